@@ -1,0 +1,59 @@
+/* Arithmetic on plain arrays: the only kernel header the engine includes.
+ *
+ * No files, no threads, no allocation. struct k_ops holds one function per operation; k_cpu_init fills it with
+ * the scalar twins, then with what the CPU can do better. Every fast function has a scalar twin (op_c) that
+ * defines its result and that the tests compare it with. */
+#ifndef KERNELS_H
+#define KERNELS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum k_type { K_F32, K_F16, K_BF16, K_Q8_0, K_Q4_0, K_Q4_1, K_Q5_0, K_Q5_1,
+              K_Q2_K, K_Q3_K, K_Q4_K, K_Q5_K, K_Q6_K, K_N_TYPES };
+
+struct k_type_info { const char *name; int block, bytes; };   /* elements and bytes of a block */
+extern const struct k_type_info k_type_info[K_N_TYPES];
+
+/* A weight matrix as stored: rows x cols, row r at data + r*row_bytes. `packed` belongs to whoever packs. */
+struct k_mat {
+    enum k_type type;
+    int rows, cols;
+    size_t row_bytes;
+    const void *data;
+    struct k_packed *packed;
+};
+
+enum k_level { K_SCALAR, K_AVX2, K_AVX512, K_AVX512_VNNI, K_AVX512_BF16, K_NEON };
+
+struct k_ops {
+    enum k_level level;
+    const char *name;              /* "avx512 vnni bf16" */
+    /* out[n] = one row (n elements, a multiple of the block) as f32 */
+    void (*dequant)(enum k_type type, const void *row, int n, float *out);
+    /* f32 vector families */
+    float (*dot)(const float *a, const float *b, int n);
+    void (*rms_norm)(const float *x, const float *w, int n, float eps, float *y);
+    void (*silu_mul)(const float *gate, const float *up, int n, float *y);   /* y may alias gate */
+    void (*gelu_mul)(const float *gate, const float *up, int n, float *y);
+    void (*add)(float *y, const float *x, int n);
+    /* scores[i] = scale * q.k[i], i < n, keys of dim elements, stored in the cache type */
+    void (*score_f32)(const float *q, const float *k, int dim, int n, float scale, float *out);
+    void (*score_f16)(const float *q, const uint16_t *k, int dim, int n, float scale, float *out);
+    void (*score_bf16)(const float *q, const uint16_t *k, int dim, int n, float scale, float *out);
+    /* x[i] = exp(x[i] - max); returns the sum */
+    float (*exp_sum)(float *x, int n, float max);
+    float (*max)(const float *x, int n);
+    /* Quest: sum_d max(q*lo, q*hi) for n boxes of dim elements */
+    void (*page_bound)(const float *q, const float *lo, const float *hi, int dim, int n, float *out);
+    void (*to_f16)(const float *x, int n, uint16_t *y);
+    void (*from_f16)(const uint16_t *x, int n, float *y);
+    void (*to_bf16)(const float *x, int n, uint16_t *y);
+    void (*from_bf16)(const uint16_t *x, int n, float *y);
+};
+
+/* The best level the CPU has, or at most `limit` when it is not negative (tests, --cpu). Idempotent. */
+const struct k_ops *k_cpu_init(int limit);
+const struct k_ops *k_ops(void);          /* after k_cpu_init */
+#endif
