@@ -1,0 +1,95 @@
+/* One timeline of tokens through a model: KV cache, prefill and decode.
+ *
+ * A session is prefilled once and then decoded token by token. Prefill goes layer by layer over the whole
+ * prompt, because methods estimate on all of it. A decode session is forked from a prefilled one: that is
+ * where eviction happens (only kept keys are copied, so its memory really is smaller) and where a decode
+ * method gets its state. Sessions share the model's thread pool: one call at a time. */
+#ifndef MODEL_SESSION_H
+#define MODEL_SESSION_H
+
+#include "model/hparams.h"
+#include <saccade/model.h>
+#include <stdatomic.h>
+
+struct session;
+
+/* One layer of a prefill as it completes. Pointers are the session's; a sink may keep q, k, v or plan by
+ * setting the matching `took_` flag (it then frees q, k, v with free(), plans with sac_plan_free). */
+struct prefill_layer {
+    int layer, n;
+    float *q, *k, *v;              /* [n_heads][n][D], [n_kv_heads][n][D] twice; rotated */
+    float *lse;                    /* [n_heads][n] over the keys read */
+    struct sac_plan *plan;         /* [n_heads], NULL where the layer was dense */
+    float *over_max, *over_mass;   /* [n_heads][grid][grid], NULL unless asked for */
+    int grid;
+    const struct sac_prefill_in *in;
+    bool took_q, took_k, took_v, took_lse, took_plan, took_overview;
+};
+
+struct prefill_args {
+    const int *ids;
+    int n;
+    const struct sac_spec *spec;   /* resolved; its prefill part acts. NULL: dense */
+    struct sac_span force;         /* key positions every row reads as well (interventions) */
+    int force_layer, force_kv;     /* -1: all; only looked at when force is not empty */
+    int overview;                  /* grid size, 0: none */
+    bool want_lse;
+    uint64_t seed;
+    void (*layer_done)(void *ctx, struct prefill_layer *pl);     /* may be NULL */
+    void (*hidden)(void *ctx, int layer, const float *x, int n); /* residual entering a block; layer ==
+                                                                    n_layers: after the final norm; may be NULL */
+    void *ctx;
+    float *all_logits;             /* [n][n_vocab] or NULL */
+    const atomic_bool *cancel;
+    /* out */
+    double total_s, select_s, attend_s, flops_attend;
+};
+
+struct session *session_new(struct sac_model *m, int max_tokens, enum sac_kv_type kv, struct sac_err *err);
+void session_free(struct session *s);
+enum sac_code session_prefill(struct session *s, struct prefill_args *a, struct sac_err *err);
+int session_n(const struct session *s);               /* tokens in the cache by position */
+const float *session_logits(const struct session *s); /* [n_vocab], of the last token processed */
+size_t session_kv_bytes(const struct session *s);
+
+/* A decode session over the first n tokens of base. kept: [n_layers][n_kv_heads] or NULL (everything).
+ * spec's decode part acts from now on. max_new tokens can follow. */
+struct fork_args {
+    int n, max_new;
+    const struct sac_kept *kept;
+    const struct sac_spec *spec;   /* NULL: dense; must outlive the session */
+    struct sac_span force;
+    int force_layer, force_kv;
+    uint64_t seed;
+};
+struct session *session_fork(const struct session *base, const struct fork_args *a, struct sac_err *err);
+
+/* What one decode step read, in slots of the cache of each unit. */
+struct decode_layer {
+    int layer, pos;
+    const float *q, *k, *v;        /* [n_heads][D], [n_kv_heads][D]: the new token's */
+    const struct sac_rows *rows;   /* [n_units] in positions; NULL: everything in the cache */
+    int n_units;                   /* n_heads or n_kv_heads */
+};
+struct decode_sink { void (*layer)(void *ctx, const struct decode_layer *dl); void *ctx; };
+/* Feed one token; logits of what follows are in session_logits. */
+enum sac_code session_decode(struct session *s, int token, const struct decode_sink *sink, struct sac_err *err);
+/* Forget everything from position n on (dense decode without eviction only). */
+void session_truncate(struct session *s, int n);
+/* Seconds spent in attention and in selection by decode steps so far; elements of K/V read (metadata
+ * included) and what dense would have read. */
+struct session_stats { double attend_s, select_s, read, full; long steps; };
+struct session_stats session_stats(const struct session *s);
+
+/* Keys of the cache as f32, positions lo .. lo+n-1 (no eviction): out [n][D]. */
+void session_keys(const struct session *s, int layer, int kv_head, bool values, int lo, int n, float *out);
+
+/* ---- sampling ---- */
+struct sampler { double temperature, top_p; uint64_t state; };
+int sample_token(struct sampler *s, const float *logits, int n, float *scratch /* [n] */);
+
+/* Rotation tables of the model for positions 0 .. n-1: [n][dim/2]. */
+struct rope_table { float *cos, *sin; int n, dim; bool adjacent; };
+bool rope_table_make(struct rope_table *t, const struct rope_params *p, int n);
+void rope_table_free(struct rope_table *t);
+#endif
