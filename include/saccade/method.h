@@ -46,8 +46,9 @@ struct sac_prefill_in {
     uint64_t seed;
 };
 
-/* The keys each KV head keeps: ascending positions. Lengths may differ (ragged caches). */
-struct sac_kept { int n; int *pos; };   /* pos: arena memory of at least `in->n` ints */
+/* The keys each KV head keeps: ascending positions. Lengths may differ (ragged caches). score is NULL, or the
+ * importance of each kept key, which the decode hooks of the same part receive through `seed`. */
+struct sac_kept { int n; int *pos; float *score; };   /* arena memory, n entries in use */
 
 /* One decode step at one layer. Slots 0 .. n[kv]-1 of a KV head hold its cache, in order of position, the
  * current token last. */
@@ -85,21 +86,27 @@ struct sac_method {
     bool (*forced)(const void *opts, int n, int row, int key);
 
     /* Prefill: runs in parallel over heads; `scratch` belongs to the calling thread and is rewound after.
-     * false: out of memory. */
+     * `out` is initialised by plan and freed by the caller. false: out of memory, `out` is empty. */
     bool (*plan)(const struct sac_prefill_in *in, const void *opts, int head, struct sac_plan *out,
                  struct sac_arena *scratch);
-    /* Optional, before plan, once per layer: shared work of a layer's heads; its result is in->... */
-    /* Eviction: all KV heads of a layer at once. kept[kv].pos comes from `scratch`. */
+    /* Eviction: all KV heads of a layer at once. kept[kv].pos comes from `scratch`. false: out of memory. */
     bool (*evict)(const struct sac_prefill_in *in, const void *opts, struct sac_kept *kept,
                   struct sac_arena *scratch);
 
-    /* Decode. create takes its memory from the arena (NULL: does not fit). append: keys of slots
-     * slot0 .. slot0+n-1 of a KV head arrived (prompt, after eviction, or one token). select: the slots
-     * one query head reads (units of a KV head are asked once with its first query head and shared).
-     * observe: the probabilities of the keys just read, [sac_rows_count] in order of slots. drop: after
-     * a step, a slot of the KV head to evict, or -1. */
+    /* Decode. create takes its memory from the arena (NULL: does not fit); a method with any other decode
+     * hook has it. The order at a layer is: append (keys of slots slot0 .. slot0+n-1 of a KV head arrived:
+     * the prompt after its eviction, or one token), seed (once, after the prompt's append, where evict gave
+     * scores: [n] of the kept keys), then in each step append, select, observe, and drop with dropped as
+     * often as drop names a slot. select: the slots one query head reads, at least one (SAC_PER_KV_HEAD and
+     * SAC_PER_LAYER: asked once for each KV head with its first query head, and shared by the group).
+     * observe: the probabilities of the keys just read, [sac_rows_count] in order of slots, for every query
+     * head. drop: after all heads were observed, a slot of the KV head to evict, or -1; it is called again
+     * until it gives -1. dropped: that slot is gone, later ones moved down by one.
+     * append and select may run in parallel for different KV heads, select also for different query heads;
+     * observe, seed, drop and dropped run one at a time for a layer. */
     void *(*create)(const struct sac_env *env, const void *opts, struct sac_arena *a);
     void (*append)(void *state, int layer, int kv_head, int slot0, int n, const float *k);
+    void (*seed)(void *state, int layer, int kv_head, int n, const float *score);
     void (*select)(void *state, const struct sac_decode_in *in, int head, struct sac_rows *out);
     void (*observe)(void *state, const struct sac_decode_in *in, int head, const struct sac_rows *rows,
                     const float *weight);
@@ -114,11 +121,16 @@ enum { SAC_OPTS_MAX = 256, SAC_SPEC_PARTS = 3 };
 const struct sac_method *const *sac_methods(int *n);
 const struct sac_method *sac_method_find(const char *name);
 
-/* A parsed SPEC: `name:key=value,...` parts joined by `+`, each acting in its phases. */
+/* A parsed SPEC: `name:key=value,...` parts joined by `+`, each acting in its phases. Every method also takes
+ * sparsity=S or preset=paper-S in place of its budget parameters, phase=both|prefill|decode, and
+ * dense_layers=0,1,... (ranges too: 0-3). Two parts must not act in the same phase. */
+enum sac_phase { SAC_PHASE_BOTH, SAC_PHASE_PREFILL, SAC_PHASE_DECODE };
 struct sac_part {
     const struct sac_method *m;
     union { unsigned char bytes[SAC_OPTS_MAX]; double align; } opts;
     double sparsity;            /* NAN: parameters as given */
+    double preset;              /* NAN: none; else a level of the paper's budget grid */
+    enum sac_phase phase;       /* decode covers eviction */
 };
 struct sac_spec {
     char text[200];             /* as given */
@@ -128,11 +140,14 @@ struct sac_spec {
 };
 /* Parse; unknown methods and keys are refused with the nearest name. */
 enum sac_code sac_spec_parse(struct sac_spec *out, const char *text, struct sac_err *err);
-/* Settle sparsity=S and check every parameter against the model and a prompt of n tokens. */
+/* Settle sparsity=S and check every parameter against the model and a prompt of n tokens (0: unknown, checks
+ * what can be). May be called again with another n. */
 enum sac_code sac_spec_resolve(struct sac_spec *spec, const struct sac_shape *s, int n, struct sac_err *err);
 /* "vertical_size=512 slash_size=512 window=256", parameters as they are used. */
 void sac_spec_params(const struct sac_spec *spec, char *buf, size_t cap);
 double sac_part_get(const struct sac_part *p, const char *param);   /* NAN: no such parameter */
+/* Set one parameter within its bounds, as `name=value` in a SPEC does. */
+enum sac_code sac_part_set(struct sac_part *p, const char *param, const char *value, struct sac_err *err);
 bool sac_spec_layer_dense(const struct sac_spec *spec, int layer);
 const struct sac_part *sac_spec_prefill(const struct sac_spec *spec);  /* NULL: dense */
 const struct sac_part *sac_spec_evict(const struct sac_spec *spec);
