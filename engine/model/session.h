@@ -87,9 +87,4 @@ void session_keys(const struct session *s, int layer, int kv_head, bool values, 
 /* ---- sampling ---- */
 struct sampler { double temperature, top_p; uint64_t state; };
 int sample_token(struct sampler *s, const float *logits, int n, float *scratch /* [n] */);
-
-/* Rotation tables of the model for positions 0 .. n-1: [n][dim/2]. */
-struct rope_table { float *cos, *sin; int n, dim; bool adjacent; };
-bool rope_table_make(struct rope_table *t, const struct rope_params *p, int n);
-void rope_table_free(struct rope_table *t);
 #endif

@@ -1,0 +1,387 @@
+/* Prefill: the whole prompt through one layer after the other.
+ *
+ * Layer by layer, because methods look at all queries and keys of a layer before they choose. Within a layer
+ * the linear parts go in chunks of rows that stay in cache; attention runs once over all rows with the plans
+ * of the method. The last layer's mixing is done for the last row only, unless all logits are wanted. */
+#include "model/session_int.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { CHUNK = 512 };
+
+/* Buffers of one prefill; sizes follow from the prompt and are taken before work starts. */
+struct work {
+    struct session *s;
+    struct prefill_args *a;
+    int n;
+    float *x;                       /* [n][n_embd] residual stream */
+    float *att;                     /* [n][n_heads * D] */
+    float *q, *k, *v;               /* head-major, one layer */
+    float *lse;
+    float *xn, *qt, *kt, *vt, *gate, *up;   /* [CHUNK][...] */
+    struct sac_plan *plan;
+    struct sac_arena *scratch;      /* [threads] */
+    struct attend_overview over;
+    /* current step, for pool callbacks */
+    const struct layer_weights *lw;
+    const float *norm;
+    float *rows_in, *rows_out;
+    int layer, r0;
+    struct sac_prefill_in in;
+    const struct sac_part *part;
+    atomic_bool failed;
+};
+
+static float *floats(size_t n) { return aligned_alloc(64, (n * sizeof(float) + 63) / 64 * 64 + 64); }
+
+static bool layer_buffers(struct work *w)
+{
+    const struct sac_shape *sh = &w->s->hp->shape;
+    size_t n = (size_t)w->n, d = (size_t)sh->head_dim, heads = (size_t)sh->n_heads, kvs = (size_t)sh->n_kv_heads;
+    if (!w->q) w->q = floats(heads * n * d);
+    if (!w->k) w->k = floats(kvs * n * d);
+    if (!w->v) w->v = floats(kvs * n * d);
+    if (!w->lse && w->a->want_lse) w->lse = floats(heads * n);
+    if (w->a->overview > 0 && !w->over.max) {
+        int grid = w->a->overview < w->n ? w->a->overview : w->n;
+        size_t cells = heads * (size_t)grid * (size_t)grid;
+        w->over.grid = grid;
+        w->over.max = calloc(cells, sizeof(float));
+        w->over.mass = calloc(cells, sizeof(float));
+        if (!w->over.max || !w->over.mass) return false;
+    }
+    return w->q && w->k && w->v && (w->lse || !w->a->want_lse);
+}
+
+static bool work_init(struct work *w)
+{
+    const struct sac_shape *sh = &w->s->hp->shape;
+    size_t n = (size_t)w->n, d = (size_t)sh->head_dim;
+    size_t c = n < CHUNK ? n : CHUNK, qw = (size_t)sh->n_heads * d, kw = (size_t)sh->n_kv_heads * d;
+    w->x = floats(n * (size_t)sh->n_embd);
+    w->att = floats(n * qw);
+    w->xn = floats(c * (size_t)(sh->n_embd > (int)qw ? sh->n_embd : (int)qw));
+    w->qt = floats(c * (size_t)(sh->n_embd > (int)qw ? sh->n_embd : (int)qw));
+    w->kt = floats(c * kw);
+    w->vt = floats(c * kw);
+    w->gate = floats(c * (size_t)sh->n_ff);
+    w->up = floats(c * (size_t)sh->n_ff);
+    w->plan = calloc((size_t)sh->n_heads, sizeof *w->plan);
+    w->scratch = calloc((size_t)pool_threads(w->s->m->pool), sizeof *w->scratch);
+    return w->x && w->att && w->xn && w->qt && w->kt && w->vt && w->gate && w->up && w->plan && w->scratch &&
+           layer_buffers(w);
+}
+
+static void work_free(struct work *w)
+{
+    float *own[] = { w->x, w->att, w->q, w->k, w->v, w->lse, w->xn, w->qt, w->kt, w->vt, w->gate, w->up,
+                     w->over.max, w->over.mass };
+    for (size_t i = 0; i < sizeof own / sizeof *own; i++) free(own[i]);
+    for (int h = 0; w->plan && h < w->s->hp->shape.n_heads; h++) sac_plan_free(&w->plan[h]);
+    free(w->plan);
+    for (int t = 0; w->scratch && t < pool_threads(w->s->m->pool); t++) sac_arena_free(&w->scratch[t]);
+    free(w->scratch);
+}
+
+static bool cancelled(const struct work *w)
+{
+    return w->a->cancel && atomic_load_explicit(w->a->cancel, memory_order_relaxed);
+}
+
+/* ---- pool callbacks ---- */
+
+static void norm_rows(void *ctx, int lo, int hi, int thread)
+{
+    struct work *w = ctx;
+    (void)thread;
+    size_t d = (size_t)w->s->hp->shape.n_embd;
+    for (int r = lo; r < hi; r++)
+        k_ops()->rms_norm(w->rows_in + (size_t)r * d, w->norm, (int)d, (float)w->s->hp->norm_eps,
+                          w->rows_out + (size_t)r * d);
+}
+
+/* residual += norm(out), or += out where the family has no norm after the block. */
+static void residual_rows(void *ctx, int lo, int hi, int thread)
+{
+    struct work *w = ctx;
+    (void)thread;
+    size_t d = (size_t)w->s->hp->shape.n_embd;
+    for (int r = lo; r < hi; r++) {
+        float *y = w->rows_in + (size_t)r * d;
+        if (w->norm) k_ops()->rms_norm(y, w->norm, (int)d, (float)w->s->hp->norm_eps, y);
+        k_ops()->add(w->rows_out + (size_t)r * d, y, (int)d);
+    }
+}
+
+static void act_rows(void *ctx, int lo, int hi, int thread)
+{
+    struct work *w = ctx;
+    (void)thread;
+    int ff = w->s->hp->shape.n_ff;
+    for (int r = lo; r < hi; r++) {
+        float *g = w->gate + (size_t)r * (size_t)ff;
+        const float *u = w->up + (size_t)r * (size_t)ff;
+        if (w->s->hp->act == ACT_SILU) k_ops()->silu_mul(g, u, ff, g);
+        else k_ops()->gelu_mul(g, u, ff, g);
+    }
+}
+
+static void embed_rows(void *ctx, int lo, int hi, int thread)
+{
+    struct work *w = ctx;
+    (void)thread;
+    for (int r = lo; r < hi; r++)
+        embed_token(w->s, w->a->ids[r], w->x + (size_t)r * (size_t)w->s->hp->shape.n_embd);
+}
+
+/* Token-major projections -> head-major, normed per head and rotated; keys and values go to the cache. */
+static void scatter_rows(void *ctx, int lo, int hi, int thread)
+{
+    struct work *w = ctx;
+    (void)thread;
+    struct session *s = w->s;
+    const struct sac_shape *sh = &s->hp->shape;
+    const struct rope_table *rope = rope_of(s, w->layer);
+    size_t d = (size_t)sh->head_dim, n = (size_t)w->n, qw = (size_t)sh->n_heads * d, kw = (size_t)sh->n_kv_heads * d;
+    float eps = (float)s->hp->norm_eps;
+    for (int r = lo; r < hi; r++) {
+        size_t pos = (size_t)(w->r0 + r);
+        for (int h = 0; h < sh->n_heads; h++) {
+            float *dst = w->q + ((size_t)h * n + pos) * d;
+            const float *src = w->qt + (size_t)r * qw + (size_t)h * d;
+            if (w->lw->q_norm) k_ops()->rms_norm(src, w->lw->q_norm, (int)d, eps, dst);
+            else memcpy(dst, src, d * sizeof *dst);
+            rope_apply(rope, (int)pos, dst);
+        }
+        for (int g = 0; g < sh->n_kv_heads; g++) {
+            float *dst = w->k + ((size_t)g * n + pos) * d;
+            const float *src = w->kt + (size_t)r * kw + (size_t)g * d;
+            if (w->lw->k_norm) k_ops()->rms_norm(src, w->lw->k_norm, (int)d, eps, dst);
+            else memcpy(dst, src, d * sizeof *dst);
+            rope_apply(rope, (int)pos, dst);
+            float *vdst = w->v + ((size_t)g * n + pos) * d;
+            memcpy(vdst, w->vt + (size_t)r * kw + (size_t)g * d, d * sizeof *vdst);
+            struct kv_head *kv = kv_at(s, w->layer, g);
+            kv_store(s, kv->k, (int)pos, dst, 1);
+            kv_store(s, kv->v, (int)pos, vdst, 1);
+        }
+    }
+}
+
+/* The plan with the keys of an intervention added to every tile. */
+static bool plan_force(struct sac_plan *p, struct sac_span force)
+{
+    struct sac_plan out;
+    if (!sac_plan_init(&out, p->tile, p->n_rows)) return false;
+    bool ok = true;
+    for (int t = 0; ok && t < p->n_tiles; t++) {
+        bool done = false;
+        for (size_t i = p->at[t]; ok && i < p->at[t + 1]; i++) {
+            if (!done && force.lo <= p->run[i].lo) ok = done = sac_plan_add(&out, force.lo, force.hi);
+            if (ok) ok = sac_plan_add(&out, p->run[i].lo, p->run[i].hi);
+        }
+        if (ok && !done) ok = sac_plan_add(&out, force.lo, force.hi);
+        if (ok) ok = sac_plan_next(&out);
+    }
+    if (!ok) {
+        sac_plan_free(&out);
+        return false;
+    }
+    free(p->at);
+    free(p->run);
+    p->at = out.at;
+    p->run = out.run;
+    p->n_run = out.n_run;
+    p->cap_run = out.cap_run;
+    p->pattern_cells = -1;
+    return true;
+}
+
+static void plan_heads(void *ctx, int lo, int hi, int thread)
+{
+    struct work *w = ctx;
+    int group = w->in.n_heads / w->in.n_kv_heads;
+    for (int h = lo; h < hi; h++) {
+        struct sac_arena *scratch = &w->scratch[thread];
+        struct sac_arena_mark mark = sac_arena_mark(scratch);
+        bool ok = w->part->m->plan(&w->in, w->part->opts.bytes, h, &w->plan[h], scratch);
+        if (ok && force_applies(w->a->force, w->a->force_layer, w->layer) &&
+            (w->a->force_kv < 0 || w->a->force_kv == h / group))
+            ok = plan_force(&w->plan[h], w->a->force);
+        if (!ok) atomic_store(&w->failed, true);
+        sac_arena_rewind(scratch, mark);
+    }
+}
+
+/* ---- one layer ---- */
+
+static void project(struct work *w)
+{
+    const struct sac_shape *sh = &w->s->hp->shape;
+    size_t d = (size_t)sh->n_embd;
+    int qw = sh->n_heads * sh->head_dim, kw = sh->n_kv_heads * sh->head_dim;
+    struct sac_pool *pool = w->s->m->pool;
+    for (int r0 = 0; r0 < w->n && !cancelled(w); r0 += CHUNK) {
+        int m = w->n - r0 < CHUNK ? w->n - r0 : CHUNK;
+        w->r0 = r0;
+        w->norm = w->lw->attn_norm;
+        w->rows_in = w->x + (size_t)r0 * d;
+        w->rows_out = w->xn;
+        pool_run(pool, m, 32, norm_rows, w);
+        struct linear_job job[3] = { { w->lw->wq, w->qt, (size_t)qw, w->lw->bq },
+                                     { w->lw->wk, w->kt, (size_t)kw, w->lw->bk },
+                                     { w->lw->wv, w->vt, (size_t)kw, w->lw->bv } };
+        linear_many(pool, job, 3, w->xn, d, m);
+        pool_run(pool, m, 16, scatter_rows, w);
+    }
+}
+
+/* Rows r0 .. r0+m-1 of the residual stream through output projection and feed-forward. */
+static void mix(struct work *w, int r0, int m)
+{
+    const struct sac_shape *sh = &w->s->hp->shape;
+    size_t d = (size_t)sh->n_embd, qw = (size_t)sh->n_heads * (size_t)sh->head_dim, ff = (size_t)sh->n_ff;
+    struct sac_pool *pool = w->s->m->pool;
+    float *x = w->x + (size_t)r0 * d;
+    linear(pool, w->lw->wo, w->att + (size_t)r0 * qw, qw, m, w->qt, d, w->lw->bo);
+    w->norm = w->lw->post_attn_norm;
+    w->rows_in = w->qt;
+    w->rows_out = x;
+    pool_run(pool, m, 32, residual_rows, w);
+    w->norm = w->lw->ffn_norm;
+    w->rows_in = x;
+    w->rows_out = w->xn;
+    pool_run(pool, m, 32, norm_rows, w);
+    struct linear_job job[2] = { { w->lw->gate, w->gate, ff, NULL }, { w->lw->up, w->up, ff, NULL } };
+    linear_many(pool, job, 2, w->xn, d, m);
+    pool_run(pool, m, 16, act_rows, w);
+    linear(pool, w->lw->down, w->gate, ff, m, w->qt, d, NULL);
+    w->norm = w->lw->post_ffn_norm;
+    w->rows_in = w->qt;
+    w->rows_out = x;
+    pool_run(pool, m, 32, residual_rows, w);
+}
+
+static void describe_layer(struct work *w)
+{
+    const struct hparams *hp = w->s->hp;
+    const struct sac_shape *sh = &hp->shape;
+    const struct rope_table *rope = rope_of(w->s, w->layer);
+    size_t stride = (size_t)w->n * (size_t)sh->head_dim;
+    w->in = (struct sac_prefill_in){
+        .layer = w->layer, .n_layers = sh->n_layers, .n = w->n,
+        .n_heads = sh->n_heads, .n_kv_heads = sh->n_kv_heads, .head_dim = sh->head_dim,
+        .scale = (float)hp->attn_scale, .softcap = (float)hp->attn_softcap, .window = window_of(hp, w->layer),
+        .q = w->q, .k = w->k, .v = w->v, .q_stride = stride, .k_stride = stride,
+        .rope_cos = rope->cos, .rope_sin = rope->sin, .rope_dim = rope->dim, .rope_positions = rope->n,
+        .rope_adjacent = rope->adjacent, .seed = w->a->seed,
+    };
+}
+
+/* Plans, attention, and what the sink wants to know of them. False: cancelled or out of memory. */
+static bool attend(struct work *w)
+{
+    const struct sac_shape *sh = &w->s->hp->shape;
+    struct prefill_args *a = w->a;
+    describe_layer(w);
+    bool sparse = w->part && !sac_spec_layer_dense(a->spec, w->layer);
+    double t0 = clock_seconds();
+    if (sparse) {
+        for (int h = 0; h < sh->n_heads; h++) sac_plan_free(&w->plan[h]);
+        pool_run(w->s->m->pool, sh->n_heads, 1, plan_heads, w);
+        if (atomic_load(&w->failed)) return false;
+    }
+    double t1 = clock_seconds();
+    a->select_s += t1 - t0;
+    struct attend_prefill at = {
+        .n_heads = sh->n_heads, .n_kv_heads = sh->n_kv_heads, .head_dim = sh->head_dim, .n = w->n,
+        .scale = w->in.scale, .softcap = w->in.softcap, .window = w->in.window,
+        .q = w->q, .k = w->k, .v = w->v, .q_stride = w->in.q_stride, .k_stride = w->in.k_stride,
+        .plan = sparse ? w->plan : NULL, .out = w->att, .ldo = (size_t)sh->n_heads * (size_t)sh->head_dim,
+        .lse = w->lse, .overview = w->over.max ? &w->over : NULL, .strict = w->s->m->opts.strict,
+        .cancel = a->cancel,
+    };
+    bool ok = attend_prefill(w->s->m->pool, &at);
+    a->attend_s += clock_seconds() - t1;
+    a->flops_attend += at.flops;
+    if (!ok) return false;
+    w->in.lse = sparse ? NULL : w->lse;
+    if (!a->layer_done) return true;
+
+    struct prefill_layer pl = { .layer = w->layer, .n = w->n, .q = w->q, .k = w->k, .v = w->v, .lse = w->lse,
+                                .plan = sparse ? w->plan : NULL, .over_max = w->over.max,
+                                .over_mass = w->over.mass, .grid = w->over.grid, .in = &w->in };
+    a->layer_done(a->ctx, &pl);
+    if (pl.took_q) w->q = NULL;
+    if (pl.took_k) w->k = NULL;
+    if (pl.took_v) w->v = NULL;
+    if (pl.took_lse) w->lse = NULL;
+    if (pl.took_plan && sparse) memset(w->plan, 0, (size_t)sh->n_heads * sizeof *w->plan);
+    if (pl.took_overview) w->over.max = w->over.mass = NULL;
+    return w->layer + 1 == sh->n_layers || layer_buffers(w);
+}
+
+static bool run_layers(struct work *w)
+{
+    const struct sac_shape *sh = &w->s->hp->shape;
+    struct prefill_args *a = w->a;
+    pool_run(w->s->m->pool, w->n, 64, embed_rows, w);
+    for (int l = 0; l < sh->n_layers; l++) {
+        w->layer = l;
+        w->lw = &w->s->m->w.layer[l];
+        if (a->hidden) a->hidden(a->ctx, l, w->x, w->n);
+        project(w);
+        if (cancelled(w) || !attend(w)) return false;
+        bool last_only = l + 1 == sh->n_layers && !a->all_logits && !a->hidden;
+        for (int r0 = last_only ? w->n - 1 : 0; r0 < w->n && !cancelled(w); r0 += CHUNK)
+            mix(w, r0, w->n - r0 < CHUNK ? w->n - r0 : CHUNK);
+        for (int g = 0; g < sh->n_kv_heads; g++) kv_at(w->s, l, g)->n = w->n;
+        if (cancelled(w)) return false;
+    }
+    return true;
+}
+
+/* Final norm and output head: of the last row, or of all of them. */
+static void finish(struct work *w)
+{
+    const struct sac_shape *sh = &w->s->hp->shape;
+    size_t d = (size_t)sh->n_embd, v = (size_t)sh->n_vocab;
+    struct prefill_args *a = w->a;
+    int r0 = a->all_logits || a->hidden ? 0 : w->n - 1;
+    w->norm = w->s->m->w.output_norm;
+    w->rows_in = w->rows_out = w->x + (size_t)r0 * d;
+    pool_run(w->s->m->pool, w->n - r0, 32, norm_rows, w);
+    if (a->hidden) a->hidden(a->ctx, sh->n_layers, w->x, w->n);
+    if (a->all_logits) {
+        output_head(w->s, w->x, w->n, a->all_logits, v);
+        memcpy(w->s->logits, a->all_logits + (size_t)(w->n - 1) * v, v * sizeof(float));
+    } else {
+        output_head(w->s, w->x + (size_t)(w->n - 1) * d, 1, w->s->logits, v);
+    }
+}
+
+enum sac_code session_prefill(struct session *s, struct prefill_args *a, struct sac_err *err)
+{
+    struct work w = { .s = s, .a = a, .n = a->n };
+    w.part = a->spec ? sac_spec_prefill(a->spec) : NULL;
+    double t0 = clock_seconds();
+    a->select_s = a->attend_s = a->flops_attend = 0;
+    enum sac_code rc = SAC_OK;
+    if (a->n < 1 || a->n > s->max_tokens)
+        return sac_fail(err, SAC_EARG, "a prompt of %d tokens does not fit a session of %d", a->n, s->max_tokens);
+    if (!work_init(&w))
+        rc = sac_fail(err, SAC_ENOMEM, "%s: out of memory for a prefill of %d tokens; try a shorter prompt",
+                      s->m->info.name, a->n);
+    else if (!run_layers(&w))
+        rc = cancelled(&w) ? sac_fail(err, SAC_ECANCEL, "stopped during prefill at layer %d", w.layer)
+                           : sac_fail(err, SAC_ENOMEM, "out of memory while selecting keys at layer %d", w.layer);
+    else {
+        finish(&w);
+        s->n = a->n;
+    }
+    work_free(&w);
+    a->total_s = clock_seconds() - t0;
+    return rc;
+}

@@ -1,0 +1,116 @@
+/* The inside of a trace: append-only records that the run fills and readers follow.
+ *
+ * Rules that make reading safe while a run goes on: arrays have their final size when they are published and
+ * never move; counters (`ready`, `n_dec`, `n_tokens`, `n_lanes`) are stored with release after the data and
+ * loaded with acquire before it; everything in `pub` is copied under the trace's mutex. */
+#ifndef TRACE_INT_H
+#define TRACE_INT_H
+
+#include <pthread.h>
+#include <saccade/method.h>
+#include <saccade/trace.h>
+#include <stdatomic.h>
+
+enum { TRACE_MAX_LANES = 64, TRACE_TOP = 5 };
+
+/* A shared, read-only array: lanes that take over the dense prefill share its q, k and v. */
+struct blob { atomic_int refs; size_t bytes; void *data; void (*release)(struct blob *b); void *owner; };
+struct blob *blob_take(void *data, size_t bytes);     /* adopts malloc'ed data; NULL: out of memory, data freed */
+struct blob *blob_share(struct blob *b);              /* NULL stays NULL */
+void blob_drop(struct blob *b);
+
+/* Plans of one layer, [n_heads]. */
+struct plans { atomic_int refs; int n; struct sac_plan plan[]; };
+
+/* What one decode step read at one layer, in positions: unit u has run[at[u]] .. run[at[u+1]-1]. Units are
+ * query heads or KV heads. */
+struct step_rows { int n_units; int *at; struct sac_run *run; };
+
+struct layer_rec {
+    atomic_bool ready;                     /* prefill part is complete */
+    struct blob *q, *k, *v;                /* f32 [n_heads][n_prompt][D], [n_kv_heads][n_prompt][D] */
+    struct blob *lse;                      /* f32 [n_heads][n_prompt], over the keys read in the run */
+    struct blob *overview; int grid;       /* f32 [2][n_heads][grid][grid]: max, mass; NULL: none */
+    struct plans *plans;                   /* NULL: dense prefill */
+    int *kept_n; int **kept;               /* [n_kv_heads] positions kept after prefill; NULL: everything */
+    float *q_dec, *k_dec, *v_dec;          /* [max_new][n_heads][D], [max_new][n_kv_heads][D] */
+    struct step_rows **steps;              /* [max_new]; NULL entries: what kept and the past imply */
+    atomic_int n_dec;                      /* decode rows recorded */
+    atomic_bool measured;
+    struct sac_recall *recall[2];          /* [n_heads]: prefill, decode */
+    struct sac_density *density[2];
+    pthread_mutex_t lock;                  /* guards dense_lse */
+    float **dense_lse;                     /* [n_heads] lazily: exact f32 log-sum-exp of prompt rows over all keys */
+};
+
+struct lane_rec {
+    struct sac_lane pub;                   /* guarded by trace.lock */
+    struct sac_spec spec;                  /* resolved */
+    bool has_spec;
+    struct layer_rec *layer;               /* [n_layers]; NULL with no_trace */
+    int max_new;
+    int *token;                            /* [max_new] generated */
+    int *next_id; float *next_p;           /* [max_new][TRACE_TOP] */
+    float *step_kl;                        /* [max_new], NAN */
+    atomic_int n_tokens;
+    struct sac_span force; int force_layer, force_kv;
+};
+
+struct sac_trace {
+    atomic_int refs;
+    pthread_mutex_t lock;
+    atomic_ullong generation;
+    struct sac_trace_info info;            /* strings owned below; n_lanes filled on reading */
+    char *text, *task, *gold;
+    int *ids;                              /* [n_prompt] */
+    struct sac_span *spans;                /* [n_prompt] bytes of text */
+    struct sac_span *gold_span; int *gold_item;
+    double *scale, *softcap; int *window;  /* [n_layers] attention as it was computed */
+    const struct sac_model *model;         /* token texts; NULL for a recorded trace */
+    int n_pieces; int *piece_id; char **piece; int *piece_len;   /* token texts of a recorded trace, ids sorted */
+    struct lane_rec *lane[TRACE_MAX_LANES];
+    atomic_int n_lanes;
+    void (*notify)(void *ctx); void *notify_ctx;
+    void (*close_file)(void *file); void *file;   /* a mapped recording behind the blobs */
+    bool strict;                           /* the run's lse come from f32 products */
+};
+
+/* An empty trace with room for n_prompt tokens; strings copied. NULL: out of memory. */
+struct sac_trace *trace_new(const struct sac_trace_info *info, const int *ids, const struct sac_span *spans);
+/* A lane in state queued. record: room for q, k, v of max_new decode steps. -1: full or out of memory. */
+int trace_add_lane(struct sac_trace *t, const struct sac_spec *spec, int max_new, bool record);
+void trace_changed(struct sac_trace *t);
+/* Change the public part of a lane under the lock and tell readers. */
+struct sac_lane *trace_lane_edit(struct sac_trace *t, int lane);
+void trace_lane_done(struct sac_trace *t);
+void plans_drop(struct plans *p);
+
+static inline struct lane_rec *trace_lane_rec(const struct sac_trace *t, int lane)
+{
+    return lane >= 0 && lane < atomic_load_explicit(&t->n_lanes, memory_order_acquire) ? t->lane[lane] : NULL;
+}
+/* The layer of a lane once its prefill part is complete; NULL before. */
+const struct layer_rec *trace_layer(const struct sac_trace *t, int lane, int layer);
+
+/* q row and k rows as recorded: prompt or decode part. */
+const float *rec_q(const struct sac_trace *t, const struct layer_rec *r, int head, int row);
+const float *rec_k(const struct sac_trace *t, const struct layer_rec *r, int kv_head, int pos, bool values);
+int rec_rows(const struct sac_trace *t, const struct layer_rec *r);
+/* Scores of row `row` against keys lo .. hi-1 (hi <= row + 1), window not applied. */
+void rec_scores(const struct sac_trace *t, const struct layer_rec *r, int layer, int head, int row, int lo, int hi,
+                float *out);
+int rec_first_key(const struct sac_trace *t, int layer, int row);    /* 0, or the start of the window */
+
+/* ---- measures (measure.c) ---- */
+struct measure_scratch { float *w, *w2; struct sac_rows rows; unsigned *bucket; int *index; int cap; };
+bool measure_scratch_init(struct measure_scratch *m, int n_keys);
+void measure_scratch_free(struct measure_scratch *m);
+bool measure_row(const struct sac_trace *t, int lane, int layer, int head, int row, struct measure_scratch *m,
+                 struct sac_recall *out);
+/* Fill recall and density of every head of one layer of a lane, and mark it measured. */
+bool measure_layer(struct sac_trace *t, int lane, int layer, int first_head, int last_head,
+                   struct measure_scratch *m);
+bool measure_layer_alloc(struct sac_trace *t, int lane, int layer);
+/* Means over layers and heads into the lane's public part. */
+void measure_lane(struct sac_trace *t, int lane);
+#endif
