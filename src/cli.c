@@ -1,0 +1,184 @@
+/* Shared by the commands: see cli.h. */
+#include "cli.h"
+#include "args.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+int cli_fail(const char *command, const struct sac_err *err)
+{
+    cli_progress_end();
+    fprintf(stderr, "saccade%s%s: %s\n", *command ? " " : "", command, err->msg);
+    return cli_signal_exit(sac_exit_code(err->code));
+}
+
+/* ---- bundled files ---- */
+
+bool cli_sample(const char *name, char *out, size_t cap)
+{
+    char exe[1024] = "";
+    ssize_t n = readlink("/proc/self/exe", exe, sizeof exe - 1);
+    exe[n > 0 ? n : 0] = '\0';
+    char *slash = strrchr(exe, '/');
+    if (slash) *slash = '\0';
+
+    /* Installed: bin/saccade beside share/saccade. Built: build/release/saccade below the tree. */
+    const char *env = getenv("SACCADE_SAMPLES");
+    if (env && *env) {
+        snprintf(out, cap, "%s/%s", env, name);
+        return access(out, R_OK) == 0;
+    }
+    static const char *const below[] = { "/../share/saccade/samples", "/../../samples", "/samples" };
+    for (size_t i = 0; slash && i < sizeof below / sizeof *below; i++) {
+        snprintf(out, cap, "%s%s/%s", exe, below[i], name);
+        if (access(out, R_OK) == 0) return true;
+    }
+    snprintf(out, cap, "%s/%s", SACCADE_SAMPLES_DIR, name);
+    return access(out, R_OK) == 0;
+}
+
+bool cli_model(const char *given, char *out, size_t cap, struct sac_err *err)
+{
+    if (given) {
+        snprintf(out, cap, "%s", given);
+        return true;
+    }
+    if (cli_sample("models/saccade-sample-q8_0.gguf", out, cap)) return true;
+    sac_fail(err, SAC_EFORMAT, "%s: the bundled model is not there; name a model file, or set SACCADE_SAMPLES to the "
+             "samples folder", out);
+    return false;
+}
+
+/* ---- input and output ---- */
+
+static char *read_all(FILE *f, size_t *len)
+{
+    size_t n = 0, cap = 1 << 16;
+    char *buf = malloc(cap);
+    while (buf) {
+        n += fread(buf + n, 1, cap - n - 1, f);
+        if (n < cap - 1) break;
+        char *more = cap > (size_t)1 << 31 ? NULL : realloc(buf, cap * 2);
+        if (!more) free(buf);
+        buf = more;
+        cap *= 2;
+    }
+    if (!buf) return NULL;
+    buf[n] = '\0';
+    *len = n;
+    return buf;
+}
+
+char *cli_read(const char *path, size_t *len, struct sac_err *err)
+{
+    bool in = !strcmp(path, "-");
+    FILE *f = in ? stdin : fopen(path, "rb");
+    if (!f) {
+        sac_fail(err, SAC_EFORMAT, "%s: cannot read: %s", path, strerror(errno));
+        return NULL;
+    }
+    char *text = read_all(f, len);
+    if (!text) {
+        sac_fail(err, SAC_ENOMEM, "%s: larger than memory allows", path);
+    } else if (ferror(f)) {
+        sac_fail(err, SAC_EFORMAT, "%s: cannot read: %s", path, strerror(errno));
+        free(text);
+        text = NULL;
+    }
+    if (!in) fclose(f);
+    return text;
+}
+
+char *cli_text(const char *arg, size_t *len, struct sac_err *err)
+{
+    if (!strcmp(arg, "-")) return cli_read("-", len, err);
+    if (arg[0] == '@') return cli_read(arg + 1, len, err);
+    *len = strlen(arg);
+    char *text = strdup(arg);
+    if (!text) sac_fail(err, SAC_ENOMEM, "out of memory");
+    return text;
+}
+
+FILE *cli_create(const char *path, struct sac_err *err)
+{
+    if (!strcmp(path, "-")) return stdout;
+    FILE *f = fopen(path, "wb");
+    if (!f) sac_fail(err, SAC_EIO, "%s: cannot write: %s", path, strerror(errno));
+    return f;
+}
+
+bool cli_close(FILE *f, const char *path, struct sac_err *err)
+{
+    bool bad = ferror(f) != 0;
+    errno = 0;
+    if (f == stdout ? fflush(f) != 0 : fclose(f) != 0) bad = true;
+    if (bad) sac_fail(err, SAC_EIO, "%s: cannot write: %s", f == stdout ? "standard output" : path, strerror(errno ? errno : EIO));
+    return !bad;
+}
+
+bool cli_writable(const char *path, struct sac_err *err)
+{
+    if (!path || !strcmp(path, "-")) return true;
+    bool there = access(path, F_OK) == 0;
+    FILE *f = fopen(path, "ab");
+    if (!f) {
+        sac_fail(err, SAC_EIO, "%s: cannot write: %s", path, strerror(errno));
+        return false;
+    }
+    fclose(f);
+    if (!there) unlink(path);
+    return true;
+}
+
+/* ---- signals ---- */
+
+atomic_bool cli_stop;
+static volatile sig_atomic_t last_signal;
+
+static void on_signal(int sig)
+{
+    if (last_signal) _exit(128 + sig);
+    last_signal = sig;
+    atomic_store(&cli_stop, true);
+}
+
+void cli_catch_signals(void)
+{
+    struct sigaction sa;
+    memset(&sa, 0, sizeof sa);
+    sa.sa_handler = on_signal;
+    sigaction(SIGINT, &sa, NULL);
+    sigaction(SIGTERM, &sa, NULL);
+}
+
+int cli_signal_exit(int otherwise)
+{
+    return last_signal ? 128 + last_signal : otherwise;
+}
+
+/* ---- progress ---- */
+
+static int progress_width;
+
+void cli_progress(const char *fmt, ...)
+{
+    if (args_common.quiet || !isatty(STDERR_FILENO)) return;
+    char line[200];
+    va_list ap;
+    va_start(ap, fmt);
+    int n = vsnprintf(line, sizeof line, fmt, ap);
+    va_end(ap);
+    fprintf(stderr, "\r%s%*s", line, progress_width > n ? progress_width - n : 0, "");
+    fflush(stderr);
+    progress_width = n;
+}
+
+void cli_progress_end(void)
+{
+    if (progress_width) fprintf(stderr, "\r%*s\r", progress_width, "");
+    progress_width = 0;
+}
