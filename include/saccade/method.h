@@ -96,12 +96,11 @@ struct sac_method {
     /* Decode. create takes its memory from the arena (NULL: does not fit); a method with any other decode
      * hook has it. The order at a layer is: append (keys of slots slot0 .. slot0+n-1 of a KV head arrived:
      * the prompt after its eviction, or one token), seed (once, after the prompt's append, where evict gave
-     * scores: [n] of the kept keys), then in each step append, select, observe, and drop with dropped as
-     * often as drop names a slot. select: the slots one query head reads, at least one (SAC_PER_KV_HEAD and
+     * scores: [n] of the kept keys), then in each step append, select, observe, and drop with dropped. select: the slots one query head reads, at least one (SAC_PER_KV_HEAD and
      * SAC_PER_LAYER: asked once for each KV head with its first query head, and shared by the group).
      * observe: the probabilities of the keys just read, [sac_rows_count] in order of slots, for every query
-     * head. drop: after all heads were observed, a slot of the KV head to evict, or -1; it is called again
-     * until it gives -1. dropped: that slot is gone, later ones moved down by one.
+     * head. drop: after all heads were observed, a slot of the KV head to evict, or -1; once a step.
+     * dropped: that slot is gone, later ones moved down by one.
      * append and select may run in parallel for different KV heads, select also for different query heads;
      * observe, seed, drop and dropped run one at a time for a layer. */
     void *(*create)(const struct sac_env *env, const void *opts, struct sac_arena *a);

@@ -1,0 +1,47 @@
+/* What methods that shrink the cache after the prompt share: importance of keys from the last rows, and
+ * turning scores into kept positions. */
+#include "methods.h"
+
+#include <string.h>
+
+struct group_sum { enum group_reduce how; float *row; };
+
+static void add_row(void *ctx, int row, const float *p)
+{
+    struct group_sum *s = ctx;
+    if (s->how == GROUP_MAX_MAX)
+        for (int j = 0; j <= row; j++) s->row[j] = s->row[j] > p[j] ? s->row[j] : p[j];
+    else
+        for (int j = 0; j <= row; j++) s->row[j] += p[j];
+}
+
+bool evict_importance(const struct sac_prefill_in *in, int kv_head, int window, enum group_reduce how,
+                      float *importance, struct sac_arena *a)
+{
+    int group = in_group(in), rows = in_last_rows(in, window);
+    memset(importance, 0, sizeof *importance * (size_t)in->n);
+    struct group_sum s = { how, importance };
+    for (int g = 0; g < group; g++)
+        if (!scores_each_row(in, kv_head * group + g, in->n - rows, rows, NULL, add_row, &s, a)) return false;
+    if (how == GROUP_MEAN_SUM)
+        for (int j = 0; j < in->n; j++) importance[j] /= (float)group;
+    return true;
+}
+
+bool evict_keep(struct sac_kept *kept, const float *score, int n, int cap, struct sac_arena *a)
+{
+    kept->score = NULL;
+    kept->pos = sac_arena_alloc(a, sizeof *kept->pos * (size_t)imax(imin(cap, n), 1));
+    if (!kept->pos) return false;
+    kept->n = topk(score, n, cap, kept->pos);
+    return true;
+}
+
+bool evict_keep_all(struct sac_kept *kept, int n, struct sac_arena *a)
+{
+    kept->score = NULL;
+    kept->n = n;
+    kept->pos = sac_arena_alloc(a, sizeof *kept->pos * (size_t)imax(n, 1));
+    for (int j = 0; kept->pos && j < n; j++) kept->pos[j] = j;
+    return kept->pos != NULL;
+}

@@ -1,0 +1,138 @@
+/* What the files of this folder share: scores, pooling, top-k, tiles of diagonals, pages. A method is a
+ * scorer, a selector and a scope put together from these. */
+#ifndef METHODS_METHODS_H
+#define METHODS_METHODS_H
+
+#include <saccade/method.h>
+
+#include <math.h>
+#include <stddef.h>
+
+#define SAC_COUNT(a) ((int)(sizeof(a) / sizeof *(a)))
+
+static inline int imin(int a, int b) { return a < b ? a : b; }
+static inline int imax(int a, int b) { return a > b ? a : b; }
+
+/* ---- scores.c ---- */
+
+static inline int in_group(const struct sac_prefill_in *in) { return in->n_heads / in->n_kv_heads; }
+static inline const float *in_query(const struct sac_prefill_in *in, int head, int row)
+{
+    return in->q + (size_t)head * in->q_stride + (size_t)(row - in->q_row0) * (size_t)in->head_dim;
+}
+static inline const float *in_key(const struct sac_prefill_in *in, int kv_head, int row)
+{
+    return in->k + (size_t)kv_head * in->k_stride + (size_t)row * (size_t)in->head_dim;
+}
+static inline const float *in_value(const struct sac_prefill_in *in, int kv_head, int row)
+{
+    return in->v + (size_t)kv_head * in->k_stride + (size_t)row * (size_t)in->head_dim;
+}
+/* The last w rows that exist: min(w, n, rows of q given). */
+int in_last_rows(const struct sac_prefill_in *in, int w);
+
+/* Scaled and capped scores of rows row0 .. row0+m-1 against keys 0 .. n-1: out[m][ld]. No causal mask. */
+void scores_rows(const struct sac_prefill_in *in, int head, int row0, int m, int n, float *out, size_t ld);
+/* Turn the scores of one row into probabilities over its visible keys (causal, sliding window); the others
+ * get 0. score has room for n_keys = row + 1. */
+void scores_softmax(const struct sac_prefill_in *in, int row, float *score);
+/* Hands fn the dense probabilities p[0 .. row] of each of `rows` (ascending) or, where rows is NULL, of
+ * rows first .. first+count-1. False: out of memory. */
+typedef void scores_row_fn(void *ctx, int row, const float *p);
+bool scores_each_row(const struct sac_prefill_in *in, int head, int first, int count, const int *rows,
+                     scores_row_fn *fn, void *ctx, struct sac_arena *a);
+/* Probabilities of the current token over its n slots. */
+void scores_decode(const struct sac_decode_in *in, int head, int n, float *p);
+/* Mean of rows lo .. hi-1 of dim elements, divided by `over` (hi - lo, or a padded count). */
+void pool_mean(const float *rows, int dim, int lo, int hi, int over, float *out);
+/* Average or max pool of odd width over x[n], zeros outside counted; stride 1. */
+void pool_average(const float *x, int n, int width, float *out);
+/* Snap every value to +inf for keys of the sink and of the last `local` keys. */
+void force_ends(float *score, int n, int sink, int local);
+
+/* ---- topk.c ---- */
+
+/* Indices of the k largest scores in ascending order; equal scores: lower index first; NaN last. Returns
+ * min(k, n). Radix selection, linear in n. */
+int topk(const float *score, int n, int k, int *out);
+/* Indices, ascending, of the fewest largest scores that sum to at least `mass`; at least one. */
+int topp(const float *score, int n, double mass, int *out);
+/* order[n]: indices by descending score, equal scores by index. tmp: n entries. */
+void sort_descending(const float *score, int n, int *order, int *tmp);
+/* 1 + how many of the largest entries sum to at most alpha (methods.md 8.5); at most n. */
+int coverage(const float *score, int n, double alpha, struct sac_arena *a);   /* 0: out of memory */
+
+/* ---- vs.c: columns and diagonals ---- */
+
+struct vs_scores { int n, rows; float *vertical, *slash; };   /* sums over the window rows */
+bool vs_score(const struct sac_prefill_in *in, int head, int window, struct vs_scores *out, struct sac_arena *a);
+/* Token-exact causal cells of {j in v or i - j in s}; both sorted ascending. */
+double vs_pattern_cells(int n, const int *v, int nv, const int *s, int ns);
+/* Plan of tiles of `tile` rows; adds the lists to the plan. */
+bool vs_plan(struct sac_plan *out, int n, int tile, const int *v, int nv, const int *s, int ns);
+/* Force sinks and local offsets, keep the nv and ns best, plan. */
+struct vs_rule { int nv, ns, sink, local, tile; };
+bool vs_select(struct vs_scores *sc, const struct vs_rule *r, struct sac_plan *out, struct sac_arena *a);
+/* As vs_select with the sizes for which the causal cells read come nearest below `target` of all: equal sizes,
+ * or sizes that cover equal shares of the window's attention. */
+bool vs_select_target(struct vs_scores *sc, const struct vs_rule *r, double target, bool by_coverage,
+                      struct sac_plan *out, struct sac_arena *a);
+
+/* ---- evict.c ---- */
+
+/* importance[n]: window sums (or maxima) of the group's probabilities, not pooled. */
+enum group_reduce { GROUP_MEAN_SUM, GROUP_MAX_MAX };
+bool evict_importance(const struct sac_prefill_in *in, int kv_head, int window, enum group_reduce how,
+                      float *importance, struct sac_arena *a);
+/* Keep the `cap` best of score. */
+bool evict_keep(struct sac_kept *kept, const float *score, int n, int cap, struct sac_arena *a);
+bool evict_keep_all(struct sac_kept *kept, int n, struct sac_arena *a);
+
+/* ---- pages.c: pages of consecutive slots with a box around their keys ---- */
+
+enum page_scorer { PAGE_MINMAX, PAGE_MEANSTD };
+struct pages {
+    struct sac_shape shape;
+    int size, cap;                /* keys per page, pages per KV head */
+    enum page_scorer scorer;
+    float *lo, *hi;               /* [layer][kv head][cap][dim]; meanstd: mean -+ deviation */
+    double *sum, *sum2;           /* [layer][kv head][dim] of the page being filled (meanstd) */
+};
+bool pages_create(struct pages *p, const struct sac_env *env, int size, enum page_scorer scorer, struct sac_arena *a);
+void pages_append(struct pages *p, int layer, int kv_head, int slot0, int n, const float *k);
+/* Scores of pages 0 .. n-1 for one query, unscaled. */
+void pages_score(const struct pages *p, int layer, int kv_head, const float *q, int n, float *out);
+/* Add the pages of idx (ascending), then slots tail .. n-1. */
+void pages_rows(struct sac_rows *out, const int *idx, int n_idx, int size, int tail, int n);
+
+/* ---- params.c ---- */
+
+/* A table row for option `field` of `struct type`. */
+#define P_INT(type, field, def, lo, hi, budget, help) \
+    { #field, help, SAC_INT, offsetof(struct type, field), def, lo, hi, NULL, budget }
+#define P_FLOAT(type, field, def, lo, hi, budget, help) \
+    { #field, help, SAC_FLOAT, offsetof(struct type, field), def, lo, hi, NULL, budget }
+#define P_BOOL(type, field, def, help) { #field, help, SAC_BOOL, offsetof(struct type, field), def, 0, 1, NULL, false }
+#define P_CHOICE(type, field, def, n, names, help) \
+    { #field, help, SAC_CHOICE, offsetof(struct type, field), def, 0, (n) - 1, names, false }
+
+enum { TOKENS_MAX = 16777216 };
+
+void opts_defaults(const struct sac_method *m, void *opts);
+double opts_get(const struct sac_method *m, const void *opts, const char *name);   /* NAN: none */
+bool opts_put(const struct sac_method *m, void *opts, const char *name, double value);
+
+/* Scopes and checks that many methods share. */
+enum sac_scope scope_query_head(const void *opts);
+enum sac_scope scope_kv_head(const void *opts);
+enum sac_scope scope_layer(const void *opts);
+/* (1 - s) * n tokens, at least `least`. */
+int share_of(int n, double sparsity, int least);
+/* The k for which rows that read min(k, row + 1) keys leave out a share s of the causal cells. */
+int causal_budget(int n, double sparsity);
+
+/* ---- presets.c: the budget grid of the paper ---- */
+
+enum sac_code preset_apply(struct sac_part *p, int n, struct sac_err *err);
+
+#endif
