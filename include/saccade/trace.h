@@ -137,6 +137,8 @@ int sac_trace_top(const struct sac_trace *t, int lane, int layer, int head, int 
 /* ---- decode ---- */
 /* Next-token distribution at a step: up to 5 best ids and probabilities. Returns how many. */
 int sac_trace_next(const struct sac_trace *t, int lane, int step, int *id, float *prob);
+/* Ids of the tokens a lane generated so far, the stop token included: copies at most cap, returns how many. */
+int sac_trace_answer(const struct sac_trace *t, int lane, int *id, int cap);
 /* Text of a vocabulary token, as sac_trace_token. */
 int sac_trace_vocab(const struct sac_trace *t, int id, char *buf, int cap);
 int sac_trace_page_size(const struct sac_trace *t, int lane);      /* tokens; 1: token methods; 0 none */
