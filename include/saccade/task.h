@@ -21,6 +21,11 @@ struct sac_task {
 };
 const struct sac_task *const *sac_tasks(int *n);
 const struct sac_task *sac_task_find(const char *name);
+/* Default of parameter `param` in a style: the compact prompts are made for small models, so they ask less.
+ * params[i].def is that of the paper. NAN: no such parameter. */
+double sac_task_default(const struct sac_task *t, int param, enum sac_style style);
+/* Is SPEC (`name` or `name:key=value,...`) one that sac_sample_make would take? */
+enum sac_code sac_task_check(const char *spec, struct sac_err *err);
 
 struct sac_sample {
     const struct sac_task *task;
