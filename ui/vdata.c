@@ -289,6 +289,44 @@ fail:
     return NULL;
 }
 
+int ui_stretches(const float *w, int n, int size, int k, struct ui_stretch *out)
+{
+    int found = 0;
+    if (size > n) size = n;
+    for (; found < k && size > 0; found++) {
+        double sum = 0;
+        struct ui_stretch best = { 0, 0, -1 };
+        for (int i = 0; i < n; i++) {
+            sum += (double)w[i] - (i >= size ? (double)w[i - size] : 0);
+            int lo = i - size + 1;
+            bool clear = lo >= 0;
+            for (int j = 0; clear && j < found; j++) clear = lo >= out[j].hi || i + 1 <= out[j].lo;
+            if (clear && sum > best.sum) best = (struct ui_stretch){ lo, i + 1, sum };
+        }
+        if (best.sum <= 0) break;
+        out[found] = best;
+    }
+    return found;
+}
+
+void ui_bin_sums(const float *w, int n, int bins, float *out)
+{
+    for (int b = 0; b < bins; b++) {
+        double sum = 0;
+        for (int i = ui_bin_lo(b, n, bins); i < ui_bin_hi(b, n, bins) && i < n; i++) sum += (double)w[i];
+        out[b] = (float)sum;
+    }
+}
+
+void ui_bin_flags(const unsigned char *flag, unsigned char bit, int n, int bins, float *out)
+{
+    for (int b = 0; b < bins; b++) {
+        int lo = ui_bin_lo(b, n, bins), hi = ui_bin_hi(b, n, bins), set = 0;
+        for (int i = lo; i < hi && i < n; i++) set += (flag[i] & bit) != 0;
+        out[b] = (float)set / (float)(hi - lo);
+    }
+}
+
 struct ui_strips *ui_strips_compute(struct sac_trace *t, int lane, int row, int bins, const atomic_bool *cancel)
 {
     struct sac_trace_info info;

@@ -81,6 +81,12 @@ struct ui_text {
 struct ui_text *ui_text_compute(struct sac_trace *t, int lane, const atomic_bool *cancel);
 /* Display form of token text: control characters made visible. Returns bytes written (no terminator needed). */
 int ui_text_visible(const char *s, int len, char *out, int cap);
+/* The `k` stretches of `size` keys with the largest sums, disjoint, best first. Returns how many. */
+struct ui_stretch { int lo, hi; double sum; };
+int ui_stretches(const float *w, int n, int size, int k, struct ui_stretch *out);
+/* Sum, and share of keys with a flag bit, per bin of the keys 0..n-1. */
+void ui_bin_sums(const float *w, int n, int bins, float *out);
+void ui_bin_flags(const unsigned char *flag, unsigned char bit, int n, int bins, float *out);
 /* Attention of one row in every layer, mean over heads, mass per bin: [n_layers][bins]. */
 struct ui_strips { int lane, row, n_layers, bins; float v[]; };
 struct ui_strips *ui_strips_compute(struct sac_trace *t, int lane, int row, int bins, const atomic_bool *cancel);
