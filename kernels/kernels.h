@@ -56,4 +56,7 @@ struct k_ops {
 /* The best level the CPU has, or at most `limit` when it is not negative (tests, --cpu). Idempotent. */
 const struct k_ops *k_cpu_init(int limit);
 const struct k_ops *k_ops(void);          /* after k_cpu_init */
+/* The level called "scalar", "avx2", "avx512", "vnni", "bf16" or "neon", as SACCADE_CPU names them; -1: none
+ * of these, or NULL. Fits k_cpu_init's limit. */
+int k_level_find(const char *name);
 #endif

@@ -1,0 +1,31 @@
+/* The scalar twins and the functions by which each CPU level improves the table. Internal to kernels/. */
+#ifndef KERNELS_TWINS_H
+#define KERNELS_TWINS_H
+
+#include "kernels.h"
+
+void dequant_row_c(enum k_type type, const void *row, int n, float *out);
+
+float dot_c(const float *a, const float *b, int n);
+void rms_norm_c(const float *x, const float *w, int n, float eps, float *y);
+void silu_mul_c(const float *gate, const float *up, int n, float *y);
+void gelu_mul_c(const float *gate, const float *up, int n, float *y);
+void add_c(float *y, const float *x, int n);
+void score_f32_c(const float *q, const float *k, int dim, int n, float scale, float *out);
+void score_f16_c(const float *q, const uint16_t *k, int dim, int n, float scale, float *out);
+void score_bf16_c(const float *q, const uint16_t *k, int dim, int n, float scale, float *out);
+float exp_sum_c(float *x, int n, float max);
+float max_c(const float *x, int n);
+void page_bound_c(const float *q, const float *lo, const float *hi, int dim, int n, float *out);
+void to_f16_c(const float *x, int n, uint16_t *y);
+void from_f16_c(const uint16_t *x, int n, float *y);
+void to_bf16_c(const float *x, int n, uint16_t *y);
+void from_bf16_c(const uint16_t *x, int n, float *y);
+
+/* Each sets the entries that its level does better than what the table holds. */
+void level_avx2(struct k_ops *ops);
+void level_avx512(struct k_ops *ops);
+void level_vnni(struct k_ops *ops);
+void level_bf16(struct k_ops *ops);
+void level_neon(struct k_ops *ops);
+#endif

@@ -1,0 +1,69 @@
+/* Scalar twins of the operations on f32 vectors: they define the results that fast versions come near.
+ *
+ * Sums run in double where a fast version adds in another order, so that a twin is the better of the two. */
+#include "twins.h"
+
+#include <math.h>
+
+float dot_c(const float *a, const float *b, int n)
+{
+    double sum = 0.0;
+    for (int i = 0; i < n; i++) sum += (double)a[i] * (double)b[i];
+    return (float)sum;
+}
+
+void rms_norm_c(const float *x, const float *w, int n, float eps, float *y)
+{
+    double sum = 0.0;
+    for (int i = 0; i < n; i++) sum += (double)x[i] * (double)x[i];
+    float inv = (float)(1.0 / sqrt(sum / (double)n + (double)eps));
+    for (int i = 0; i < n; i++) y[i] = x[i] * inv * w[i];
+}
+
+void silu_mul_c(const float *gate, const float *up, int n, float *y)
+{
+    for (int i = 0; i < n; i++) y[i] = gate[i] / (1.0f + expf(-gate[i])) * up[i];
+}
+
+void gelu_mul_c(const float *gate, const float *up, int n, float *y)
+{
+    const float root = 0.79788456080286536f;   /* sqrt(2 / pi) */
+    for (int i = 0; i < n; i++) {
+        float x = gate[i];
+        y[i] = 0.5f * x * (1.0f + tanhf(root * (x + 0.044715f * x * x * x))) * up[i];
+    }
+}
+
+void add_c(float *y, const float *x, int n)
+{
+    for (int i = 0; i < n; i++) y[i] += x[i];
+}
+
+float exp_sum_c(float *x, int n, float max)
+{
+    double sum = 0.0;
+    for (int i = 0; i < n; i++) {
+        x[i] = expf(x[i] - max);
+        sum += (double)x[i];
+    }
+    return (float)sum;
+}
+
+float max_c(const float *x, int n)
+{
+    float m = -INFINITY;
+    for (int i = 0; i < n; i++) m = x[i] > m ? x[i] : m;
+    return m;
+}
+
+void page_bound_c(const float *q, const float *lo, const float *hi, int dim, int n, float *out)
+{
+    for (int p = 0; p < n; p++, lo += dim, hi += dim) {
+        double sum = 0.0;
+        for (int i = 0; i < dim; i++) {
+            float at_lo = q[i] * lo[i], at_hi = q[i] * hi[i];
+            sum += (double)(at_lo > at_hi ? at_lo : at_hi);
+        }
+        out[p] = (float)sum;
+    }
+}
