@@ -37,7 +37,7 @@ const struct sac_task *sac_task_find(const char *name)
 double sac_task_default(const struct sac_task *t, int param, enum sac_style style)
 {
     const struct task_impl *im = task_impl_of(t);
-    if (!im || param < 0 || param >= t->n_params) return NAN;
+    if (!im || param < 0 || param >= t->n_params) return (double)NAN;
     return style == SAC_STYLE_COMPACT && im->compact ? im->compact[param] : t->params[param].def;
 }
 
