@@ -23,8 +23,13 @@ static const struct command {
     const char *help;
 } commands[] = {
     { "completions", cmd_completions, "completions for bash, zsh or fish" },
+    { "doctor", cmd_doctor, "the machine, the build and the terminal, for bug reports" },
     { "help", cmd_help, "this overview, or the help of one command" },
+    { "info", cmd_info, "what a model holds, and what a run will need" },
+    { "logits", cmd_logits, "reference outputs of a model, as safetensors" },
     { "man", cmd_man, "the manual page, as roff" },
+    { "tasks", cmd_tasks, "the tasks, and samples of them" },
+    { "tokenize", cmd_tokenize, "the tokens of a text" },
 };
 enum { N_COMMANDS = sizeof commands / sizeof *commands };
 
