@@ -171,7 +171,7 @@ void ui_heat_ranks(const float *v, int h, int w, float *out)
 }
 
 void ui_grid_resample(const struct ui_grid *in, double y0, double y1, double x0, double x1,
-                      enum sac_pool pool, float *out, int oh, int ow)
+                      enum sac_pooling pool, float *out, int oh, int ow)
 {
     for (int y = 0; y < oh; y++)
         for (int x = 0; x < ow; x++) {

@@ -50,7 +50,7 @@ void ui_heat_ranks(const float *v, int h, int w, float *out);
 struct ui_grid { int h, w; const float *v; };    /* [h][w] */
 /* Pixels y0..y1 x x0..x1 of `in` (fractions of the grid) pooled or spread to oh x ow. */
 void ui_grid_resample(const struct ui_grid *in, double y0, double y1, double x0, double x1,
-                      enum sac_pool pool, float *out, int oh, int ow);
+                      enum sac_pooling pool, float *out, int oh, int ow);
 
 /* ---- axes ---- */
 struct ui_tick { int at; char label[12]; };      /* at: value on the axis */

@@ -23,4 +23,5 @@ enum sac_code st_create(struct st_writer **out, const char *path, bool force, st
 enum sac_code st_add(struct st_writer *w, const char *name, enum st_dtype dtype, int n_dims,
                      const int64_t *shape, const void *data, struct sac_err *err);
 enum sac_code st_finish(struct st_writer *w, struct sac_err *err);   /* frees w either way */
+void st_abandon(struct st_writer *w);   /* throws the unfinished file away; accepts NULL */
 #endif

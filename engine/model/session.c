@@ -124,6 +124,16 @@ void session_keys(const struct session *s, int layer, int kv_head, bool values, 
     kv_load(s, values ? h->v : h->k, lo, out, n);
 }
 
+void session_describe_rope(const struct session *s, int layer, struct sac_prefill_in *in)
+{
+    const struct rope_table *rope = rope_of(s, layer);
+    in->rope_cos = rope->cos;
+    in->rope_sin = rope->sin;
+    in->rope_dim = rope->dim;
+    in->rope_positions = rope->n;
+    in->rope_adjacent = rope->adjacent;
+}
+
 void session_truncate(struct session *s, int n)
 {
     const struct sac_shape *sh = &s->hp->shape;

@@ -84,6 +84,9 @@ struct session_stats session_stats(const struct session *s);
 /* Keys of the cache as f32, positions lo .. lo+n-1 (no eviction): out [n][D]. */
 void session_keys(const struct session *s, int layer, int kv_head, bool values, int lo, int n, float *out);
 
+/* Fill the rotation fields of `in` for a layer of this session. */
+void session_describe_rope(const struct session *s, int layer, struct sac_prefill_in *in);
+
 /* ---- sampling ---- */
 struct sampler { double temperature, top_p; uint64_t state; };
 int sample_token(struct sampler *s, const float *logits, int n, float *scratch /* [n] */);

@@ -2,6 +2,7 @@
 #include "trace/trace_int.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -151,12 +152,6 @@ static bool layer_init(const struct sac_trace *t, struct layer_rec *r, int max_n
     r->steps = calloc(n, sizeof *r->steps);
     r->dense_lse = calloc((size_t)s->n_heads, sizeof *r->dense_lse);
     return r->q_dec && r->k_dec && r->v_dec && r->steps && r->dense_lse;
-}
-
-static void recall_unknown(struct sac_recall *r)
-{
-    *r = (struct sac_recall){ NAN, NAN, NAN, NAN, NAN, NAN, NAN, NAN, NAN, NAN, NAN, NAN, NAN, NAN, NAN, NAN, NAN,
-                              NAN, NAN, NAN, 0 };
 }
 
 int trace_add_lane(struct sac_trace *t, const struct sac_spec *spec, int max_new, bool record)

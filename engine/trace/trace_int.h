@@ -102,14 +102,14 @@ void rec_scores(const struct sac_trace *t, const struct layer_rec *r, int layer,
 int rec_first_key(const struct sac_trace *t, int layer, int row);    /* 0, or the start of the window */
 
 /* ---- measures (measure.c) ---- */
+void recall_unknown(struct sac_recall *r);   /* every value NAN, n_rows 0 */
 struct measure_scratch { float *w, *w2; struct sac_rows rows; unsigned *bucket; int *index; int cap; };
 bool measure_scratch_init(struct measure_scratch *m, int n_keys);
 void measure_scratch_free(struct measure_scratch *m);
 bool measure_row(const struct sac_trace *t, int lane, int layer, int head, int row, struct measure_scratch *m,
                  struct sac_recall *out);
-/* Fill recall and density of every head of one layer of a lane, and mark it measured. */
-bool measure_layer(struct sac_trace *t, int lane, int layer, int first_head, int last_head,
-                   struct measure_scratch *m);
+/* Recall and density of heads h0 .. h1-1 of one layer (threads may share a layer, not a head). */
+void measure_heads(struct sac_trace *t, int lane, int layer, int h0, int h1, struct measure_scratch *m);
 bool measure_layer_alloc(struct sac_trace *t, int lane, int layer);
 /* Means over layers and heads into the lane's public part. */
 void measure_lane(struct sac_trace *t, int lane);

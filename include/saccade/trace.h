@@ -100,13 +100,13 @@ bool sac_trace_weights(const struct sac_trace *t, int lane, int layer, int head,
 /* Log-sum-exp of the row over all its keys (dense); NAN when not recorded. */
 float sac_trace_lse(const struct sac_trace *t, int lane, int layer, int head, int row);
 
-enum sac_pool { SAC_POOL_MAX, SAC_POOL_MASS, SAC_POOL_MEAN, SAC_N_POOLS };
+enum sac_pooling { SAC_POOL_MAX, SAC_POOL_MASS, SAC_POOL_MEAN, SAC_N_POOLS };
 enum sac_sinks { SAC_SINKS_SHOW, SAC_SINKS_HIDE, SAC_SINKS_RENORM };
 /* Exact tile: rows q0 .. q1-1 against keys k0 .. k1-1 pooled to h x w pixels; pixel i covers
  * floor(i*N/P) .. floor((i+1)*N/P)-1. NAN where no causal pair is. A head of -1-g: mean over KV group g. */
 struct sac_tile {
     int lane, layer, head, q0, q1, k0, k1, w, h;
-    enum sac_pool pool;
+    enum sac_pooling pool;
     enum sac_sinks sinks;
     bool sparse;                  /* the lane's renormalised sparse weights instead of its dense ones */
     float *value;                 /* [h][w] */

@@ -1,0 +1,275 @@
+/* Measures of a selection, exact for every row they are taken on.
+ *
+ * A row of n weights is counted into buckets by the top bits of the float (sign, exponent, 7 bits of mantissa):
+ * order between buckets is order of weights, so the mass of the m largest, the members of the top m and the
+ * keys needed for a given mass follow from one pass over the buckets and a sort inside a single one. */
+#include "trace/trace_int.h"
+
+#include "kernels.h"
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { BUCKETS = 0x3f80 + 1, SINK = 4, LOCAL_ADJUST = 64, LOCAL = 128 };
+
+static int bucket_of(float w)
+{
+    uint32_t u;
+    memcpy(&u, &w, sizeof u);
+    int b = (int)(u >> 16);
+    return b < BUCKETS ? b : BUCKETS - 1;   /* rounding may push a weight a hair above one */
+}
+
+bool measure_scratch_init(struct measure_scratch *m, int n_keys)
+{
+    size_t n = (size_t)n_keys + 1;
+    m->cap = n_keys;
+    m->w = malloc(n * sizeof *m->w);
+    m->w2 = malloc(n * sizeof *m->w2);
+    m->rows = (struct sac_rows){ malloc((n / 2 + 2) * sizeof *m->rows.run), 0, (int)(n / 2 + 2) };
+    m->bucket = calloc(BUCKETS, sizeof *m->bucket);
+    m->index = malloc(n * sizeof *m->index);
+    return m->w && m->w2 && m->rows.run && m->bucket && m->index;
+}
+
+void measure_scratch_free(struct measure_scratch *m)
+{
+    free(m->w);
+    free(m->w2);
+    free(m->rows.run);
+    free(m->bucket);
+    free(m->index);
+    memset(m, 0, sizeof *m);
+}
+
+/* Weights of one row counted into buckets. */
+struct row { const float *w; int lo, n; const unsigned *bucket; int top; };
+
+static struct row row_count(struct measure_scratch *m, int lo, int n)
+{
+    struct row r = { m->w, lo, n, m->bucket, 0 };
+    memset(m->bucket, 0, BUCKETS * sizeof *m->bucket);
+    for (int i = lo; i < n; i++) {
+        int b = bucket_of(m->w[i]);
+        m->bucket[b]++;
+        if (b > r.top) r.top = b;
+    }
+    return r;
+}
+
+static int by_weight(const void *a, const void *b, void *ctx)
+{
+    const float *w = ctx;
+    int x = *(const int *)a, y = *(const int *)b;
+    if (w[x] != w[y]) return w[x] < w[y] ? 1 : -1;
+    return (x > y) - (x < y);
+}
+
+/* The keys of one bucket, heaviest first (ties: lower key first). */
+static int bucket_keys(const struct row *r, int b, int *index)
+{
+    int n = 0;
+    for (int i = r->lo; i < r->n; i++)
+        if (bucket_of(r->w[i]) == b) index[n++] = i;
+    qsort_r(index, (size_t)n, sizeof *index, by_weight, (void *)(uintptr_t)r->w);
+    return n;
+}
+
+/* The top m of a row: its mass, and how many of its keys are in `rows`. */
+static void top_m(const struct row *r, int m, const struct sac_rows *rows, int *index, double *mass, int *hits)
+{
+    int left = m, b = r->top;
+    while (b > 0 && (int)r->bucket[b] <= left) left -= (int)r->bucket[b--];
+    *mass = 0;
+    *hits = 0;
+    for (int i = r->lo; i < r->n; i++)
+        if (bucket_of(r->w[i]) > b) *mass += (double)r->w[i];
+    for (int j = 0; j < rows->n; j++)
+        for (int i = rows->run[j].lo; i < rows->run[j].hi; i++) *hits += bucket_of(r->w[i]) > b;
+    if (left <= 0) return;
+    int n = bucket_keys(r, b, index);
+    for (int i = 0; i < n && i < left; i++) {
+        *mass += (double)r->w[index[i]];
+        *hits += sac_rows_has(rows, index[i]);
+    }
+}
+
+/* Smallest number of keys that hold `mass` of the row, for three ascending targets. */
+static void needed(const struct row *r, int *index, const double target[3], double out[3])
+{
+    int at = 0, count = 0;
+    double have = 0;
+    double *per = calloc((size_t)r->top + 1, sizeof *per);
+    out[0] = out[1] = out[2] = r->n - r->lo;
+    if (!per) return;
+    for (int i = r->lo; i < r->n; i++) per[bucket_of(r->w[i])] += (double)r->w[i];
+    for (int b = r->top; b >= 0 && at < 3; b--) {
+        if (!r->bucket[b]) continue;
+        if (have + per[b] < target[at]) {
+            have += per[b];
+            count += (int)r->bucket[b];
+            continue;
+        }
+        int n = bucket_keys(r, b, index);
+        for (int i = 0; i < n; i++) {
+            have += (double)r->w[index[i]];
+            count++;
+            while (at < 3 && have >= target[at]) out[at++] = count;
+        }
+    }
+    free(per);
+}
+
+static double mass_of(const float *w, const struct sac_rows *rows, int lo, int hi)
+{
+    double m = 0;
+    for (int j = 0; j < rows->n; j++) {
+        int a = rows->run[j].lo > lo ? rows->run[j].lo : lo, b = rows->run[j].hi < hi ? rows->run[j].hi : hi;
+        for (int i = a; i < b; i++) m += (double)w[i];
+    }
+    return m;
+}
+
+static double span_mass(const float *w, int lo, int hi)
+{
+    double m = 0;
+    for (int i = lo; i < hi; i++) m += (double)w[i];
+    return m;
+}
+
+static void measure_evidence(const struct sac_trace *t, const float *w, int row, const struct sac_rows *rows,
+                             struct sac_recall *out)
+{
+    int total = 0, kept = 0;
+    double mass = 0, mass_kept = 0;
+    for (int s = 0; s < t->info.n_spans; s++)
+        for (int i = t->gold_span[s].lo; i < t->gold_span[s].hi && i <= row; i++) {
+            bool has = sac_rows_has(rows, i);
+            total++;
+            kept += has;
+            mass += (double)w[i];
+            if (has) mass_kept += (double)w[i];
+        }
+    if (!total) return;
+    out->evidence = (double)kept / total;
+    out->evidence_mass = mass;
+    out->evidence_mass_kept = mass_kept;
+}
+
+/* |O - O_S| / |O| of the head's output, both from the row's own q, k and v. */
+static double output_error(const struct sac_trace *t, const struct layer_rec *r, int head, int row, const float *w,
+                           int first, const struct sac_rows *rows, double mass)
+{
+    enum { DIM_MAX = 1024 };
+    const struct sac_shape *s = &t->info.shape;
+    int d = s->head_dim, kv = head / (s->n_heads / s->n_kv_heads), at = 0;
+    float all[DIM_MAX] = { 0 }, kept[DIM_MAX] = { 0 };
+    if (!r->v || d > DIM_MAX || mass <= 0) return (double)NAN;
+    for (int i = first; i <= row; i++) {
+        while (at < rows->n && rows->run[at].hi <= i) at++;
+        bool has = at < rows->n && rows->run[at].lo <= i;
+        if (w[i] < 1e-9f) continue;    /* below what f32 sums can show */
+        const float *v = rec_k(t, r, kv, i, true);
+        float a = w[i], b = has ? a : 0.0f;
+        for (int c = 0; c < d; c++) {
+            all[c] += a * v[c];
+            kept[c] += b * v[c];
+        }
+    }
+    double num = 0, den = 0;
+    for (int c = 0; c < d; c++) {
+        double o = (double)all[c], e = o - (double)kept[c] / mass;
+        num += e * e;
+        den += o * o;
+    }
+    return den > 0 ? sqrt(num / den) : (double)NAN;
+}
+
+/* Same tokens up to this row as the dense lane? Then the dense lane's weights are about the same text. */
+static bool same_text(const struct sac_trace *t, int lane, int row)
+{
+    const struct lane_rec *a = trace_lane_rec(t, 0), *b = trace_lane_rec(t, lane);
+    int n = row - t->info.n_prompt + 1;
+    if (n <= 0) return true;
+    if (atomic_load(&a->n_tokens) < n || atomic_load(&b->n_tokens) < n) return false;
+    return memcmp(a->token, b->token, (size_t)n * sizeof *a->token) == 0;
+}
+
+void recall_unknown(struct sac_recall *r)
+{
+    r->n_rows = 0;
+    double *f[] = { &r->mass, &r->mass_min, &r->mass_p5, &r->set, &r->set10, &r->set64, &r->oracle,
+                    &r->sink_adjusted, &r->evidence, &r->evidence_mass, &r->evidence_mass_kept, &r->mass_vs_dense,
+                    &r->entropy, &r->need90, &r->need95, &r->need99, &r->sink, &r->local, &r->kept, &r->out_err };
+    for (size_t i = 0; i < sizeof f / sizeof *f; i++) *f[i] = (double)NAN;
+}
+
+bool measure_row(const struct sac_trace *t, int lane, int layer, int head, int row, struct measure_scratch *m,
+                 struct sac_recall *out)
+{
+    const struct layer_rec *r = trace_layer(t, lane, layer);
+    recall_unknown(out);
+    if (!r || row >= rec_rows(t, r) || !sac_trace_rows(t, lane, layer, head, row, &m->rows)) return false;
+    int first = rec_first_key(t, layer, row), n = row + 1;
+    rec_scores(t, r, layer, head, row, first, n, m->w2 + first);
+    memcpy(m->w + first, m->w2 + first, (size_t)(n - first) * sizeof *m->w);
+    memset(m->w, 0, (size_t)first * sizeof *m->w);
+    float max = k_ops()->max(m->w + first, n - first);
+    float sum = k_ops()->exp_sum(m->w + first, n - first, max), inv = 1.0f / sum;
+    double lse = (double)max + log((double)sum), dot = 0;
+    for (int i = first; i < n; i++) {
+        m->w[i] *= inv;
+        dot += (double)m->w[i] * (double)m->w2[i];
+    }
+    out->n_rows = 1;
+    out->entropy = fmax(0, (lse - dot) / log(2.0));
+    out->kept = sac_rows_count(&m->rows);
+    out->sink = span_mass(m->w, 0, n < SINK ? n : SINK);
+    out->local = span_mass(m->w, n > LOCAL ? n - LOCAL : 0, n);
+    struct row rc = row_count(m, first, n);
+    static const double target[3] = { 0.9, 0.95, 0.99 };
+    double need[3];
+    needed(&rc, m->index, target, need);
+    out->need90 = need[0], out->need95 = need[1], out->need99 = need[2];
+    measure_evidence(t, m->w, row, &m->rows, out);
+    if (out->kept >= n - first) {     /* everything is read */
+        out->mass = out->mass_min = out->mass_p5 = out->set = out->set10 = out->set64 = out->oracle = 1;
+        out->sink_adjusted = out->mass_vs_dense = 1;
+        out->out_err = 0;
+        return true;
+    }
+    int hits;
+    double top;
+    out->mass = out->mass_min = out->mass_p5 = fmin(1, mass_of(m->w, &m->rows, 0, n));
+    top_m(&rc, (int)out->kept, &m->rows, m->index, &top, &hits);
+    out->oracle = fmin(1, top);
+    out->set = out->kept > 0 ? hits / out->kept : 0;
+    int k10 = n - first < 10 ? n - first : 10, k64 = n - first < 64 ? n - first : 64;
+    top_m(&rc, k10, &m->rows, m->index, &top, &hits);
+    out->set10 = (double)hits / k10;
+    top_m(&rc, k64, &m->rows, m->index, &top, &hits);
+    out->set64 = (double)hits / k64;
+    int lo = SINK, hi = n - LOCAL_ADJUST;
+    double middle = hi > lo ? span_mass(m->w, lo, hi) : 0;
+    if (middle > 1e-6) out->sink_adjusted = fmin(1, mass_of(m->w, &m->rows, lo, hi) / middle);
+    out->out_err = output_error(t, r, head, row, m->w, first, &m->rows, out->mass);
+    out->mass_vs_dense = out->mass;
+    const struct layer_rec *dense = lane > 0 ? trace_layer(t, 0, layer) : r;
+    if (dense != r) {
+        out->mass_vs_dense = (double)NAN;
+        if (dense && dense->q && row < rec_rows(t, dense) && same_text(t, lane, row)) {
+            if (dense->q == r->q && row < t->info.n_prompt) out->mass_vs_dense = out->mass;
+            else if (sac_trace_weights(t, 0, layer, head, row, m->w2))
+                out->mass_vs_dense = fmin(1, mass_of(m->w2, &m->rows, 0, n));
+        }
+    }
+    return true;
+}
+
+bool sac_trace_row_recall(const struct sac_trace *t, int lane, int layer, int head, int row, struct sac_recall *out)
+{
+    struct measure_scratch m = { 0 };
+    bool ok = measure_scratch_init(&m, row + 1) && measure_row(t, lane, layer, head, row, &m, out);
+    measure_scratch_free(&m);
+    return ok;
+}
