@@ -1,0 +1,590 @@
+/* Cairo and the fonts: the only file that includes cairo.h and fontconfig.h.
+ *
+ * One canvas is one page. Text is set in DejaVu Sans where it is installed and otherwise in what fontconfig
+ * calls sans-serif; each character is looked up in the sorted list of installed fonts, so labels in any script
+ * are drawn by the first font that has it. Hinting is off, so layout does not depend on the scale. Matrix cells
+ * are drawn without anti-aliasing on device pixels. PDF and SVG carry no date. */
+#include "figure_canvas.h"
+
+#include <cairo-ft.h>
+#include <cairo-pdf.h>
+#include <cairo-svg.h>
+#include <cairo.h>
+#include <fontconfig/fontconfig.h>
+#include <math.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { N_STYLES = 8, MAX_FACES = 64 };
+
+struct face { int style, font; cairo_font_face_t *face; };
+
+struct canvas {
+    enum figure_format format;
+    bool dark;
+    double scale, w, h;
+    cairo_surface_t *surface;
+    cairo_t *cr, *measure;
+    cairo_surface_t *measure_surface;
+    struct face face[MAX_FACES];
+    int n_faces;
+    struct figure_bytes stream;
+    size_t cap;
+    bool failed, too_large;
+};
+
+/* ---- fonts ---- */
+
+static pthread_mutex_t font_lock = PTHREAD_MUTEX_INITIALIZER;
+static FcFontSet *font_set[N_STYLES];     /* sorted by fitness; made once */
+
+static int style_of(int flags)
+{
+    return ((flags & CT_BOLD) ? 1 : 0) | ((flags & CT_MONO) ? 2 : 0) | ((flags & CT_ITALIC) ? 4 : 0);
+}
+
+static FcPattern *style_pattern(int style)
+{
+    FcPattern *p = FcPatternCreate();
+    if (!p) return NULL;
+    bool mono = style & 2;
+    FcPatternAddString(p, FC_FAMILY, (const FcChar8 *)(mono ? "DejaVu Sans Mono" : "DejaVu Sans"));
+    FcPatternAddString(p, FC_FAMILY, (const FcChar8 *)(mono ? "monospace" : "sans-serif"));
+    FcPatternAddInteger(p, FC_WEIGHT, (style & 1) ? FC_WEIGHT_BOLD : FC_WEIGHT_REGULAR);
+    FcPatternAddInteger(p, FC_SLANT, (style & 4) ? FC_SLANT_OBLIQUE : FC_SLANT_ROMAN);
+    FcPatternAddBool(p, FC_SCALABLE, FcTrue);
+    FcConfigSubstitute(NULL, p, FcMatchPattern);
+    FcDefaultSubstitute(p);
+    return p;
+}
+
+static FcFontSet *fonts_of(int style)
+{
+    pthread_mutex_lock(&font_lock);
+    if (!font_set[style]) {
+        FcPattern *p = style_pattern(style);
+        FcResult res;
+        if (p) font_set[style] = FcFontSort(NULL, p, FcTrue, NULL, &res);
+        if (p) FcPatternDestroy(p);
+    }
+    FcFontSet *s = font_set[style];
+    pthread_mutex_unlock(&font_lock);
+    return s;
+}
+
+/* Index of the first font that has ch; -1: none has. */
+static int font_for(int style, char32_t ch)
+{
+    FcFontSet *s = fonts_of(style);
+    for (int i = 0; s && i < s->nfont; i++) {
+        FcCharSet *cs;
+        if (FcPatternGetCharSet(s->fonts[i], FC_CHARSET, 0, &cs) == FcResultMatch && FcCharSetHasChar(cs, ch))
+            return i;
+    }
+    return -1;
+}
+
+static cairo_font_face_t *face_of(struct canvas *c, int style, int font)
+{
+    for (int i = 0; i < c->n_faces; i++)
+        if (c->face[i].style == style && c->face[i].font == font) return c->face[i].face;
+    FcFontSet *s = fonts_of(style);
+    if (!s || font < 0 || font >= s->nfont || c->n_faces == MAX_FACES) return NULL;
+    FcPattern *want = style_pattern(style), *full = want ? FcFontRenderPrepare(NULL, want, s->fonts[font]) : NULL;
+    cairo_font_face_t *f = full ? cairo_ft_font_face_create_for_pattern(full) : NULL;
+    if (full) FcPatternDestroy(full);
+    if (want) FcPatternDestroy(want);
+    if (f) c->face[c->n_faces++] = (struct face){ style, font, f };
+    return f;
+}
+
+/* Next character of valid or broken UTF-8; broken bytes give U+FFFD. */
+static char32_t next_char(const char **s)
+{
+    const unsigned char *p = (const unsigned char *)*s;
+    int len = p[0] < 0x80 ? 1 : p[0] >= 0xc2 && p[0] < 0xe0 ? 2 : p[0] >= 0xe0 && p[0] < 0xf0 ? 3
+              : p[0] >= 0xf0 && p[0] < 0xf5 ? 4 : 0;
+    char32_t c = len == 1 ? p[0] : len ? (char32_t)(p[0] & (0xffu >> (len + 1))) : 0xfffd;
+    for (int i = 1; i < len; i++) {
+        if ((p[i] & 0xc0) != 0x80) {
+            *s += 1;
+            return 0xfffd;
+        }
+        c = c << 6 | (p[i] & 0x3f);
+    }
+    *s += len ? len : 1;
+    return c;
+}
+
+static int put_char(char *out, char32_t c)
+{
+    if (c < 0x80) out[0] = (char)c;
+    if (c < 0x80) return 1;
+    int n = c < 0x800 ? 2 : c < 0x10000 ? 3 : 4;
+    for (int i = n - 1; i > 0; i--, c >>= 6) out[i] = (char)(0x80 | (c & 0x3f));
+    out[0] = (char)((n == 2 ? 0xc0u : n == 3 ? 0xe0u : 0xf0u) | c);
+    return n;
+}
+
+/* Draw or measure a string from (x, y) on: runs of characters that one font has. Returns the advance. */
+static double text_runs(struct canvas *c, cairo_t *cr, double x, double y, double size, int style, const char *s,
+                        bool draw)
+{
+    char run[512];
+    int n = 0, font = -2;
+    double x0 = x;
+    cairo_set_font_size(cr, size);
+    while (*s || n) {
+        const char *at = s;
+        char32_t ch = *s ? next_char(&s) : 0;
+        if (ch && ch < 32) ch = ' ';
+        int f = !ch ? -3 : font >= 0 && ch == ' ' ? font : font_for(style, ch);
+        if (n && (f != font || n > 500)) {
+            run[n] = 0;
+            cairo_font_face_t *face = face_of(c, style, font < 0 ? 0 : font);
+            if (face) cairo_set_font_face(cr, face);
+            else cairo_select_font_face(cr, "sans", CAIRO_FONT_SLANT_NORMAL, CAIRO_FONT_WEIGHT_NORMAL);
+            cairo_text_extents_t e;
+            cairo_text_extents(cr, run, &e);
+            if (draw) {
+                cairo_move_to(cr, x, y);
+                cairo_show_text(cr, run);
+            }
+            x += e.x_advance;
+            n = 0;
+        }
+        if (!ch) break;
+        font = f;
+        if (f < 0) n += snprintf(run + n, 16, "\\u{%X}", (unsigned)ch);
+        else n += put_char(run + n, ch);
+        if (s == at) break;
+    }
+    return x - x0;
+}
+
+/* ---- life ---- */
+
+static cairo_status_t collect(void *ctx, const unsigned char *data, unsigned n)
+{
+    struct canvas *c = ctx;
+    if (c->stream.n + n > c->cap) {
+        size_t cap = (c->stream.n + n) * 2 + 4096;
+        unsigned char *p = realloc(c->stream.data, cap);
+        if (!p) return CAIRO_STATUS_NO_MEMORY;
+        c->stream.data = p;
+        c->cap = cap;
+    }
+    memcpy(c->stream.data + c->stream.n, data, n);
+    c->stream.n += n;
+    return CAIRO_STATUS_SUCCESS;
+}
+
+static void text_options(cairo_t *cr)
+{
+    cairo_font_options_t *o = cairo_font_options_create();
+    cairo_font_options_set_antialias(o, CAIRO_ANTIALIAS_GRAY);
+    cairo_font_options_set_hint_style(o, CAIRO_HINT_STYLE_NONE);
+    cairo_font_options_set_hint_metrics(o, CAIRO_HINT_METRICS_OFF);
+    cairo_set_font_options(cr, o);
+    cairo_font_options_destroy(o);
+}
+
+struct canvas *canvas_new(enum figure_format f, const struct figure_style *s)
+{
+    struct canvas *c = calloc(1, sizeof *c);
+    if (!c) return NULL;
+    c->format = f;
+    c->dark = s && s->dark;
+    c->scale = f == FIGURE_PNG ? (s && s->scale > 0 ? s->scale : 2.0) : 1.0;
+    c->measure_surface = cairo_image_surface_create(CAIRO_FORMAT_A8, 1, 1);
+    c->measure = cairo_create(c->measure_surface);
+    text_options(c->measure);
+    return c;
+}
+
+void canvas_free(struct canvas *c)
+{
+    if (!c) return;
+    if (c->cr) cairo_destroy(c->cr);
+    if (c->surface) cairo_surface_destroy(c->surface);
+    cairo_destroy(c->measure);
+    cairo_surface_destroy(c->measure_surface);
+    for (int i = 0; i < c->n_faces; i++) cairo_font_face_destroy(c->face[i].face);
+    free(c->stream.data);
+    free(c);
+}
+
+void canvas_page(struct canvas *c, double w, double h)
+{
+    c->w = ceil(w);
+    c->h = ceil(h);
+    double pw = ceil(c->w * c->scale), ph = ceil(c->h * c->scale);
+    if (!(pw >= 1 && ph >= 1 && pw <= 32767 && ph <= 32767)) {
+        c->failed = c->too_large = true;
+        return;
+    }
+    if (c->format == FIGURE_PNG) c->surface = cairo_image_surface_create(CAIRO_FORMAT_RGB24, (int)pw, (int)ph);
+    else if (c->format == FIGURE_SVG) c->surface = cairo_svg_surface_create_for_stream(collect, c, c->w, c->h);
+    else c->surface = cairo_pdf_surface_create_for_stream(collect, c, c->w, c->h);
+    if (cairo_surface_status(c->surface)) {
+        c->failed = true;
+        return;
+    }
+    c->cr = cairo_create(c->surface);
+    if (c->format == FIGURE_PNG) cairo_scale(c->cr, c->scale, c->scale);
+    text_options(c->cr);
+    canvas_fill(c, 0, 0, c->w + 1, c->h + 1, canvas_theme(c)->page);
+}
+
+/* SVG: the recipe goes into <metadata> after the opening tag, and the surface number that depends on what the
+ * process drew before is removed. */
+static void put_xml(FILE *f, const char *s)
+{
+    for (; *s; s++) {
+        if (*s == '<') fputs("&lt;", f);
+        else if (*s == '>') fputs("&gt;", f);
+        else if (*s == '&') fputs("&amp;", f);
+        else if ((unsigned char)*s >= 32 || *s == '\n' || *s == '\t') fputc(*s, f);
+    }
+}
+
+static enum sac_code finish_svg(struct canvas *c, const struct figure_meta *m, struct figure_bytes *out,
+                                struct sac_err *err)
+{
+    char *buf = NULL;
+    size_t n = 0;
+    FILE *f = open_memstream(&buf, &n);
+    if (!f) return sac_fail(err, SAC_ENOMEM, "out of memory while writing an SVG figure");
+    const char *p = (const char *)c->stream.data, *end = p + c->stream.n;
+    const char *svg = memmem(p, c->stream.n, "<svg", 4);
+    const char *body = svg ? memchr(svg, '>', (size_t)(end - svg)) : NULL;
+    if (body) {
+        body++;
+        fwrite(p, 1, (size_t)(body - p), f);
+        static const char *const tag[] = { "title", "desc" };
+        const char *text[] = { m->title, m->description };
+        for (int i = 0; i < 2; i++) {
+            if (!text[i]) continue;
+            fprintf(f, "\n<%s>", tag[i]);
+            put_xml(f, text[i]);
+            fprintf(f, "</%s>", tag[i]);
+        }
+        fputs("\n<metadata>\n<saccade xmlns=\"urn:saccade\" version=\"" SACCADE_VERSION "\">\n", f);
+        static const char *const part[] = { "comment", "command", "prompt" };
+        const char *ptext[] = { m->comment, m->command, m->prompt };
+        for (int i = 0; i < 3; i++) {
+            if (!ptext[i]) continue;
+            fprintf(f, "<%s>", part[i]);
+            put_xml(f, ptext[i]);
+            fprintf(f, "</%s>\n", part[i]);
+        }
+        fputs("</saccade>\n</metadata>", f);
+        p = body;
+    }
+    static const char id[] = "id=\"surface";
+    const char *hit;
+    while ((hit = memmem(p, (size_t)(end - p), id, sizeof id - 1)) != NULL) {
+        hit += sizeof id - 1;
+        fwrite(p, 1, (size_t)(hit - p), f);
+        while (hit < end && *hit >= '0' && *hit <= '9') hit++;
+        p = hit;
+    }
+    fwrite(p, 1, (size_t)(end - p), f);
+    bool bad = ferror(f) != 0;
+    if (fclose(f) || bad) {
+        free(buf);
+        return sac_fail(err, SAC_ENOMEM, "out of memory while writing an SVG figure");
+    }
+    *out = (struct figure_bytes){ (unsigned char *)buf, n };
+    return SAC_OK;
+}
+
+enum sac_code canvas_finish(struct canvas *c, const struct figure_meta *meta, struct figure_bytes *out,
+                            struct sac_err *err)
+{
+    static const struct figure_meta none = { 0 };
+    const struct figure_meta *m = meta ? meta : &none;
+    *out = (struct figure_bytes){ NULL, 0 };
+    if (c->too_large)
+        return sac_fail(err, SAC_EARG, "the figure would be %.0f x %.0f pixels; a side may have 1 to 32767: "
+                        "choose a smaller --scale or --width", ceil(c->w * c->scale), ceil(c->h * c->scale));
+    if (c->failed || cairo_status(c->cr))
+        return sac_fail(err, SAC_ENOMEM, "a figure of %.0f x %.0f pixels does not fit in memory", c->w * c->scale,
+                        c->h * c->scale);
+    if (c->format == FIGURE_PNG) {
+        cairo_surface_flush(c->surface);
+        const unsigned char *px = cairo_image_surface_get_data(c->surface);
+        return png_encode((const uint32_t *)(const void *)px, cairo_image_surface_get_stride(c->surface) / 4,
+                          cairo_image_surface_get_width(c->surface), cairo_image_surface_get_height(c->surface), m,
+                          out, err);
+    }
+    if (c->format == FIGURE_PDF) {
+        /* A date that does not parse leaves the entry out. */
+        cairo_pdf_surface_set_metadata(c->surface, CAIRO_PDF_METADATA_CREATE_DATE, "");
+        cairo_pdf_surface_set_metadata(c->surface, CAIRO_PDF_METADATA_CREATOR, "saccade " SACCADE_VERSION);
+        if (m->title) cairo_pdf_surface_set_metadata(c->surface, CAIRO_PDF_METADATA_TITLE, m->title);
+        if (m->description) cairo_pdf_surface_set_metadata(c->surface, CAIRO_PDF_METADATA_SUBJECT, m->description);
+        if (m->command) cairo_pdf_surface_set_metadata(c->surface, CAIRO_PDF_METADATA_KEYWORDS, m->command);
+    }
+    cairo_destroy(c->cr);
+    c->cr = NULL;
+    cairo_surface_finish(c->surface);
+    if (cairo_surface_status(c->surface))
+        return sac_fail(err, SAC_ENOMEM, "out of memory while writing a figure");
+    if (c->format == FIGURE_SVG) return finish_svg(c, m, out, err);
+    *out = c->stream;
+    c->stream = (struct figure_bytes){ NULL, 0 };
+    return SAC_OK;
+}
+
+/* ---- shapes ---- */
+
+const struct figure_theme *canvas_theme(const struct canvas *c) { return figure_theme(c->dark); }
+double canvas_px(const struct canvas *c) { return 1.0 / c->scale; }
+double canvas_snap(const struct canvas *c, double v)
+{
+    return c->format == FIGURE_PNG ? floor(v * c->scale + 0.5) / c->scale : v;
+}
+
+static bool ready(const struct canvas *c) { return c->cr && !c->failed; }
+
+static void colour(struct canvas *c, uint32_t rgb, double alpha)
+{
+    double r = (rgb >> 16 & 255) / 255.0, g = (rgb >> 8 & 255) / 255.0, b = (rgb & 255) / 255.0;
+    if (alpha >= 1) cairo_set_source_rgb(c->cr, r, g, b);
+    else cairo_set_source_rgba(c->cr, r, g, b, alpha);
+}
+
+static void snapped(struct canvas *c, double x, double y, double w, double h)
+{
+    double x0 = canvas_snap(c, x), y0 = canvas_snap(c, y);
+    cairo_rectangle(c->cr, x0, y0, canvas_snap(c, x + w) - x0, canvas_snap(c, y + h) - y0);
+}
+
+void canvas_fill(struct canvas *c, double x, double y, double w, double h, uint32_t rgb)
+{
+    canvas_shade(c, x, y, w, h, rgb, 1.0);
+}
+
+void canvas_shade(struct canvas *c, double x, double y, double w, double h, uint32_t rgb, double alpha)
+{
+    if (!ready(c)) return;
+    colour(c, rgb, alpha);
+    cairo_set_antialias(c->cr, CAIRO_ANTIALIAS_NONE);
+    snapped(c, x, y, w, h);
+    cairo_fill(c->cr);
+    cairo_set_antialias(c->cr, CAIRO_ANTIALIAS_DEFAULT);
+}
+
+void canvas_frame(struct canvas *c, double x, double y, double w, double h, double line, uint32_t rgb)
+{
+    double x0 = canvas_snap(c, x), y0 = canvas_snap(c, y), x1 = canvas_snap(c, x + w), y1 = canvas_snap(c, y + h);
+    canvas_fill(c, x0 - line, y0 - line, x1 - x0 + 2 * line, line, rgb);
+    canvas_fill(c, x0 - line, y1, x1 - x0 + 2 * line, line, rgb);
+    canvas_fill(c, x0 - line, y0, line, y1 - y0, rgb);
+    canvas_fill(c, x1, y0, line, y1 - y0, rgb);
+}
+
+void canvas_line(struct canvas *c, double x0, double y0, double x1, double y1, double width, uint32_t rgb)
+{
+    double xy[4] = { x0, y0, x1, y1 };
+    canvas_poly(c, xy, 2, width, rgb, false);
+}
+
+void canvas_poly(struct canvas *c, const double *xy, int n, double width, uint32_t rgb, bool dashed)
+{
+    if (!ready(c) || n < 2) return;
+    static const double dash[2] = { 5, 3 };
+    colour(c, rgb, 1.0);
+    cairo_set_line_width(c->cr, width);
+    cairo_set_line_join(c->cr, CAIRO_LINE_JOIN_ROUND);
+    if (dashed) cairo_set_dash(c->cr, dash, 2, 0);
+    cairo_move_to(c->cr, xy[0], xy[1]);
+    for (int i = 1; i < n; i++) cairo_line_to(c->cr, xy[2 * i], xy[2 * i + 1]);
+    cairo_stroke(c->cr);
+    if (dashed) cairo_set_dash(c->cr, NULL, 0, 0);
+}
+
+/* Circle, square, triangle, diamond, triangle down, cross: marks that differ without colour. */
+void canvas_dot(struct canvas *c, double x, double y, double r, int shape, uint32_t rgb)
+{
+    if (!ready(c)) return;
+    static const struct { int n; double x[4], y[4]; } poly[] = {
+        { 4, { -.9, .9, .9, -.9 }, { -.9, -.9, .9, .9 } },
+        { 3, { 0, 1.1, -1.1, 0 }, { -1.2, .8, .8, 0 } },
+        { 4, { 0, 1.2, 0, -1.2 }, { -1.2, 0, 1.2, 0 } },
+        { 3, { 0, 1.1, -1.1, 0 }, { 1.2, -.8, -.8, 0 } },
+    };
+    colour(c, rgb, 1.0);
+    shape %= 6;
+    if (shape == 0) {
+        cairo_new_path(c->cr);
+        cairo_arc(c->cr, x, y, r, 0, 2 * 3.14159265358979);
+        cairo_fill(c->cr);
+    } else if (shape == 5) {
+        double a[4] = { x - r, y - r, x + r, y + r }, b[4] = { x - r, y + r, x + r, y - r };
+        canvas_poly(c, a, 2, r * .7, rgb, false);
+        canvas_poly(c, b, 2, r * .7, rgb, false);
+    } else {
+        for (int i = 0; i < poly[shape - 1].n; i++)
+            cairo_line_to(c->cr, x + r * poly[shape - 1].x[i], y + r * poly[shape - 1].y[i]);
+        cairo_close_path(c->cr);
+        cairo_fill(c->cr);
+    }
+}
+
+void canvas_hatch(struct canvas *c, double x, double y, double w, double h, uint32_t rgb)
+{
+    if (!ready(c)) return;
+    canvas_clip(c, x, y, w, h);
+    for (double d = -h; d < w; d += 3) canvas_line(c, x + d, y + h, x + d + h, y, 0.8, rgb);
+    canvas_unclip(c);
+}
+
+void canvas_clip(struct canvas *c, double x, double y, double w, double h)
+{
+    if (!ready(c)) return;
+    cairo_save(c->cr);
+    snapped(c, x, y, w, h);
+    cairo_clip(c->cr);
+}
+
+void canvas_unclip(struct canvas *c)
+{
+    if (ready(c)) cairo_restore(c->cr);
+}
+
+static int by_colour(const void *a, const void *b)
+{
+    uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+    return x < y ? -1 : x > y;
+}
+
+/* One path per colour: the smallest file, and no seams between cells of one colour. */
+static void cells_by_colour(struct canvas *c, double x, double y, double cw, double ch, int w, int h,
+                            const uint32_t *cell, const uint32_t *colours, int n)
+{
+    for (int k = 0; k < n; k++) {
+        for (int j = 0; j < h; j++)
+            for (int i = 0; i < w; i++) {
+                const uint32_t *row = cell + (size_t)j * (size_t)w;
+                if (row[i] != colours[k]) continue;
+                int i1 = i + 1;
+                while (i1 < w && row[i1] == row[i]) i1++;
+                snapped(c, x + i * cw, y + j * ch, (i1 - i) * cw, ch);
+                i = i1 - 1;
+            }
+        colour(c, colours[k], 1.0);
+        cairo_fill(c->cr);
+    }
+}
+
+void canvas_cells(struct canvas *c, double x, double y, double cw, double ch, int w, int h, const uint32_t *cell)
+{
+    if (!ready(c) || w <= 0 || h <= 0) return;
+    cairo_set_antialias(c->cr, CAIRO_ANTIALIAS_NONE);
+    if (c->format == FIGURE_PNG) {
+        for (int j = 0; j < h; j++)
+            for (int i = 0; i < w;) {
+                const uint32_t *row = cell + (size_t)j * (size_t)w;
+                int i1 = i + 1;
+                while (i1 < w && row[i1] == row[i]) i1++;
+                if (row[i] != FIGURE_EMPTY) {
+                    colour(c, row[i], 1.0);
+                    snapped(c, x + i * cw, y + j * ch, (i1 - i) * cw, ch);
+                    cairo_fill(c->cr);
+                }
+                i = i1;
+            }
+    } else {
+        size_t n = (size_t)w * (size_t)h, m = 0;
+        uint32_t *set = malloc(n * sizeof *set);
+        if (!set) {
+            c->failed = true;
+            return;
+        }
+        memcpy(set, cell, n * sizeof *set);
+        qsort(set, n, sizeof *set, by_colour);
+        for (size_t i = 0; i < n; i++)
+            if (set[i] != FIGURE_EMPTY && (m == 0 || set[m - 1] != set[i])) set[m++] = set[i];
+        cells_by_colour(c, x, y, cw, ch, w, h, cell, set, (int)m);
+        free(set);
+    }
+    cairo_set_antialias(c->cr, CAIRO_ANTIALIAS_DEFAULT);
+}
+
+/* ---- text ---- */
+
+double canvas_text_width(struct canvas *c, double size, int flags, const char *s)
+{
+    return s ? text_runs(c, c->measure, 0, 0, size, style_of(flags), s, false) : 0;
+}
+
+double canvas_text(struct canvas *c, double x, double y, double size, int flags, uint32_t rgb, const char *s)
+{
+    if (!s) return 0;
+    double w = canvas_text_width(c, size, flags, s);
+    if (!ready(c)) return w;
+    colour(c, rgb, 1.0);
+    text_runs(c, c->cr, (flags & 3) == CT_CENTER ? x - w / 2 : (flags & 3) == CT_RIGHT ? x - w : x, y, size,
+              style_of(flags), s, true);
+    return w;
+}
+
+void canvas_text_rot(struct canvas *c, double x, double y, double size, int flags, uint32_t rgb, double degrees,
+                     const char *s)
+{
+    if (!ready(c) || !s) return;
+    cairo_save(c->cr);
+    cairo_translate(c->cr, x, y);
+    cairo_rotate(c->cr, -degrees * 3.14159265358979 / 180);
+    canvas_text(c, 0, 0, size, flags, rgb, s);
+    cairo_restore(c->cr);
+}
+
+void canvas_glyph(struct canvas *c, double x, double y, double size, int flags, uint32_t rgb, double w,
+                  char32_t ch)
+{
+    char s[16];
+    int style = style_of(flags);
+    if (!ready(c) || ch <= 32) return;
+    s[put_char(s, font_for(style, ch) < 0 ? 0x25a1 : ch)] = 0;
+    double have = canvas_text_width(c, size, flags, s);
+    colour(c, rgb, 1.0);
+    if (have > w * 1.01) {         /* a glyph from another font: narrow it to the cell */
+        cairo_save(c->cr);
+        cairo_translate(c->cr, x, y);
+        cairo_scale(c->cr, w / have, 1);
+        text_runs(c, c->cr, 0, 0, size, style, s, true);
+        cairo_restore(c->cr);
+    } else text_runs(c, c->cr, x, y, size, style, s, true);
+}
+
+int canvas_wrap(struct canvas *c, double x, double y, double width, double size, double line, int flags,
+                uint32_t rgb, const char *s, bool draw)
+{
+    char buf[1024];
+    int n = 0;
+    while (s && *s) {
+        size_t len = 0, good = 0;
+        while (s[len] && s[len] != '\n' && len < sizeof buf - 1) {
+            size_t next = len + 1;
+            while (s[next] && s[next] != ' ' && s[next] != '\n' && next < sizeof buf - 1) next++;
+            memcpy(buf, s, next);
+            buf[next] = 0;
+            if (good && canvas_text_width(c, size, flags, buf) > width) break;
+            good = len = next;
+        }
+        while (good && good < sizeof buf && s[good] && ((unsigned char)s[good] & 0xc0) == 0x80) good--;
+        memcpy(buf, s, good);
+        buf[good] = 0;
+        if (draw) canvas_text(c, x, y + n * line, size, flags, rgb, buf);
+        n++;
+        s += good;
+        while (*s == ' ') s++;
+        if (*s == '\n') s++;
+    }
+    return n;
+}
