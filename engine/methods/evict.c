@@ -45,3 +45,23 @@ bool evict_keep_all(struct sac_kept *kept, int n, struct sac_arena *a)
     for (int j = 0; kept->pos && j < n; j++) kept->pos[j] = j;
     return kept->pos != NULL;
 }
+
+bool ada_allocate(float *score, int n, int heads, int capacity, int floor, struct sac_kept *kept, struct sac_arena *a)
+{
+    size_t all = (size_t)n * (size_t)heads;
+    int *idx = sac_arena_alloc(a, sizeof *idx * all);
+    if (!idx) return false;
+    for (int h = 0; h < heads; h++) {            /* a head's floor ranks above everything else */
+        float *s = score + (size_t)h * (size_t)n;
+        int m = topk(s, n, floor, idx);
+        for (int i = 0; i < m; i++) s[idx[i]] = INFINITY;
+    }
+    int total = topk(score, (int)all, (int)imin(capacity, n) * heads, idx);
+    for (int h = 0, i = 0; h < heads; h++) {
+        int first = i;
+        while (i < total && idx[i] / n == h) i++;
+        kept[h] = (struct sac_kept){ .n = i - first, .pos = idx + first };
+        for (int j = first; j < i; j++) idx[j] -= h * n;
+    }
+    return true;
+}

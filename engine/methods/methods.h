@@ -87,6 +87,9 @@ bool evict_importance(const struct sac_prefill_in *in, int kv_head, int window, 
 /* Keep the `cap` best of score. */
 bool evict_keep(struct sac_kept *kept, const float *score, int n, int cap, struct sac_arena *a);
 bool evict_keep_all(struct sac_kept *kept, int n, struct sac_arena *a);
+/* score[heads][n] (overwritten): every head keeps its `floor` best, the rest of capacity x heads slots go to
+ * the largest scores left. */
+bool ada_allocate(float *score, int n, int heads, int capacity, int floor, struct sac_kept *kept, struct sac_arena *a);
 
 /* ---- pages.c: pages of consecutive slots with a box around their keys ---- */
 

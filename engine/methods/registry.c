@@ -5,7 +5,7 @@
 
 #define LIST(X) \
     X(dense) \
-    X(vertical_slash) X(snapkv) X(quest) \
+    X(vertical_slash) X(block_sparse) X(flexprefill) X(snapkv) X(ada_snapkv) X(quest) \
     X(streaming_llm) X(oracle)
 
 #define ENTRY(name) &method_##name,
