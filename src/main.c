@@ -28,6 +28,7 @@ static const struct command {
     { "info", cmd_info, "what a model holds, and what a run will need" },
     { "logits", cmd_logits, "reference outputs of a model, as safetensors" },
     { "man", cmd_man, "the manual page, as roff" },
+    { "run", cmd_run, "one prompt through several methods: answers, scores, recall, timings" },
     { "tasks", cmd_tasks, "the tasks, and samples of them" },
     { "tokenize", cmd_tokenize, "the tokens of a text" },
 };

@@ -1,0 +1,144 @@
+/* From options to something that can run: see setup.h. */
+#include "setup.h"
+#include "cli.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+const char *const setup_styles[] = { "auto", "compact", "paper", NULL };
+const char *const setup_kv_types[] = { "f32", "f16", "bf16", NULL };
+
+static double mib(size_t bytes)
+{
+    return (double)bytes / (1024.0 * 1024.0);
+}
+
+/* The user's text: the task's prompt or what was written. */
+static char *user_text(struct setup *s, const struct setup_args *a, size_t *len, struct sac_err *err)
+{
+    if (a->prompt) {
+        char *text = cli_text(a->prompt, len, err);
+        if (text && !*len) {
+            sac_fail(err, SAC_EARG, "the prompt is empty");
+            free(text);
+            text = NULL;
+        } else if (text && memchr(text, '\0', *len)) {
+            sac_fail(err, SAC_EARG, "the prompt holds a zero byte; it should be text");
+            free(text);
+            text = NULL;
+        }
+        return text;
+    }
+    if (sac_sample_make(&s->sample, s->model, a->task ? a->task : "niah", (enum sac_style)a->style, a->length, a->seed,
+                        a->sample, a->file, err) != SAC_OK)
+        return NULL;
+    s->has_sample = true;
+    *len = strlen(s->sample.prompt);
+    char *text = strdup(s->sample.prompt);
+    if (!text) sac_fail(err, SAC_ENOMEM, "out of memory");
+    return text;
+}
+
+/* text becomes s->text and s->tokens; it is freed or kept. */
+static enum sac_code tokens_of(struct setup *s, const struct setup_args *a, char *text, size_t len, struct sac_err *err)
+{
+    if (a->raw) {
+        s->text = text;
+        return sac_tokenize(s->model, text, len, SAC_TOK_BOS | (a->no_special ? 0 : SAC_TOK_SPECIAL), &s->tokens, err);
+    }
+    enum sac_code rc = sac_chat_tokenize(s->model, a->system, text, &s->tokens, &s->text, &s->user_at, err);
+    free(text);
+    return rc;
+}
+
+/* How many tokens to generate: as asked, or twice the gold answer; never past the model's context. */
+static enum sac_code settle_length(struct setup *s, const struct setup_args *a, struct sac_err *err)
+{
+    const struct sac_model_info *mi = sac_model_info(s->model);
+    int want = a->max_tokens, n = s->tokens.n, room = mi->shape.max_ctx - n;
+    if (!want) {
+        struct sac_tokens gold = { 0 };
+        want = 128;
+        if (s->has_sample && s->sample.gold &&
+            sac_tokenize(s->model, s->sample.gold, strlen(s->sample.gold), 0, &gold, NULL) == SAC_OK)
+            want = 2 * gold.n + 16 > 48 ? 2 * gold.n + 16 : 48;
+        sac_tokens_free(&gold);
+    }
+    if (room < 1)
+        return sac_fail(err, SAC_EARG, "the prompt has %d tokens and %s was made for %d with the answer; %s", n, mi->name,
+                        mi->shape.max_ctx, a->prompt ? "shorten it" : "ask for a smaller --length");
+    if (want > room && a->max_tokens && !args_common.quiet)
+        fprintf(stderr, "saccade: %d tokens of the context are left after the prompt; the answer stops there\n", room);
+    s->max_tokens = want < room ? want : room;
+    return SAC_OK;
+}
+
+static enum sac_code check_memory(const struct setup *s, const struct setup_args *a, struct sac_err *err)
+{
+    struct sac_forecast f = { 0 };
+    int lanes = a->methods.n + !a->no_reference;
+    sac_model_forecast(s->model, s->tokens.n, s->max_tokens, lanes ? lanes : 1, !a->no_recall, &f);
+    size_t limit = a->memory ? a->memory : f.available;
+    if (!limit || f.total <= limit) return SAC_OK;
+    return sac_fail(err, SAC_ENOMEM,
+                    "needs about %.0f MiB (weights %.0f, KV %.0f, trace %.0f, work %.0f) and may take %.0f; use a shorter "
+                    "prompt%s%s", mib(f.total), mib(f.weights + f.packed), mib(f.kv), mib(f.trace), mib(f.activations),
+                    mib(limit), a->methods.n > 1 ? ", fewer methods" : "", a->no_recall ? "" : ", or --no-recall");
+}
+
+enum sac_code setup_open(struct setup *out, const struct setup_args *a, struct sac_err *err)
+{
+    memset(out, 0, sizeof *out);
+    if (a->prompt && a->task)
+        return sac_fail(err, SAC_EARG, "--prompt and --task exclude each other");
+    /* Mistyped methods are told before a large model is read. */
+    for (int i = 0; i < a->methods.n; i++) {
+        struct sac_spec spec;
+        if (sac_spec_parse(&spec, a->methods.v[i], err) != SAC_OK) return err->code;
+    }
+    char path[1024];
+    const struct sac_model_opts mo = { .threads = a->threads, .kv = (enum sac_kv_type)a->kv, .strict = a->strict };
+    if (!cli_model(a->model, path, sizeof path, err)) return err->code;
+    if (sac_model_open(&out->model, path, &mo, err) != SAC_OK) return err->code;
+    size_t len = 0;
+    char *text = user_text(out, a, &len, err);
+    if (!text || tokens_of(out, a, text, len, err) != SAC_OK || settle_length(out, a, err) != SAC_OK ||
+        check_memory(out, a, err) != SAC_OK) {
+        enum sac_code rc = err->code ? err->code : SAC_ENOMEM;
+        setup_close(out);
+        return rc;
+    }
+    out->job = (struct sac_job_opts){
+        .max_tokens = out->max_tokens, .seed = a->seed,
+        .sampling = { .temperature = a->temperature, .top_p = a->top_p, .seed = a->seed },
+        .no_reference = a->no_reference, .no_trace = a->no_recall, .no_kl = a->no_kl,
+    };
+    return SAC_OK;
+}
+
+enum sac_code setup_job(struct sac_job **out, const struct setup *s, const struct setup_args *a, struct sac_err *err)
+{
+    enum sac_code rc = sac_job_new(out, s->model, s->text, &s->tokens, s->has_sample ? &s->sample : NULL, s->user_at,
+                                   &s->job, err);
+    if (rc) return rc;
+    for (int i = 0; i < a->methods.n; i++)
+        if (sac_job_add_lane(*out, a->methods.v[i], err) < 0) {
+            rc = err->code ? err->code : SAC_EARG;
+            break;
+        }
+    if (!rc && !a->methods.n && a->no_reference) rc = sac_fail(err, SAC_EARG, "--no-reference without a --method leaves nothing to run");
+    if (rc) {
+        sac_job_free(*out);
+        *out = NULL;
+    }
+    return rc;
+}
+
+void setup_close(struct setup *s)
+{
+    if (s->has_sample) sac_sample_free(&s->sample);
+    sac_tokens_free(&s->tokens);
+    free(s->text);
+    sac_model_close(s->model);
+    memset(s, 0, sizeof *s);
+}
