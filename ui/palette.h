@@ -22,8 +22,7 @@ uint32_t ui_div_rgb(double t, bool light);
 
 /* Steps of a map at a tier: 64 (rgb), the ramp's length (256), 5 (16 and mono: shades, see ui_shade_glyph). */
 int ui_map_levels(enum ui_map map, enum ui_tier tier);
-/* Colour of a level as a cell colour; CELL_DEFAULT below 256 colours. A light theme turns greys round so that
- * zero is near the background. */
+/* Colour of a level as a cell colour; CELL_DEFAULT below 256 colours. */
 uint32_t ui_map_colour(enum ui_map map, enum ui_tier tier, int level);
 /* The two together: cell colour of t in 0..1. */
 uint32_t ui_map_t(enum ui_map map, enum ui_tier tier, double t);
