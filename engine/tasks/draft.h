@@ -69,7 +69,7 @@ struct task_opts {
 struct task_source {
     const char *file;
     void *data;
-    int index;
+    int index, length; /* sample number, target tokens */
     uint64_t seed;
 };
 
@@ -89,7 +89,7 @@ struct task_impl {
 };
 
 extern const struct task_impl task_niah, task_vt, task_cwe, task_story_retrieval, task_story_multihop,
-    task_story_filtering;
+    task_story_filtering, task_qa_squad, task_qa_quality, task_qa_toefl, task_user;
 
 const struct task_impl *task_impl_of(const struct sac_task *t);
 

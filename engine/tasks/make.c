@@ -164,7 +164,7 @@ static enum sac_code finish(struct maker *k, struct sac_sample *s, struct sac_er
 {
     struct draft *d = &k->d;
     int n = d->n_mark, n_alt = 0;
-    qsort(d->mark, (size_t)n, sizeof *d->mark, by_start);
+    if (n) qsort(d->mark, (size_t)n, sizeof *d->mark, by_start);
     for (size_t i = 0; i < d->alt.n; i++) n_alt += !d->alt.p[i];
     s->evidence = calloc((size_t)n + 1, sizeof *s->evidence);
     s->evidence_item = calloc((size_t)n + 1, sizeof *s->evidence_item);
@@ -207,7 +207,7 @@ enum sac_code task_make(struct sac_sample *out, const struct task_counter *c, co
     struct maker k = { .counter = c,
                        .length = length,
                        .d = { .style = style, .metric = -1 },
-                       .src = { .file = file, .index = index, .seed = seed } };
+                       .src = { .file = file, .index = index, .length = length, .seed = seed } };
     if (strlen(spec) >= sizeof out->spec) return sac_fail(err, SAC_EARG, "task '%.40s...' is too long", spec);
     snprintf(out->spec, sizeof out->spec, "%s", spec);
     enum sac_code rc = task_spec(spec, style, &k.im, &k.opts, err);
@@ -219,7 +219,7 @@ enum sac_code task_make(struct sac_sample *out, const struct task_counter *c, co
         return sac_fail(err, SAC_EARG, "%s: reads its samples from a file; give one with --file",
                         k.im->pub.name);
     if (file && !k.im->open)
-        return sac_fail(err, SAC_EARG, "%s: takes no file; niah takes one as its haystack", k.im->pub.name);
+        return sac_fail(err, SAC_EARG, "%s: takes no file (niah takes one as its haystack)", k.im->pub.name);
     if (k.im->open) rc = k.im->open(&k.src, err);
     if (!rc) rc = fit(&k, err);
     if (!rc) rc = finish(&k, out, err);

@@ -222,17 +222,24 @@ static struct sac_score score_f1(char *gold, char *answer)
     return (struct sac_score){ floor(f * 100 + 0.5) / 100, a.n > 0 };
 }
 
-/* The set of letters A to D that stand alone. */
+/* The set of letters A to D in words made of nothing else: "B", "A, C" and "AC", but not "Because". */
+static unsigned choices(const char *p)
+{
+    unsigned set = 0;
+    while (*p) {
+        size_t n = 0;
+        while (isalnum((unsigned char)p[n])) n++;
+        if (n && strspn(p, "ABCD") >= n)
+            for (size_t i = 0; i < n; i++) set |= 1u << (p[i] - 'A');
+        p += n ? n : 1;
+    }
+    return set;
+}
+
 static struct sac_score score_letters(char *gold, char *answer)
 {
-    unsigned set[2] = { 0, 0 };
-    const char *text[] = { gold, answer };
-    for (int s = 0; s < 2; s++)
-        for (const char *p = text[s]; *p; p++) {
-            bool alone = (p == text[s] || !isalnum((unsigned char)p[-1])) && !isalnum((unsigned char)p[1]);
-            if (alone && *p >= 'A' && *p <= 'D') set[s] |= 1u << (*p - 'A');
-        }
-    return (struct sac_score){ set[1] && set[0] == set[1] ? 1.0 : 0.0, set[1] != 0 };
+    unsigned g = choices(gold), a = choices(answer);
+    return (struct sac_score){ a && a == g ? 1.0 : 0.0, a != 0 };
 }
 
 struct sac_score task_score(enum metric metric, bool tag_needed, const char *gold, const char *answer)

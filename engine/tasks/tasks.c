@@ -8,7 +8,16 @@
 #include <string.h>
 
 static const struct task_impl *const impl[] = {
-    &task_niah, &task_vt, &task_cwe, &task_story_retrieval, &task_story_multihop, &task_story_filtering,
+    &task_niah,
+    &task_vt,
+    &task_cwe,
+    &task_story_retrieval,
+    &task_story_multihop,
+    &task_story_filtering,
+    &task_qa_squad,
+    &task_qa_quality,
+    &task_qa_toefl,
+    &task_user,
 };
 enum { N_TASKS = sizeof impl / sizeof *impl };
 
