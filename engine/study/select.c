@@ -154,15 +154,32 @@ static enum sac_code put_runs(struct select_run *r, const char *name, int head, 
     return rc;
 }
 
+/* [tiles, top_blocks], also where a tile has fewer blocks than that. */
+static enum sac_code put_blocks(struct select_run *r, const char *name, int head, const struct sac_plan *p)
+{
+    const struct sac_part *part = sac_spec_prefill(&r->spec);
+    double top = part ? sac_part_get(part, "top_blocks") : 0;
+    int wide = top > p->blocks_per_tile && top <= 65536 ? (int)top : p->blocks_per_tile;
+    size_t row = (size_t)wide, have = (size_t)p->blocks_per_tile, tiles = (size_t)p->n_tiles;
+    int *list = malloc(sizeof *list * (row * tiles + 1));
+    if (!list) return sac_fail(r->err, SAC_ENOMEM, "out of memory for the blocks of head %d", head);
+    memset(list, 0xff, sizeof *list * row * tiles);
+    for (size_t t = 0; t < tiles; t++) memcpy(list + t * row, p->blocks + t * have, sizeof *list * have);
+    int64_t shape[2] = { p->n_tiles, wide };
+    enum sac_code rc = select_put(r, ST_I32, 2, shape, list, "%s.h%d.blocks", name, head);
+    free(list);
+    return rc;
+}
+
 static enum sac_code put_head(struct select_run *r, const char *name, int head, const struct sac_plan *p,
                               const float *out)
 {
     enum sac_code rc = put_runs(r, name, head, p);
-    int64_t nv = p->n_vertical, ns = p->n_slash, blocks[2] = { p->n_tiles, p->blocks_per_tile };
+    int64_t nv = p->n_vertical, ns = p->n_slash;
     int64_t shape[2] = { r->n, r->dim };
     if (!rc && p->vertical) rc = select_put(r, ST_I32, 1, &nv, p->vertical, "%s.h%d.vertical", name, head);
     if (!rc && p->slash) rc = select_put(r, ST_I32, 1, &ns, p->slash, "%s.h%d.slash", name, head);
-    if (!rc && p->blocks) rc = select_put(r, ST_I32, 2, blocks, p->blocks, "%s.h%d.blocks", name, head);
+    if (!rc && p->blocks) rc = put_blocks(r, name, head, p);
     if (!rc) rc = select_put(r, ST_F32, 2, shape, out, "%s.out.h%d", name, head);
     return rc;
 }
