@@ -30,7 +30,7 @@ static int count_rough(void *ctx, const char *user, struct sac_err *err)
     return n;
 }
 
-static const struct task_counter rough = { count_rough, NULL };
+static const struct task_counter rough = { count_rough, NULL, 0 };
 static const char *const names[] = { "niah",           "vt", "cwe", "story_retrieval", "story_multihop",
                                      "story_filtering" };
 enum { N_NAMES = sizeof names / sizeof *names };

@@ -21,7 +21,7 @@ static int count_bytes(void *ctx, const char *user, struct sac_err *err)
     return (int)strlen(user) / 4 + 8;
 }
 
-static const struct task_counter rough = { count_bytes, NULL };
+static const struct task_counter rough = { count_bytes, NULL, 0 };
 
 static void test_load(void **state)
 {

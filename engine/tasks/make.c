@@ -59,8 +59,9 @@ struct maker {
     struct draft d;
     struct tbuf prompt;
     size_t context_at;
-    int length, tokens; /* tokens of what stands in prompt now */
-    int draw, units;    /* and how it was made */
+    int length, limit; /* target, and the most a prompt may have */
+    int tokens;        /* of what stands in prompt now */
+    int draw, units;   /* and how it was made */
 };
 
 static enum sac_code attempt(struct maker *k, int draw, int units, struct sac_err *err)
@@ -106,19 +107,19 @@ static enum sac_code search(struct maker *k, int draw, int *best_draw, int *best
         enum sac_code rc = attempt(k, draw, units, err);
         if (rc) return rc;
         int u1 = units, t1 = k->tokens;
-        if (t1 <= k->length) {
+        if (t1 <= k->limit) {
             lo = units;
             if (t1 > *best_tokens) {
                 *best_tokens = t1;
                 *best_draw = draw;
                 *best_units = units;
             }
-            if (t1 >= GOOD * k->length) return SAC_OK;
+            if (t1 >= GOOD * k->limit) return SAC_OK;
         } else {
             hi = units;
             if (!*least || t1 < *least) *least = t1;
         }
-        units = next_units(lo, hi, u0, t0, u1, t1, (int)(AIM * k->length), im->units_per_token);
+        units = next_units(lo, hi, u0, t0, u1, t1, (int)(AIM * k->limit), im->units_per_token);
         u0 = u1;
         t0 = t1;
         if (units > 8 * (u1 + 8)) units = 8 * (u1 + 8);
@@ -137,7 +138,7 @@ static enum sac_code fit(struct maker *k, struct sac_err *err)
         return rc;
     }
     int draw = 0, units = 0, tokens = 0, least = 0;
-    for (int i = 0; i < MAX_DRAWS && tokens < GOOD * k->length; i++) {
+    for (int i = 0; i < MAX_DRAWS && tokens < GOOD * k->limit; i++) {
         enum sac_code rc = search(k, i, &draw, &units, &tokens, &least, err);
         if (rc) return rc;
         if (!tokens && i >= 3) break;
@@ -220,6 +221,9 @@ enum sac_code task_make(struct sac_sample *out, const struct task_counter *c, co
                         k.im->pub.name);
     if (file && !k.im->open)
         return sac_fail(err, SAC_EARG, "%s: takes no file (niah takes one as its haystack)", k.im->pub.name);
+    /* A prompt as long as the model's context would leave no room for the answer. */
+    int room = c->max_ctx - (style == SAC_STYLE_PAPER ? 1024 : 160), least = (int)(length * (ENOUGH + 0.01));
+    k.limit = !c->max_ctx || room >= length ? length : room > least ? room : least;
     if (k.im->open) rc = k.im->open(&k.src, err);
     if (!rc) rc = fit(&k, err);
     if (!rc) rc = finish(&k, out, err);
@@ -252,8 +256,8 @@ enum sac_code sac_sample_make(struct sac_sample *out, const struct sac_model *m,
         const struct sac_model *in;
         void *out;
     } ctx = { .in = m };
-    return task_make(out, &(struct task_counter){ count_chat, ctx.out }, spec, style, length, seed, index,
-                     file, err);
+    const struct task_counter counter = { count_chat, ctx.out, sac_model_info(m)->shape.max_ctx };
+    return task_make(out, &counter, spec, style, length, seed, index, file, err);
 }
 
 void sac_sample_free(struct sac_sample *s)

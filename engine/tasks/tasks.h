@@ -11,6 +11,7 @@ enum sac_code task_spec(const char *spec, enum sac_style style, const struct tas
 struct task_counter {
     int (*count)(void *ctx, const char *user, struct sac_err *err);
     void *ctx;
+    int max_ctx; /* tokens of prompt and answer together at most; 0: no limit */
 };
 enum sac_code task_make(struct sac_sample *out, const struct task_counter *c, const char *spec,
                         enum sac_style style, int length, uint64_t seed, int index, const char *file,
