@@ -10,9 +10,6 @@
 #include <time.h>
 #include <unistd.h>
 
-/* The run with nothing asked for: the same as the explorer's. */
-static const char *const demo_methods[] = { "vertical_slash:sparsity=0.9", "snapkv:sparsity=0.9", "quest:sparsity=0.9" };
-
 /* ---- the table ---- */
 
 /* A number in `width` columns, or a dash. */
@@ -199,6 +196,7 @@ int cmd_run(int argc, char **argv)
         SETUP_PROMPT_OPTS(a),
         { "How", .kind = ARG_HEADING },
         SETUP_RUN_OPTS(a),
+        SETUP_LIMIT_OPTS(a),
         { "no-recall", 0, NULL, "answers and timings only: record nothing, measure nothing", ARG_FLAG, .to = &a.no_recall },
         { "no-kl", 0, NULL, "skip the pass that compares next-token distributions with dense", ARG_FLAG, .to = &a.no_kl },
         { "What comes out", .kind = ARG_HEADING },
@@ -220,8 +218,7 @@ int cmd_run(int argc, char **argv)
     int rc = args_parse(&spec, argc, argv);
     if (rc != ARGS_GO) return rc;
     if (model.n) a.model = model.v[0];
-    if (!a.prompt && !a.task && !a.methods.n)
-        for (size_t i = 0; i < sizeof demo_methods / sizeof *demo_methods; i++) a.methods.v[a.methods.n++] = demo_methods[i];
+    if (!a.prompt && !a.task && !a.methods.n) setup_demo(&a);
 
     struct sac_err err = { SAC_OK, "" };
     struct setup s = { 0 };

@@ -8,6 +8,12 @@
 const char *const setup_styles[] = { "auto", "compact", "paper", NULL };
 const char *const setup_kv_types[] = { "f32", "f16", "bf16", NULL };
 
+void setup_demo(struct setup_args *a)
+{
+    static const char *const methods[] = { "vertical_slash:sparsity=0.9", "snapkv:sparsity=0.9", "quest:sparsity=0.9" };
+    for (size_t i = 0; i < sizeof methods / sizeof *methods; i++) a->methods.v[a->methods.n++] = methods[i];
+}
+
 static double mib(size_t bytes)
 {
     return (double)bytes / (1024.0 * 1024.0);

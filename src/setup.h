@@ -25,10 +25,13 @@ struct setup_args {
 };
 #define SETUP_DEFAULTS { .length = 4096, .seed = 43, .top_p = 1.0 }
 
+/* With nothing asked for: Vertical-Slash, SnapKV and Quest on a needle task. */
+void setup_demo(struct setup_args *a);
+
 extern const char *const setup_styles[], *const setup_kv_types[];
 
 /* Rows of an option table, for struct setup_args a. */
-#define SETUP_PROMPT_OPTS(a) \
+#define SETUP_TASK_OPTS(a) \
     { "task", 'T', "TASK", "a task's prompt: niah, vt, cwe, ... or niah:queries=2 (saccade tasks lists them)", ARG_STR, \
       .to = &(a).task }, \
     { "length", 'n', "N", "tokens of the task's prompt (default 4096)", ARG_INT, &(a).length, .min = 64, .max = 1 << 24 }, \
@@ -38,8 +41,10 @@ extern const char *const setup_styles[], *const setup_kv_types[];
       .choices = setup_styles }, \
     { "file", 0, "FILE", "the task's data, or prose to hide needles in", ARG_STR, .to = &(a).file }, \
     { "prompt", 'p', "TEXT", "a prompt instead of a task: TEXT, @FILE, or - for standard input", ARG_STR, .to = &(a).prompt }, \
+    { "raw", 0, NULL, "no chat template: the prompt as it is, special tokens read", ARG_FLAG, .to = &(a).raw }
+#define SETUP_PROMPT_OPTS(a) \
+    SETUP_TASK_OPTS(a), \
     { "system", 0, "TEXT", "a system prompt before it", ARG_STR, .to = &(a).system }, \
-    { "raw", 0, NULL, "no chat template: the prompt as it is, special tokens read", ARG_FLAG, .to = &(a).raw }, \
     { "no-special", 0, NULL, "with --raw: special tokens in the text are plain text", ARG_FLAG, .to = &(a).no_special }
 
 #define SETUP_RUN_OPTS(a) \
@@ -51,13 +56,15 @@ extern const char *const setup_styles[], *const setup_kv_types[];
       .max = 100 }, \
     { "top-p", 0, "P", "sample from the likeliest tokens holding this probability (default 1)", ARG_DOUBLE, &(a).top_p, \
       .min = 0.0001, .max = 1 }, \
-    { "no-reference", 0, NULL, "do not run dense attention first", ARG_FLAG, .to = &(a).no_reference }, \
     { "threads", 't', "N", "threads (default: all cores)", ARG_INT, &(a).threads, .min = 1, .max = 256 }, \
-    { "memory", 0, "SIZE", "refuse what would take more, such as 800M or 4G (default: what is available)", ARG_SIZE, \
-      .to = &(a).memory }, \
     { "kv", 0, "TYPE", "how keys and values are kept: f32, f16 or bf16 (default f32)", ARG_CHOICE, .to = &(a).kv, \
       .choices = setup_kv_types }, \
     { "strict", 0, NULL, "f32 arithmetic everywhere, slower", ARG_FLAG, .to = &(a).strict }
+
+#define SETUP_LIMIT_OPTS(a) \
+    { "no-reference", 0, NULL, "do not run dense attention first", ARG_FLAG, .to = &(a).no_reference }, \
+    { "memory", 0, "SIZE", "refuse what would take more, such as 800M or 4G (default: what is available)", ARG_SIZE, \
+      .to = &(a).memory }
 
 struct setup {
     struct sac_model *model;
