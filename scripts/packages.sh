@@ -13,7 +13,7 @@ found() # cmd:NAME, pc:MODULE, hdr:HEADER or font:FAMILY
         cmd:*) command -v "${1#cmd:}" ;;
         pc:*) command -v pkg-config && pkg-config --exists "${1#pc:}" ;;
         hdr:*) command -v cc && echo "#include <${1#hdr:}>" | cc -E - ;;
-        font:*) command -v fc-list && fc-list | grep -i "${1#font:}" ;;
+        font:*) find /usr/share/fonts /usr/local/share/fonts "${HOME:-/}/.local/share/fonts" -iname "*${1#font:}*" 2>/dev/null | grep . ;;
     esac >/dev/null 2>&1
 }
 
