@@ -74,9 +74,39 @@ bool vs_plan(struct sac_plan *out, int n, int tile, const int *v, int nv, const 
 struct vs_rule { int nv, ns, sink, local, tile; };
 bool vs_select(struct vs_scores *sc, const struct vs_rule *r, struct sac_plan *out, struct sac_arena *a);
 /* As vs_select with the sizes for which the causal cells read come nearest below `target` of all: equal sizes,
- * or sizes that cover equal shares of the window's attention. */
-bool vs_select_target(struct vs_scores *sc, const struct vs_rule *r, double target, bool by_coverage,
+ * sizes that cover equal shares of the window's attention, or eight times more of one kind. */
+enum vs_sizes { VS_EQUAL, VS_COVERAGE, VS_MORE_VERTICAL, VS_MORE_SLASH };
+bool vs_select_target(struct vs_scores *sc, const struct vs_rule *r, double target, enum vs_sizes how,
                       struct sac_plan *out, struct sac_arena *a);
+
+/* ---- blocks.c: plans chosen from a matrix of block scores ---- */
+
+struct blocks {
+    int n, bq, bk, nq, nk;        /* rows; rows and keys of a block; blocks of each */
+    float *score;                 /* [nq][nk] */
+    unsigned char *forced;        /* [nq][nk]; the tile's own rows are forced at creation */
+    double *total;                /* [nq] sums of visible scores, by blocks_rank */
+    int *order, *idx;             /* [nq][nk] by descending score; [nk] scratch */
+};
+bool blocks_create(struct blocks *b, int n, int bq, int bk, struct sac_arena *a);
+int blocks_visible(const struct blocks *b, int i);    /* key blocks row block i can see */
+float *blocks_row(const struct blocks *b, int i);
+void blocks_force(struct blocks *b, int i, int j);
+void blocks_rank(struct blocks *b);                   /* after the scores, before the functions below */
+/* Keep forced blocks and the best others until their sum reaches tau of the row's total (crossing: forced ones
+ * count and the block that crosses is kept; otherwise the sum stays within, at least one block). */
+bool blocks_cover(const struct blocks *b, double tau, bool crossing, struct sac_plan *out, struct sac_arena *a);
+/* Keep forced blocks and the `count` best. */
+bool blocks_top(const struct blocks *b, int count, struct sac_plan *out, struct sac_arena *a);
+/* The tau for which the share of visible blocks kept comes nearest below `target`. */
+double blocks_reaching(const struct blocks *b, double target, bool crossing, struct sac_arena *a);
+
+/* ---- window.c: sinks and a window ---- */
+
+/* Rows read keys below sink and the `window` nearest. */
+bool window_plan(struct sac_plan *out, int n, int sink, int window, int tile);
+/* Keep what the next row will read of it: the sink and the last window - 1. */
+bool window_keep(struct sac_kept *kept, int n, int sink, int window, struct sac_arena *a);
 
 /* ---- evict.c ---- */
 
@@ -93,13 +123,13 @@ bool ada_allocate(float *score, int n, int heads, int capacity, int floor, struc
 
 /* ---- pages.c: pages of consecutive slots with a box around their keys ---- */
 
-enum page_scorer { PAGE_MINMAX, PAGE_MEANSTD };
+enum page_scorer { PAGE_MINMAX, PAGE_MEANSTD, PAGE_MEAN };
 struct pages {
     struct sac_shape shape;
     int size, cap;                /* keys per page, pages per KV head */
     enum page_scorer scorer;
-    float *lo, *hi;               /* [layer][kv head][cap][dim]; meanstd: mean -+ deviation */
-    double *sum, *sum2;           /* [layer][kv head][dim] of the page being filled (meanstd) */
+    float *lo, *hi;               /* [layer][kv head][cap][dim]; meanstd: mean -+ deviation; mean: both */
+    double *sum, *sum2;           /* [layer][kv head][dim] of the page being filled (not minmax) */
 };
 bool pages_create(struct pages *p, const struct sac_env *env, int size, enum page_scorer scorer, struct sac_arena *a);
 void pages_append(struct pages *p, int layer, int kv_head, int slot0, int n, const float *k);
@@ -133,6 +163,10 @@ enum sac_scope scope_layer(const void *opts);
 int share_of(int n, double sparsity, int least);
 /* The k for which rows that read min(k, row + 1) keys leave out a share s of the causal cells. */
 int causal_budget(int n, double sparsity);
+
+/* A number that depends on all four and nothing else, for draws that repeat. */
+uint64_t mix_seed(uint64_t seed, uint64_t a, uint64_t b, uint64_t c);
+float mix_uniform(uint64_t seed);    /* in [0, 1) */
 
 /* ---- presets.c: the budget grid of the paper ---- */
 

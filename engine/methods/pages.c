@@ -3,7 +3,8 @@
  * The score of a page is the largest dot product any point of its box can have with the query,
  * sum_d max(q_d lo_d, q_d hi_d) = q.mid + |q|.half. With the smallest and largest value of each channel the
  * box holds every key and the score is an upper bound (Quest). With mean -+ standard deviation it becomes
- * q.mean + |q|.deviation, which one extreme token cannot widen; the same kernel computes both. */
+ * q.mean + |q|.deviation, which one extreme token cannot widen; with both corners at the mean it is q.mean
+ * (MoBA). The same kernel computes all three. */
 #include "methods.h"
 
 #include "kernels.h"
@@ -40,14 +41,15 @@ static void add_minmax(float *lo, float *hi, const float *k, int dim, bool first
     }
 }
 
-static void add_meanstd(float *lo, float *hi, double *sum, double *sum2, const float *k, int dim, int count)
+static void add_meanstd(float *lo, float *hi, double *sum, double *sum2, const float *k, int dim, int count,
+                        double width)
 {
     for (int d = 0; d < dim; d++) {
         double x = (double)k[d];
         sum[d] = count == 1 ? x : sum[d] + x;
         sum2[d] = count == 1 ? x * x : sum2[d] + x * x;
         double mean = sum[d] / count, var = sum2[d] / count - mean * mean;
-        double dev = var > 0 ? sqrt(var) : 0;
+        double dev = var > 0 ? width * sqrt(var) : 0;
         lo[d] = (float)(mean - dev);
         hi[d] = (float)(mean + dev);
     }
@@ -63,7 +65,7 @@ void pages_append(struct pages *p, int layer, int kv_head, int slot0, int n, con
         float *hi = p->hi + box_at(p, layer, kv_head, slot / p->size);
         const float *key = k + (size_t)i * (size_t)dim;
         if (p->scorer == PAGE_MINMAX) add_minmax(lo, hi, key, dim, in_page == 0);
-        else add_meanstd(lo, hi, p->sum + at, p->sum2 + at, key, dim, in_page + 1);
+        else add_meanstd(lo, hi, p->sum + at, p->sum2 + at, key, dim, in_page + 1, p->scorer == PAGE_MEAN ? 0 : 1);
     }
 }
 

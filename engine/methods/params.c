@@ -77,3 +77,18 @@ int causal_budget(int n, double sparsity)
     double b = 2.0 * n + 1, k = (b - sqrt(b * b - 4.0 * (1 - sparsity) * n * (n + 1.0))) / 2;
     return imin(imax((int)(k + 0.5), 1), n);
 }
+
+static uint64_t splitmix(uint64_t x)
+{
+    x += 0x9e3779b97f4a7c15u;
+    x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
+    x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
+    return x ^ (x >> 31);
+}
+
+uint64_t mix_seed(uint64_t seed, uint64_t a, uint64_t b, uint64_t c)
+{
+    return splitmix(splitmix(splitmix(splitmix(seed) ^ a) ^ b) ^ c);
+}
+
+float mix_uniform(uint64_t seed) { return (float)(splitmix(seed) >> 40) * 0x1p-24f; }

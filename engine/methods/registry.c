@@ -6,7 +6,8 @@
 #define LIST(X) \
     X(dense) \
     X(vertical_slash) X(block_sparse) X(flexprefill) X(snapkv) X(ada_snapkv) X(quest) \
-    X(streaming_llm) X(oracle)
+    X(streaming_llm) X(random) X(oracle) X(h2o) X(tova) X(pyramidkv) X(xattention) X(spargeattn) \
+    X(twilight) X(expected_attention) X(duo) X(moba) X(minference)
 
 #define ENTRY(name) &method_##name,
 static const struct sac_method *const methods[] = { LIST(ENTRY) };

@@ -39,34 +39,15 @@ static bool plan(const struct sac_prefill_in *in, const void *opts, int head, st
     const struct opts *o = opts;
     (void)head;
     (void)scratch;
-    if (!sac_plan_init(out, o->tile, in->n)) return false;
-    double cells = 0;
-    for (int i = 0; i < in->n; i++) {
-        int near = imax(i + 1 - o->window, 0);
-        cells += i + 1 - near + imin(o->sink, near);
-    }
-    out->pattern_cells = cells;
-    for (int r = 0; r < in->n; r += o->tile) {
-        int near = imax(r + 1 - o->window, 0), end = imin(r + o->tile, in->n);
-        if (!sac_plan_add(out, 0, imin(o->sink, near)) || !sac_plan_add(out, near, end) || !sac_plan_next(out)) {
-            sac_plan_free(out);
-            return false;
-        }
-    }
-    return true;
+    return window_plan(out, in->n, o->sink, o->window, o->tile);
 }
 
-/* The next row reads its own key too: window - 1 stay. */
 static bool evict(const struct sac_prefill_in *in, const void *opts, struct sac_kept *kept,
                   struct sac_arena *scratch)
 {
     const struct opts *o = opts;
-    int near = imax(in->n - (o->window - 1), 0), sink = imin(o->sink, near);
-    for (int kv = 0; kv < in->n_kv_heads; kv++) {
-        if (!evict_keep_all(&kept[kv], in->n, scratch)) return false;
-        kept[kv].n = sink;
-        for (int j = near; j < in->n; j++) kept[kv].pos[kept[kv].n++] = j;
-    }
+    for (int kv = 0; kv < in->n_kv_heads; kv++)
+        if (!window_keep(&kept[kv], in->n, o->sink, o->window, scratch)) return false;
     return true;
 }
 

@@ -145,7 +145,7 @@ static double kernel_cells(const struct sac_plan *p)
     return cells;
 }
 
-bool vs_select_target(struct vs_scores *sc, const struct vs_rule *rule, double target, bool by_coverage,
+bool vs_select_target(struct vs_scores *sc, const struct vs_rule *rule, double target, enum vs_sizes how,
                       struct sac_plan *out, struct sac_arena *a)
 {
     struct vs_rule r = *rule;
@@ -155,7 +155,7 @@ bool vs_select_target(struct vs_scores *sc, const struct vs_rule *rule, double t
     int *order = sac_arena_alloc(a, sizeof *order * (size_t)n), *tmp = sac_arena_alloc(a, sizeof *tmp * (size_t)n);
     float *sum[2] = { sac_arena_floats(a, (size_t)n), sac_arena_floats(a, (size_t)n) };
     if (!order || !tmp || !sum[0] || !sum[1]) return false;
-    for (int d = 0; by_coverage && d < 2; d++) {
+    for (int d = 0; how == VS_COVERAGE && d < 2; d++) {
         double s = 0;
         sort_descending(mass[d], n, order, tmp);
         for (int i = 0; i < n; i++) sum[d][i] = (float)((s += (double)mass[d][order[i]]) / sc->rows);
@@ -167,8 +167,9 @@ bool vs_select_target(struct vs_scores *sc, const struct vs_rule *rule, double t
     for (double lo = 0, hi = 1, mid = 0; !done || hi - lo > 1e-4; mid = (lo + hi) / 2) {
         int least[2] = { imax(rule->sink, 1), rule->local };
         for (int d = 0; d < 2; d++) {
-            int k = (int)(mid * n);
-            if (by_coverage)
+            bool fewer = how == (d == 0 ? VS_MORE_SLASH : VS_MORE_VERTICAL);
+            int k = (int)(mid * n) / (fewer ? 8 : 1);
+            if (how == VS_COVERAGE)
                 for (k = 0; k < n && (double)sum[d][k] <= mid; k++) {}
             *size[d] = imax(k, least[d]);
         }

@@ -1,0 +1,127 @@
+/* H2O, heavy hitters. Zhang et al., arXiv 2306.14048.
+ *
+ * Every key accumulates the attention it receives from every query, the prompt's included. The cache holds
+ * `recent` last tokens and the `heavy` ones of largest sum; each step evicts the least of the others, whose sum
+ * is forgotten.
+ *
+ * Known quirks. It needs all rows of the prompt's attention: a second pass of the cost of dense scores. Early
+ * keys are seen by more queries and so favoured; normalize=1 divides by that number. The original predates
+ * grouped heads; here sums are means over the group, one cache per KV head. */
+#include "methods.h"
+#include "registry.h"
+
+#include <string.h>
+
+struct opts { int heavy, recent, normalize; };
+
+static const struct sac_param params[] = {
+    P_INT(opts, heavy, 512, 0, TOKENS_MAX, true, "tokens kept for their accumulated attention"),
+    P_INT(opts, recent, 512, 1, TOKENS_MAX, true, "last tokens, always kept"),
+    P_BOOL(opts, normalize, 0, "divide sums by the number of queries that saw the key"),
+};
+
+struct state { struct opts o; struct sac_shape shape; int cap; float *sum; };   /* sum[layer][kv head][cap] */
+
+static enum sac_code budget(void *opts, const struct sac_shape *s, int n, double sparsity, struct sac_err *err)
+{
+    struct opts *o = opts;
+    (void)s;
+    (void)err;
+    int total = share_of(n, sparsity, 2);
+    o->heavy = total / 2;
+    o->recent = total - o->heavy;
+    return SAC_OK;
+}
+
+static bool evict(const struct sac_prefill_in *in, const void *opts, struct sac_kept *kept,
+                  struct sac_arena *scratch)
+{
+    const struct opts *o = opts;
+    int n = in->n, rows = n - in->q_row0;
+    float *rank = sac_arena_floats(scratch, (size_t)n), *sum = sac_arena_floats(scratch, (size_t)n);
+    if (!rank || !sum) return false;
+    for (int kv = 0; kv < in->n_kv_heads; kv++) {
+        if (!evict_importance(in, kv, rows, GROUP_MEAN_SUM, sum, scratch)) return false;
+        for (int j = 0; o->normalize && j < n; j++) sum[j] /= (float)imin(n - j, rows);
+        memcpy(rank, sum, sizeof *rank * (size_t)n);
+        force_ends(rank, n, 0, o->recent);
+        if (!evict_keep(&kept[kv], rank, n, o->heavy + o->recent, scratch)) return false;
+        kept[kv].score = sac_arena_floats(scratch, (size_t)imax(kept[kv].n, 1));
+        if (!kept[kv].score) return false;
+        for (int i = 0; i < kept[kv].n; i++) kept[kv].score[i] = sum[kept[kv].pos[i]];
+    }
+    return true;
+}
+
+static float *sums(const struct state *s, int layer, int kv_head)
+{
+    return s->sum + ((size_t)layer * (size_t)s->shape.n_kv_heads + (size_t)kv_head) * (size_t)s->cap;
+}
+
+static void *create(const struct sac_env *env, const void *opts, struct sac_arena *a)
+{
+    struct state *s = sac_arena_alloc(a, sizeof *s);
+    if (!s) return NULL;
+    *s = (struct state){ .o = *(const struct opts *)opts, .shape = env->shape, .cap = env->max_tokens };
+    s->sum = sac_arena_alloc(a, sizeof *s->sum * (size_t)env->shape.n_layers * (size_t)env->shape.n_kv_heads *
+                                    (size_t)s->cap);
+    return s->sum ? s : NULL;
+}
+
+static void append(void *state, int layer, int kv_head, int slot0, int n, const float *k)
+{
+    (void)k;
+    memset(sums(state, layer, kv_head) + slot0, 0, sizeof(float) * (size_t)n);
+}
+
+static void seed(void *state, int layer, int kv_head, int n, const float *score)
+{
+    memcpy(sums(state, layer, kv_head), score, sizeof *score * (size_t)n);
+}
+
+static void observe(void *state, const struct sac_decode_in *in, int head, const struct sac_rows *rows,
+                    const float *weight)
+{
+    int group = in->n_heads / in->n_kv_heads;
+    float *sum = sums(state, in->layer, head / group);
+    for (int i = 0, at = 0; i < rows->n; i++)
+        for (int j = rows->run[i].lo; j < rows->run[i].hi; j++, at++) sum[j] += weight[at] / (float)group;
+}
+
+static int drop(void *state, const struct sac_decode_in *in, int kv_head)
+{
+    const struct state *s = state;
+    const float *sum = sums(s, in->layer, kv_head);
+    int n = in->n[kv_head], least = 0;
+    if (n <= s->o.heavy + s->o.recent) return -1;
+    for (int j = 1; j < n - s->o.recent; j++)
+        if (sum[j] < sum[least]) least = j;
+    return least;
+}
+
+static void dropped(void *state, int layer, int kv_head, int slot)
+{
+    const struct state *s = state;
+    float *sum = sums(s, layer, kv_head);
+    memmove(sum + slot, sum + slot + 1, sizeof *sum * (size_t)(s->cap - slot - 1));
+}
+
+const struct sac_method method_h2o = {
+    .name = "h2o",
+    .title = "H2O",
+    .summary = "keeps the keys with the most attention so far, and the last ones",
+    .source = "arXiv 2306.14048",
+    .params = params,
+    .n_params = SAC_COUNT(params),
+    .opts_size = sizeof(struct opts),
+    .needs_all_q = true,
+    .scope = scope_kv_head,
+    .budget = budget,
+    .evict = evict,
+    .create = create,
+    .append = append,
+    .seed = seed,
+    .observe = observe,
+    .drop = drop,
+    .dropped = dropped,
+};

@@ -1,0 +1,138 @@
+/* MInference, prefill: every head gets the pattern that serves it best. Jiang et al., arXiv 2407.02490.
+ *
+ * Candidates of about equal work are tried on the loaded prompt, head by head: a window with sinks (A-shape),
+ * columns and diagonals in four proportions, and blocks. criterion=recall keeps the one that covers most of the dense
+ * attention of sampled rows; criterion=output the one whose output is nearest to the dense one.
+ *
+ * Known quirks. The original searches offline, once, on a 30K key-value prompt, and what it ships is Vertical-Slash
+ * with sizes per head: A-shape winners are stored as such and blocks are replaced. Searching on the prompt itself
+ * needs dense rows that a deployed method would not have; the rows are few (`samples`, from the second half). */
+#include "methods.h"
+#include "registry.h"
+
+#include "kernels.h"
+
+#include <string.h>
+
+enum { RECALL, OUTPUT };
+enum { N_VS = 4, A_SHAPE = N_VS, BLOCKS, N_CANDIDATES };
+struct opts { int criterion, samples, window, sink, local, tile, block_size; double density; };
+
+static const char *const criteria[] = { "recall", "output", NULL };
+static const struct sac_param params[] = {
+    P_FLOAT(opts, density, 0.25, 0.001, 1, true, "share of the causal cells each candidate may read"),
+    P_CHOICE(opts, criterion, RECALL, 2, criteria, "recall of attention, or error of the output"),
+    P_INT(opts, samples, 16, 1, 4096, false, "rows the candidates are judged on"),
+    P_INT(opts, window, 256, 1, TOKENS_MAX, false, "last queries that estimate columns and diagonals"),
+    P_INT(opts, sink, 4, 0, TOKENS_MAX, false, "first keys, always read"),
+    P_INT(opts, local, 64, 1, TOKENS_MAX, false, "nearest keys, always read"),
+    P_INT(opts, tile, 64, 1, 1024, false, "rows and keys of a tile"),
+    P_INT(opts, block_size, 64, 8, 1024, false, "rows and keys of a block"),
+};
+
+static enum sac_code budget(void *opts, const struct sac_shape *s, int n, double sparsity, struct sac_err *err)
+{
+    (void)s;
+    (void)n;
+    (void)err;
+    ((struct opts *)opts)->density = fmax(1 - sparsity, 0.001);
+    return SAC_OK;
+}
+
+static bool candidate(const struct sac_prefill_in *in, const struct opts *o, int head, int which, struct sac_plan *out,
+                      struct sac_arena *a)
+{
+    static const enum vs_sizes how[N_VS] = { VS_EQUAL, VS_COVERAGE, VS_MORE_VERTICAL, VS_MORE_SLASH };
+    if (which < N_VS) {
+        struct vs_scores sc;
+        struct vs_rule r = { 0, 0, o->sink, o->local, o->tile };
+        return vs_score(in, head, o->window, &sc, a) && vs_select_target(&sc, &r, o->density, how[which], out, a);
+    }
+    if (which == A_SHAPE)
+        return window_plan(out, in->n, o->sink, imax(causal_budget(in->n, 1 - o->density) - o->sink, o->local), o->tile);
+    const struct sac_method *m = &method_block_sparse;
+    double opts[SAC_OPTS_MAX / sizeof(double)];
+    opts_defaults(m, opts);
+    opts_put(m, opts, "block_size", o->block_size);
+    return !m->budget(opts, NULL, in->n, 1 - o->density, NULL) && m->plan(in, opts, head, out, a);
+}
+
+struct judge {
+    const struct sac_prefill_in *in;
+    const struct opts *o;
+    const struct sac_plan *plan;
+    int kv;
+    struct sac_rows rows;
+    float *dense, *sparse;       /* [dim] */
+    double loss;
+};
+
+static void judge_row(void *ctx, int row, const float *p)
+{
+    struct judge *j = ctx;
+    size_t d = (size_t)j->in->head_dim;
+    double mass = 0;
+    sac_plan_row(j->plan, row, j->in->window, &j->rows);
+    for (int i = 0; i < j->rows.n; i++)
+        for (int k = j->rows.run[i].lo; k < j->rows.run[i].hi; k++) mass += (double)p[k];
+    if (j->o->criterion == RECALL) {
+        j->loss += 1 - mass;
+        return;
+    }
+    memset(j->dense, 0, sizeof *j->dense * d);
+    memset(j->sparse, 0, sizeof *j->sparse * d);
+    for (int k = 0, i = 0; k <= row; k++) {
+        const float *v = in_value(j->in, j->kv, k);
+        while (i < j->rows.n && j->rows.run[i].hi <= k) i++;
+        bool read = i < j->rows.n && j->rows.run[i].lo <= k;
+        float w = read && mass > 0 ? p[k] / (float)mass : 0;
+        for (size_t e = 0; e < d; e++) {
+            j->dense[e] += p[k] * v[e];
+            j->sparse[e] += w * v[e];
+        }
+    }
+    for (size_t e = 0; e < d; e++) j->loss += (double)((j->dense[e] - j->sparse[e]) * (j->dense[e] - j->sparse[e]));
+}
+
+static bool plan(const struct sac_prefill_in *in, const void *opts, int head, struct sac_plan *out,
+                 struct sac_arena *scratch)
+{
+    const struct opts *o = opts;
+    int half = in->n - in->n / 2, count = imin(o->samples, half), cap = in->n / 2 + 1;
+    struct judge j = { in, o, NULL, head / in_group(in), { sac_arena_alloc(scratch, sizeof(struct sac_run) * (size_t)cap), 0, cap },
+                       sac_arena_floats(scratch, (size_t)in->head_dim), sac_arena_floats(scratch, (size_t)in->head_dim), 0 };
+    int *rows = sac_arena_alloc(scratch, sizeof *rows * (size_t)count);
+    if (!j.rows.run || !j.dense || !j.sparse || !rows) return false;
+    for (int i = 0; i < count; i++) rows[i] = in->n / 2 + (int)((i + 1LL) * half / count) - 1;
+    double best = HUGE_VAL;
+    for (int which = 0; which < N_CANDIDATES; which++) {
+        struct sac_arena_mark mark = sac_arena_mark(scratch);
+        struct sac_plan p;
+        bool ok = candidate(in, o, head, which, &p, scratch);
+        j.plan = &p;
+        j.loss = 0;
+        if (ok && !scores_each_row(in, head, 0, count, rows, judge_row, &j, scratch)) sac_plan_free(&p), ok = false;
+        sac_arena_rewind(scratch, mark);
+        if (!ok) {
+            if (which > 0) sac_plan_free(out);
+            return false;
+        }
+        struct sac_plan *worse = which > 0 && j.loss >= best ? &p : out;
+        if (which > 0) sac_plan_free(worse);
+        if (worse != &p) *out = p, best = j.loss;
+    }
+    return true;
+}
+
+const struct sac_method method_minference = {
+    .name = "minference",
+    .title = "MInference search",
+    .summary = "tries windows, columns with diagonals, and blocks for every head, keeps the best",
+    .source = "arXiv 2407.02490",
+    .params = params,
+    .n_params = SAC_COUNT(params),
+    .opts_size = sizeof(struct opts),
+    .scope = scope_query_head,
+    .budget = budget,
+    .plan = plan,
+};

@@ -1,0 +1,114 @@
+/* MoBA, mixture of block attention. Lu et al., arXiv 2502.13189.
+ *
+ * Each query reads the `top_k` blocks whose mean key has the largest product with it: its own block, which counts
+ * and in which it sees only the past, and the best of the earlier ones. The same rule in prefill and in decode; no
+ * parameters are added to a model.
+ *
+ * Known quirks. Meant for models trained with it; on others it is mean-pooled selection, an instructive contrast to
+ * Quest's bounds. Published with blocks of 4096 and top_k of 12 at long context; defaults here suit 1K to 16K.
+ * Rows of a block do not share their lists, so prefill plans have one tile per row. sparsity=S is the share of the
+ * cache that decode leaves out; prefill, whose early rows read everything, leaves out less. */
+#include "methods.h"
+#include "registry.h"
+
+#include "kernels.h"
+
+struct opts { int block_size, top_k; };
+
+static const struct sac_param params[] = {
+    P_INT(opts, block_size, 64, 1, 65536, false, "keys of a block"),
+    P_INT(opts, top_k, 8, 1, TOKENS_MAX, true, "blocks a query reads, its own included"),
+};
+
+struct state { struct opts o; struct pages pages; float *score; int *idx; };   /* [n_heads][pages] */
+
+static enum sac_code budget(void *opts, const struct sac_shape *s, int n, double sparsity, struct sac_err *err)
+{
+    struct opts *o = opts;
+    (void)s;
+    (void)err;
+    o->top_k = imax((share_of(n, sparsity, 1) + o->block_size / 2) / o->block_size, 1);
+    return SAC_OK;
+}
+
+static bool forced(const void *opts, int n, int row, int key)
+{
+    int c = ((const struct opts *)opts)->block_size;
+    (void)n;
+    return key / c == row / c;
+}
+
+static bool plan(const struct sac_prefill_in *in, const void *opts, int head, struct sac_plan *out,
+                 struct sac_arena *scratch)
+{
+    const struct opts *o = opts;
+    int c = o->block_size, n = in->n, dim = in->head_dim, blocks = (n + c - 1) / c, kv = head / in_group(in);
+    float *mean = sac_arena_floats(scratch, (size_t)blocks * (size_t)dim), *score = sac_arena_floats(scratch, (size_t)blocks);
+    int *idx = sac_arena_alloc(scratch, sizeof *idx * (size_t)blocks);
+    if (!mean || !score || !idx || !sac_plan_init(out, 1, n)) return false;
+    for (int b = 0; (b + 1) * c <= n; b++)
+        pool_mean(in_key(in, kv, 0), dim, b * c, (b + 1) * c, c, mean + (size_t)b * (size_t)dim);
+    for (int row = 0; row < n; row++) {
+        int own = row / c;
+        if (own > 0) k_ops()->score_f32(in_query(in, head, row), mean, dim, own, 1.0f, score);
+        int k = topk(score, own, o->top_k - 1, idx);
+        for (int i = 0; i < k; i++)
+            if (!sac_plan_add(out, idx[i] * c, (idx[i] + 1) * c)) goto fail;
+        if (!sac_plan_add(out, own * c, row + 1) || !sac_plan_next(out)) goto fail;
+    }
+    return true;
+
+fail:
+    sac_plan_free(out);
+    return false;
+}
+
+static void *create(const struct sac_env *env, const void *opts, struct sac_arena *a)
+{
+    struct state *s = sac_arena_alloc(a, sizeof *s);
+    if (!s) return NULL;
+    s->o = *(const struct opts *)opts;
+    if (!pages_create(&s->pages, env, s->o.block_size, PAGE_MEAN, a)) return NULL;
+    size_t n = (size_t)env->shape.n_heads * (size_t)s->pages.cap;
+    s->score = sac_arena_floats(a, n);
+    s->idx = sac_arena_alloc(a, sizeof *s->idx * n);
+    return s->score && s->idx ? s : NULL;
+}
+
+static void append(void *state, int layer, int kv_head, int slot0, int n, const float *k)
+{
+    pages_append(&((struct state *)state)->pages, layer, kv_head, slot0, n, k);
+}
+
+static void select(void *state, const struct sac_decode_in *in, int head, struct sac_rows *out)
+{
+    struct state *s = state;
+    int kv = head / (in->n_heads / in->n_kv_heads), n = in->n[kv], own = (n - 1) / s->o.block_size;
+    float *score = s->score + (size_t)head * (size_t)s->pages.cap;
+    int *idx = s->idx + (size_t)head * (size_t)s->pages.cap;
+    pages_score(&s->pages, in->layer, kv, in->q + (size_t)head * (size_t)in->head_dim, own, score);
+    pages_rows(out, idx, topk(score, own, s->o.top_k - 1, idx), s->o.block_size, own * s->o.block_size, n);
+}
+
+static double metadata(const void *opts, int n_slots, int head_dim)
+{
+    return (double)((n_slots - 1) / ((const struct opts *)opts)->block_size) * head_dim;
+}
+
+const struct sac_method method_moba = {
+    .name = "moba",
+    .title = "MoBA",
+    .summary = "each query reads the blocks whose mean key matches it best",
+    .source = "arXiv 2502.13189",
+    .params = params,
+    .n_params = SAC_COUNT(params),
+    .opts_size = sizeof(struct opts),
+    .scope = scope_query_head,
+    .budget = budget,
+    .forced = forced,
+    .plan = plan,
+    .create = create,
+    .append = append,
+    .select = select,
+    .metadata = metadata,
+};

@@ -1,0 +1,100 @@
+/* XAttention, prefill: blocks scored by their antidiagonals. Xu et al., arXiv 2503.16428.
+ *
+ * Products along the antidiagonals of stride x stride tiles see every query and every key of a block once, and
+ * cut every vertical and every diagonal. Concatenating `stride` keys, and `stride` queries in reverse, makes such a
+ * sum one dot product; its softmax on the coarse grid, summed over a block, is the block's score. Each block row
+ * keeps its best blocks until the share `threshold` of its mass is reached, the first and the diagonal block first.
+ *
+ * Known quirks. The reference's keep_sink marks the first block row instead of the first column, and masks whole
+ * rows when there is no padding; neither is copied. Selection costs 1/stride of the scores of dense attention.
+ * The published thresholds were tuned per head; here one holds for all. */
+#include "methods.h"
+#include "registry.h"
+
+#include "kernels.h"
+
+#include <string.h>
+
+struct opts { int block_size, stride; double threshold, target; };
+
+static const struct sac_param params[] = {
+    P_INT(opts, block_size, 128, 8, 1024, false, "rows and keys of a block, a multiple of stride"),
+    P_INT(opts, stride, 8, 1, 64, false, "side of the tiles whose antidiagonals are summed"),
+    P_FLOAT(opts, threshold, 0.9, 0, 1, true, "share of a row's estimated mass to keep"),
+};
+
+static enum sac_code check(const void *opts, const struct sac_shape *s, int n, struct sac_err *err)
+{
+    const struct opts *o = opts;
+    (void)s;
+    (void)n;
+    if (o->block_size % o->stride)
+        return sac_fail(err, SAC_EARG, "xattention: block_size=%d is not a multiple of stride=%d: use block_size=%d",
+                        o->block_size, o->stride, (o->block_size / o->stride + 1) * o->stride);
+    return SAC_OK;
+}
+
+static enum sac_code budget(void *opts, const struct sac_shape *s, int n, double sparsity, struct sac_err *err)
+{
+    struct opts *o = opts;
+    (void)s;
+    (void)n;
+    (void)err;
+    o->threshold = -1;
+    o->target = 1.0 - sparsity;
+    return SAC_OK;
+}
+
+/* Coarse rows of the whole prompt into block scores. False: out of memory. */
+static bool score_blocks(const struct sac_prefill_in *in, const struct opts *o, int head, struct blocks *b,
+                         struct sac_arena *a)
+{
+    const struct k_ops *ops = k_ops();
+    int s = o->stride, dim = in->head_dim, grid = (in->n + s - 1) / s, per = o->block_size / s;
+    size_t d = (size_t)dim, wide = (size_t)s * d;
+    float *q = sac_arena_floats(a, wide), *p = sac_arena_floats(a, (size_t)grid), *tail = sac_arena_alloc(a, wide * sizeof *tail);
+    if (!q || !p || !tail) return false;
+    const float *k = in_key(in, head / in_group(in), 0);
+    int whole = in->n / s;                        /* the last tile may be ragged: its missing rows are zero */
+    memcpy(tail, k + (size_t)whole * wide, ((size_t)in->n - (size_t)whole * (size_t)s) * d * sizeof *tail);
+    for (int m = 0; m < grid; m++) {
+        memset(q, 0, wide * sizeof *q);
+        for (int r = 0; r < s && m * s + r < in->n; r++)
+            memcpy(q + (size_t)(s - 1 - r) * d, in_query(in, head, m * s + r), d * sizeof *q);
+        int full = imin(m + 1, whole);
+        float scale = in->scale / (float)s;
+        ops->score_f32(q, k, s * dim, full, scale, p);
+        if (full < m + 1) ops->score_f32(q, tail, s * dim, 1, scale, p + full);
+        float inv = 1.0f / ops->exp_sum(p, m + 1, ops->max(p, m + 1));
+        float *row = blocks_row(b, m / per);
+        for (int n = 0; n <= m; n++) row[n / per] += p[n] * inv;
+    }
+    return true;
+}
+
+static bool plan(const struct sac_prefill_in *in, const void *opts, int head, struct sac_plan *out,
+                 struct sac_arena *scratch)
+{
+    const struct opts *o = opts;
+    struct blocks b;
+    if (!blocks_create(&b, in->n, o->block_size, o->block_size, scratch)) return false;
+    if (!score_blocks(in, o, head, &b, scratch)) return false;
+    for (int i = 0; i < b.nq; i++) blocks_force(&b, i, 0);
+    blocks_rank(&b);
+    double tau = o->threshold >= 0 ? o->threshold : blocks_reaching(&b, o->target, true, scratch);
+    return blocks_cover(&b, tau, true, out, scratch);
+}
+
+const struct sac_method method_xattention = {
+    .name = "xattention",
+    .title = "XAttention",
+    .summary = "blocks whose antidiagonals promise the most attention",
+    .source = "arXiv 2503.16428",
+    .params = params,
+    .n_params = SAC_COUNT(params),
+    .opts_size = sizeof(struct opts),
+    .scope = scope_query_head,
+    .check = check,
+    .budget = budget,
+    .plan = plan,
+};
