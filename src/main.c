@@ -24,11 +24,14 @@ static const struct command {
 } commands[] = {
     { "completions", cmd_completions, "completions for bash, zsh or fish" },
     { "doctor", cmd_doctor, "the machine, the build and the terminal, for bug reports" },
+    { "eval", cmd_eval, "tasks by lengths by methods into a results file" },
     { "help", cmd_help, "this overview, or the help of one command" },
     { "info", cmd_info, "what a model holds, and what a run will need" },
     { "logits", cmd_logits, "reference outputs of a model, as safetensors" },
     { "man", cmd_man, "the manual page, as roff" },
+    { "methods", cmd_methods, "the methods, their parameters and sources" },
     { "run", cmd_run, "one prompt through several methods: answers, scores, recall, timings" },
+    { "select", cmd_select, "a method on queries, keys and values from a file" },
     { "tasks", cmd_tasks, "the tasks, and samples of them" },
     { "tokenize", cmd_tokenize, "the tokens of a text" },
 };
