@@ -166,8 +166,8 @@ static bool fork_head(struct session *s, const struct kv_head *from, struct kv_h
     return true;
 }
 
-/* Give the decode method its state and the keys that are already there. */
-static bool start_method(struct session *s, uint64_t seed)
+/* Give the decode method its state, the keys that are already there, and the scores they were kept for. */
+static bool start_method(struct session *s, const struct sac_kept *kept, uint64_t seed)
 {
     const struct sac_shape *sh = &s->hp->shape;
     const struct sac_method *m = s->part->m;
@@ -176,15 +176,19 @@ static bool start_method(struct session *s, uint64_t seed)
         s->state = m->create(&env, s->part->opts.bytes, &s->arena);
         if (!s->state) return false;
     }
-    if (!m->append) return true;
+    if (!m->append && !m->seed) return true;
     float *k = malloc((size_t)(s->n + 1) * (size_t)sh->head_dim * sizeof *k);
     if (!k) return false;
     for (int l = 0; l < sh->n_layers; l++) {
         if (sac_spec_layer_dense(s->spec, l)) continue;
         for (int g = 0; g < sh->n_kv_heads; g++) {
             const struct kv_head *h = kv_at(s, l, g);
-            kv_load(s, h->k, 0, k, h->n);
-            m->append(s->state, l, g, 0, h->n, k);
+            const float *score = kept ? kept[l * sh->n_kv_heads + g].score : NULL;
+            if (m->append) {
+                kv_load(s, h->k, 0, k, h->n);
+                m->append(s->state, l, g, 0, h->n, k);
+            }
+            if (m->seed && score && s->part == sac_spec_evict(s->spec)) m->seed(s->state, l, g, h->n, score);
         }
     }
     free(k);
@@ -209,7 +213,7 @@ struct session *session_fork(const struct session *base, const struct fork_args 
     bool ok = true;
     for (int i = 0; ok && i < sh->n_layers * sh->n_kv_heads; i++)
         ok = fork_head(s, &base->kv[i], &s->kv[i], a->kept ? &a->kept[i] : NULL, a->n, a->max_new);
-    if (ok && s->part) ok = start_method(s, a->seed);
+    if (ok && s->part) ok = start_method(s, a->kept, a->seed);
     if (ok) ok = decode_prepare(s);
     if (ok) return s;
     sac_fail(err, SAC_ENOMEM, "%s: out of memory for decoding after %d tokens", base->m->info.name, a->n);

@@ -26,19 +26,27 @@ static bool keep_all(struct sac_kept *k, int n)
     return k->pos != NULL;
 }
 
+static void copy_one(struct sac_kept *to, const struct sac_kept *from, int at)
+{
+    if (to->score) to->score[to->n] = from->score[at];
+    to->pos[to->n++] = from->pos[at];
+}
+
 /* Kept positions and a forced span, both ascending, as one list. */
 static bool copy_kept(struct sac_kept *to, const struct sac_kept *from, struct sac_span force)
 {
     int span = force.hi > force.lo ? force.hi - force.lo : 0, at = 0;
-    to->pos = malloc(((size_t)from->n + (size_t)span + 1) * sizeof *to->pos);
-    if (!to->pos) return false;
+    size_t cap = (size_t)from->n + (size_t)span + 1;
+    to->pos = malloc(cap * sizeof *to->pos);
+    to->score = from->score ? calloc(cap, sizeof *to->score) : NULL;   /* what is forced in scores nothing */
+    if (!to->pos || (from->score && !to->score)) return false;
     to->n = 0;
     for (int f = force.lo; f < force.lo + span; f++) {
-        while (at < from->n && from->pos[at] < f) to->pos[to->n++] = from->pos[at++];
-        if (at < from->n && from->pos[at] == f) at++;
-        to->pos[to->n++] = f;
+        while (at < from->n && from->pos[at] < f) copy_one(to, from, at++);
+        if (at < from->n && from->pos[at] == f) copy_one(to, from, at++);
+        else to->pos[to->n++] = f;
     }
-    while (at < from->n) to->pos[to->n++] = from->pos[at++];
+    while (at < from->n) copy_one(to, from, at++);
     return true;
 }
 
@@ -156,7 +164,10 @@ bool keep_publish(struct lane_run *r)
 void keep_free(struct lane_run *r)
 {
     const struct sac_shape *s = &r->j->m->hp.shape;
-    for (int i = 0; r->kept && i < s->n_layers * s->n_kv_heads; i++) free(r->kept[i].pos);
+    for (int i = 0; r->kept && i < s->n_layers * s->n_kv_heads; i++) {
+        free(r->kept[i].pos);
+        free(r->kept[i].score);
+    }
     free(r->kept);
     r->kept = NULL;
 }
