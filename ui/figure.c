@@ -32,6 +32,9 @@ const struct figure_theme *figure_theme(bool dark)
     return &theme[dark];
 }
 
+uint32_t figure_theme_pane(bool dark) { return figure_theme(dark)->pane; }
+uint32_t figure_theme_page(bool dark) { return figure_theme(dark)->page; }
+
 uint32_t figure_colour(int i)
 {
     static const uint32_t c[] = { FIGURE_RGB(0, 114, 178),   FIGURE_RGB(230, 159, 0), FIGURE_RGB(0, 158, 115),

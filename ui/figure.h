@@ -165,6 +165,9 @@ enum sac_code figure_draw_screen(const struct figure_screen *p, const struct fig
 
 /* Okabe-Ito colours in the order series take them. */
 uint32_t figure_colour(int i);
+/* The background of a pane and of the page: what dimmed cells fade to. */
+uint32_t figure_theme_pane(bool dark);
+uint32_t figure_theme_page(bool dark);
 
 /* ---- PNG files ---- */
 /* The text chunks of a PNG made here (or any other). Strings malloc'ed into one block; NULL where absent. */

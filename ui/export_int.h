@@ -1,0 +1,45 @@
+/* What the files of the export share. */
+#ifndef UI_EXPORT_INT_H
+#define UI_EXPORT_INT_H
+
+#include "export.h"
+#include "vdata.h"
+
+enum { SHOT_CELLS = 256, RAMP = 64 };
+
+/* Everything a figure's texts need, read once. */
+struct shot_ctx {
+    struct sac_trace *t;
+    const struct ui_shot *s;
+    struct sac_trace_info info;
+    struct sac_lane a, b;
+    const atomic_bool *cancel;
+    struct figure_style style;
+    enum figure_format format;
+    struct figure_meta meta;
+    char title[480], subtitle[480], caption[1400];
+    uint32_t ramp[RAMP];           /* of the colour map, turned so that low is near the page */
+    double tick_t[12]; char tick_text[12][16]; const char *tick[12]; int n_ticks;
+};
+void shot_ramp(struct shot_ctx *c);
+void shot_ticks(struct shot_ctx *c, const struct ui_heat *h);
+uint32_t shot_colour(const struct shot_ctx *c, double t);      /* NAN: FIGURE_EMPTY */
+void shot_scale(struct shot_ctx *c, struct figure_scale *out, const char *title);
+void shot_caption(struct shot_ctx *c, const char *what);
+/* "Quest", "dense", "Vertical-Slash + Quest" */
+void shot_lane_title(const struct sac_lane *l, char *buf, size_t cap);
+void shot_head_title(const struct shot_ctx *c, char *buf, size_t cap);
+const char *shot_source(const struct shot_ctx *c, char *buf, size_t cap);  /* "niah sample 3 · 8,051 tokens" */
+bool shot_stopped(const struct shot_ctx *c);
+enum sac_code shot_failed(const struct shot_ctx *c, struct sac_err *err, const char *what);
+struct ui_window shot_window(const struct shot_ctx *c, int lane);
+int shot_row(const struct shot_ctx *c, int lane);              /* the query row looked at */
+
+enum sac_code shot_map(struct shot_ctx *c, struct figure_bytes *out, struct sac_err *err);
+enum sac_code shot_compare(struct shot_ctx *c, struct figure_bytes *out, struct sac_err *err);
+enum sac_code shot_heads(struct shot_ctx *c, struct figure_bytes *out, struct sac_err *err);
+enum sac_code shot_thumbs(struct shot_ctx *c, struct figure_bytes *out, struct sac_err *err);
+enum sac_code shot_pages(struct shot_ctx *c, struct figure_bytes *out, struct sac_err *err);
+enum sac_code shot_text(struct shot_ctx *c, struct figure_bytes *out, struct sac_err *err);
+enum sac_code shot_recall(struct shot_ctx *c, struct figure_bytes *out, struct sac_err *err);
+#endif
