@@ -420,9 +420,7 @@ void lane_execute(struct sac_job *j, int lane)
     r.scratch = malloc(v * sizeof(float));
     enum sac_code rc = r.prompt_logits && r.scratch ? prepare(&r) : sac_fail(&r.err, SAC_ENOMEM, "out of memory");
     if (rc == SAC_OK) rc = decode(&r, &kl);
-    struct sac_lane now;
-    sac_trace_lane(j->trace, lane, &now);
-    if (rc == SAC_OK && isnan(now.kl)) teach_lane(&r);
+    if (rc == SAC_OK) teach_lane(&r);
     struct sac_lane *p = trace_lane_edit(j->trace, lane);
     p->state = rc == SAC_OK ? SAC_LANE_DONE : rc == SAC_ECANCEL ? SAC_LANE_STOPPED : SAC_LANE_FAILED;
     if (rc != SAC_OK) snprintf(p->error, sizeof p->error, "%s", r.err.msg);

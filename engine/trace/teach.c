@@ -93,6 +93,8 @@ void teach_lane(struct lane_run *r)
 {
     struct sac_job *j = r->j;
     if (j->opts.no_kl || atomic_load(&j->cancel)) return;
-    if (j->dense_rows > 0 && r->lane != 0) teach_dense(r);
+    struct sac_lane now;
+    sac_trace_lane(j->trace, r->lane, &now);
+    if (j->dense_rows > 0 && r->lane != 0 && isnan(now.kl)) teach_dense(r);
     if (j->n_gold > 0) teach_gold(r);
 }
