@@ -39,6 +39,8 @@ int ui_heads_similar(const struct ui_heads *hs, int of, int n, int *out);
  * indices; returns how many; on a mistake in the filter -1 and a sentence in err. */
 int ui_heads_order(const struct ui_heads *hs, enum ui_metric m, bool worst_first, const char *filter, int *order,
                    char *err, size_t cap);
+/* True when a filter can be read; otherwise a sentence in err. */
+bool ui_heads_filter_ok(const char *filter, char *err, size_t cap);
 /* Mean, median, worst head and heads past the alarm line of a metric. */
 struct ui_heads_sum { int n, worst, n_bad; double mean, median, worst_value, bad_line; };
 struct ui_heads_sum ui_heads_summary(const struct ui_heads *hs, enum ui_metric m);

@@ -129,6 +129,17 @@ static bool matches(const struct ui_heads *hs, int i, const char *filter, char *
     return !isnan(v) && v != 0;
 }
 
+bool ui_heads_filter_ok(const char *filter, char *err, size_t cap)
+{
+    struct ui_heads *none = calloc(1, sizeof *none + sizeof *none->head);
+    bool wrong = true;
+    if (!none) return false;
+    none->n_layers = none->n_heads = none->n_kv_heads = 1;
+    matches(none, 0, filter, err, cap, &wrong);
+    free(none);
+    return !wrong;
+}
+
 /* How far from good: sorts first what a reader wants to see first. */
 static double badness(const struct ui_head *h, enum ui_metric m)
 {
