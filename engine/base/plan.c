@@ -128,11 +128,11 @@ void sac_plan_row(const struct sac_plan *p, int row, int window, struct sac_rows
 /* Causal cells of rows r0 .. r1-1 with keys lo .. hi-1. */
 static double causal_cells(int r0, int r1, int lo, int hi)
 {
-    double cells = 0;
-    for (int r = r0; r < r1; r++) {
-        int end = hi < r + 1 ? hi : r + 1;
-        if (end > lo) cells += end - lo;
-    }
+    /* Rows from lo on see a part of the run, row hi - 1 and later all of it. */
+    int some = r0 > lo ? r0 : lo, all = hi - 1 > some ? hi - 1 : some;
+    if (all > r1) all = r1;
+    double cells = all < r1 ? (double)(r1 - all) * (hi - lo) : 0;
+    if (all > some) cells += (double)(all - some) * ((double)(some + 1 - lo) + (all - lo)) / 2;
     return cells;
 }
 

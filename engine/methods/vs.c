@@ -113,16 +113,6 @@ fail:
     return false;
 }
 
-/* sum over rows r0 .. r1-1 of how many keys of lo .. hi-1 they may see. */
-static double causal_cells(int r0, int r1, int lo, int hi)
-{
-    /* Rows from lo on see something; rows from hi - 1 on see all of it. */
-    int a = imax(r0, lo), b = imin(imax(hi - 1, a), r1), full = imax(r1 - b, 0);
-    double cells = (double)full * (hi - lo);
-    if (b > a) cells += (double)(b - a) * ((double)(a + 1 - lo) + (b - lo)) / 2;
-    return a < r1 ? cells : 0;
-}
-
 bool vs_select(struct vs_scores *sc, const struct vs_rule *r, struct sac_plan *out, struct sac_arena *a)
 {
     int n = sc->n;
@@ -134,24 +124,12 @@ bool vs_select(struct vs_scores *sc, const struct vs_rule *r, struct sac_plan *o
     return vs_plan(out, n, r->tile, v, nv, s, ns);
 }
 
-/* Causal cells the tiles of a plan evaluate, without visiting rows. */
-static double kernel_cells(const struct sac_plan *p)
-{
-    double cells = 0;
-    for (int t = 0; t < p->n_tiles; t++) {
-        int r0 = t * p->tile, r1 = imin(r0 + p->tile, p->n_rows);
-        for (size_t i = p->at[t]; i < p->at[t + 1]; i++) cells += causal_cells(r0, r1, p->run[i].lo, p->run[i].hi);
-    }
-    return cells;
-}
-
 bool vs_select_target(struct vs_scores *sc, const struct vs_rule *rule, double target, enum vs_sizes how,
                       struct sac_plan *out, struct sac_arena *a)
 {
     struct vs_rule r = *rule;
     int n = sc->n, *size[2] = { &r.nv, &r.ns };
     float *mass[2] = { sc->vertical, sc->slash };
-    double total = (double)n * (n + 1) / 2;
     int *order = sac_arena_alloc(a, sizeof *order * (size_t)n), *tmp = sac_arena_alloc(a, sizeof *tmp * (size_t)n);
     float *sum[2] = { sac_arena_floats(a, (size_t)n), sac_arena_floats(a, (size_t)n) };
     if (!order || !tmp || !sum[0] || !sum[1]) return false;
@@ -178,7 +156,7 @@ bool vs_select_target(struct vs_scores *sc, const struct vs_rule *rule, double t
             if (done) sac_plan_free(out);
             return false;
         }
-        if (kernel_cells(&plan) <= target * total || !done) {
+        if (sac_plan_density(&plan).kernel <= target || !done) {
             if (done) sac_plan_free(out);
             *out = plan;
             lo = mid;

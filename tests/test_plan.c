@@ -1,0 +1,121 @@
+/* Sets of keys as runs, plans of tiles, and the densities made of them, against counting cell by cell. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <cmocka.h>
+
+#include <saccade/plan.h>
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+static void runs_merge(void **state)
+{
+    (void)state;
+    static const struct { const char *what; struct sac_run in[3]; int n_in; struct sac_run want[3]; int n; } row[] = {
+        { "empty run ignored", { { 4, 4 } }, 1, { { 0, 0 } }, 0 },
+        { "touching runs join", { { 0, 2 }, { 2, 5 } }, 2, { { 0, 5 } }, 1 },
+        { "overlap joins", { { 0, 4 }, { 3, 6 } }, 2, { { 0, 6 } }, 1 },
+        { "inside changes nothing", { { 0, 9 }, { 3, 6 } }, 2, { { 0, 9 } }, 1 },
+        { "gap stays", { { 0, 2 }, { 3, 5 } }, 2, { { 0, 2 }, { 3, 5 } }, 2 },
+        { "same start", { { 2, 3 }, { 2, 7 } }, 2, { { 2, 7 } }, 1 },
+    };
+    for (size_t i = 0; i < sizeof row / sizeof *row; i++) {
+        struct sac_run store[4];
+        struct sac_rows r = { store, 0, 4 };
+        for (int j = 0; j < row[i].n_in; j++) sac_rows_add(&r, row[i].in[j].lo, row[i].in[j].hi);
+        if (r.n != row[i].n || memcmp(store, row[i].want, sizeof *store * (size_t)r.n) != 0) fail_msg("%s", row[i].what);
+    }
+}
+
+static void validity(void **state)
+{
+    (void)state;
+    struct sac_run good[] = { { 0, 2 }, { 3, 5 } }, touch[] = { { 0, 2 }, { 2, 5 } }, back[] = { { 3, 5 }, { 0, 2 } };
+    struct sac_run empty[] = { { 1, 1 } }, under[] = { { -1, 2 } };
+    assert_true(sac_rows_valid(&(struct sac_rows){ good, 2, 2 }, 5));
+    assert_false(sac_rows_valid(&(struct sac_rows){ good, 2, 2 }, 4));
+    assert_false(sac_rows_valid(&(struct sac_rows){ touch, 2, 2 }, 9));
+    assert_false(sac_rows_valid(&(struct sac_rows){ back, 2, 2 }, 9));
+    assert_false(sac_rows_valid(&(struct sac_rows){ empty, 1, 1 }, 9));
+    assert_false(sac_rows_valid(&(struct sac_rows){ under, 1, 1 }, 9));
+    assert_false(sac_rows_valid(&(struct sac_rows){ good, 0, 2 }, 9));
+}
+
+static void membership(void **state)
+{
+    (void)state;
+    struct sac_run run[] = { { 0, 1 }, { 4, 7 }, { 9, 10 } };
+    struct sac_rows r = { run, 3, 3 };
+    const char *want = "X...XXX..X..";
+    int count = 0;
+    for (int k = 0; k < 12; k++) {
+        assert_int_equal(sac_rows_has(&r, k), want[k] == 'X');
+        count += want[k] == 'X';
+    }
+    assert_int_equal(sac_rows_count(&r), count);
+}
+
+static void dense_is_everything(void **state)
+{
+    (void)state;
+    static const int sizes[] = { 1, 63, 64, 65, 200 };
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        int n = sizes[i];
+        struct sac_plan p;
+        struct sac_run store[4];
+        struct sac_rows r = { store, 0, 4 };
+        assert_true(sac_plan_dense(&p, n));
+        for (int row = 0; row < n; row++) {
+            sac_plan_row(&p, row, 0, &r);
+            assert_true(r.n == 1 && store[0].lo == 0 && store[0].hi == row + 1);
+        }
+        sac_plan_row(&p, n - 1, 10, &r);                   /* a sliding window of ten keys */
+        assert_true(r.n == 1 && store[0].lo == (n > 10 ? n - 10 : 0) && store[0].hi == n);
+        assert_true(fabs(sac_plan_density(&p).kernel - 1) < 1e-12);
+        sac_plan_free(&p);
+    }
+}
+
+/* Random plans, counted cell by cell. */
+static void densities(void **state)
+{
+    (void)state;
+    srand(7);
+    for (int round = 0; round < 60; round++) {
+        int n = 1 + rand() % 150, tile = 1 + rand() % 40;
+        struct sac_plan p;
+        assert_true(sac_plan_init(&p, tile, n));
+        char *keep = malloc((size_t)(n + 64));
+        double kernel = 0, work = 0, total = (double)n * (n + 1) / 2;
+        for (int r0 = 0; r0 < n; r0 += tile) {
+            int r1 = r0 + tile < n ? r0 + tile : n;
+            for (int k = 0; k < n + 64; k++) keep[k] = rand() % 3 == 0;    /* beyond the end too */
+            for (int k = 0; k < n + 64; k++) {
+                if (!keep[k]) continue;
+                assert_true(sac_plan_add(&p, k, k + 1));
+                work += tile;
+                for (int r = r0; r < r1; r++) kernel += k <= r;
+            }
+            assert_true(sac_plan_next(&p));
+        }
+        struct sac_density d = sac_plan_density(&p);
+        assert_true(fabs(d.kernel - kernel / total) < 1e-9);
+        assert_true(fabs(d.work - work / total) < 1e-9);
+        assert_true(fabs(d.pattern - d.kernel) < 1e-12 && isnan(d.read));
+        p.pattern_cells = 1;
+        assert_true(fabs(sac_plan_density(&p).pattern - 1 / total) < 1e-12);
+        sac_plan_free(&p);
+        free(keep);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(runs_merge), cmocka_unit_test(validity), cmocka_unit_test(membership),
+        cmocka_unit_test(dense_is_everything), cmocka_unit_test(densities),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
