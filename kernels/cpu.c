@@ -49,13 +49,21 @@ static const char *const level_name[] = {
 
 static void fill(enum k_level level)
 {
+    const struct k_attn attn = { "f32 scalar", sizeof(float), attn_pack_q_c, attn_pack_group_c, attn_step_c };
     table = (struct k_ops){
         .level = level, .name = level_name[level],
         .dequant = dequant_row_c, .dot = dot_c, .rms_norm = rms_norm_c, .silu_mul = silu_mul_c,
         .gelu_mul = gelu_mul_c, .add = add_c, .score_f32 = score_f32_c, .score_f16 = score_f16_c,
         .score_bf16 = score_bf16_c, .exp_sum = exp_sum_c, .max = max_c, .page_bound = page_bound_c,
         .to_f16 = to_f16_c, .from_f16 = from_f16_c, .to_bf16 = to_bf16_c, .from_bf16 = from_bf16_c,
+        .fold = fold_c, .attn = attn, .attn_fast = attn,
     };
+#ifdef CPU_X86
+    if (level >= K_AVX2 && level <= K_AVX512_BF16) level_avx2(&table);
+    if (level >= K_AVX512 && level <= K_AVX512_BF16) level_avx512(&table);
+    if (level >= K_AVX512_VNNI && level <= K_AVX512_BF16) level_vnni(&table);
+    if (level == K_AVX512_BF16) level_bf16(&table);
+#endif
 }
 
 const struct k_ops *k_cpu_init(int limit)

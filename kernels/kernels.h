@@ -25,6 +25,44 @@ struct k_mat {
     struct k_packed *packed;
 };
 
+/* ---- attention tiles ----
+ * A tile is up to K_TILE_ROWS query rows of one head with consecutive positions; it meets keys in groups of
+ * K_GROUP, up to K_STEP groups at a time. K and V are packed once per group into what the products want:
+ *   f32    K [dim][16], V [16][dim]          bf16   K [dim/2][16] pairs, V [8][dim] pairs (two keys)
+ * dim is the head size padded with zeros to a multiple of 16. Scores live in units of log2: q is packed with
+ * scale * log2(e) folded in (scale alone with a softcap). */
+enum { K_GROUP = 16, K_STEP = 4, K_TILE_ROWS = 96, K_STEP_KEYS = K_GROUP * K_STEP };
+
+struct k_attn_group {
+    const void *k, *v;
+    const int32_t *pos;   /* [K_GROUP] positions, absent keys INT32_MAX; NULL: every row sees every key */
+};
+
+/* What a step leaves for overviews: nothing; K_REC_SUM: [3][rows] sum of exp2(s - m), max of s, m; K_REC_ALL:
+ * [rows][K_STEP_KEYS] exp2(s - m), then [rows] m. m is the running maximum after the step. */
+enum k_rec { K_REC_NONE, K_REC_SUM, K_REC_ALL };
+
+struct k_attn_tile {
+    int rows, dim, row0, window;   /* window 0: none */
+    int first;                     /* rows before it see none of the keys of the step: they are left alone */
+    float cap;                     /* softcap, 0: none */
+    const void *q;                 /* [rows] packed rows */
+    float *m, *l, *o;              /* [rows] K_M0 at first; [rows][16] partial sums; [rows][dim]; zeros at first */
+    enum k_rec rec_mode;
+    float *rec;
+};
+#define K_M0 (-1e30f)              /* finite, so that masked rows never meet inf - inf */
+
+struct k_attn {
+    const char *name;
+    size_t elem;                   /* bytes of an element of packed q, k, v */
+    void (*pack_q)(const float *q, int dim, int dim_pad, float scale, void *dst);
+    /* k[i], v[i]: rows of dim floats of up to 16 keys, n of them; the rest becomes zeros */
+    void (*pack_group)(const float *const *k, const float *const *v, int n, int dim, int dim_pad, void *kdst,
+                       void *vdst);
+    void (*step)(const struct k_attn_tile *t, const struct k_attn_group *g, int n_groups);
+};
+
 enum k_level { K_SCALAR, K_AVX2, K_AVX512, K_AVX512_VNNI, K_AVX512_BF16, K_NEON };
 
 struct k_ops {
@@ -51,6 +89,10 @@ struct k_ops {
     void (*from_f16)(const uint16_t *x, int n, float *y);
     void (*to_bf16)(const float *x, int n, uint16_t *y);
     void (*from_bf16)(const uint16_t *x, int n, float *y);
+    /* mass[i] = sum over rows of factor[r] * e[r][i], max[i] the largest such product, i < K_STEP_KEYS */
+    void (*fold)(const float *e, int rows, const float *factor, float *mass, float *max);
+    struct k_attn attn;            /* f32 products */
+    struct k_attn attn_fast;       /* the fastest: bf16 products where the CPU has them, else the same */
 };
 
 /* The best level the CPU has, or at most `limit` when it is not negative (tests, --cpu). Idempotent. */

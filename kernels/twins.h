@@ -22,6 +22,12 @@ void from_f16_c(const uint16_t *x, int n, float *y);
 void to_bf16_c(const float *x, int n, uint16_t *y);
 void from_bf16_c(const uint16_t *x, int n, float *y);
 
+void attn_pack_q_c(const float *q, int dim, int dim_pad, float scale, void *dst);
+void attn_pack_group_c(const float *const *k, const float *const *v, int n, int dim, int dim_pad, void *kdst,
+                       void *vdst);
+void attn_step_c(const struct k_attn_tile *t, const struct k_attn_group *g, int n_groups);
+void fold_c(const float *e, int rows, const float *factor, float *mass, float *max);
+
 /* Each sets the entries that its level does better than what the table holds. */
 void level_avx2(struct k_ops *ops);
 void level_avx512(struct k_ops *ops);

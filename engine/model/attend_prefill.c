@@ -1,116 +1,137 @@
-/* Prefill attention over plans, row by row: the keys a plan lists for the row's tile, clipped to what the row
- * may see, scored, turned into probabilities and summed. */
-#include "model/attend.h"
-
-#include "kernels.h"
+/* Prefill attention over plans: packing, units of work, threads.
+ *
+ * All keys of a KV head are packed once, in groups of 16, and shared by every tile of every query head that
+ * reads them. A unit is one head and some rows: a tile of the plan, or several where tiles are small. Long rows
+ * come first, so the threads end together. Nothing depends on which thread runs a unit. */
+#include "model/attend_int.h"
 
 #include <math.h>
 #include <string.h>
 
-struct pass { struct sac_pool *p; struct attend_prefill *a; atomic_bool failed; };
+enum { UNIT_ROWS = 64 };
 
-enum { ROWS = 16 };
-
-static void overview_row(struct attend_overview *o, int head, int n, int row, const struct sac_run *run, int n_run,
-                         const float *w)
+static bool cancelled(const struct attend_prefill *a)
 {
-    size_t g = (size_t)o->grid;
-    size_t at = ((size_t)head * g + (((size_t)row + 1) * g - 1) / (size_t)n) * g;
-    for (int i = 0; i < n_run; i++)
-        for (int key = run[i].lo; key < run[i].hi; key++, w++) {
-            size_t bin = at + (((size_t)key + 1) * g - 1) / (size_t)n;
-            o->mass[bin] += *w;
-            if (*w > o->max[bin]) o->max[bin] = *w;
+    return a->cancel && atomic_load_explicit(a->cancel, memory_order_relaxed);
+}
+
+static void pack_groups(void *ctx, int lo, int hi, int thread)
+{
+    struct attend_pass *p = ctx;
+    const struct attend_prefill *a = p->a;
+    (void)thread;
+    for (int u = lo; u < hi; u++) {
+        int kv = u / p->n_groups, key = u % p->n_groups * K_GROUP, n = min_int(K_GROUP, a->n - key);
+        const float *k[K_GROUP], *v[K_GROUP];
+        for (int i = 0; i < K_GROUP; i++) {
+            size_t at = (size_t)kv * a->k_stride + (size_t)(key + (i < n ? i : 0)) * (size_t)a->head_dim;
+            k[i] = a->k + at;
+            v[i] = a->v + at;
         }
+        size_t at = (size_t)u * p->group_bytes;
+        p->k->pack_group(k, v, n, a->head_dim, p->dim, p->kp + at, p->vp + at);
+    }
 }
 
-/* Runs that the row reads: from its tile of the plan, or one run; clipped to causality and window. */
-static int row_runs(const struct attend_prefill *a, int head, int row, struct sac_run *out)
+/* The rows of one unit in tiles; a tile of the plan may be larger than the kernel's and is then cut. */
+static void run_unit(struct attend_pass *p, struct attend_work *w, int head, int unit)
 {
-    int first = a->window > 0 && row - a->window + 1 > 0 ? row - a->window + 1 : 0, n = 0;
-    if (!a->plan) {
-        out[0] = (struct sac_run){ first, row + 1 };
-        return 1;
-    }
-    const struct sac_plan *p = &a->plan[head];
-    size_t t = (size_t)(row / p->tile);
-    for (size_t i = p->at[t]; i < p->at[t + 1]; i++) {
-        int lo = p->run[i].lo > first ? p->run[i].lo : first;
-        int hi = p->run[i].hi < row + 1 ? p->run[i].hi : row + 1;
-        if (lo < hi) out[n++] = (struct sac_run){ lo, hi };
-    }
-    return n;
-}
-
-static void one_row(struct attend_prefill *a, int head, int row, float *s, struct sac_run *run)
-{
-    const struct k_ops *ops = k_ops();
-    int dim = a->head_dim, n_run = row_runs(a, head, row, run), n = 0;
-    size_t kv = (size_t)(head / (a->n_heads / a->n_kv_heads)) * a->k_stride;
-    const float *q = a->q + (size_t)head * a->q_stride + (size_t)row * (size_t)dim;
-    float *out = a->out + (size_t)row * a->ldo + (size_t)head * (size_t)dim;
-    for (int i = 0; i < n_run; i++) {
-        int len = run[i].hi - run[i].lo;
-        ops->score_f32(q, a->k + kv + (size_t)run[i].lo * (size_t)dim, dim, len, a->scale, s + n);
-        n += len;
-    }
-    for (int i = 0; a->softcap > 0 && i < n; i++) s[i] = a->softcap * tanhf(s[i] / a->softcap);
-    float max = ops->max(s, n), sum = n ? ops->exp_sum(s, n, max) : 0.0f;
-    memset(out, 0, (size_t)dim * sizeof *out);
-    if (a->lse) a->lse[(size_t)head * (size_t)a->n + (size_t)row] = n ? max + logf(sum) : -INFINITY;
-    if (!n) return;
-    const float *w = s;
-    for (int i = 0; i < n; i++) s[i] /= sum;
-    for (int i = 0; i < n_run; i++)
-        for (int key = run[i].lo; key < run[i].hi; key++, w++) {
-            const float *v = a->v + kv + (size_t)key * (size_t)dim;
-            for (int d = 0; d < dim; d++) out[d] += *w * v[d];
+    const struct attend_prefill *a = p->a;
+    const struct sac_plan *plan = a->plan ? &a->plan[head] : NULL;
+    int row = unit * p->unit_rows, end = min_int(row + p->unit_rows, a->n);
+    while (row < end && !cancelled(a)) {
+        int rows = min_int(K_TILE_ROWS, end - row);
+        if (plan) {
+            int t = row / plan->tile;
+            rows = min_int(rows, (t + 1) * plan->tile - row);
+            attend_tile(p, w, head, unit, row, rows, plan->run + plan->at[t], plan->at[t + 1] - plan->at[t]);
+        } else {
+            attend_tile(p, w, head, unit, row, rows, NULL, 0);
         }
-    if (a->overview) overview_row(a->overview, head, a->n, row, run, n_run, s);
+        row += rows;
+    }
 }
 
-/* Units are (head, rows); the rows of one head's overview must not meet in two threads, so with an overview a
- * unit is a whole head. */
-static void rows_unit(void *ctx, int lo, int hi, int thread)
+static void run_units(void *ctx, int lo, int hi, int thread)
 {
-    struct pass *c = ctx;
-    struct attend_prefill *a = c->a;
-    int per_head = a->overview ? 1 : (a->n + ROWS - 1) / ROWS, rows = a->overview ? a->n : ROWS;
-    size_t n = (size_t)a->n;
-    char *mem = pool_scratch(c->p, thread, n * sizeof(float) + (n / 2 + 2) * sizeof(struct sac_run) + 64);
+    struct attend_pass *p = ctx;
+    char *mem = pool_scratch(p->pool, thread, attend_work_bytes(p));
     if (!mem) {
-        atomic_store(&c->failed, true);
+        atomic_store(&p->failed, true);
         return;
     }
-    float *s = (float *)mem;
-    struct sac_run *run = (struct sac_run *)(mem + (n * sizeof(float) + 63) / 64 * 64);
-    for (int u = lo; u < hi; u++) {
-        int head = u / per_head, row0 = u % per_head * rows;
-        for (int row = row0; row < row0 + rows && row < a->n; row++) {
-            if (a->cancel && atomic_load_explicit(a->cancel, memory_order_relaxed)) return;
-            one_row(a, head, row, s, run);
-        }
-    }
+    struct attend_work w;
+    attend_work_init(p, &w, mem);
+    for (int u = lo; u < hi && !cancelled(p->a); u++)
+        run_unit(p, &w, u % p->a->n_heads, p->n_units - 1 - u / p->a->n_heads);
+    atomic_fetch_add(&p->cells, w.n_cells);
 }
 
-bool attend_prefill(struct sac_pool *p, struct attend_prefill *a)
+/* Rows of a unit: a multiple of every head's tile that is not too small to be worth handing out. */
+static int unit_rows(const struct attend_prefill *a)
 {
-    struct pass c = { .p = p, .a = a };
-    int per_head = a->overview ? 1 : (a->n + ROWS - 1) / ROWS;
+    if (!a->plan) return K_TILE_ROWS;
+    int rows = a->plan[0].tile;
+    for (int h = 1; h < a->n_heads; h++)
+        while (rows % a->plan[h].tile) rows += a->plan[0].tile;
+    return rows >= UNIT_ROWS ? rows : (UNIT_ROWS + rows - 1) / rows * rows;
+}
+
+/* Steps that a tile can take at most: groups hold 13 keys at least, but for the last of a tile. */
+static int count_steps(const struct attend_prefill *a)
+{
+    enum { LEAST = 13 };
+    int most = a->plan ? 0 : a->n + 2 * K_GROUP;
+    for (int h = 0; a->plan && h < a->n_heads; h++)
+        for (int t = 0; t < a->plan[h].n_tiles; t++) {
+            int keys = 2 * K_GROUP;
+            for (size_t i = a->plan[h].at[t]; i < a->plan[h].at[t + 1]; i++)
+                keys += min_int(a->plan[h].run[i].hi, a->n + K_GROUP) - min_int(a->plan[h].run[i].lo, a->n);
+            most = max_int(most, keys);
+        }
+    return most / (a->plan ? LEAST : K_GROUP) / K_STEP + 3;
+}
+
+static size_t align64(size_t n) { return (n + 63) / 64 * 64; }
+
+static bool prepare(struct attend_pass *p)
+{
+    struct attend_prefill *a = p->a;
+    p->k = a->strict ? &k_ops()->attn : &k_ops()->attn_fast;
+    p->dim = (a->head_dim + K_GROUP - 1) / K_GROUP * K_GROUP;
+    p->n_groups = (a->n + K_GROUP - 1) / K_GROUP;
+    p->group_bytes = (size_t)p->dim * K_GROUP * p->k->elem;
+    p->unit_rows = unit_rows(a);
+    p->n_units = (a->n + p->unit_rows - 1) / p->unit_rows;
+    size_t keys = ((size_t)p->n_groups + 1) * K_GROUP, overview = 0;
+    size_t packed = align64((size_t)a->n_kv_heads * (size_t)p->n_groups * p->group_bytes);
     if (a->overview) {
-        size_t cells = (size_t)a->n_heads * (size_t)a->overview->grid * (size_t)a->overview->grid;
-        memset(a->overview->max, 0, cells * sizeof(float));
-        memset(a->overview->mass, 0, cells * sizeof(float));
+        p->max_steps = count_steps(a);
+        overview = align64(overview_bytes(p));
+        bool blocks = !a->plan && a->n >= K_STEP_KEYS * a->overview->grid;
+        p->rec_floats = (size_t)p->max_steps * K_TILE_ROWS * (size_t)(blocks ? 3 : K_STEP_KEYS + 1);
     }
-    pool_run(p, a->n_heads * per_head, 1, rows_unit, &c);
-    a->flops = 4.0 * a->head_dim * a->n_heads * ((double)a->n * (a->n + 1) / 2);
-    if (a->overview)   /* mass is a mean over the rows of a bin */
-        for (int h = 0; h < a->n_heads; h++)
-            for (int b = 0; b < a->overview->grid; b++) {
-                size_t g = (size_t)a->overview->grid, n = (size_t)a->n;
-                size_t rows = ((size_t)b + 1) * n / g - (size_t)b * n / g;
-                float *cell = a->overview->mass + ((size_t)h * g + (size_t)b) * g;
-                for (size_t i = 0; i < g; i++) cell[i] /= (float)(rows ? rows : 1);
-            }
-    return !atomic_load(&c.failed) && !(a->cancel && atomic_load(a->cancel));
+    char *mem = pool_scratch(p->pool, -1, 2 * packed + 2 * align64(keys * sizeof(int32_t)) + overview);
+    if (!mem) return false;
+    p->kp = mem;
+    p->vp = mem + packed;
+    p->iota = (int32_t *)(mem + 2 * packed);
+    p->bin = (int32_t *)(mem + 2 * packed + align64(keys * sizeof(int32_t)));
+    p->partial = (float *)(mem + 2 * packed + 2 * align64(keys * sizeof(int32_t)));
+    for (size_t i = 0; i < keys; i++) p->iota[i] = (int32_t)i;
+    return true;
+}
+
+bool attend_prefill(struct sac_pool *pool, struct attend_prefill *a)
+{
+    struct attend_pass p = { .pool = pool, .a = a };
+    a->flops = 0;
+    if (a->n <= 0) return true;
+    if (!prepare(&p)) return false;
+    if (a->overview) overview_begin(&p);
+    pool_run(pool, a->n_kv_heads * p.n_groups, 16, pack_groups, &p);
+    pool_run(pool, a->n_heads * p.n_units, 1, run_units, &p);
+    if (a->overview) overview_end(&p);
+    a->flops = 4.0 * p.dim * (double)atomic_load(&p.cells);
+    return !atomic_load(&p.failed) && !cancelled(a);
 }

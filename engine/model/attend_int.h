@@ -1,0 +1,63 @@
+/* The inside of prefill attention, shared by attend_prefill.c (units and packing), attend_tile.c (one tile of
+ * rows over its keys) and attend_overview.c (pooled grids from what the steps leave behind). */
+#ifndef MODEL_ATTEND_INT_H
+#define MODEL_ATTEND_INT_H
+
+#include "kernels.h"
+#include "model/attend.h"
+
+/* One call of attend_prefill: keys packed by groups of K_GROUP for each KV head, shared by all tiles. */
+struct attend_pass {
+    struct sac_pool *pool;
+    struct attend_prefill *a;
+    const struct k_attn *k;
+    int dim, n_groups;              /* head size padded; groups of keys */
+    size_t group_bytes;             /* of K or of V */
+    char *kp, *vp;                  /* [n_kv_heads][n_groups] */
+    int32_t *iota;                  /* 0, 1, 2 ... past n: positions of aligned groups */
+    int32_t *bin;                   /* [n] grid bin of a row or key, with an overview */
+    int unit_rows, n_units;         /* rows of a unit (a multiple of the tile), units of a head */
+    int max_steps;                  /* of one tile */
+    size_t rec_floats;              /* room for what one tile records */
+    float *partial;                 /* [n_heads][n_units][2][grid]: see attend_overview.c */
+    atomic_bool failed;
+    _Atomic uint64_t cells;         /* evaluated, masked ones included */
+};
+
+/* A step's record: `rec` as the kernel leaves it, and the keys it speaks of. */
+struct attend_step { float *rec; enum k_rec mode; int n, center; int32_t *pos; };
+
+/* Working memory of one thread. */
+struct attend_work {
+    struct k_attn_tile t;
+    void *q;
+    char *gk, *gv;                  /* K_STEP groups gathered for the current step */
+    int32_t gpos[K_STEP][K_GROUP];
+    struct k_attn_group group[K_STEP];
+    int base[K_STEP];               /* first key of an aligned group, -1: gathered */
+    int n_group, n_gather;          /* groups of the step so far; keys waiting to be gathered */
+    int gather[K_GROUP];
+    struct attend_step *step;       /* [max_steps] */
+    int n_step;
+    float *rec;
+    size_t rec_used;
+    uint64_t n_cells;
+    int32_t *rec_pos;               /* [max_steps][K_STEP_KEYS] */
+    float *factor, *last_m;         /* overview: [rows] each */
+};
+
+static inline int min_int(int a, int b) { return a < b ? a : b; }
+static inline int max_int(int a, int b) { return a > b ? a : b; }
+
+size_t attend_work_bytes(const struct attend_pass *p);
+void attend_work_init(const struct attend_pass *p, struct attend_work *w, char *mem);
+/* Rows row0 .. row0+rows-1 of a head over runs of keys (NULL: all). */
+void attend_tile(struct attend_pass *p, struct attend_work *w, int head, int unit, int row0, int rows,
+                 const struct sac_run *run, size_t n_run);
+
+size_t overview_bytes(const struct attend_pass *p);   /* of partial */
+void overview_begin(struct attend_pass *p);
+/* Add the tile that w describes; log2-sum-exps of its rows are in lse2. */
+void overview_tile(struct attend_pass *p, struct attend_work *w, int head, int unit, const float *lse2);
+void overview_end(struct attend_pass *p);
+#endif

@@ -1,0 +1,81 @@
+/* Scalar twin of the attention tile: online softmax of rows over groups of keys, in f32.
+ *
+ * It defines packing, masks, the running maximum and what overviews get; fast versions differ only in the order
+ * of sums and in the rounding of products. */
+#include "twins.h"
+
+#include <math.h>
+#include <string.h>
+
+void attn_pack_q_c(const float *q, int dim, int dim_pad, float scale, void *dst)
+{
+    float *out = dst;
+    for (int d = 0; d < dim_pad; d++) out[d] = d < dim ? q[d] * scale : 0.0f;
+}
+
+void attn_pack_group_c(const float *const *k, const float *const *v, int n, int dim, int dim_pad, void *kdst,
+                       void *vdst)
+{
+    float *kt = kdst, *vt = vdst;
+    memset(kt, 0, (size_t)dim_pad * K_GROUP * sizeof *kt);
+    memset(vt, 0, (size_t)dim_pad * K_GROUP * sizeof *vt);
+    for (int i = 0; i < n; i++) {
+        for (int d = 0; d < dim; d++) kt[d * K_GROUP + i] = k[i][d];
+        memcpy(vt + i * dim_pad, v[i], (size_t)dim * sizeof *vt);
+    }
+}
+
+static float score(const struct k_attn_tile *t, const struct k_attn_group *g, int r, int i)
+{
+    int row = t->row0 + r;
+    if (g->pos && (g->pos[i] > row || (t->window > 0 && g->pos[i] <= row - t->window))) return -INFINITY;
+    const float *q = (const float *)t->q + (size_t)r * (size_t)t->dim, *k = g->k;
+    double sum = 0.0;
+    for (int d = 0; d < t->dim; d++) sum += (double)q[d] * (double)k[d * K_GROUP + i];
+    if (t->cap > 0) return (float)((double)t->cap * tanh(sum / (double)t->cap) * 1.4426950408889634);
+    return (float)sum;
+}
+
+void attn_step_c(const struct k_attn_tile *t, const struct k_attn_group *g, int n_groups)
+{
+    int n = n_groups * K_GROUP;
+    for (int r = t->first; r < t->rows; r++) {
+        float s[K_STEP_KEYS], mx = -INFINITY, sum = 0.0f, *o = t->o + (size_t)r * (size_t)t->dim;
+        for (int i = 0; i < n; i++) {
+            s[i] = score(t, &g[i / K_GROUP], r, i % K_GROUP);
+            mx = s[i] > mx ? s[i] : mx;
+        }
+        if (mx > t->m[r]) {
+            float scale = exp2f(t->m[r] - mx);
+            t->m[r] = mx;
+            for (int d = 0; d < t->dim; d++) o[d] *= scale;
+            for (int i = 0; i < K_GROUP; i++) t->l[r * K_GROUP + i] *= scale;
+        }
+        for (int i = 0; i < n; i++) {
+            s[i] = exp2f(s[i] - t->m[r]);
+            sum += s[i];
+            t->l[r * K_GROUP + i % K_GROUP] += s[i];
+            const float *v = (const float *)g[i / K_GROUP].v + (size_t)(i % K_GROUP) * (size_t)t->dim;
+            for (int d = 0; d < t->dim; d++) o[d] += s[i] * v[d];
+        }
+        if (t->rec_mode == K_REC_SUM) {
+            t->rec[r] = sum;
+            t->rec[t->rows + r] = mx;
+            t->rec[2 * t->rows + r] = t->m[r];
+        } else if (t->rec_mode == K_REC_ALL) {
+            for (int i = 0; i < K_STEP_KEYS; i++) t->rec[r * K_STEP_KEYS + i] = i < n ? s[i] : 0.0f;
+            t->rec[t->rows * K_STEP_KEYS + r] = t->m[r];
+        }
+    }
+}
+
+void fold_c(const float *e, int rows, const float *factor, float *mass, float *max)
+{
+    for (int i = 0; i < K_STEP_KEYS; i++) mass[i] = max[i] = 0.0f;
+    for (int r = 0; r < rows; r++, e += K_STEP_KEYS)
+        for (int i = 0; i < K_STEP_KEYS; i++) {
+            float p = e[i] * factor[r];
+            mass[i] += p;
+            max[i] = p > max[i] ? p : max[i];
+        }
+}

@@ -1,0 +1,114 @@
+/* What the f32 and the bf16 attention tiles share on AVX-512: exp2, masks and the softmax of one row.
+ *
+ * Everything is inlined with constant row and group counts, so that the scores of six rows stay in registers
+ * from the first product to the probabilities. */
+#ifndef KERNELS_ATTN512_H
+#define KERNELS_ATTN512_H
+
+#include "kernels.h"
+
+#include <immintrin.h>
+#include <math.h>
+
+#define INLINE static inline __attribute__((always_inline))
+#define UNROLL _Pragma("GCC unroll 8")
+
+/* 2^x for x <= 0, relative error 2e-7; 0 for x below -160 and for -inf. */
+INLINE __m512 exp2_512(__m512 x)
+{
+    x = _mm512_max_ps(x, _mm512_set1_ps(-160.0f));
+    __m512 n = _mm512_roundscale_ps(x, 8), f = _mm512_sub_ps(x, n);
+    __m512 p = _mm512_set1_ps(1.327647198e-3f);
+    p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(9.675541334e-3f));
+    p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(5.550713274e-2f));
+    p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(2.402211972e-1f));
+    p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(6.931469671e-1f));
+    p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(1.000000072f));
+    return _mm512_scalef_ps(p, n);
+}
+
+/* cap * tanh(s / cap) in units of log2. tanh(y) = 1 - 2 / (1 + e^2y), on |y| so that e^-2y never overflows. */
+INLINE __m512 softcap_512(__m512 s, float cap)
+{
+    __m512 y = _mm512_mul_ps(s, _mm512_set1_ps(1.0f / cap)), a = _mm512_abs_ps(y);
+    __m512 e = exp2_512(_mm512_mul_ps(a, _mm512_set1_ps(-2.8853901f)));
+    __m512 one = _mm512_set1_ps(1.0f);
+    __m512 big = _mm512_div_ps(_mm512_sub_ps(one, e), _mm512_add_ps(one, e));
+    __m512 y2 = _mm512_mul_ps(y, y);          /* below 1/16 the difference cancels: y - y^3/3 + 2y^5/15 */
+    __m512 small = _mm512_fmadd_ps(y2, _mm512_set1_ps(2.0f / 15.0f), _mm512_set1_ps(-1.0f / 3.0f));
+    small = _mm512_fmadd_ps(_mm512_mul_ps(small, y2), a, a);
+    __mmask16 tiny = _mm512_cmp_ps_mask(a, _mm512_set1_ps(0.0625f), _CMP_LT_OQ);
+    __m512 t = _mm512_mask_mov_ps(big, tiny, small);
+    __m512i sign = _mm512_and_epi32(_mm512_castps_si512(y), _mm512_set1_epi32((int)0x80000000u));
+    t = _mm512_castsi512_ps(_mm512_or_epi32(_mm512_castps_si512(t), sign));
+    return _mm512_mul_ps(t, _mm512_set1_ps(cap * 1.44269504f));
+}
+
+INLINE __m512 mask_512(__m512 s, const int32_t *pos, int row, int window)
+{
+    __m512i p = _mm512_loadu_si512(pos);
+    __mmask16 ok = _mm512_cmple_epi32_mask(p, _mm512_set1_epi32(row));
+    if (window > 0) ok &= _mm512_cmpgt_epi32_mask(p, _mm512_set1_epi32(row - window));
+    return _mm512_mask_mov_ps(_mm512_set1_ps(-INFINITY), ok, s);
+}
+
+/* Scores v[G] of row r become exp2(v - m); m, l and o of the row follow the maximum. */
+INLINE void softmax_row_512(const struct k_attn_tile *t, const struct k_attn_group *g, int r, __m512 *v, int G)
+{
+    if (t->cap > 0) UNROLL for (int c = 0; c < G; c++) v[c] = softcap_512(v[c], t->cap);
+    UNROLL for (int c = 0; c < G; c++)
+        if (g[c].pos) v[c] = mask_512(v[c], g[c].pos, t->row0 + r, t->window);
+    __m512 mx = v[0];
+    UNROLL for (int c = 1; c < G; c++) mx = _mm512_max_ps(mx, v[c]);
+    __m512 m = _mm512_set1_ps(t->m[r]);
+    float *l = t->l + r * K_GROUP;
+    __m512 sum = _mm512_loadu_ps(l);
+    if (_mm512_cmp_ps_mask(mx, m, _CMP_GT_OQ)) {
+        float top = _mm512_reduce_max_ps(mx), *o = t->o + (size_t)r * (size_t)t->dim;
+        __m512 z = exp2_512(_mm512_set1_ps(t->m[r] - top));
+        t->m[r] = top;
+        m = _mm512_set1_ps(top);
+        sum = _mm512_mul_ps(sum, z);
+        for (int d = 0; d < t->dim; d += 16) _mm512_storeu_ps(o + d, _mm512_mul_ps(z, _mm512_loadu_ps(o + d)));
+    }
+    UNROLL for (int c = 0; c < G; c++) v[c] = exp2_512(_mm512_sub_ps(v[c], m));
+    __m512 add = v[0];
+    UNROLL for (int c = 1; c < G; c++) add = _mm512_add_ps(add, v[c]);
+    _mm512_storeu_ps(l, _mm512_add_ps(sum, add));
+    if (t->rec_mode == K_REC_SUM) {
+        t->rec[r] = _mm512_reduce_add_ps(add);
+        t->rec[t->rows + r] = _mm512_reduce_max_ps(mx);
+        t->rec[2 * t->rows + r] = t->m[r];
+    } else if (t->rec_mode == K_REC_ALL) {
+        UNROLL for (int c = 0; c < K_STEP; c++)
+            _mm512_storeu_ps(t->rec + r * K_STEP_KEYS + c * K_GROUP, c < G ? v[c] : _mm512_setzero_ps());
+        t->rec[t->rows * K_STEP_KEYS + r] = t->m[r];
+    }
+}
+
+/* One step for all rows: six at a time, the rest as four, two and one. BLOCK(t, g, r, R, G) is always inlined. */
+#define STEP_ROWS(BLOCK, G)                                                          \
+    do {                                                                             \
+        int r = t->first;                                                            \
+        for (; r + 6 <= t->rows; r += 6) BLOCK(t, g, r, 6, G);                       \
+        if (r + 4 <= t->rows) { BLOCK(t, g, r, 4, G); r += 4; }                      \
+        if (r + 2 <= t->rows) { BLOCK(t, g, r, 2, G); r += 2; }                      \
+        if (r < t->rows) BLOCK(t, g, r, 1, G);                                       \
+    } while (0)
+
+#define DEFINE_STEP(NAME, BLOCK)                                                                      \
+    static __attribute__((noinline)) void NAME##_4(const struct k_attn_tile *t, const struct k_attn_group *g) \
+    { STEP_ROWS(BLOCK, 4); }                                                                          \
+    static __attribute__((noinline)) void NAME##_3(const struct k_attn_tile *t, const struct k_attn_group *g) \
+    { STEP_ROWS(BLOCK, 3); }                                                                          \
+    static __attribute__((noinline)) void NAME##_2(const struct k_attn_tile *t, const struct k_attn_group *g) \
+    { STEP_ROWS(BLOCK, 2); }                                                                          \
+    static __attribute__((noinline)) void NAME##_1(const struct k_attn_tile *t, const struct k_attn_group *g) \
+    { STEP_ROWS(BLOCK, 1); }                                                                          \
+    static void NAME(const struct k_attn_tile *t, const struct k_attn_group *g, int n_groups)         \
+    {                                                                                                 \
+        static void (*const by_groups[])(const struct k_attn_tile *, const struct k_attn_group *) =   \
+            { NAME##_1, NAME##_2, NAME##_3, NAME##_4 };                                               \
+        by_groups[n_groups - 1](t, g);                                                                \
+    }
+#endif

@@ -1,0 +1,121 @@
+/* Attention tiles with f32 products, AVX-512: 6 rows x 64 keys keep 24 accumulators in registers.
+ *
+ * K is packed transposed by groups of 16 keys, V lies row by row; both products then have the same inner loop of
+ * 4 loads, 6 broadcasts and 24 multiply-adds. */
+#include "attn512.h"
+#include "levels.h"
+
+#include <string.h>
+
+/* c[R][NC*16] += p[R][16*G] x V[16*G][dim], columns col .. */
+INLINE void pv(const struct k_attn_tile *t, const struct k_attn_group *g, int r0, const float *p, int R, int G, int col,
+               int NC)
+{
+    __m512 x[6][4];
+    float *o = t->o + (size_t)r0 * (size_t)t->dim + col;
+    UNROLL for (int r = 0; r < R; r++)
+        UNROLL for (int j = 0; j < NC; j++) x[r][j] = _mm512_loadu_ps(o + r * t->dim + j * 16);
+    for (int c = 0; c < G; c++) {
+        const float *v = (const float *)g[c].v + col, *pc = p + c * K_GROUP;
+        for (int i = 0; i < K_GROUP; i++, v += t->dim) {
+            __m512 b[4];
+            UNROLL for (int j = 0; j < NC; j++) b[j] = _mm512_loadu_ps(v + j * 16);
+            UNROLL for (int r = 0; r < R; r++) {
+                __m512 y = _mm512_set1_ps(pc[r * K_STEP_KEYS + i]);
+                UNROLL for (int j = 0; j < NC; j++) x[r][j] = _mm512_fmadd_ps(y, b[j], x[r][j]);
+            }
+        }
+    }
+    UNROLL for (int r = 0; r < R; r++)
+        UNROLL for (int j = 0; j < NC; j++) _mm512_storeu_ps(o + r * t->dim + j * 16, x[r][j]);
+}
+
+INLINE void block_f32(const struct k_attn_tile *t, const struct k_attn_group *g, int r0, int R, int G)
+{
+    __m512 x[6][4];
+    float p[6 * K_STEP_KEYS] __attribute__((aligned(64)));
+    const float *q = (const float *)t->q + (size_t)r0 * (size_t)t->dim, *k[4];
+    UNROLL for (int c = 0; c < G; c++) k[c] = g[c].k;
+    UNROLL for (int r = 0; r < R; r++)
+        UNROLL for (int c = 0; c < G; c++) x[r][c] = _mm512_setzero_ps();
+    for (int d = 0; d < t->dim; d++) {
+        __m512 b[4];
+        UNROLL for (int c = 0; c < G; c++) b[c] = _mm512_loadu_ps(k[c] + d * K_GROUP);
+        UNROLL for (int r = 0; r < R; r++) {
+            __m512 y = _mm512_set1_ps(q[r * t->dim + d]);
+            UNROLL for (int c = 0; c < G; c++) x[r][c] = _mm512_fmadd_ps(y, b[c], x[r][c]);
+        }
+    }
+    UNROLL for (int r = 0; r < R; r++) {
+        softmax_row_512(t, g, r0 + r, x[r], G);
+        UNROLL for (int c = 0; c < G; c++) _mm512_store_ps(p + r * K_STEP_KEYS + c * K_GROUP, x[r][c]);
+    }
+    int col = 0;
+    for (; col + 64 <= t->dim; col += 64) pv(t, g, r0, p, R, G, col, 4);
+    if (col + 32 <= t->dim) { pv(t, g, r0, p, R, G, col, 2); col += 32; }
+    if (col < t->dim) pv(t, g, r0, p, R, G, col, 1);
+}
+
+DEFINE_STEP(attn_step_avx512, block_f32)
+
+/* 16 rows of up to 16 columns become columns: four rounds of interleaving. */
+static void transpose16(const float *const *src, int n, int d, int cols, float *dst)
+{
+    __m512 a[16], b[16];
+    __mmask16 m = (__mmask16)(cols >= 16 ? 0xffff : (1u << cols) - 1);
+    for (int i = 0; i < 16; i++) a[i] = i < n ? _mm512_maskz_loadu_ps(m, src[i] + d) : _mm512_setzero_ps();
+    for (int i = 0; i < 16; i += 2) {
+        b[i] = _mm512_unpacklo_ps(a[i], a[i + 1]);
+        b[i + 1] = _mm512_unpackhi_ps(a[i], a[i + 1]);
+    }
+    for (int i = 0; i < 16; i += 4) {
+        a[i] = _mm512_shuffle_ps(b[i], b[i + 2], 0x44);
+        a[i + 1] = _mm512_shuffle_ps(b[i], b[i + 2], 0xee);
+        a[i + 2] = _mm512_shuffle_ps(b[i + 1], b[i + 3], 0x44);
+        a[i + 3] = _mm512_shuffle_ps(b[i + 1], b[i + 3], 0xee);
+    }
+    for (int i = 0; i < 4; i++) {   /* rows 4j + i hold column 4*lane + i of keys 4j .. 4j+3 */
+        __m512 lo = _mm512_shuffle_f32x4(a[i], a[i + 4], 0x44), hi = _mm512_shuffle_f32x4(a[i], a[i + 4], 0xee);
+        __m512 lo2 = _mm512_shuffle_f32x4(a[i + 8], a[i + 12], 0x44), hi2 = _mm512_shuffle_f32x4(a[i + 8], a[i + 12], 0xee);
+        b[i] = _mm512_shuffle_f32x4(lo, lo2, 0x88);
+        b[i + 4] = _mm512_shuffle_f32x4(lo, lo2, 0xdd);
+        b[i + 8] = _mm512_shuffle_f32x4(hi, hi2, 0x88);
+        b[i + 12] = _mm512_shuffle_f32x4(hi, hi2, 0xdd);
+    }
+    for (int i = 0; i < 16; i++) _mm512_storeu_ps(dst + (d + i) * K_GROUP, b[i]);
+}
+
+static void pack_group_avx512(const float *const *k, const float *const *v, int n, int dim, int dim_pad, void *kdst,
+                              void *vdst)
+{
+    float *vt = vdst;
+    for (int d = 0; d < dim_pad; d += 16) transpose16(k, n, d, dim - d, kdst);
+    for (int i = 0; i < K_GROUP; i++, vt += dim_pad) {
+        if (i < n) memcpy(vt, v[i], (size_t)dim * sizeof *vt);
+        size_t have = i < n ? (size_t)dim : 0;
+        memset(vt + have, 0, ((size_t)dim_pad - have) * sizeof *vt);
+    }
+}
+
+void k_fold_avx512(const float *e, int rows, const float *factor, float *mass, float *max)
+{
+    __m512 s[4], m[4];
+    UNROLL for (int c = 0; c < 4; c++) s[c] = m[c] = _mm512_setzero_ps();
+    for (int r = 0; r < rows; r++, e += K_STEP_KEYS) {
+        __m512 f = _mm512_set1_ps(factor[r]);
+        UNROLL for (int c = 0; c < 4; c++) {
+            __m512 p = _mm512_mul_ps(f, _mm512_loadu_ps(e + c * 16));
+            s[c] = _mm512_add_ps(s[c], p);
+            m[c] = _mm512_max_ps(m[c], p);
+        }
+    }
+    UNROLL for (int c = 0; c < 4; c++) {
+        _mm512_storeu_ps(mass + c * 16, s[c]);
+        _mm512_storeu_ps(max + c * 16, m[c]);
+    }
+}
+
+const struct k_attn attn_avx512 = {
+    .name = "f32 avx512", .elem = 4, .pack_q = attn_pack_q_c, .pack_group = pack_group_avx512,
+    .step = attn_step_avx512,
+};

@@ -1,0 +1,114 @@
+/* Attention tiles with bf16 products and f32 sums: vdpbf16ps does two multiply-adds a lane.
+ *
+ * q, k and v are rounded to bf16 when packed, probabilities between the two products; softmax, maxima and sums
+ * stay f32. The relative error of the output is that of 8-bit mantissas, 2e-3 to 4e-3 (kernels/SPEED.md). */
+#include "attn512.h"
+#include "levels.h"
+
+#include <string.h>
+
+/* 16 floats rounded to bf16 in the low halves of 16 words. */
+INLINE __m512i words(__m512 x) { return _mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh(x)); }
+
+INLINE void pv(const struct k_attn_tile *t, const struct k_attn_group *g, int r0, const uint32_t *p, int R, int G,
+               int col, int NC)
+{
+    __m512 x[6][4];
+    float *o = t->o + (size_t)r0 * (size_t)t->dim + col;
+    UNROLL for (int r = 0; r < R; r++)
+        UNROLL for (int j = 0; j < NC; j++) x[r][j] = _mm512_loadu_ps(o + r * t->dim + j * 16);
+    for (int c = 0; c < G; c++) {
+        const uint32_t *v = (const uint32_t *)g[c].v + col, *pc = p + c * (K_GROUP / 2);
+        for (int i = 0; i < K_GROUP / 2; i++, v += t->dim) {
+            __m512bh b[4];
+            UNROLL for (int j = 0; j < NC; j++) b[j] = (__m512bh)_mm512_loadu_si512(v + j * 16);
+            UNROLL for (int r = 0; r < R; r++) {
+                __m512bh y = (__m512bh)_mm512_set1_epi32((int)pc[r * (K_STEP_KEYS / 2) + i]);
+                UNROLL for (int j = 0; j < NC; j++) x[r][j] = _mm512_dpbf16_ps(x[r][j], y, b[j]);
+            }
+        }
+    }
+    UNROLL for (int r = 0; r < R; r++)
+        UNROLL for (int j = 0; j < NC; j++) _mm512_storeu_ps(o + r * t->dim + j * 16, x[r][j]);
+}
+
+INLINE void block_bf16(const struct k_attn_tile *t, const struct k_attn_group *g, int r0, int R, int G)
+{
+    __m512 x[6][4];
+    uint32_t p[6 * K_STEP_KEYS / 2] __attribute__((aligned(64)));
+    int pairs = t->dim / 2;
+    const uint32_t *q = (const uint32_t *)t->q + (size_t)r0 * (size_t)pairs, *k[4];
+    UNROLL for (int c = 0; c < G; c++) k[c] = g[c].k;
+    UNROLL for (int r = 0; r < R; r++)
+        UNROLL for (int c = 0; c < G; c++) x[r][c] = _mm512_setzero_ps();
+    for (int d = 0; d < pairs; d++) {
+        __m512bh b[4];
+        UNROLL for (int c = 0; c < G; c++) b[c] = (__m512bh)_mm512_loadu_si512(k[c] + d * K_GROUP);
+        UNROLL for (int r = 0; r < R; r++) {
+            __m512bh y = (__m512bh)_mm512_set1_epi32((int)q[r * pairs + d]);
+            UNROLL for (int c = 0; c < G; c++) x[r][c] = _mm512_dpbf16_ps(x[r][c], y, b[c]);
+        }
+    }
+    UNROLL for (int r = 0; r < R; r++) {
+        softmax_row_512(t, g, r0 + r, x[r], G);
+        UNROLL for (int c = 0; c < G; c++)
+            _mm256_store_si256((__m256i *)(p + r * (K_STEP_KEYS / 2) + c * (K_GROUP / 2)),
+                               (__m256i)_mm512_cvtneps_pbh(x[r][c]));
+    }
+    int col = 0;
+    for (; col + 64 <= t->dim; col += 64) pv(t, g, r0, p, R, G, col, 4);
+    if (col + 32 <= t->dim) { pv(t, g, r0, p, R, G, col, 2); col += 32; }
+    if (col < t->dim) pv(t, g, r0, p, R, G, col, 1);
+}
+
+DEFINE_STEP(attn_step_bf16, block_bf16)
+
+static void pack_q_bf16(const float *q, int dim, int dim_pad, float scale, void *dst)
+{
+    uint16_t *out = dst;
+    __m512 z = _mm512_set1_ps(scale);
+    for (int d = 0; d < dim_pad; d += 16) {
+        __mmask16 m = (__mmask16)(dim - d >= 16 ? 0xffff : dim > d ? (1u << (dim - d)) - 1 : 0);
+        __m512 x = _mm512_mul_ps(_mm512_maskz_loadu_ps(m, q + d), z);
+        _mm256_storeu_si256((__m256i *)(out + d), (__m256i)_mm512_cvtneps_pbh(x));
+    }
+}
+
+/* Pairs along the head dimension: 16 keys x 16 pairs of one 32-column strip, transposed as words. */
+static void pack_keys(const float *const *k, int n, int d, int dim, int dim_pad, uint32_t *dst)
+{
+    uint32_t w[16][16] __attribute__((aligned(64)));
+    int pairs = (dim_pad - d < 32 ? dim_pad - d : 32) / 2;
+    for (int i = 0; i < K_GROUP; i++) {
+        __m512 x[2];
+        for (int h = 0; h < 2; h++) {
+            int left = i < n ? dim - d - h * 16 : 0;
+            __mmask16 m = (__mmask16)(left >= 16 ? 0xffff : left > 0 ? (1u << left) - 1 : 0);
+            x[h] = m ? _mm512_maskz_loadu_ps(m, k[i] + d + h * 16) : _mm512_setzero_ps();
+        }
+        _mm512_store_si512(w[i], (__m512i)_mm512_cvtne2ps_pbh(x[1], x[0]));
+    }
+    const __m512i at = _mm512_mullo_epi32(_mm512_set1_epi32(16), _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10,
+                                                                                   11, 12, 13, 14, 15));
+    for (int p = 0; p < pairs; p++)
+        _mm512_storeu_si512(dst + (d / 2 + p) * K_GROUP, _mm512_i32gather_epi32(at, &w[0][p], 4));
+}
+
+static void pack_group_bf16(const float *const *k, const float *const *v, int n, int dim, int dim_pad, void *kdst,
+                            void *vdst)
+{
+    uint32_t *vt = vdst;
+    for (int d = 0; d < dim_pad; d += 32) pack_keys(k, n, d, dim, dim_pad, kdst);
+    for (int i = 0; i < K_GROUP; i += 2, vt += dim_pad)
+        for (int d = 0; d < dim_pad; d += 16) {
+            int left = dim - d;
+            __mmask16 m = (__mmask16)(left >= 16 ? 0xffff : left > 0 ? (1u << left) - 1 : 0);
+            __m512 a = m && i < n ? _mm512_maskz_loadu_ps(m, v[i] + d) : _mm512_setzero_ps();
+            __m512 b = m && i + 1 < n ? _mm512_maskz_loadu_ps(m, v[i + 1] + d) : _mm512_setzero_ps();
+            _mm512_storeu_si512(vt + d, _mm512_or_epi32(words(a), _mm512_slli_epi32(words(b), 16)));
+        }
+}
+
+const struct k_attn attn_bf16 = {
+    .name = "bf16", .elem = 2, .pack_q = pack_q_bf16, .pack_group = pack_group_bf16, .step = attn_step_bf16,
+};
