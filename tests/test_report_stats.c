@@ -55,6 +55,10 @@ static void test_differences(void **state)
     NEAR(stats_paired(zero, 3), 1, 0);
     NEAR(stats_paired(drop, 3), 0, 0);
     NEAR(stats_sign(zero, 3), 1, 0);
+    double ones[20];
+    for (int i = 0; i < 20; i++) ones[i] = 1;
+    struct moments m20 = stats_moments(ones, 20);
+    NEAR(stats_welch(&m20, &m20), 1, 0);
     struct moments one = stats_moments(same, 1);
     assert_true(isnan(stats_welch(&one, &ms)));
 }

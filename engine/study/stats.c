@@ -7,7 +7,8 @@
 struct moments stats_moments(const double *x, int n)
 {
     struct moments m = { .n = n };
-    for (int i = 0; i < n; i++) m.mean += x[i] / n;
+    for (int i = 0; i < n; i++) m.mean += x[i];
+    if (n) m.mean /= n; /* not a sum of x / n: equal values must give a variance of 0 */
     for (int i = 0; i < n && n > 1; i++) m.var += (x[i] - m.mean) * (x[i] - m.mean) / (n - 1);
     return m;
 }
