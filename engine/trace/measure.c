@@ -207,9 +207,17 @@ void recall_unknown(struct sac_recall *r)
 bool measure_row(const struct sac_trace *t, int lane, int layer, int head, int row, struct measure_scratch *m,
                  struct sac_recall *out)
 {
+    recall_unknown(out);
+    return sac_trace_rows(t, lane, layer, head, row, &m->rows) &&
+           measure_given(t, lane, layer, head, row, m, out);
+}
+
+bool measure_given(const struct sac_trace *t, int lane, int layer, int head, int row, struct measure_scratch *m,
+                   struct sac_recall *out)
+{
     const struct layer_rec *r = trace_layer(t, lane, layer);
     recall_unknown(out);
-    if (!r || row >= rec_rows(t, r) || !sac_trace_rows(t, lane, layer, head, row, &m->rows)) return false;
+    if (!r || row >= rec_rows(t, r)) return false;
     int first = rec_first_key(t, layer, row), n = row + 1;
     rec_scores(t, r, layer, head, row, first, n, m->w2 + first);
     memcpy(m->w + first, m->w2 + first, (size_t)(n - first) * sizeof *m->w);

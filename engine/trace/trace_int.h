@@ -36,6 +36,7 @@ struct layer_rec {
     float *q_dec, *k_dec, *v_dec;          /* [max_new][n_heads][D], [max_new][n_kv_heads][D] */
     struct step_rows **steps;              /* [max_new]; NULL entries: what kept and the past imply */
     atomic_int n_dec;                      /* decode rows recorded */
+    atomic_bool absent;                    /* a recorded layer whose q, k, v still lie in the file */
     atomic_bool measured;
     struct sac_recall *recall[2];          /* [n_heads]: prefill, decode */
     struct sac_density *density[2];
@@ -72,6 +73,7 @@ struct sac_trace {
     atomic_int n_lanes;
     void (*notify)(void *ctx); void *notify_ctx;
     void (*close_file)(void *file); void *file;   /* a mapped recording behind the blobs */
+    void (*load_layer)(const struct sac_trace *t, int lane, int layer);   /* reads q, k, v of an absent layer */
     bool strict;                           /* the run's lse come from f32 products */
 };
 
@@ -91,6 +93,9 @@ static inline struct lane_rec *trace_lane_rec(const struct sac_trace *t, int lan
 }
 /* The layer of a lane once its prefill part is complete; NULL before. */
 const struct layer_rec *trace_layer(const struct sac_trace *t, int lane, int layer);
+/* The same with q, k, v and overview in memory: for whoever computes with them. q stays NULL when the file cannot
+ * be read. */
+const struct layer_rec *trace_layer_full(const struct sac_trace *t, int lane, int layer);
 
 /* q row and k rows as recorded: prompt or decode part. */
 const float *rec_q(const struct sac_trace *t, const struct layer_rec *r, int head, int row);
@@ -108,6 +113,9 @@ bool measure_scratch_init(struct measure_scratch *m, int n_keys);
 void measure_scratch_free(struct measure_scratch *m);
 bool measure_row(const struct sac_trace *t, int lane, int layer, int head, int row, struct measure_scratch *m,
                  struct sac_recall *out);
+/* The same for the keys in m->rows instead of those the lane read. */
+bool measure_given(const struct sac_trace *t, int lane, int layer, int head, int row, struct measure_scratch *m,
+                   struct sac_recall *out);
 /* Recall and density of heads h0 .. h1-1 of one layer (threads may share a layer, not a head). */
 void measure_heads(struct sac_trace *t, int lane, int layer, int h0, int h1, struct measure_scratch *m);
 bool measure_layer_alloc(struct sac_trace *t, int lane, int layer);

@@ -134,6 +134,12 @@ bool sac_trace_row_recall(const struct sac_trace *t, int lane, int layer, int he
 struct sac_top { int key; float weight; bool kept, forced; int rank; };
 int sac_trace_top(const struct sac_trace *t, int lane, int layer, int head, int row, int k, struct sac_top *out);
 
+/* What another method SPEC would read at this row, decided again from the recorded q and k, and (recall not NULL)
+ * its measures: an intervention on the selection alone; the lane's tokens stay. out: caller's storage of
+ * row / 2 + 2 runs. Rows an eviction or decode method does not act on give every key. */
+enum sac_code sac_trace_preview(const struct sac_trace *t, int lane, const char *spec, int layer, int head, int row,
+                                struct sac_rows *out, struct sac_recall *recall, struct sac_err *err);
+
 /* ---- decode ---- */
 /* Next-token distribution at a step: up to 5 best ids and probabilities. Returns how many. */
 int sac_trace_next(const struct sac_trace *t, int lane, int step, int *id, float *prob);
