@@ -3,5 +3,6 @@
 
 void level_avx2(struct k_ops *ops)
 {
-    (void)ops;
+    ops->fold = k_fold_avx2;
+    ops->attn = ops->attn_fast = attn_avx2;
 }

@@ -5,5 +5,6 @@
 #include "../twins.h"
 
 extern const struct k_attn attn_avx2, attn_avx512, attn_bf16;
+void k_fold_avx2(const float *e, int rows, const float *factor, float *mass, float *max);
 void k_fold_avx512(const float *e, int rows, const float *factor, float *mass, float *max);
 #endif
