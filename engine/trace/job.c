@@ -42,7 +42,7 @@ static int gold_spans(const struct sac_tokens *tok, const struct sac_sample *s, 
     return n;
 }
 
-static uint64_t hash_bytes(const char *s, size_t n)
+static uint64_t text_hash(const char *s, size_t n)
 {
     uint64_t h = 0xcbf29ce484222325u;
     for (size_t i = 0; i < n; i++) h = (h ^ (unsigned char)s[i]) * 0x100000001b3u;
@@ -56,7 +56,7 @@ static struct sac_trace *make_trace(struct sac_model *m, const char *text, const
     struct sac_trace_info info = { .shape = mi->shape, .model_hash = mi->hash, .n_prompt = tok->n, .text = text,
                                    .text_len = strlen(text), .task = s ? s->spec : "", .gold = s ? s->gold : "",
                                    .threads = pool_threads(m->pool) };
-    info.prompt_hash = hash_bytes(text, info.text_len);
+    info.prompt_hash = text_hash(text, info.text_len);
     snprintf(info.model, sizeof info.model, "%s", mi->name);
     snprintf(info.arch, sizeof info.arch, "%s", mi->arch);
     snprintf(info.file_type, sizeof info.file_type, "%s", mi->file_type);
