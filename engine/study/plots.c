@@ -145,7 +145,7 @@ enum axis { BY_SPARSITY, BY_FLOPS, BY_READS };
 
 static double at(const struct point *p, enum axis a)
 {
-    return a == BY_SPARSITY ? p->level : a == BY_FLOPS ? p->flops : p->reads64;
+    return a == BY_SPARSITY ? p->level : a == BY_FLOPS ? p->flops / 1e9 : p->reads64 / 1e6;
 }
 
 static bool takes(const struct point *p, enum axis a)
