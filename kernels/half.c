@@ -87,3 +87,27 @@ void score_bf16_c(const float *q, const uint16_t *k, int dim, int n, float scale
         out[i] = scale * (float)sum;
     }
 }
+
+static float load(enum k_type type, const void *base, size_t i)
+{
+    if (type == K_F32) return ((const float *)base)[i];
+    uint16_t h = ((const uint16_t *)base)[i];
+    return type == K_F16 ? f16_one(h) : float_of((uint32_t)h << 16);
+}
+
+void scores_c(enum k_type type, const float *q, int heads, const void *k, int dim, int n, float scale, float *out,
+              size_t stride)
+{
+    for (int h = 0; h < heads; h++, q += dim, out += stride) {
+        if (type == K_F32) score_f32_c(q, k, dim, n, scale, out);
+        else if (type == K_F16) score_f16_c(q, k, dim, n, scale, out);
+        else score_bf16_c(q, k, dim, n, scale, out);
+    }
+}
+
+void values_c(enum k_type type, const float *w, size_t stride, int heads, const void *v, int dim, int n, float *out)
+{
+    for (int h = 0; h < heads; h++, w += stride, out += dim)
+        for (int i = 0; i < n; i++)
+            for (int d = 0; d < dim; d++) out[d] += w[i] * load(type, v, (size_t)i * (size_t)dim + (size_t)d);
+}

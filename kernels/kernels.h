@@ -89,6 +89,12 @@ struct k_ops {
     void (*from_f16)(const uint16_t *x, int n, float *y);
     void (*to_bf16)(const float *x, int n, uint16_t *y);
     void (*from_bf16)(const uint16_t *x, int n, float *y);
+    /* Decode: several heads over the same n keys or values in cache type K_F32, K_F16 or K_BF16.
+     * out[h*stride + i] = scale * q[h].k[i];  out[h][dim] += sum_i w[h*stride + i] * v[i] */
+    void (*scores)(enum k_type type, const float *q, int heads, const void *k, int dim, int n, float scale,
+                   float *out, size_t stride);
+    void (*values)(enum k_type type, const float *w, size_t stride, int heads, const void *v, int dim, int n,
+                   float *out);
     /* mass[i] = sum over rows of factor[r] * e[r][i], max[i] the largest such product, i < K_STEP_KEYS */
     void (*fold)(const float *e, int rows, const float *factor, float *mass, float *max);
     struct k_attn attn;            /* f32 products */

@@ -22,6 +22,9 @@ void from_f16_c(const uint16_t *x, int n, float *y);
 void to_bf16_c(const float *x, int n, uint16_t *y);
 void from_bf16_c(const uint16_t *x, int n, float *y);
 
+void scores_c(enum k_type type, const float *q, int heads, const void *k, int dim, int n, float scale, float *out,
+              size_t stride);
+void values_c(enum k_type type, const float *w, size_t stride, int heads, const void *v, int dim, int n, float *out);
 void attn_pack_q_c(const float *q, int dim, int dim_pad, float scale, void *dst);
 void attn_pack_group_c(const float *const *k, const float *const *v, int n, int dim, int dim_pad, void *kdst,
                        void *vdst);

@@ -3,6 +3,23 @@
 
 void level_avx2(struct k_ops *ops)
 {
+    ops->dot = k_dot_avx2;
+    ops->rms_norm = k_rms_norm_avx2;
+    ops->silu_mul = k_silu_mul_avx2;
+    ops->gelu_mul = k_gelu_mul_avx2;
+    ops->add = k_add_avx2;
+    ops->exp_sum = k_exp_sum_avx2;
+    ops->max = k_max_avx2;
+    ops->page_bound = k_page_bound_avx2;
+    ops->to_f16 = k_to_f16_avx2;
+    ops->from_f16 = k_from_f16_avx2;
+    ops->to_bf16 = k_to_bf16_avx2;
+    ops->from_bf16 = k_from_bf16_avx2;
+    ops->score_f32 = k_score_f32_avx2;
+    ops->score_f16 = k_score_f16_avx2;
+    ops->score_bf16 = k_score_bf16_avx2;
+    ops->scores = k_scores_avx2;
+    ops->values = k_values_avx2;
     ops->fold = k_fold_avx2;
     ops->attn = ops->attn_fast = attn_avx2;
 }

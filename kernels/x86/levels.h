@@ -1,4 +1,4 @@
-/* What the x86 files offer each other: whole families at a level. */
+/* What the x86 files offer each other and their table fillers. */
 #ifndef KERNELS_LEVELS_H
 #define KERNELS_LEVELS_H
 
@@ -7,4 +7,24 @@
 extern const struct k_attn attn_avx2, attn_avx512, attn_bf16;
 void k_fold_avx2(const float *e, int rows, const float *factor, float *mass, float *max);
 void k_fold_avx512(const float *e, int rows, const float *factor, float *mass, float *max);
+
+float k_dot_avx2(const float *a, const float *b, int n);
+void k_rms_norm_avx2(const float *x, const float *w, int n, float eps, float *y);
+void k_silu_mul_avx2(const float *gate, const float *up, int n, float *y);
+void k_gelu_mul_avx2(const float *gate, const float *up, int n, float *y);
+void k_add_avx2(float *y, const float *x, int n);
+float k_exp_sum_avx2(float *x, int n, float max);
+float k_max_avx2(const float *x, int n);
+void k_page_bound_avx2(const float *q, const float *lo, const float *hi, int dim, int n, float *out);
+void k_to_f16_avx2(const float *x, int n, uint16_t *y);
+void k_from_f16_avx2(const uint16_t *x, int n, float *y);
+void k_to_bf16_avx2(const float *x, int n, uint16_t *y);
+void k_from_bf16_avx2(const uint16_t *x, int n, float *y);
+void k_score_f32_avx2(const float *q, const float *k, int dim, int n, float scale, float *out);
+void k_score_f16_avx2(const float *q, const uint16_t *k, int dim, int n, float scale, float *out);
+void k_score_bf16_avx2(const float *q, const uint16_t *k, int dim, int n, float scale, float *out);
+void k_scores_avx2(enum k_type type, const float *q, int heads, const void *k, int dim, int n, float scale, float *out,
+                   size_t stride);
+void k_values_avx2(enum k_type type, const float *w, size_t stride, int heads, const void *v, int dim, int n,
+                   float *out);
 #endif

@@ -1,0 +1,163 @@
+/* Operations on f32 vectors, AVX2: norms, activations, sums, maxima, page bounds and conversions.
+ *
+ * Tails are loaded under a mask; lanes beyond the end hold zero and are never stored. */
+#include "avx2.h"
+#include "levels.h"
+
+#include <math.h>
+
+INLINE __m256i tail_mask(int n)
+{
+    static const int32_t on[16] = { -1, -1, -1, -1, -1, -1, -1, -1 };
+    return _mm256_loadu_si256((const __m256i *)(on + 8 - n));
+}
+
+INLINE __m256 load_tail(const float *x, int n) { return _mm256_maskload_ps(x, tail_mask(n)); }
+
+float k_dot_avx2(const float *a, const float *b, int n)
+{
+    __m256 s[4];
+    UNROLL for (int j = 0; j < 4; j++) s[j] = _mm256_setzero_ps();
+    int i = 0;
+    for (; i + 32 <= n; i += 32)
+        UNROLL for (int j = 0; j < 4; j++)
+            s[j] = _mm256_fmadd_ps(_mm256_loadu_ps(a + i + 8 * j), _mm256_loadu_ps(b + i + 8 * j), s[j]);
+    for (; i + 8 <= n; i += 8) s[0] = _mm256_fmadd_ps(_mm256_loadu_ps(a + i), _mm256_loadu_ps(b + i), s[0]);
+    if (i < n) s[1] = _mm256_fmadd_ps(load_tail(a + i, n - i), load_tail(b + i, n - i), s[1]);
+    return sum_256(_mm256_add_ps(_mm256_add_ps(s[0], s[1]), _mm256_add_ps(s[2], s[3])));
+}
+
+void k_rms_norm_avx2(const float *x, const float *w, int n, float eps, float *y)
+{
+    float inv = 1.0f / sqrtf(k_dot_avx2(x, x, n) / (float)n + eps);
+    __m256 z = _mm256_set1_ps(inv);
+    int i = 0;
+    for (; i + 8 <= n; i += 8)
+        _mm256_storeu_ps(y + i, _mm256_mul_ps(_mm256_mul_ps(_mm256_loadu_ps(x + i), z), _mm256_loadu_ps(w + i)));
+    if (i < n) {
+        __m256 v = _mm256_mul_ps(_mm256_mul_ps(load_tail(x + i, n - i), z), load_tail(w + i, n - i));
+        _mm256_maskstore_ps(y + i, tail_mask(n - i), v);
+    }
+}
+
+INLINE __m256 silu(__m256 g, __m256 u)   /* g / (1 + e^-g): the exponent is kept inside exp2_256's range */
+{
+    __m256 t = _mm256_min_ps(_mm256_mul_ps(g, _mm256_set1_ps(-1.44269504f)), _mm256_set1_ps(126.0f));
+    return _mm256_mul_ps(_mm256_div_ps(g, _mm256_add_ps(_mm256_set1_ps(1.0f), exp2_256(t))), u);
+}
+
+INLINE __m256 gelu(__m256 g, __m256 u)
+{
+    const __m256 half = _mm256_set1_ps(0.5f), root = _mm256_set1_ps(0.79788456080286536f);
+    __m256 g3 = _mm256_mul_ps(_mm256_mul_ps(g, g), g);
+    __m256 t = tanh_256(_mm256_mul_ps(root, _mm256_fmadd_ps(g3, _mm256_set1_ps(0.044715f), g)));
+    return _mm256_mul_ps(_mm256_mul_ps(_mm256_mul_ps(half, g), _mm256_add_ps(_mm256_set1_ps(1.0f), t)), u);
+}
+
+#define DEFINE_PAIR(NAME, F)                                                                          \
+    void NAME(const float *gate, const float *up, int n, float *y)                                    \
+    {                                                                                                 \
+        int i = 0;                                                                                    \
+        for (; i + 8 <= n; i += 8) _mm256_storeu_ps(y + i, F(_mm256_loadu_ps(gate + i), _mm256_loadu_ps(up + i))); \
+        if (i < n)                                                                                    \
+            _mm256_maskstore_ps(y + i, tail_mask(n - i), F(load_tail(gate + i, n - i), load_tail(up + i, n - i))); \
+    }
+DEFINE_PAIR(k_silu_mul_avx2, silu)
+DEFINE_PAIR(k_gelu_mul_avx2, gelu)
+
+void k_add_avx2(float *y, const float *x, int n)
+{
+    int i = 0;
+    for (; i + 8 <= n; i += 8) _mm256_storeu_ps(y + i, _mm256_add_ps(_mm256_loadu_ps(y + i), _mm256_loadu_ps(x + i)));
+    for (; i < n; i++) y[i] += x[i];
+}
+
+float k_exp_sum_avx2(float *x, int n, float max)
+{
+    const __m256 l2e = _mm256_set1_ps(1.44269504f), m = _mm256_set1_ps(max);
+    __m256 sum = _mm256_setzero_ps();
+    int i = 0;
+    for (; i + 8 <= n; i += 8) {
+        __m256 e = exp2_256(_mm256_mul_ps(_mm256_sub_ps(_mm256_loadu_ps(x + i), m), l2e));
+        _mm256_storeu_ps(x + i, e);
+        sum = _mm256_add_ps(sum, e);
+    }
+    if (i < n) {
+        __m256 e = exp2_256(_mm256_mul_ps(_mm256_sub_ps(load_tail(x + i, n - i), m), l2e));
+        e = _mm256_and_ps(e, _mm256_castsi256_ps(tail_mask(n - i)));
+        _mm256_maskstore_ps(x + i, tail_mask(n - i), e);
+        sum = _mm256_add_ps(sum, e);
+    }
+    return sum_256(sum);
+}
+
+float k_max_avx2(const float *x, int n)
+{
+    if (n < 8) return max_c(x, n);
+    __m256 m = _mm256_loadu_ps(x);
+    for (int i = 8; i + 8 <= n; i += 8) m = _mm256_max_ps(m, _mm256_loadu_ps(x + i));
+    m = _mm256_max_ps(m, _mm256_loadu_ps(x + n - 8));   /* the last eight, some of them again */
+    return max_256(m);
+}
+
+void k_page_bound_avx2(const float *q, const float *lo, const float *hi, int dim, int n, float *out)
+{
+    for (int p = 0; p < n; p++, lo += dim, hi += dim) {
+        __m256 s[2] = { _mm256_setzero_ps(), _mm256_setzero_ps() };
+        int i = 0;
+        for (; i + 16 <= dim; i += 16)
+            UNROLL for (int j = 0; j < 2; j++) {
+                __m256 v = _mm256_loadu_ps(q + i + 8 * j);
+                s[j] = _mm256_add_ps(s[j], _mm256_max_ps(_mm256_mul_ps(v, _mm256_loadu_ps(lo + i + 8 * j)),
+                                                         _mm256_mul_ps(v, _mm256_loadu_ps(hi + i + 8 * j))));
+            }
+        for (; i < dim; i += 8) {
+            int left = dim - i < 8 ? dim - i : 8;
+            __m256 v = load_tail(q + i, left);
+            s[0] = _mm256_add_ps(s[0], _mm256_max_ps(_mm256_mul_ps(v, load_tail(lo + i, left)),
+                                                     _mm256_mul_ps(v, load_tail(hi + i, left))));
+        }
+        out[p] = sum_256(_mm256_add_ps(s[0], s[1]));
+    }
+}
+
+void k_to_f16_avx2(const float *x, int n, uint16_t *y)
+{
+    int i = 0;
+    for (; i + 8 <= n; i += 8)
+        _mm_storeu_si128((__m128i *)(y + i), _mm256_cvtps_ph(_mm256_loadu_ps(x + i), _MM_FROUND_TO_NEAREST_INT));
+    to_f16_c(x + i, n - i, y + i);
+}
+
+void k_from_f16_avx2(const uint16_t *x, int n, float *y)
+{
+    int i = 0;
+    for (; i + 8 <= n; i += 8) _mm256_storeu_ps(y + i, _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(x + i))));
+    from_f16_c(x + i, n - i, y + i);
+}
+
+void k_to_bf16_avx2(const float *x, int n, uint16_t *y)
+{
+    int i = 0;
+    const __m256i bias = _mm256_set1_epi32(0x7fff), one = _mm256_set1_epi32(1), quiet = _mm256_set1_epi32(0x400000);
+    for (; i + 8 <= n; i += 8) {
+        __m256 v = _mm256_loadu_ps(x + i);
+        __m256i u = _mm256_castps_si256(v), even = _mm256_and_si256(_mm256_srli_epi32(u, 16), one);
+        __m256i r = _mm256_add_epi32(u, _mm256_add_epi32(bias, even));
+        __m256i nan = _mm256_castps_si256(_mm256_cmp_ps(v, v, _CMP_UNORD_Q));
+        r = _mm256_srli_epi32(_mm256_blendv_epi8(r, _mm256_or_si256(u, quiet), nan), 16);
+        __m128i h = _mm_packus_epi32(_mm256_castsi256_si128(r), _mm256_extracti128_si256(r, 1));
+        _mm_storeu_si128((__m128i *)(y + i), h);
+    }
+    to_bf16_c(x + i, n - i, y + i);
+}
+
+void k_from_bf16_avx2(const uint16_t *x, int n, float *y)
+{
+    int i = 0;
+    for (; i + 8 <= n; i += 8) {
+        __m256i w = _mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)(x + i))), 16);
+        _mm256_storeu_ps(y + i, _mm256_castsi256_ps(w));
+    }
+    from_bf16_c(x + i, n - i, y + i);
+}
