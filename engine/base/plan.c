@@ -147,7 +147,8 @@ struct sac_density sac_plan_density(const struct sac_plan *p)
             work += (double)p->tile * (run.hi - run.lo);
         }
     }
-    if (total <= 0) return (struct sac_density){ NAN, NAN, NAN, NAN };
+    const double none = (double)NAN;
+    if (total <= 0) return (struct sac_density){ none, none, none, none };
     double pattern = p->pattern_cells >= 0 ? p->pattern_cells : kernel;
-    return (struct sac_density){ pattern / total, kernel / total, work / total, NAN };
+    return (struct sac_density){ pattern / total, kernel / total, work / total, none };
 }

@@ -45,7 +45,7 @@ static int cover_row(const struct blocks *b, int i, double tau, bool crossing, u
     int m = blocks_visible(b, i), count = 0;
     const float *score = blocks_row(b, i);
     const int *order = b->order + (size_t)i * (size_t)b->nk;
-    double sum = 0, limit = tau * b->total[i];
+    double sum = 0, limit = tau < 1 ? tau * b->total[i] : HUGE_VAL;   /* 1: all, whatever rounding says */
     memcpy(keep, b->forced + (size_t)i * (size_t)b->nk, (size_t)m);
     for (int j = 0; j < m; j++)
         if (keep[j]) {

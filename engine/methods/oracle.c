@@ -70,9 +70,9 @@ static bool plan_tile(const struct sac_prefill_in *in, const struct opts *o, int
         if (!scores_each_row(in, h, r0, r1 - r0, NULL, add_row, sum, scratch)) return false;
     int size = unit_size(o), m = to_units(sum, r1, size), own = r1 - r0 > 1 ? r0 / size : m;
     int keep = imax((o->prefill_budget ? o->prefill_budget : o->token_budget) / size, 1);
-    double total = (double)n * (r1 - r0);
+    double mass = o->top_p < 1 ? o->top_p * n * (r1 - r0) : HUGE_VAL;
     /* Units own .. m-1 hold the tile's rows and are read in any case, inside the budget. */
-    int k = o->top_p > 0 ? topp(sum, m, o->top_p * total, idx) : topk(sum, own, keep - (m - own), idx);
+    int k = o->top_p > 0 ? topp(sum, m, mass, idx) : topk(sum, own, keep - (m - own), idx);
     for (int i = 0; i < k && idx[i] < own; i++)
         if (!sac_plan_add(out, idx[i] * size, imin((idx[i] + 1) * size, r1))) return false;
     if (!sac_plan_add(out, imin(own * size, r1), r1)) return false;
@@ -123,7 +123,8 @@ static void select(void *state, const struct sac_decode_in *in, int head, struct
         for (int j = 0; j < n; j++) sum[j] += p[j];
     }
     int m = to_units(sum, tail, size), *idx = s->idx + at;
-    int k = o->top_p > 0 && m > 0 ? topp(sum, m, o->top_p * heads, idx) : topk(sum, m, keep, idx);
+    double mass = o->top_p < 1 ? o->top_p * heads : HUGE_VAL;
+    int k = o->top_p > 0 && m > 0 ? topp(sum, m, mass, idx) : topk(sum, m, keep, idx);
     pages_rows(out, idx, k, size, tail, n);
 }
 

@@ -103,7 +103,7 @@ static void select(void *state, const struct sac_decode_in *in, int head, struct
         if (in->softcap > 0) mass[i] = in->softcap * tanhf(mass[i] / in->softcap);
     }
     double sum = (double)ops->exp_sum(mass, n, ops->max(mass, n));
-    int kept = topp(mass, n, s->o.p * sum, idx);
+    int kept = topp(mass, n, s->o.p < 1 ? s->o.p * sum : HUGE_VAL, idx);
     for (int i = 0; i < kept; i++) sac_rows_add(out, slot[idx[i]], slot[idx[i]] + 1);
 }
 
