@@ -7,6 +7,7 @@
 #include "args.h"
 
 #include <saccade/job.h>
+#include <saccade/trace.h>
 
 struct setup_args {
     const char *model;          /* NULL: the bundled one */

@@ -50,7 +50,7 @@ for f in "${sources[@]}"; do
     n=$(wc -l <"$f")
     [ "$n" -le 800 ] || bad "$f has $n lines; 800 is the limit"
 done
-grep -nE '\b(TODO|FIXME|XXX|HACK)\b' "${sources[@]}" && bad "something is said to be unfinished"
+grep -nE '\b(TODO|FIXME|XXX|HACK)\b' "${product[@]}" && bad "something is said to be unfinished"
 
 for f in README.md LICENSE CHANGELOG.md run.sh test.sh .ci/run CMakePresets.json .clang-format kernels/SPEED.md \
     samples/models/saccade-sample-q8_0.gguf samples/models/README.md; do
