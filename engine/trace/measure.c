@@ -215,7 +215,7 @@ bool measure_row(const struct sac_trace *t, int lane, int layer, int head, int r
 bool measure_given(const struct sac_trace *t, int lane, int layer, int head, int row, struct measure_scratch *m,
                    struct sac_recall *out)
 {
-    const struct layer_rec *r = trace_layer(t, lane, layer);
+    const struct layer_rec *r = trace_layer_full(t, lane, layer);
     recall_unknown(out);
     if (!r || row >= rec_rows(t, r)) return false;
     int first = rec_first_key(t, layer, row), n = row + 1;
@@ -262,7 +262,7 @@ bool measure_given(const struct sac_trace *t, int lane, int layer, int head, int
     if (middle > 1e-6) out->sink_adjusted = fmin(1, mass_of(m->w, &m->rows, lo, hi) / middle);
     out->out_err = output_error(t, r, head, row, m->w, first, &m->rows, out->mass);
     out->mass_vs_dense = out->mass;
-    const struct layer_rec *dense = lane > 0 ? trace_layer(t, 0, layer) : r;
+    const struct layer_rec *dense = lane > 0 ? trace_layer_full(t, 0, layer) : r;
     if (dense != r) {
         out->mass_vs_dense = (double)NAN;
         if (dense && dense->q && row < rec_rows(t, dense) && same_text(t, lane, row)) {

@@ -15,6 +15,13 @@ const struct layer_rec *trace_layer(const struct sac_trace *t, int lane, int lay
     return atomic_load_explicit(&r->ready, memory_order_acquire) ? r : NULL;
 }
 
+const struct layer_rec *trace_layer_full(const struct sac_trace *t, int lane, int layer)
+{
+    const struct layer_rec *r = trace_layer(t, lane, layer);
+    if (r && atomic_load_explicit(&r->absent, memory_order_acquire) && t->load_layer) t->load_layer(t, lane, layer);
+    return r;
+}
+
 int rec_rows(const struct sac_trace *t, const struct layer_rec *r)
 {
     return t->info.n_prompt + atomic_load_explicit(&r->n_dec, memory_order_acquire);
@@ -71,7 +78,7 @@ void rec_scores(const struct sac_trace *t, const struct layer_rec *r, int layer,
 
 bool sac_trace_weights(const struct sac_trace *t, int lane, int layer, int head, int row, float *out)
 {
-    const struct layer_rec *r = trace_layer(t, lane, layer);
+    const struct layer_rec *r = trace_layer_full(t, lane, layer);
     if (!r || row < 0 || row >= rec_rows(t, r) || !r->q || !r->k) return false;
     int first = rec_first_key(t, layer, row), n = row + 1 - first;
     memset(out, 0, (size_t)first * sizeof *out);
@@ -84,7 +91,7 @@ bool sac_trace_weights(const struct sac_trace *t, int lane, int layer, int head,
 
 float sac_trace_lse(const struct sac_trace *t, int lane, int layer, int head, int row)
 {
-    const struct layer_rec *r = trace_layer(t, lane, layer);
+    const struct layer_rec *r = trace_layer_full(t, lane, layer);
     if (!r || row < 0 || row >= rec_rows(t, r) || !r->q || !r->k) return NAN;
     int first = rec_first_key(t, layer, row), n = row + 1 - first;
     float *s = malloc((size_t)n * sizeof *s);
@@ -250,7 +257,7 @@ int sac_trace_top(const struct sac_trace *t, int lane, int layer, int head, int 
 
 bool sac_trace_qkv(const struct sac_trace *t, int lane, int layer, float **q, float **k, float **v, int *n)
 {
-    const struct layer_rec *r = trace_layer(t, lane, layer);
+    const struct layer_rec *r = trace_layer_full(t, lane, layer);
     *q = *k = *v = NULL;
     if (!r || !r->q || !r->k || !r->v) return false;
     const struct sac_shape *s = &t->info.shape;

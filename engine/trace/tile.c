@@ -187,7 +187,7 @@ static enum sac_code run_tile(struct tile_job *j, const atomic_bool *cancel, str
 enum sac_code sac_trace_tile(const struct sac_trace *t, struct sac_tile *tile, const atomic_bool *cancel,
                              struct sac_err *err)
 {
-    const struct layer_rec *r = trace_layer(t, tile->lane, tile->layer);
+    const struct layer_rec *r = trace_layer_full(t, tile->lane, tile->layer);
     if (!r || !r->q) return sac_fail(err, SAC_EARG, "layer %d of this lane is not recorded yet", tile->layer);
     int n = rec_rows(t, r);
     if (tile->q1 > n) tile->q1 = n;

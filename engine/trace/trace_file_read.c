@@ -1,0 +1,889 @@
+/* Opening recorded runs, and checking them; the format is described in trace_file.h.
+ *
+ * The file is mapped and distrusted. Opening walks all chunks once: headers and payloads must have their checksums,
+ * sizes must be what the shape says, lists must be sorted and in range. A file that ends inside a chunk was cut
+ * short and opens with what is whole before it. q, k and v stay in the file until a view asks for the layer; where
+ * all of them would not fit comfortably in memory they are unpacked into an unlinked temporary file, so that the
+ * system can page them out. */
+#include "trace/trace_file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <jansson.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <zstd.h>
+
+enum { MAX_LAYERS = 1024, MAX_HEADS = 4096, MAX_DIM = 8192, MAX_PROMPT = 1 << 24, MAX_STEPS = 1 << 20 };
+#define MAX_RAW ((uint64_t)1 << 33)
+
+struct place { size_t at; uint64_t raw, stored; uint32_t crc; };     /* a chunk's payload; at 0: absent */
+
+struct heavy { struct place q, k, v, over; int same; };              /* same: lane, -1 none */
+
+struct file {
+    char *path;
+    const unsigned char *map;
+    size_t size;
+    int n_layers;
+    struct heavy *heavy[TRACE_MAX_LANES];                            /* [n_layers] */
+    pthread_mutex_t lock;
+    bool spill;
+};
+
+struct reader {
+    struct file *f;
+    struct sac_trace *t;
+    struct sac_trace_info info;
+    json_t *json;
+    char *text; size_t text_len;
+    int *ids; struct sac_span *spans, *gold; int *gold_item; int n_gold;
+    int lane;                          /* the lane that chunks now belong to */
+    struct sac_err *err;
+    const char *path;
+    uint32_t number; size_t at;        /* the chunk being read, for messages */
+};
+
+/* ---- chunks ---- */
+
+struct head { char kind[5]; uint32_t number, payload_crc; uint64_t raw, stored; };
+
+enum walk { WALK_CHUNK, WALK_END, WALK_CUT, WALK_DAMAGED };
+
+/* The chunk at *at; leaves *at at its payload. */
+static enum walk next_head(const unsigned char *map, size_t size, size_t *at, uint32_t number, struct head *h)
+{
+    if (*at == size) return WALK_CUT;              /* no END chunk */
+    if (size - *at < TF_CHUNK) return WALK_CUT;
+    struct tf_in in = { map + *at, map + size, false };
+    const unsigned char *start = in.p;
+    memcpy(h->kind, tf_take(&in, 4), 4);
+    h->kind[4] = 0;
+    h->number = tf_get32(&in);
+    h->raw = tf_get64(&in);
+    h->stored = tf_get64(&in);
+    h->payload_crc = tf_get32(&in);
+    if (tf_get32(&in) != tf_crc(0, start, 28) || h->number != number || h->raw > MAX_RAW || h->stored > h->raw)
+        return WALK_DAMAGED;
+    *at += TF_CHUNK;
+    if (h->stored > size - *at) return WALK_CUT;
+    return memcmp(h->kind, "END ", 4) ? WALK_CHUNK : WALK_END;
+}
+
+static void *unpack_chunk(const unsigned char *payload, uint64_t raw, uint64_t stored)
+{
+    unsigned char *out = malloc(raw ? raw : 1);
+    if (!out) return NULL;
+    if (raw == stored) memcpy(out, payload, raw);
+    else {
+        size_t n = ZSTD_decompress(out, raw, payload, stored);
+        if (ZSTD_isError(n) || n != raw) {
+            free(out);
+            return NULL;
+        }
+    }
+    return out;
+}
+
+static enum sac_code damaged(struct reader *r, const char *what)
+{
+    return sac_fail(r->err, SAC_EFORMAT, "%s: damaged at byte %zu (chunk %u): %s", r->path, r->at, (unsigned)r->number,
+                    what);
+}
+
+/* ---- the run ---- */
+
+static int int_of(const json_t *o, const char *key, int lo, int hi, bool *bad)
+{
+    const json_t *v = json_object_get(o, key);
+    json_int_t n = json_integer_value(v);
+    if (!json_is_integer(v) || n < lo || n > hi) {
+        *bad = true;
+        return lo;
+    }
+    return (int)n;
+}
+
+static uint64_t hex_of(const json_t *o, const char *key)
+{
+    const char *s = json_string_value(json_object_get(o, key));
+    return s ? strtoull(s, NULL, 16) : 0;
+}
+
+static const char *str_of(const json_t *o, const char *key)
+{
+    const char *s = json_string_value(json_object_get(o, key));
+    return s ? s : "";
+}
+
+static enum sac_code read_info(struct reader *r, const void *raw, size_t n)
+{
+    json_t *o = json_loadb(raw, n, 0, NULL);
+    const json_t *s = json_object_get(o, "shape");
+    struct sac_trace_info *i = &r->info;
+    bool bad = !s;
+    r->json = o;
+    i->shape = (struct sac_shape){
+        .n_layers = int_of(s, "layers", 1, MAX_LAYERS, &bad), .n_heads = int_of(s, "heads", 1, MAX_HEADS, &bad),
+        .n_kv_heads = int_of(s, "kv_heads", 1, MAX_HEADS, &bad), .head_dim = int_of(s, "head_dim", 1, MAX_DIM, &bad),
+        .n_embd = int_of(s, "embd", 0, 1 << 24, &bad), .n_ff = int_of(s, "ff", 0, 1 << 24, &bad),
+        .n_vocab = int_of(s, "vocab", 0, 1 << 26, &bad), .max_ctx = int_of(s, "max_ctx", 0, 1 << 30, &bad) };
+    i->n_prompt = int_of(o, "n_prompt", 1, MAX_PROMPT, &bad);
+    if (bad || i->shape.n_heads % i->shape.n_kv_heads) return damaged(r, "the description of the run is not sound");
+    snprintf(i->model, sizeof i->model, "%s", str_of(o, "model"));
+    snprintf(i->arch, sizeof i->arch, "%s", str_of(o, "arch"));
+    snprintf(i->file_type, sizeof i->file_type, "%s", str_of(o, "file_type"));
+    i->model_hash = hex_of(o, "model_hash");
+    i->prompt_hash = hex_of(o, "prompt_hash");
+    i->seed = hex_of(o, "seed");
+    i->task = str_of(o, "task");
+    i->gold = str_of(o, "gold");
+    i->length = int_of(o, "length", 0, 1 << 30, &bad);
+    i->sample = int_of(o, "sample", 0, 1 << 30, &bad);
+    i->threads = int_of(o, "threads", 0, 1 << 16, &bad);
+    i->recorded = true;
+    return SAC_OK;
+}
+
+static enum sac_code read_text(struct reader *r, const char *raw, size_t n)
+{
+    free(r->text);
+    r->text = malloc(n + 1);
+    if (!r->text) return sac_fail(r->err, SAC_ENOMEM, "%s: does not fit in memory", r->path);
+    memcpy(r->text, raw, n);
+    r->text[n] = 0;
+    r->text_len = n;
+    return SAC_OK;
+}
+
+static enum sac_code read_tokens(struct reader *r, struct tf_in *in, size_t n)
+{
+    size_t count = (size_t)r->info.n_prompt;
+    if (r->ids || n != count * 12) return damaged(r, "the tokens of the prompt do not match its length");
+    r->ids = malloc(count * sizeof *r->ids);
+    r->spans = malloc(count * sizeof *r->spans);
+    if (!r->ids || !r->spans) return sac_fail(r->err, SAC_ENOMEM, "%s: does not fit in memory", r->path);
+    for (size_t i = 0; i < count; i++) {
+        uint32_t id = tf_get32(in), lo = tf_get32(in), hi = tf_get32(in);
+        if (id > 1u << 30 || lo > hi || hi > r->text_len) return damaged(r, "a token lies outside the prompt");
+        r->ids[i] = (int)id;
+        r->spans[i] = (struct sac_span){ (int)lo, (int)hi };
+    }
+    return SAC_OK;
+}
+
+static enum sac_code read_gold(struct reader *r, struct tf_in *in, size_t n)
+{
+    size_t count = n / 12;
+    if (r->gold || count > (size_t)r->info.n_prompt) return damaged(r, "more gold spans than tokens");
+    r->gold = calloc(count + 1, sizeof *r->gold);
+    r->gold_item = calloc(count + 1, sizeof *r->gold_item);
+    if (!r->gold || !r->gold_item) return sac_fail(r->err, SAC_ENOMEM, "%s: does not fit in memory", r->path);
+    for (size_t i = 0; i < count; i++) {
+        uint32_t lo = tf_get32(in), hi = tf_get32(in), item = tf_get32(in);
+        if (lo >= hi || hi > (uint32_t)r->info.n_prompt || item > 1u << 20) return damaged(r, "a gold span is out of range");
+        r->gold[i] = (struct sac_span){ (int)lo, (int)hi };
+        r->gold_item[i] = (int)item;
+    }
+    r->n_gold = (int)count;
+    return SAC_OK;
+}
+
+/* The trace itself, once everything before the first lane is there. */
+static enum sac_code make_trace(struct reader *r)
+{
+    if (r->t) return SAC_OK;
+    if (!r->json || !r->text || !r->ids) return damaged(r, "a lane comes before the description of the run");
+    struct sac_trace_info *i = &r->info;
+    i->text = r->text;
+    i->text_len = r->text_len;
+    i->n_spans = r->n_gold;
+    i->span = r->gold;
+    i->span_item = r->gold_item;
+    r->t = trace_new(i, r->ids, r->spans);
+    if (!r->t) return sac_fail(r->err, SAC_ENOMEM, "%s: does not fit in memory", r->path);
+    r->t->strict = json_is_true(json_object_get(r->json, "strict"));
+    const json_t *a = json_object_get(r->json, "attention"), *v;
+    size_t l;
+    json_array_foreach(a, l, v) {
+        if ((int)l >= i->shape.n_layers) break;
+        r->t->scale[l] = json_number_value(json_array_get(v, 0));
+        r->t->softcap[l] = json_number_value(json_array_get(v, 1));
+        json_int_t w = json_integer_value(json_array_get(v, 2));
+        r->t->window[l] = w > 0 && w < 1 << 30 ? (int)w : 0;
+    }
+    return SAC_OK;
+}
+
+static enum sac_code read_pieces(struct reader *r, struct tf_in *in)
+{
+    enum sac_code rc = make_trace(r);
+    if (rc) return rc;
+    struct sac_trace *t = r->t;
+    size_t n = 0;
+    struct tf_in scan = *in;
+    while (scan.p < scan.end) {
+        uint32_t id = tf_get32(&scan), len = tf_get32(&scan);
+        if (id > 1u << 30 || len > 4096 || !tf_take(&scan, len) || scan.bad) return damaged(r, "a token's text is out of range");
+        n++;
+    }
+    if (t->piece) return damaged(r, "token texts twice");
+    t->piece = calloc(n + 1, sizeof *t->piece);
+    t->piece_id = calloc(n + 1, sizeof *t->piece_id);
+    t->piece_len = calloc(n + 1, sizeof *t->piece_len);
+    if (!t->piece || !t->piece_id || !t->piece_len) return sac_fail(r->err, SAC_ENOMEM, "%s: does not fit in memory", r->path);
+    for (size_t i = 0; i < n; i++) {
+        uint32_t id = tf_get32(in), len = tf_get32(in);
+        const char *s = tf_take(in, len);
+        t->piece[i] = malloc(len + 1u);
+        if (!t->piece[i]) return sac_fail(r->err, SAC_ENOMEM, "%s: does not fit in memory", r->path);
+        memcpy(t->piece[i], s, len);
+        t->piece[i][len] = 0;
+        t->piece_id[i] = (int)id;
+        t->piece_len[i] = (int)len;
+        t->n_pieces = (int)i + 1;
+        if (i && t->piece_id[i] <= t->piece_id[i - 1]) return damaged(r, "token texts are not in order");
+    }
+    return SAC_OK;
+}
+
+/* ---- lanes ---- */
+
+static void fill_lane(struct sac_lane *l, const json_t *o)
+{
+    for (int i = 0; i < tf_n_lane_fields; i++) {
+        const struct tf_field *f = &tf_lane_field[i];
+        const json_t *v = json_object_get(o, f->name);
+        char *p = (char *)l + f->at;
+        if (f->kind == TF_INT) *(int *)(void *)p = (int)json_integer_value(v);
+        if (f->kind == TF_BOOL) *(bool *)(void *)p = json_is_true(v);
+        if (f->kind == TF_SIZE) *(size_t *)(void *)p = (size_t)json_integer_value(v);
+        if (f->kind == TF_DOUBLE) *(double *)(void *)p = json_is_number(v) ? json_number_value(v) : (double)NAN;
+    }
+    snprintf(l->spec, sizeof l->spec, "%s", str_of(o, "spec"));
+    snprintf(l->method, sizeof l->method, "%s", str_of(o, "method"));
+    snprintf(l->title, sizeof l->title, "%s", str_of(o, "title"));
+    snprintf(l->params, sizeof l->params, "%s", str_of(o, "params"));
+    snprintf(l->stop, sizeof l->stop, "%s", str_of(o, "stop"));
+    snprintf(l->error, sizeof l->error, "%s", str_of(o, "error"));
+    l->eta_s = -1;
+    if (l->state < SAC_LANE_QUEUED || l->state > SAC_LANE_FAILED) l->state = SAC_LANE_STOPPED;
+    if (l->state < SAC_LANE_DONE) l->state = SAC_LANE_STOPPED;      /* nothing goes on in a recording */
+}
+
+static enum sac_code read_lane(struct reader *r, const void *raw, size_t n)
+{
+    enum sac_code rc = make_trace(r);
+    if (rc) return rc;
+    json_t *o = json_loadb(raw, n, 0, NULL);
+    struct sac_spec spec;
+    bool bad = false;
+    int steps = int_of(o, "n_steps", 0, MAX_STEPS, &bad), at = int_of(o, "lane", 0, TRACE_MAX_LANES - 1, &bad);
+    bool known = !bad && sac_spec_parse(&spec, str_of(o, "spec"), NULL) == SAC_OK &&
+                 sac_spec_resolve(&spec, &r->info.shape, r->info.n_prompt, NULL) == SAC_OK;
+    if (bad || at != sac_trace_n_lanes(r->t)) {
+        json_decref(o);
+        return damaged(r, "the description of a lane is not sound");
+    }
+    bool recorded = json_is_true(json_object_get(o, "recorded"));
+    r->lane = trace_add_lane(r->t, known ? &spec : NULL, steps, recorded);
+    if (r->lane >= 0) {
+        struct lane_rec *rec = r->t->lane[r->lane];
+        fill_lane(trace_lane_edit(r->t, r->lane), o);
+        trace_lane_done(r->t);
+        const json_t *f = json_object_get(o, "force");
+        rec->force = (struct sac_span){ (int)json_integer_value(json_array_get(f, 0)), (int)json_integer_value(json_array_get(f, 1)) };
+        rec->force_layer = (int)json_integer_value(json_array_get(f, 2));
+        rec->force_kv = (int)json_integer_value(json_array_get(f, 3));
+        struct heavy *h = r->f->heavy[r->lane] = calloc((size_t)r->info.shape.n_layers, sizeof *h);
+        for (int i = 0; h && i < r->info.shape.n_layers; i++) h[i].same = -1;
+        if (!h) r->lane = -1;
+    }
+    json_decref(o);
+    return r->lane < 0 ? sac_fail(r->err, SAC_ENOMEM, "%s: does not fit in memory", r->path) : SAC_OK;
+}
+
+static enum sac_code read_answer(struct reader *r, struct tf_in *in)
+{
+    struct sac_lane *l = trace_lane_edit(r->t, r->lane);
+    size_t n = (size_t)(in->end - in->p) < sizeof l->answer ? (size_t)(in->end - in->p) : sizeof l->answer - 1;
+    memcpy(l->answer, in->p, n);
+    l->answer[n] = 0;
+    trace_lane_done(r->t);
+    return SAC_OK;
+}
+
+static enum sac_code read_generated(struct reader *r, struct tf_in *in)
+{
+    struct lane_rec *rec = r->t->lane[r->lane];
+    int n = (int)tf_get32(in);
+    if (n < 0 || n > rec->max_new || (size_t)(in->end - in->p) != (size_t)n * (12 + 12 * TRACE_TOP))
+        return damaged(r, "the generated tokens do not match their number");
+    for (int i = 0; i < n; i++) {
+        rec->token[i] = (int)(tf_get32(in) & 0x7fffffff);
+        rec->step_kl[i] = (float)tf_getf64(in);
+        for (int k = 0; k < TRACE_TOP; k++) {
+            rec->next_id[i * TRACE_TOP + k] = (int)(tf_get32(in) & 0x7fffffff);
+            rec->next_p[i * TRACE_TOP + k] = (float)tf_getf64(in);
+        }
+    }
+    atomic_store_explicit(&rec->n_tokens, n, memory_order_release);
+    return SAC_OK;
+}
+
+/* ---- layers ---- */
+
+/* Sorted, disjoint, never touching, within [0, most). */
+static int read_runs(struct tf_in *in, struct sac_run *run, uint64_t n, int most)
+{
+    int at = 0;
+    for (uint64_t i = 0; i < n; i++) {
+        int lo = at + (int)tf_getvar(in, (uint64_t)(most - at)), len = (int)tf_getvar(in, (uint64_t)most);
+        if (in->bad || len <= 0 || len > most - lo || (i && lo == at)) return -1;
+        run[i] = (struct sac_run){ lo, lo + len };
+        at = lo + len;
+    }
+    return 0;
+}
+
+static int *read_ints(struct tf_in *in, int *n, int most, bool sorted)
+{
+    uint64_t count = tf_getvar(in, (uint64_t)(in->end - in->p));      /* at least a byte each */
+    int *v = malloc((count + 1) * sizeof *v);
+    *n = 0;
+    for (uint64_t i = 0; v && i < count && !in->bad; i++) {
+        int d = (int)tf_getvar(in, (uint64_t)most + 1);
+        v[i] = sorted ? (i ? v[i - 1] : 0) + d : d - 1;
+        if (v[i] > most || (sorted && i && d == 0)) in->bad = true;
+    }
+    if (!v || in->bad) {
+        free(v);
+        in->bad = true;
+        return NULL;
+    }
+    *n = (int)count;
+    return v;
+}
+
+static bool read_plan(struct tf_in *in, struct sac_plan *p, int n)
+{
+    memset(p, 0, sizeof *p);
+    p->tile = (int)tf_getvar(in, 1u << 20);
+    p->n_rows = (int)tf_getvar(in, (uint64_t)n);
+    p->n_tiles = (int)tf_getvar(in, (uint64_t)n);
+    if (in->bad || p->tile < 1 || p->n_rows != n || p->n_tiles != (n + p->tile - 1) / p->tile) return false;
+    int most = n + p->tile;
+    p->at = calloc((size_t)p->n_tiles + 1, sizeof *p->at);
+    if (!p->at) return false;
+    for (int i = 0; i < p->n_tiles; i++) {
+        uint64_t k = tf_getvar(in, (uint64_t)(in->end - in->p) / 2);
+        if (in->bad) return false;
+        if (p->n_run + k > p->cap_run) {
+            size_t cap = (p->n_run + k) * 2 + 64;
+            struct sac_run *grown = realloc(p->run, cap * sizeof *grown);
+            if (!grown) return false;
+            p->run = grown;
+            p->cap_run = cap;
+        }
+        if (read_runs(in, p->run + p->n_run, k, most)) return false;
+        p->n_run += k;
+        p->at[i + 1] = p->n_run;
+    }
+    p->vertical = read_ints(in, &p->n_vertical, n, true);
+    p->slash = in->bad ? NULL : read_ints(in, &p->n_slash, n, true);
+    if (in->bad) return false;
+    if (!p->n_vertical) free(p->vertical), p->vertical = NULL;
+    if (!p->n_slash) free(p->slash), p->slash = NULL;
+    p->blocks_per_tile = (int)tf_getvar(in, (uint64_t)n);
+    if (p->blocks_per_tile) {
+        int count;
+        p->blocks = read_ints(in, &count, n, false);
+        if (in->bad || count != p->n_tiles * p->blocks_per_tile) return false;
+    }
+    p->pattern_cells = tf_getf64(in);
+    return !in->bad;
+}
+
+static enum sac_code read_plans(struct reader *r, struct tf_in *in, struct layer_rec *l)
+{
+    int heads = r->info.shape.n_heads;
+    if (tf_getvar(in, MAX_HEADS) != (uint64_t)heads || in->bad || l->plans) return damaged(r, "plans do not match the heads");
+    struct plans *p = calloc(1, sizeof *p + (size_t)heads * sizeof p->plan[0]);
+    if (!p) return sac_fail(r->err, SAC_ENOMEM, "%s: does not fit in memory", r->path);
+    atomic_init(&p->refs, 1);
+    l->plans = p;
+    for (int h = 0; h < heads; h++) {
+        p->n = h + 1;
+        if (!read_plan(in, &p->plan[h], r->info.n_prompt)) return damaged(r, "a plan is not sorted or out of range");
+    }
+    return SAC_OK;
+}
+
+static enum sac_code read_kept(struct reader *r, struct tf_in *in, struct layer_rec *l)
+{
+    int n = r->info.shape.n_kv_heads;
+    if (l->kept) return damaged(r, "kept keys twice");
+    l->kept = calloc((size_t)n, sizeof *l->kept);
+    l->kept_n = calloc((size_t)n, sizeof *l->kept_n);
+    if (!l->kept || !l->kept_n) return sac_fail(r->err, SAC_ENOMEM, "%s: does not fit in memory", r->path);
+    for (int g = 0; g < n; g++) {
+        l->kept[g] = read_ints(in, &l->kept_n[g], r->info.n_prompt - 1, true);
+        if (!l->kept[g]) return damaged(r, "kept keys are not sorted or out of range");
+    }
+    return SAC_OK;
+}
+
+static enum sac_code read_steps(struct reader *r, struct tf_in *in, struct layer_rec *l, int max_new)
+{
+    const struct sac_shape *s = &r->info.shape;
+    int n = (int)tf_getvar(in, (uint64_t)max_new);
+    for (int i = 0; i < n && !in->bad; i++) {
+        int units = (int)tf_getvar(in, (uint64_t)s->n_heads), row = r->info.n_prompt + i;
+        if (!units) continue;
+        if ((units != s->n_heads && units != s->n_kv_heads) || l->steps[i]) return damaged(r, "a step has the wrong heads");
+        struct step_rows *st = l->steps[i] = calloc(1, sizeof *st);
+        if (!st) return sac_fail(r->err, SAC_ENOMEM, "%s: does not fit in memory", r->path);
+        st->at = calloc((size_t)units + 1, sizeof *st->at);
+        st->n_units = units;
+        for (int u = 0; st->at && u < units; u++) {
+            uint64_t k = tf_getvar(in, (uint64_t)(in->end - in->p) / 2);
+            struct sac_run *grown = in->bad ? NULL : realloc(st->run, ((size_t)st->at[u] + k + 1) * sizeof *grown);
+            if (!grown) return damaged(r, "a step is out of range");
+            st->run = grown;
+            if (read_runs(in, st->run + st->at[u], k, row + 1)) return damaged(r, "a step is not sorted or out of range");
+            st->at[u + 1] = st->at[u] + (int)k;
+        }
+        if (!st->at) return sac_fail(r->err, SAC_ENOMEM, "%s: does not fit in memory", r->path);
+    }
+    return in->bad ? damaged(r, "the steps end early") : SAC_OK;
+}
+
+static enum sac_code read_measures(struct reader *r, struct tf_in *in, struct layer_rec *l)
+{
+    int heads = r->info.shape.n_heads;
+    if ((size_t)(in->end - in->p) != (size_t)heads * 2 * (TF_RECALL + TF_DENSITY) * 8 || l->recall[0])
+        return damaged(r, "the measures do not match the heads");
+    for (int p = 0; p < 2; p++) {
+        l->recall[p] = calloc((size_t)heads, sizeof *l->recall[p]);
+        l->density[p] = calloc((size_t)heads, sizeof *l->density[p]);
+        if (!l->recall[p] || !l->density[p]) return sac_fail(r->err, SAC_ENOMEM, "%s: does not fit in memory", r->path);
+        for (int h = 0; h < heads; h++) {
+            double v[TF_RECALL];
+            for (int i = 0; i < TF_RECALL; i++) v[i] = tf_getf64(in);
+            tf_recall_in(v, &l->recall[p][h]);
+            double d[TF_DENSITY];
+            for (int i = 0; i < TF_DENSITY; i++) d[i] = tf_getf64(in);
+            l->density[p][h] = (struct sac_density){ d[0], d[1], d[2], d[3] };
+        }
+    }
+    atomic_store_explicit(&l->measured, true, memory_order_release);
+    return SAC_OK;
+}
+
+/* f16 or f32 values of a chunk: how many there are, from its raw size; -1 when it does not come out even. */
+static long long float_count(uint64_t raw, uint32_t precision)
+{
+    uint64_t each = precision == TF_F16 ? 2 : precision == TF_F32 ? 4 : 0;
+    if (!each || raw < 12 || (raw - 12) % each) return -1;
+    return (long long)((raw - 12) / each);
+}
+
+static float *floats_of(struct tf_in *in, uint64_t raw, long long *n)
+{
+    uint32_t how = tf_get32(in);
+    *n = float_count(raw, how);
+    float *v = *n < 0 ? NULL : malloc(((size_t)*n + 1) * sizeof *v);
+    if (v) tf_unpack(in->p, (size_t)*n, (enum tf_precision)how, v);
+    return v;
+}
+
+static enum sac_code read_decode(struct reader *r, struct tf_in *in, struct layer_rec *l, char which, uint64_t raw,
+                                 int max_new)
+{
+    const struct sac_shape *s = &r->info.shape;
+    size_t row = (size_t)(which == 'Q' ? s->n_heads : s->n_kv_heads) * (size_t)s->head_dim;
+    long long n;
+    float *v = floats_of(in, raw, &n), *to = which == 'Q' ? l->q_dec : which == 'K' ? l->k_dec : l->v_dec;
+    bool ok = v && n % (long long)row == 0 && n / (long long)row <= max_new;
+    if (ok) memcpy(to, v, (size_t)n * sizeof *v);
+    free(v);
+    if (!ok) return damaged(r, "rows of generated tokens do not match their number");
+    int rows = (int)(n / (long long)row);
+    if (which == 'Q') atomic_store_explicit(&l->n_dec, rows, memory_order_release);
+    else if (rows != atomic_load(&l->n_dec)) return damaged(r, "keys and queries of generated tokens differ in number");
+    return SAC_OK;
+}
+
+static enum sac_code read_overview(struct reader *r, struct tf_in *in, struct layer_rec *l, uint64_t raw)
+{
+    long long n, heads = r->info.shape.n_heads;
+    float *v = floats_of(in, raw, &n);
+    int grid = v ? (int)(sqrt((double)n / 2 / (double)heads) + 0.5) : 0;
+    if (!v || l->overview || n != 2 * heads * grid * grid) {
+        free(v);
+        return damaged(r, "an overview does not match the heads");
+    }
+    l->grid = grid;
+    l->overview = blob_take(v, (size_t)n * sizeof *v);
+    return l->overview ? SAC_OK : sac_fail(r->err, SAC_ENOMEM, "%s: does not fit in memory", r->path);
+}
+
+/* q, k, v: noted here, read when asked for. */
+static enum sac_code note_heavy(struct reader *r, struct heavy *h, char which, const struct place *p, uint32_t how)
+{
+    const struct sac_shape *s = &r->info.shape;
+    long long want = (long long)(which == 'Q' ? s->n_heads : s->n_kv_heads) * s->head_dim * r->info.n_prompt;
+    struct place *to = which == 'Q' ? &h->q : which == 'K' ? &h->k : &h->v;
+    if (to->at || float_count(p->raw, how) != want) return damaged(r, "an array does not match the shape of the model");
+    *to = *p;
+    return SAC_OK;
+}
+
+/* Share the lighter parts at once; q, k and v follow when the layer is loaded. */
+static enum sac_code read_same(struct reader *r, struct tf_in *in, struct layer_rec *l, int layer)
+{
+    int from = (int)tf_get32(in);
+    if (from < 0 || from >= r->lane || !r->f->heavy[from] || !r->t->lane[from]->layer) return damaged(r, "a lane shares with one that is not there");
+    const struct layer_rec *o = &r->t->lane[from]->layer[layer];
+    r->f->heavy[r->lane][layer].same = from;
+    l->overview = blob_share(o->overview);
+    l->grid = o->grid;
+    if (o->plans) {
+        atomic_fetch_add(&o->plans->refs, 1);
+        l->plans = o->plans;
+    }
+    return SAC_OK;
+}
+
+/* A layer can be shown when its keys and queries are in the file. */
+static void settle_layers(struct reader *r)
+{
+    for (int i = 0; r->t && i < sac_trace_n_lanes(r->t); i++)
+        for (int l = 0; r->t->lane[i]->layer && l < r->info.shape.n_layers; l++) {
+            struct heavy *h = &r->f->heavy[i][l];
+            bool whole = h->same >= 0 ? atomic_load(&r->t->lane[h->same]->layer[l].ready) : h->q.at && h->k.at;
+            if (!whole) continue;
+            atomic_store(&r->t->lane[i]->layer[l].absent, true);
+            atomic_store_explicit(&r->t->lane[i]->layer[l].ready, true, memory_order_release);
+        }
+}
+
+static enum sac_code read_layer_chunk(struct reader *r, const struct head *h, struct tf_in *in, const struct place *p)
+{
+    uint32_t lane = tf_get32(in), layer = tf_get32(in);
+    struct lane_rec *rec = r->lane >= 0 ? r->t->lane[r->lane] : NULL;
+    if (!rec || (int)lane != r->lane || layer >= (uint32_t)r->info.shape.n_layers || !rec->layer)
+        return damaged(r, "a layer belongs to no lane");
+    struct layer_rec *l = &rec->layer[layer];
+    struct heavy *hv = &r->f->heavy[r->lane][layer];
+    if (!memcmp(h->kind + 1, "   ", 3)) return note_heavy(r, hv, h->kind[0], p, tf_get32(in));
+    if (!memcmp(h->kind, "SAME", 4)) return read_same(r, in, l, (int)layer);
+    if (!memcmp(h->kind, "PLAN", 4)) return read_plans(r, in, l);
+    if (!memcmp(h->kind, "KEPT", 4)) return read_kept(r, in, l);
+    if (!memcmp(h->kind, "STEP", 4)) return read_steps(r, in, l, rec->max_new);
+    if (!memcmp(h->kind, "MEAS", 4)) return read_measures(r, in, l);
+    if (!memcmp(h->kind, "OVER", 4)) return read_overview(r, in, l, h->raw);
+    return read_decode(r, in, l, h->kind[0], h->raw, rec->max_new);
+}
+
+static bool is_heavy(const char *kind) { return strchr("QKV", kind[0]) && !memcmp(kind + 1, "   ", 3); }
+
+static bool is_layer(const char *kind)
+{
+    static const char *const kinds[] = { "SAME", "PLAN", "KEPT", "STEP", "MEAS", "OVER", "QDEC", "KDEC", "VDEC" };
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
+        if (!memcmp(kind, kinds[i], 4)) return true;
+    return is_heavy(kind);
+}
+
+/* The first bytes of a big chunk, enough for lane, layer and precision, without unpacking all of it. */
+static bool peek(const unsigned char *payload, const struct head *h, unsigned char out[12])
+{
+    if (h->raw < 12) return false;
+    if (h->raw == h->stored) {
+        memcpy(out, payload, 12);
+        return true;
+    }
+    ZSTD_DStream *z = ZSTD_createDStream();
+    ZSTD_inBuffer in = { payload, h->stored, 0 };
+    ZSTD_outBuffer o = { out, 12, 0 };
+    while (z && o.pos < 12) {
+        size_t before = in.pos, rc = ZSTD_decompressStream(z, &o, &in);
+        if (ZSTD_isError(rc) || (in.pos == before && o.pos < 12 && in.pos == in.size)) break;
+    }
+    ZSTD_freeDStream(z);
+    return o.pos == 12;
+}
+
+static enum sac_code read_chunk(struct reader *r, const struct head *h, size_t at)
+{
+    const unsigned char *payload = r->f->map + at;
+    struct place p = { at, h->raw, h->stored, h->payload_crc };
+    unsigned char first[12];
+    if (is_heavy(h->kind)) {
+        if (!peek(payload, h, first)) return damaged(r, "an array cannot be unpacked");
+        struct tf_in in = { first, first + 12, false };
+        return read_layer_chunk(r, h, &in, &p);
+    }
+    bool known = is_layer(h->kind) || strstr("INFO TEXT TOKS GOLD PIEC LANE ANSW TOKN", h->kind);
+    if (!known) return SAC_OK;
+    unsigned char *raw = unpack_chunk(payload, h->raw, h->stored);
+    if (!raw) return damaged(r, "a chunk cannot be unpacked");
+    struct tf_in in = { raw, raw + h->raw, false };
+    enum sac_code rc = SAC_OK;
+    bool info = !memcmp(h->kind, "INFO", 4);
+    if (!info && !r->json) rc = damaged(r, "the description of the run is missing");
+    else if (info) rc = r->json ? damaged(r, "the run is described twice") : read_info(r, raw, h->raw);
+    else if (!memcmp(h->kind, "TEXT", 4)) rc = r->t ? damaged(r, "the prompt comes late") : read_text(r, (const char *)raw, h->raw);
+    else if (!memcmp(h->kind, "TOKS", 4)) rc = read_tokens(r, &in, h->raw);
+    else if (!memcmp(h->kind, "GOLD", 4)) rc = read_gold(r, &in, h->raw);
+    else if (!memcmp(h->kind, "PIEC", 4)) rc = read_pieces(r, &in);
+    else if (!memcmp(h->kind, "LANE", 4)) rc = read_lane(r, raw, h->raw);
+    else if (r->lane < 0) rc = damaged(r, "a lane is not described");
+    else if (is_layer(h->kind)) rc = read_layer_chunk(r, h, &in, &p);
+    else if ((int)tf_get32(&in) != r->lane) rc = damaged(r, "a chunk belongs to another lane");
+    else if (!memcmp(h->kind, "ANSW", 4)) rc = read_answer(r, &in);
+    else rc = read_generated(r, &in);
+    if (!rc && in.bad) rc = damaged(r, "a chunk ends early");
+    free(raw);
+    return rc;
+}
+
+/* ---- loading layers ---- */
+
+static void spill_free(struct blob *b) { munmap(b->data, b->bytes); }
+
+static struct blob *room(struct file *f, size_t bytes)
+{
+    if (!f->spill) return blob_take(malloc(bytes), bytes);
+    const char *tmp = getenv("TMPDIR");
+    int fd = open(tmp && *tmp ? tmp : "/var/tmp", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+    void *p = MAP_FAILED;
+    if (fd >= 0 && ftruncate(fd, (off_t)bytes) == 0) p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (fd >= 0) close(fd);
+    if (p == MAP_FAILED) return blob_take(malloc(bytes), bytes);
+    struct blob *b = calloc(1, sizeof *b);
+    if (!b) {
+        munmap(p, bytes);
+        return NULL;
+    }
+    atomic_init(&b->refs, 1);
+    b->data = p;
+    b->bytes = bytes;
+    b->release = spill_free;
+    return b;
+}
+
+static struct blob *load_floats(struct file *f, const struct place *p)
+{
+    if (!p->at) return NULL;
+    unsigned char *raw = unpack_chunk(f->map + p->at, p->raw, p->stored);
+    if (!raw) return NULL;
+    struct tf_in in = { raw + 8, raw + 12, false };
+    uint32_t how = tf_get32(&in);
+    long long n = float_count(p->raw, how);
+    struct blob *b = n > 0 ? room(f, (size_t)n * sizeof(float)) : NULL;
+    if (b) tf_unpack(raw + 12, (size_t)n, (enum tf_precision)how, b->data);
+    free(raw);
+    return b;
+}
+
+static void load_locked(struct file *f, const struct sac_trace *t, int lane, int layer)
+{
+    struct layer_rec *l = &t->lane[lane]->layer[layer];
+    const struct heavy *h = &f->heavy[lane][layer];
+    if (!atomic_load(&l->absent)) return;
+    if (h->same >= 0) {
+        load_locked(f, t, h->same, layer);
+        const struct layer_rec *o = &t->lane[h->same]->layer[layer];
+        l->q = blob_share(o->q);
+        l->k = blob_share(o->k);
+        l->v = blob_share(o->v);
+    } else {
+        struct blob *q = load_floats(f, &h->q), *k = load_floats(f, &h->k);
+        if (q && k) {
+            l->q = q;
+            l->k = k;
+            l->v = load_floats(f, &h->v);
+        } else {
+            blob_drop(q);
+            blob_drop(k);
+            return;                   /* out of memory now; perhaps not the next time */
+        }
+    }
+    if (l->q && l->k) atomic_store_explicit(&l->absent, false, memory_order_release);
+}
+
+static void load_layer(const struct sac_trace *t, int lane, int layer)
+{
+    struct file *f = t->file;
+    pthread_mutex_lock(&f->lock);
+    load_locked(f, t, lane, layer);
+    pthread_mutex_unlock(&f->lock);
+}
+
+static void close_file(void *p)
+{
+    struct file *f = p;
+    if (!f) return;
+    if (f->map) munmap((void *)(uintptr_t)f->map, f->size);
+    for (int i = 0; i < TRACE_MAX_LANES; i++) free(f->heavy[i]);
+    pthread_mutex_destroy(&f->lock);
+    free(f->path);
+    free(f);
+}
+
+/* All layers unpacked take more than half of what is free: keep them where the system can page them out. */
+static bool wants_spill(const struct sac_trace *t, const struct file *f)
+{
+    double bytes = 0;
+    for (int i = 0; i < sac_trace_n_lanes(t); i++)
+        for (int l = 0; f->heavy[i] && l < t->info.shape.n_layers; l++)
+            bytes += 2.0 * ((double)f->heavy[i][l].q.raw + (double)f->heavy[i][l].k.raw + (double)f->heavy[i][l].v.raw);
+    double free_bytes = (double)sysconf(_SC_AVPHYS_PAGES) * (double)sysconf(_SC_PAGESIZE);
+    const char *force = getenv("SACCADE_TRACE_SPILL");       /* tests */
+    return bytes > free_bytes / 2 || (force && *force == '1');
+}
+
+/* ---- opening ---- */
+
+static enum sac_code map_file(struct file **out, const char *path, struct sac_err *err)
+{
+    struct stat st;
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return sac_fail(err, SAC_EIO, "%s: cannot be opened: %s", path, strerror(errno));
+    struct file *f = calloc(1, sizeof *f);
+    const unsigned char *p = MAP_FAILED;
+    if (f && fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_size > 0) {
+        f->size = (size_t)st.st_size;
+        p = mmap(NULL, f->size, PROT_READ, MAP_PRIVATE, fd, 0);
+    }
+    close(fd);
+    if (p == MAP_FAILED || f->size < TF_HEAD || memcmp(p, "SACTRACE", 8)) {
+        if (p != MAP_FAILED) munmap((void *)(uintptr_t)p, f->size);
+        free(f);
+        return sac_fail(err, SAC_EFORMAT, "%s: not a recorded run", path);
+    }
+    f->map = p;
+    pthread_mutex_init(&f->lock, NULL);
+    f->path = strdup(path);
+    struct tf_in in = { p + 8, p + 16, false };
+    uint32_t version = tf_get32(&in);
+    if (version != TF_VERSION) {
+        close_file(f);
+        return sac_fail(err, SAC_ENOTSUP, "%s: recorded in format %u; this version reads format %d", path, (unsigned)version,
+                        TF_VERSION);
+    }
+    *out = f;
+    return SAC_OK;
+}
+
+static enum sac_code read_all(struct reader *r)
+{
+    size_t at = TF_HEAD;
+    enum sac_code rc = SAC_OK;
+    for (r->number = 0; !rc; r->number++) {
+        struct head h;
+        r->at = at;
+        enum walk w = next_head(r->f->map, r->f->size, &at, r->number, &h);
+        if (w == WALK_DAMAGED) return damaged(r, "the chunk's header does not match its checksum");
+        if (w != WALK_CHUNK) break;
+        if (tf_crc(0, r->f->map + at, h.stored) != h.payload_crc) return damaged(r, "the contents do not match their checksum");
+        rc = read_chunk(r, &h, at);
+        at += h.stored;
+    }
+    if (!rc) rc = make_trace(r);
+    if (!rc && !sac_trace_n_lanes(r->t))
+        rc = sac_fail(r->err, SAC_EFORMAT, "%s: cut short at byte %zu, before the first lane: nothing to show", r->path, r->at);
+    return rc;
+}
+
+enum sac_code sac_trace_open(struct sac_trace **out, const char *path, struct sac_err *err)
+{
+    struct reader r = { .lane = -1, .err = err, .path = path };
+    *out = NULL;
+    enum sac_code rc = map_file(&r.f, path, err);
+    if (rc) return rc;
+    rc = read_all(&r);
+    if (!rc) {
+        settle_layers(&r);
+        r.f->spill = wants_spill(r.t, r.f);
+        r.t->file = r.f;
+        r.t->close_file = close_file;
+        r.t->load_layer = load_layer;
+        *out = r.t;
+    } else {
+        sac_trace_release(r.t);
+        close_file(r.f);
+    }
+    json_decref(r.json);
+    free(r.text);
+    free(r.ids);
+    free(r.spans);
+    free(r.gold);
+    free(r.gold_item);
+    return rc;
+}
+
+bool sac_trace_is_file(const char *path)
+{
+    char magic[8] = "";
+    FILE *f = fopen(path, "rb");
+    bool yes = f && fread(magic, 1, 8, f) == 8 && !memcmp(magic, "SACTRACE", 8);
+    if (f) fclose(f);
+    return yes;
+}
+
+/* ---- checking ---- */
+
+static void count_kind(struct sac_trace_report *out, const struct head *h)
+{
+    int i = 0;
+    while (i < out->n_kinds && strcmp(out->kind[i].name, h->kind)) i++;
+    if (i == (int)(sizeof out->kind / sizeof *out->kind)) return;
+    if (i == out->n_kinds) snprintf(out->kind[out->n_kinds++].name, sizeof out->kind[0].name, "%s", h->kind);
+    out->kind[i].n++;
+    out->kind[i].bytes += h->stored;
+    out->kind[i].raw += h->raw;
+    out->raw_bytes += h->raw;
+}
+
+enum sac_code sac_trace_check(const char *path, struct sac_trace_report *out, struct sac_err *err)
+{
+    struct file *f;
+    memset(out, 0, sizeof *out);
+    enum sac_code rc = map_file(&f, path, err);
+    if (rc) return rc;
+    struct reader r = { .f = f, .lane = -1, .err = err, .path = path };
+    size_t at = TF_HEAD;
+    out->version = TF_VERSION;
+    out->bytes = f->size;
+    for (;; r.number++) {
+        struct head h;
+        r.at = out->good_bytes = at;
+        enum walk w = next_head(f->map, f->size, &at, r.number, &h);
+        if (w == WALK_DAMAGED) rc = damaged(&r, "the chunk's header does not match its checksum");
+        if (w == WALK_CUT) out->cut = true;
+        if (w == WALK_END && at != f->size) rc = damaged(&r, "bytes follow the end mark");
+        if (w == WALK_END) out->good_bytes = at;
+        if (w != WALK_CHUNK) break;
+        if (tf_crc(0, f->map + at, h.stored) != h.payload_crc) {
+            rc = damaged(&r, "the contents do not match their checksum");
+            break;
+        }
+        count_kind(out, &h);
+        out->n_chunks++;
+        at += h.stored;
+    }
+    close_file(f);
+    if (rc) return rc;
+    struct sac_trace *t;               /* what the chunks say must be sound as well */
+    rc = sac_trace_open(&t, path, err);
+    if (!rc) sac_trace_release(t);
+    return rc;
+}

@@ -1,0 +1,459 @@
+/* Writing a trace to a file, chunk by chunk; the format is described in trace_file.h.
+ *
+ * Everything goes to a temporary name in the same folder, which takes the final name after a sync. Arrays that
+ * lanes share are written once. The 16K-token trace of a 32 M model: 10 layers of q and k in f16 dominate; v is a
+ * sixth more and optional. */
+#include "trace/trace_file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <jansson.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <zstd.h>
+
+struct writer {
+    const struct sac_trace *t;
+    const struct sac_trace_save *o;
+    int fd;
+    uint32_t number;
+    int level, done, total;
+    enum tf_precision precision;
+    unsigned char *packed; size_t packed_cap;
+    void *squeezed; size_t squeezed_cap;
+    int error;                   /* errno of a failed write */
+    bool no_memory, stopped;
+};
+
+static bool failed(const struct writer *w) { return w->error || w->no_memory || w->stopped; }
+
+static void write_all(struct writer *w, const void *data, size_t n)
+{
+    const unsigned char *p = data;
+    while (n && !w->error) {
+        ssize_t k = write(w->fd, p, n < (1u << 26) ? n : 1u << 26);
+        if (k < 0 && errno == EINTR) continue;
+        if (k <= 0) {
+            w->error = k < 0 ? errno : ENOSPC;
+            return;
+        }
+        p += k;
+        n -= (size_t)k;
+    }
+}
+
+static void chunk(struct writer *w, const char *kind, const void *raw, size_t n)
+{
+    if (failed(w)) return;
+    size_t bound = ZSTD_compressBound(n), stored = n;
+    const void *payload = raw;
+    if (n > 128) {
+        if (bound > w->squeezed_cap) {
+            free(w->squeezed);
+            w->squeezed = malloc(bound);
+            w->squeezed_cap = w->squeezed ? bound : 0;
+        }
+        if (!w->squeezed) {
+            w->no_memory = true;
+            return;
+        }
+        size_t k = ZSTD_compress(w->squeezed, bound, raw, n, w->level);
+        if (!ZSTD_isError(k) && k < n) {
+            payload = w->squeezed;
+            stored = k;
+        }
+    }
+    struct tf_out head = { NULL, 0, 0, false };
+    tf_put(&head, kind, 4);
+    tf_u32(&head, w->number++);
+    tf_u64(&head, n);
+    tf_u64(&head, stored);
+    tf_u32(&head, tf_crc(0, payload, stored));
+    tf_u32(&head, tf_crc(0, head.p, head.failed ? 0 : 28));
+    if (head.failed) w->no_memory = true;
+    else {
+        write_all(w, head.p, head.n);
+        write_all(w, payload, stored);
+    }
+    free(head.p);
+    if (w->o->cancel && atomic_load_explicit(w->o->cancel, memory_order_relaxed)) w->stopped = true;
+}
+
+static void chunk_out(struct writer *w, const char *kind, struct tf_out *o)
+{
+    if (o->failed) w->no_memory = true;
+    else chunk(w, kind, o->p, o->n);
+    free(o->p);
+    *o = (struct tf_out){ NULL, 0, 0, false };
+}
+
+static void chunk_json(struct writer *w, const char *kind, json_t *v)
+{
+    char *s = json_dumps(v, JSON_COMPACT | JSON_REAL_PRECISION(17));
+    json_decref(v);
+    if (s) chunk(w, kind, s, strlen(s));
+    else w->no_memory = true;
+    free(s);
+}
+
+static void chunk_floats(struct writer *w, const char *kind, int lane, int layer, const float *v, size_t n,
+                         enum tf_precision how)
+{
+    if (failed(w) || !v) return;
+    size_t bytes = 12 + n * (how == TF_F16 ? 2 : 4);
+    if (bytes > w->packed_cap) {
+        free(w->packed);
+        w->packed = malloc(bytes);
+        w->packed_cap = w->packed ? bytes : 0;
+    }
+    if (!w->packed) {
+        w->no_memory = true;
+        return;
+    }
+    uint32_t head[3] = { (uint32_t)lane, (uint32_t)layer, (uint32_t)how };
+    for (int i = 0; i < 12; i++) w->packed[i] = (unsigned char)(head[i / 4] >> (8 * (i % 4)));
+    tf_pack(v, n, how, w->packed + 12);
+    chunk(w, kind, w->packed, bytes);
+}
+
+/* ---- the run ---- */
+
+static json_t *text_json(const char *s)
+{
+    json_t *j = json_string(s);
+    return j ? j : json_string("");
+}
+
+static json_t *hex(uint64_t v)
+{
+    char s[20];
+    snprintf(s, sizeof s, "%016llx", (unsigned long long)v);
+    return json_string(s);
+}
+
+static void write_info(struct writer *w)
+{
+    struct sac_trace_info i;
+    sac_trace_info(w->t, &i);
+    const struct sac_shape *s = &i.shape;
+    json_t *o = json_pack("{s:{s:i,s:i,s:i,s:i,s:i,s:i,s:i,s:i}}", "shape", "layers", s->n_layers, "heads", s->n_heads,
+                          "kv_heads", s->n_kv_heads, "head_dim", s->head_dim, "embd", s->n_embd, "ff", s->n_ff, "vocab",
+                          s->n_vocab, "max_ctx", s->max_ctx);
+    json_object_set_new(o, "version", json_string(SACCADE_VERSION));
+    json_object_set_new(o, "model", text_json(i.model));
+    json_object_set_new(o, "arch", text_json(i.arch));
+    json_object_set_new(o, "file_type", text_json(i.file_type));
+    json_object_set_new(o, "model_hash", hex(i.model_hash));
+    json_object_set_new(o, "prompt_hash", hex(i.prompt_hash));
+    json_object_set_new(o, "n_prompt", json_integer(i.n_prompt));
+    json_object_set_new(o, "task", text_json(i.task));
+    json_object_set_new(o, "gold", text_json(i.gold));
+    json_object_set_new(o, "length", json_integer(i.length));
+    json_object_set_new(o, "sample", json_integer(i.sample));
+    json_object_set_new(o, "seed", hex(i.seed));
+    json_object_set_new(o, "threads", json_integer(i.threads));
+    json_object_set_new(o, "strict", json_boolean(w->t->strict));
+    json_t *layers = json_array();
+    for (int l = 0; l < s->n_layers; l++)
+        json_array_append_new(layers, json_pack("[f,f,i]", w->t->scale[l], w->t->softcap[l], w->t->window[l]));
+    json_object_set_new(o, "attention", layers);
+    chunk_json(w, "INFO", o);
+    chunk(w, "TEXT", i.text, i.text_len);
+    struct tf_out b = { NULL, 0, 0, false };
+    for (int k = 0; k < i.n_prompt; k++) {
+        struct sac_span sp = sac_trace_token_span(w->t, k);
+        tf_u32(&b, (uint32_t)w->t->ids[k]);
+        tf_u32(&b, (uint32_t)sp.lo);
+        tf_u32(&b, (uint32_t)sp.hi);
+    }
+    chunk_out(w, "TOKS", &b);
+    for (int k = 0; k < i.n_spans; k++) {
+        tf_u32(&b, (uint32_t)i.span[k].lo);
+        tf_u32(&b, (uint32_t)i.span[k].hi);
+        tf_u32(&b, (uint32_t)i.span_item[k]);
+    }
+    chunk_out(w, "GOLD", &b);
+}
+
+static int by_id(const void *a, const void *b)
+{
+    int x = *(const int *)a, y = *(const int *)b;
+    return (x > y) - (x < y);
+}
+
+/* Texts of every token the trace mentions, so that no model is needed to read it. */
+static void write_pieces(struct writer *w)
+{
+    const struct sac_trace *t = w->t;
+    int lanes = sac_trace_n_lanes(t);
+    size_t n = (size_t)t->info.n_prompt, at = 0, used = 0;
+    for (int i = 0; i < lanes; i++) n += (size_t)atomic_load(&t->lane[i]->n_tokens) * (TRACE_TOP + 1);
+    int *id = malloc((n + 1) * sizeof *id);
+    if (!id) {
+        w->no_memory = true;
+        return;
+    }
+    for (int k = 0; k < t->info.n_prompt; k++) id[at++] = t->ids[k];
+    for (int i = 0; i < lanes; i++) {
+        int m = atomic_load(&t->lane[i]->n_tokens);
+        for (int k = 0; k < m && at < n; k++) {
+            id[at++] = t->lane[i]->token[k];
+            for (int c = 0; c < TRACE_TOP && at < n; c++) id[at++] = t->lane[i]->next_id[k * TRACE_TOP + c];
+        }
+    }
+    qsort(id, at, sizeof *id, by_id);
+    struct tf_out b = { NULL, 0, 0, false };
+    for (size_t k = 0; k < at; k++) {
+        char text[512];
+        if (k && id[k] == id[k - 1]) continue;
+        int len = sac_trace_vocab(t, id[k], text, sizeof text);
+        tf_u32(&b, (uint32_t)id[k]);
+        tf_u32(&b, (uint32_t)len);
+        tf_put(&b, text, (size_t)len);
+        used++;
+    }
+    (void)used;
+    free(id);
+    chunk_out(w, "PIEC", &b);
+}
+
+/* ---- lanes ---- */
+
+static json_t *lane_json(const struct sac_lane *l, const struct lane_rec *rec, int lane)
+{
+    json_t *o = json_pack("{s:i, s:i, s:[i,i,i,i]}", "lane", lane, "max_new", rec->max_new, "force", rec->force.lo,
+                          rec->force.hi, rec->force_layer, rec->force_kv);
+    json_object_set_new(o, "spec", text_json(l->spec));
+    json_object_set_new(o, "method", text_json(l->method));
+    json_object_set_new(o, "title", text_json(l->title));
+    json_object_set_new(o, "params", text_json(l->params));
+    json_object_set_new(o, "stop", text_json(l->stop));
+    json_object_set_new(o, "error", text_json(l->error));
+    json_object_set_new(o, "recorded", json_boolean(rec->layer != NULL));
+    for (int i = 0; i < tf_n_lane_fields; i++) {
+        const struct tf_field *f = &tf_lane_field[i];
+        const char *p = (const char *)l + f->at;
+        json_t *v = NULL;
+        if (f->kind == TF_INT) v = json_integer(*(const int *)(const void *)p);
+        if (f->kind == TF_BOOL) v = json_boolean(*(const bool *)(const void *)p);
+        if (f->kind == TF_SIZE) v = json_integer((json_int_t)*(const size_t *)(const void *)p);
+        if (f->kind == TF_DOUBLE) v = json_real(*(const double *)(const void *)p);   /* NULL for NaN: left out */
+        if (v) json_object_set_new(o, f->name, v);
+    }
+    return o;
+}
+
+static void write_tokens(struct writer *w, int lane, const struct lane_rec *rec)
+{
+    struct tf_out b = { NULL, 0, 0, false };
+    int n = atomic_load_explicit(&rec->n_tokens, memory_order_acquire);
+    tf_u32(&b, (uint32_t)lane);
+    tf_u32(&b, (uint32_t)n);
+    for (int i = 0; i < n; i++) {
+        tf_u32(&b, (uint32_t)rec->token[i]);
+        tf_f64(&b, (double)rec->step_kl[i]);
+        for (int k = 0; k < TRACE_TOP; k++) {
+            tf_u32(&b, (uint32_t)rec->next_id[i * TRACE_TOP + k]);
+            tf_f64(&b, (double)rec->next_p[i * TRACE_TOP + k]);
+        }
+    }
+    chunk_out(w, "TOKN", &b);
+}
+
+static void put_runs(struct tf_out *b, const struct sac_run *run, size_t n)
+{
+    int at = 0;
+    tf_var(b, n);
+    for (size_t i = 0; i < n; i++) {
+        tf_var(b, (uint64_t)(run[i].lo - at));
+        tf_var(b, (uint64_t)(run[i].hi - run[i].lo));
+        at = run[i].hi;
+    }
+}
+
+/* Sorted lists become differences; -1 entries of block lists are moved up by one. */
+static void put_ints(struct tf_out *b, const int *v, int n, bool sorted)
+{
+    tf_var(b, (uint64_t)n);
+    for (int i = 0; i < n; i++) tf_var(b, (uint64_t)(sorted ? v[i] - (i ? v[i - 1] : 0) : v[i] + 1));
+}
+
+static void write_plans(struct writer *w, int lane, int layer, const struct plans *ps)
+{
+    struct tf_out b = { NULL, 0, 0, false };
+    tf_u32(&b, (uint32_t)lane);
+    tf_u32(&b, (uint32_t)layer);
+    tf_var(&b, (uint64_t)ps->n);
+    for (int h = 0; h < ps->n; h++) {
+        const struct sac_plan *p = &ps->plan[h];
+        tf_var(&b, (uint64_t)p->tile);
+        tf_var(&b, (uint64_t)p->n_rows);
+        tf_var(&b, (uint64_t)p->n_tiles);
+        for (int i = 0; i < p->n_tiles; i++) put_runs(&b, p->run + p->at[i], p->at[i + 1] - p->at[i]);
+        put_ints(&b, p->vertical, p->vertical ? p->n_vertical : 0, true);
+        put_ints(&b, p->slash, p->slash ? p->n_slash : 0, true);
+        tf_var(&b, (uint64_t)(p->blocks ? p->blocks_per_tile : 0));
+        if (p->blocks) put_ints(&b, p->blocks, p->n_tiles * p->blocks_per_tile, false);
+        tf_f64(&b, p->pattern_cells);
+    }
+    chunk_out(w, "PLAN", &b);
+}
+
+static void write_kept(struct writer *w, int lane, int layer, const struct layer_rec *r)
+{
+    struct tf_out b = { NULL, 0, 0, false };
+    tf_u32(&b, (uint32_t)lane);
+    tf_u32(&b, (uint32_t)layer);
+    for (int g = 0; g < w->t->info.shape.n_kv_heads; g++) put_ints(&b, r->kept[g], r->kept_n[g], true);
+    chunk_out(w, "KEPT", &b);
+}
+
+static void write_steps(struct writer *w, int lane, int layer, const struct layer_rec *r, int n)
+{
+    struct tf_out b = { NULL, 0, 0, false };
+    bool any = false;
+    tf_u32(&b, (uint32_t)lane);
+    tf_u32(&b, (uint32_t)layer);
+    tf_var(&b, (uint64_t)n);
+    for (int i = 0; i < n; i++) {
+        const struct step_rows *s = r->steps[i];
+        tf_var(&b, s ? (uint64_t)s->n_units : 0);
+        for (int u = 0; s && u < s->n_units; u++) put_runs(&b, s->run + s->at[u], (size_t)(s->at[u + 1] - s->at[u]));
+        any = any || s;
+    }
+    if (any) chunk_out(w, "STEP", &b);
+    else free(b.p);
+}
+
+static void write_measures(struct writer *w, int lane, int layer, const struct layer_rec *r)
+{
+    struct tf_out b = { NULL, 0, 0, false };
+    int heads = w->t->info.shape.n_heads;
+    tf_u32(&b, (uint32_t)lane);
+    tf_u32(&b, (uint32_t)layer);
+    for (int p = 0; p < 2; p++)
+        for (int h = 0; h < heads; h++) {
+            double v[TF_RECALL];
+            tf_recall_out(&r->recall[p][h], v);
+            for (int i = 0; i < TF_RECALL; i++) tf_f64(&b, v[i]);
+            const struct sac_density *d = &r->density[p][h];
+            tf_f64(&b, d->pattern);
+            tf_f64(&b, d->kernel);
+            tf_f64(&b, d->work);
+            tf_f64(&b, d->read);
+        }
+    chunk_out(w, "MEAS", &b);
+}
+
+/* The earlier lane whose prompt arrays this layer shares, or -1. Layers before any attention are equal in all
+ * lanes whether shared in memory or not. */
+static int same_as(const struct sac_trace *t, int lane, int layer)
+{
+    const struct layer_rec *r = &t->lane[lane]->layer[layer];
+    for (int i = 0; i < lane; i++) {
+        const struct layer_rec *o = trace_layer(t, i, layer);
+        if (!o || !o->q || !r->q) continue;
+        if (o->q == r->q && o->k == r->k && o->v == r->v && o->plans == r->plans) return i;
+    }
+    return -1;
+}
+
+static void write_prompt_rows(struct writer *w, int lane, int layer, const struct layer_rec *r)
+{
+    const struct sac_shape *s = &w->t->info.shape;
+    size_t n = (size_t)w->t->info.n_prompt * (size_t)s->head_dim;
+    int from = same_as(w->t, lane, layer);
+    if (from >= 0) {
+        struct tf_out b = { NULL, 0, 0, false };
+        tf_u32(&b, (uint32_t)lane);
+        tf_u32(&b, (uint32_t)layer);
+        tf_u32(&b, (uint32_t)from);
+        chunk_out(w, "SAME", &b);
+        return;
+    }
+    if (r->plans) write_plans(w, lane, layer, r->plans);
+    if (r->overview)
+        chunk_floats(w, "OVER", lane, layer, r->overview->data, 2 * (size_t)s->n_heads * (size_t)r->grid * (size_t)r->grid,
+                     TF_F16);
+    if (r->q) chunk_floats(w, "Q   ", lane, layer, r->q->data, n * (size_t)s->n_heads, w->precision);
+    if (r->k) chunk_floats(w, "K   ", lane, layer, r->k->data, n * (size_t)s->n_kv_heads, w->precision);
+    if (r->v && !w->o->no_values)
+        chunk_floats(w, "V   ", lane, layer, r->v->data, n * (size_t)s->n_kv_heads, w->precision);
+}
+
+static void write_layer(struct writer *w, int lane, int layer)
+{
+    const struct layer_rec *r = trace_layer_full(w->t, lane, layer);
+    const struct sac_shape *s = &w->t->info.shape;
+    if (!r || failed(w)) return;
+    write_prompt_rows(w, lane, layer, r);
+    if (r->kept) write_kept(w, lane, layer, r);
+    size_t n = (size_t)atomic_load_explicit(&r->n_dec, memory_order_acquire), d = (size_t)s->head_dim;
+    if (n) {
+        chunk_floats(w, "QDEC", lane, layer, r->q_dec, n * d * (size_t)s->n_heads, w->precision);
+        chunk_floats(w, "KDEC", lane, layer, r->k_dec, n * d * (size_t)s->n_kv_heads, w->precision);
+        chunk_floats(w, "VDEC", lane, layer, r->v_dec, n * d * (size_t)s->n_kv_heads, w->precision);
+        write_steps(w, lane, layer, r, (int)n);
+    }
+    if (atomic_load_explicit(&r->measured, memory_order_acquire)) write_measures(w, lane, layer, r);
+    w->done++;
+    if (w->o->progress) w->o->progress(w->o->ctx, w->total ? w->done / (double)w->total : 1);
+}
+
+static void write_trace(struct writer *w)
+{
+    unsigned char head[TF_HEAD] = "SACTRACE";
+    int lanes = sac_trace_n_lanes(w->t), layers = w->t->info.shape.n_layers;
+    head[8] = TF_VERSION;
+    w->total = lanes * layers;
+    write_all(w, head, sizeof head);
+    write_info(w);
+    write_pieces(w);
+    for (int i = 0; i < lanes; i++) {
+        const struct lane_rec *rec = w->t->lane[i];
+        struct sac_lane l;
+        struct tf_out b = { NULL, 0, 0, false };
+        sac_trace_lane(w->t, i, &l);
+        chunk_json(w, "LANE", lane_json(&l, rec, i));
+        tf_u32(&b, (uint32_t)i);
+        tf_put(&b, l.answer, strlen(l.answer));
+        chunk_out(w, "ANSW", &b);
+        write_tokens(w, i, rec);
+        for (int k = 0; rec->layer && k < layers; k++) write_layer(w, i, k);
+    }
+    chunk(w, "END ", "", 0);
+}
+
+static const char *reason(int e)
+{
+    return e == ENOSPC || e == EDQUOT ? "the disk is full" : e == EACCES ? "no permission to write there"
+           : e == ENOENT ? "the folder does not exist" : e == EROFS ? "the file system is read-only" : strerror(e);
+}
+
+enum sac_code sac_trace_write(const struct sac_trace *t, const char *path, const struct sac_trace_save *o,
+                              struct sac_err *err)
+{
+    struct writer w = { .t = t, .o = o, .level = o->level > 0 ? o->level : 3, .precision = o->exact ? TF_F32 : TF_F16 };
+    char tmp[4200];
+    struct stat st;
+    if (stat(path, &st) == 0 && !o->force)
+        return sac_fail(err, SAC_EIO, "%s: exists already; --force replaces it", path);
+    snprintf(tmp, sizeof tmp, "%s.part-%ld", path, (long)getpid());
+    w.fd = open(tmp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    if (w.fd < 0) return sac_fail(err, SAC_EIO, "%s: cannot be written: %s", path, reason(errno));
+    write_trace(&w);
+    if (!failed(&w) && fsync(w.fd)) w.error = errno;
+    if (close(w.fd) && !w.error) w.error = errno;
+    free(w.packed);
+    free(w.squeezed);
+    if (!failed(&w) && rename(tmp, path)) w.error = errno;
+    if (!failed(&w)) return SAC_OK;
+    unlink(tmp);
+    if (w.stopped) return sac_fail(err, SAC_ECANCEL, "%s: stopped, nothing was written", path);
+    if (w.no_memory) return sac_fail(err, SAC_ENOMEM, "%s: out of memory while writing", path);
+    return sac_fail(err, SAC_EIO, "%s: cannot be written: %s", path, reason(w.error));
+}

@@ -1,0 +1,46 @@
+/* Recorded runs: a trace as one file that opens anywhere without the model.
+ *
+ * A file is a list of chunks, each with its own checksum, written in order and never changed: what a crash left
+ * behind opens up to the last whole chunk. Layers are read when a view first asks for them. Formats and their
+ * versions are described in engine/trace/trace_file.c. */
+#ifndef SAC_TRACE_FILE_H
+#define SAC_TRACE_FILE_H
+
+#include <saccade/err.h>
+#include <saccade/trace.h>
+
+struct sac_trace_save {
+    bool force;               /* replace an existing file */
+    bool exact;               /* q, k, v as f32; otherwise f16 (weights then differ by about 1e-3 relative) */
+    bool no_values;           /* leave out v: no outputs, no error measures; half the keys' size less */
+    int level;                /* zstd, 0: 3 */
+    const atomic_bool *cancel;
+    void (*progress)(void *ctx, double share);
+    void *ctx;
+};
+/* Write what the trace holds now. Whole or not at all: a temporary name, sync, rename. */
+enum sac_code sac_trace_write(const struct sac_trace *t, const char *path, const struct sac_trace_save *o,
+                              struct sac_err *err);
+
+/* Is this file a recorded run? Looks at the first bytes only. */
+bool sac_trace_is_file(const char *path);
+/* Open for reading. A file cut short opens with what is whole; a damaged one is refused with the place. */
+enum sac_code sac_trace_open(struct sac_trace **out, const char *path, struct sac_err *err);
+
+struct sac_trace_report {
+    int version, n_chunks;
+    size_t bytes, raw_bytes;          /* file; what it expands to */
+    bool cut;                         /* ends in the middle of a chunk, or without its end mark */
+    size_t good_bytes;                /* whole chunks end here */
+    struct { char name[8]; int n; size_t bytes, raw; } kind[16];
+    int n_kinds;
+};
+/* Read every chunk and its checksum. SAC_EFORMAT with the offset of the first damage; report is filled up to it. */
+enum sac_code sac_trace_check(const char *path, struct sac_trace_report *out, struct sac_err *err);
+
+/* q, k and v of a layer of a lane, and what was read, as safetensors: "q" [Hq,T,D], "k" and "v" [Hkv,T,D] in f32,
+ * and for prefill methods "plan.h<H>.runs" i32 [n,3] (tile, lo, hi), for eviction "kept" u8 [Hkv,T]. What
+ * `saccade select --qkv` reads. */
+enum sac_code sac_trace_export_layer(const struct sac_trace *t, int lane, int layer, const char *path, bool force,
+                                     struct sac_err *err);
+#endif
