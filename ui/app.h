@@ -18,6 +18,8 @@
 struct ui_window { int q0, q1, k0, k1; };
 
 enum ui_overlay { UI_OVER_NONE, UI_OVER_MASK, UI_OVER_BLOCKS, UI_OVER_LISTS, UI_OVER_MISSES, UI_N_OVERLAYS };
+/* Auto: in Compare the answer rows, where the method leaves prefill dense; all rows elsewhere. */
+enum ui_rows { UI_ROWS_AUTO, UI_ROWS_ALL, UI_ROWS_ANSWERS, UI_N_ROWS };
 enum ui_diff { UI_DIFF_OFF, UI_DIFF_SIGNED, UI_DIFF_ABS, UI_N_DIFFS };
 enum ui_shade { UI_SHADE_A, UI_SHADE_B, UI_SHADE_DIFF, UI_SHADE_NONE, UI_N_SHADES };
 enum ui_pages_mode { UI_PAGES_STEP, UI_PAGES_UNION, UI_PAGES_COUNT, UI_PAGES_FIRST, UI_N_PAGES_MODES };
@@ -38,6 +40,7 @@ struct ui_where {
     enum sac_sinks sinks;
     enum ui_overlay overlay;
     bool range_auto, topk, sparse;
+    enum ui_rows rows;               /* rows of a map that is not zoomed */
     bool selecting; int sel_row, sel_key;            /* v: the other corner of the selection */
     /* Heads */
     int metric; bool worst_first, thumbs; char filter[96]; int similar_to;    /* -1: none */
@@ -159,6 +162,7 @@ struct ui_app_opts {
     /* Open a recorded trace file; NULL: this build cannot. */
     enum sac_code (*trace_open)(struct sac_trace **out, const char *path, struct sac_err *err);
 };
-/* Runs until the person quits; returns SAC_OK, or what went wrong (SAC_EARG: no terminal). */
+/* Runs until the person quits. SAC_OK, an error code with a sentence (SAC_EARG: no terminal), or minus the exit code
+ * after a signal (-143) or a failed script (-5). */
 int ui_app_run(const struct ui_app_opts *opts, struct sac_err *err);
 #endif

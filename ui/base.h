@@ -1,0 +1,126 @@
+/* Inside of the base: what the event loop, the commands and the chrome share and views need not see. */
+#ifndef UI_BASE_H
+#define UI_BASE_H
+
+#include "app.h"
+
+enum { UI_INPUT_MAX = 1024, UI_HISTORY = 200, UI_LOG_MAX = 500 };
+enum ui_mode { UI_MODE_NORMAL, UI_MODE_PROMPT, UI_MODE_HELP, UI_MODE_QUIT, UI_MODE_PICK };
+
+/* A line of input with a cursor; bytes are UTF-8. */
+struct ui_input { char text[UI_INPUT_MAX]; int len, at; };
+
+struct ui_app {
+    const struct ui_app_opts *opts;
+    bool quit, dirty, repaint, mouse, headless;
+    int exit_code;
+    int wake[2];                    /* pipe: workers -> UI thread */
+    double wake_at;                 /* next timed frame, 0: none */
+    double last_stop;               /* time of the last Ctrl-C */
+
+    enum ui_mode mode;
+    int pending;                    /* a key that waits for another: 'g', '\'' or '"' */
+    char prompt_kind;               /* ':' or '/' */
+    struct ui_input input;
+    int complete_at; char complete_from[UI_INPUT_MAX];   /* Tab goes round from here; -1 none */
+    char *history[UI_HISTORY]; int n_history, history_at;
+    int help_cur, help_scroll;
+    int pick_cur;                   /* lane chooser */
+    bool pick_b;
+
+    char say[400]; enum ui_say say_kind; double say_at;
+    char *log[UI_LOG_MAX]; int n_log;
+    FILE *session;                  /* commands as they are run */
+    bool in_script;
+
+    struct ui_where undo[UI_BACK], back[UI_BACK], mark[UI_MARKS];
+    int n_undo, at_undo, n_back;
+    bool have_mark[UI_MARKS];
+    const struct ui_cmd *last_quiet;
+
+    struct cell_buf buf;
+    char copy[74994];               /* waiting to be sent to the terminal's clipboard */
+    bool has_copy;
+    bool want_editor, want_suspend;
+    bool plain_out;
+    double play_at;
+};
+
+/* commands_base.c */
+extern const struct ui_cmd ui_base_cmds[];
+extern const int ui_n_base_cmds;
+extern const struct ui_bind ui_base_binds[];
+extern const int ui_n_base_binds;
+
+/* undo.c */
+void ui_undo_save(struct ui_state *st, const struct ui_where *before);
+bool ui_undo_step(struct ui_state *st, int dir);
+bool ui_back_step(struct ui_state *st);
+
+/* input.c: the ':' and '/' prompts */
+void ui_prompt_open(struct ui_state *st, char kind, const char *text);
+void ui_prompt_key(struct ui_state *st, int key);
+void ui_prompt_paste(struct ui_state *st, const char *text, size_t len);
+void ui_history_load(struct ui_state *st, FILE *f);
+void ui_prompt_draw(const struct ui_state *st, struct cell_buf *b, int *cx, int *cy);
+
+/* help.c */
+void ui_help_open(struct ui_state *st);
+void ui_help_key(struct ui_state *st, int key);
+void ui_help_draw(const struct ui_state *st, struct cell_buf *b);
+
+/* chrome.c */
+void ui_frame(struct ui_state *st, struct cell_buf *b, int *cx, int *cy);
+bool ui_chrome_click(struct ui_state *st, int x, int y);
+
+/* events.c */
+void ui_key(struct ui_state *st, int key);
+void ui_paste(struct ui_state *st, const char *text, size_t len);
+void ui_mouse(struct ui_state *st, int x, int y, enum ui_click what);
+
+/* state.c */
+void ui_state_init(struct ui_state *st, struct ui_app *app);
+void ui_state_refresh(struct ui_state *st);           /* read the trace for this frame, settle the view */
+void ui_state_set_trace(struct ui_state *st, struct sac_trace *t);   /* retains; NULL: none */
+void ui_state_free(struct ui_state *st);
+void ui_draw(struct ui_state *st, struct cell_buf *b, int *cx, int *cy);
+double ui_clock(void);
+void ui_notify(void *app);                            /* wakes the UI thread; from any thread */
+
+/* config.c */
+void ui_config_read(struct ui_state *st, const char *path);
+bool ui_config_set(struct ui_state *st, const char *name, const char *value);
+bool ui_config_choice(int i, const char **name, const char **values, const char **help);
+void ui_config_get(const struct ui_state *st, const char *name, char *buf, size_t cap);
+bool ui_xdg(const char *kind, const char *file, bool create, char *out, size_t cap);
+
+/* tier.c */
+struct ui_env { const char *term, *colorterm, *no_color; bool utf8, remote; };
+struct ui_env ui_env_read(void);
+/* The tier to try and whether ASCII only; why: a sentence for doctor. wish: --color. */
+enum ui_tier ui_tier_decide(const struct ui_env *e, const char *wish, char *why, size_t cap);
+
+/* script.c */
+int ui_plain_run(struct ui_state *st, struct sac_err *err);
+int ui_headless_run(struct ui_state *st, struct sac_err *err);
+
+/* run.c */
+struct ui_run *ui_run_new(struct ui_state *st);
+void ui_run_free(struct ui_run *r);
+void ui_run_poll(struct ui_state *st);                /* take over what the loader finished */
+bool ui_run_busy(const struct ui_state *st);          /* loading or running */
+void ui_run_stop(struct ui_state *st);
+void ui_run_edited(struct ui_state *st, char *text);  /* the prompt from $EDITOR; takes text */
+char *ui_run_prompt(const struct ui_state *st);       /* malloc'ed text to edit */
+
+/* search.c: the smallest budget that still answers */
+bool ui_search_start(struct ui_state *st, const char *spec);
+void ui_search_poll(struct ui_state *st);
+
+/* tasks.c */
+struct ui_tasks *ui_tasks_new(struct ui_state *st);
+void ui_tasks_free(struct ui_tasks *t);
+bool ui_tasks_busy(const struct ui_state *st);
+void ui_tasks_stop(struct ui_state *st);
+void ui_tasks_poll(struct ui_state *st);
+#endif

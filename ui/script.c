@@ -1,0 +1,195 @@
+/* Sessions without a person: --plain, which reads commands and answers in short lines, and scripts that run into a
+ * cell buffer and leave its last frame. Both use the same table of commands as the screens. */
+#include "base.h"
+#include "run.h"
+#include "work.h"
+
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { SETTLE_S = 600 };
+
+static void frame(struct ui_state *st)
+{
+    int cx, cy;
+    st->now = st->app->headless ? st->now + 1 : ui_clock();   /* a fake clock: frames do not depend on speed */
+    ui_frame(st, &st->app->buf, &cx, &cy);
+}
+
+/* Until nothing runs and every view has what it asked for. False: a signal or too long. */
+static bool settle(struct ui_state *st)
+{
+    double end = ui_clock() + SETTLE_S;
+    for (int quiet = 0; quiet < 2;) {
+        frame(st);
+        if (ui_clock() > end) return false;
+        if (ui_run_busy(st) || ui_tasks_busy(st)) {
+            struct pollfd p = { st->app->wake[0], POLLIN, 0 };
+            char b[256];
+            if (poll(&p, 1, 20) > 0)
+                while (read(p.fd, b, sizeof b) > 0) {}
+            quiet = 0;
+            continue;
+        }
+        ui_work_wait(st->work, 60);
+        quiet = ui_work_idle(st->work) ? quiet + 1 : 0;
+    }
+    return true;
+}
+
+/* ---- plain ---- */
+
+static const char *state_name(const struct sac_lane *x)
+{
+    static const char *const name[] = { "queued", "prefill", "answering", "measuring", "done", "stopped", "failed" };
+    return name[x->state];
+}
+
+static void plain_lanes(const struct ui_state *st)
+{
+    if (*st->info.task) printf("task %s length %d sample %d tokens %d\n", st->info.task, st->info.length, st->info.sample, st->info.n_prompt);
+    else printf("prompt tokens %d\n", st->info.n_prompt);
+    if (*st->info.gold) printf("gold %s\n", st->info.gold);
+    for (int l = 0; l < st->n_lanes; l++) {
+        const struct sac_lane *x = &st->lane[l];
+        printf("lane %d %s%s %s", l, x->spec, x->intervention ? " INTERVENTION" : "", state_name(x));
+        if (x->score == x->score) printf(" score %.2f", x->score);
+        if (x->recall.mass == x->recall.mass) printf(" mass recall %.3f", x->recall.mass);
+        if (x->state == SAC_LANE_FAILED) printf(" reason %s", x->error);
+        printf("\n  answer ");
+        for (const char *p = x->answer; *p; p++) fputs(*p == '\n' ? "\\n" : (char[2]){ *p, 0 }, stdout);
+        putchar('\n');
+    }
+}
+
+static void plain_view(struct ui_state *st)
+{
+    static char text[16384];
+    const struct ui_view *v = ui_view_of(st->at.screen);
+    if (!settle(st)) return;
+    text[0] = 0;
+    if (v->context) {
+        v->context(st, text, sizeof text, 200);
+        printf("%s: %s\n", v->name, text);
+    }
+    text[0] = 0;
+    if (v->plain) v->plain(st, text, sizeof text);
+    else if (v->copy) v->copy(st, text, sizeof text);
+    if (*text) printf("%s%s", text, text[strlen(text) - 1] == '\n' ? "" : "\n");
+    if (v->status) {
+        text[0] = 0;
+        v->status(st, text, sizeof text);
+        if (*text) printf("%s\n", text);
+    }
+}
+
+static void plain_help(const struct ui_state *st)
+{
+    for (int i = 0; i < ui_n_cmds(); i++) {
+        const struct ui_cmd *c = ui_cmd_at(i);
+        if (c->ctx & UI_CTX(st->at.screen)) printf("%s %s: %s\n", c->name, c->args, c->help);
+    }
+}
+
+int ui_plain_run(struct ui_state *st, struct sac_err *err)
+{
+    struct ui_app *a = st->app;
+    char line[UI_INPUT_MAX];
+    (void)err;
+    bool asks = isatty(STDIN_FILENO);
+    st->look = (struct ui_look){ .tier = UI_TIER_MONO, .ascii = true, .map = UI_MAP_GREY };
+    a->plain_out = true;
+    cells_resize(&a->buf, 80, 24);
+    ui_config_read(st, a->opts->config);
+    st->look.tier = UI_TIER_MONO;
+    if (!a->opts->no_run && (a->opts->model || a->opts->trace)) {
+        printf("saccade %s, plain. Commands are the same as behind ':'; help lists them, quit leaves.\n", SACCADE_VERSION);
+        ui_run_start(st);
+        settle(st);
+        if (*st->run->error) printf("error %s\n", st->run->error);
+        plain_lanes(st);
+    }
+    while (!a->quit) {
+        if (asks) {
+            printf("%s> ", ui_view_of(st->at.screen)->name);
+        }
+        fflush(stdout);
+        if (!fgets(line, sizeof line, stdin)) break;
+        line[strcspn(line, "\r\n")] = 0;
+        a->say[0] = 0;
+        if (!strcmp(line, "help") || !strcmp(line, "?")) {
+            plain_help(st);
+            continue;
+        }
+        if (!strcmp(line, "lanes")) {
+            plain_lanes(st);
+            continue;
+        }
+        bool ok = ui_run_line(st, line);
+        bool busy = ui_run_busy(st);
+        a->mode = UI_MODE_NORMAL;
+        a->has_copy = a->want_editor = a->want_suspend = false;
+        if (a->quit) break;
+        if (*a->say) printf("%s%s\n", ok ? "" : "error ", a->say);
+        a->say[0] = 0;
+        if (busy) {
+            settle(st);
+            plain_lanes(st);
+        } else if (ok) {
+            plain_view(st);
+        }
+    }
+    return SAC_OK;
+}
+
+/* ---- headless ---- */
+
+static int dump(struct ui_state *st, const char *path, struct sac_err *err)
+{
+    size_t n = strlen(path);
+    FILE *f = strcmp(path, "-") ? fopen(path, "w") : stdout;
+    if (!f) return sac_fail(err, SAC_EIO, "%s: cannot be written", path);
+    if (n > 4 && (!strcmp(path + n - 4, ".ans") || !strcmp(path + n - 4, ".asc"))) cells_dump_ansi(&st->app->buf, f);
+    else if (n > 7 && !strcmp(path + n - 7, ".styles")) cells_dump_styles(&st->app->buf, f);
+    else cells_dump_text(&st->app->buf, f);
+    if (f != stdout) fclose(f);
+    return SAC_OK;
+}
+
+int ui_headless_run(struct ui_state *st, struct sac_err *err)
+{
+    struct ui_app *a = st->app;
+    const struct ui_app_opts *o = a->opts;
+    char why[160];
+    struct ui_env env = { "xterm-256color", "truecolor", NULL, true, false };
+    st->look.tier = ui_tier_decide(&env, o->color, why, sizeof why);
+    st->look.ascii = o->ascii;
+    st->now = 0;
+    if (o->theme && !ui_config_set(st, "theme", o->theme)) return sac_fail(err, SAC_EARG, "%s", a->say);
+    if (o->colormap && !ui_config_set(st, "colormap", o->colormap)) return sac_fail(err, SAC_EARG, "%s", a->say);
+    if (o->config) ui_config_read(st, o->config);
+    if (!cells_resize(&a->buf, o->cols ? o->cols : 120, o->lines ? o->lines : 40))
+        return sac_fail(err, SAC_EARG, "a screen of %d x %d cannot be drawn", o->cols, o->lines);
+    if (!o->no_run) ui_run_start(st);
+    bool ok = settle(st);
+    if (*st->run->error) return sac_fail(err, SAC_EIO, "%s", st->run->error);
+    const char *p = o->script ? o->script : "";
+    for (int no = 1; ok && *p && !a->quit; no++) {
+        char line[UI_INPUT_MAX];
+        int n = (int)strcspn(p, "\n");
+        snprintf(line, sizeof line, "%.*s", n, p);
+        p += n + (p[n] == '\n');
+        a->say[0] = 0;
+        if (!ui_run_line(st, line)) {
+            dump(st, o->dump ? o->dump : "-", err);
+            fprintf(stderr, "line %d: %s: %s\n", no, line, a->say);
+            a->exit_code = 5;
+            return SAC_OK;
+        }
+        ok = settle(st);
+    }
+    if (!ok) return sac_fail(err, SAC_EIO, "the script did not come to rest within %d s", SETTLE_S);
+    return dump(st, o->dump ? o->dump : "-", err);
+}
