@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_DRAWS = 16, MAX_STEPS = 24 };
+enum { MAX_DRAWS = 16, SHORT_DRAWS = 400, SHORT = 2048, MAX_STEPS = 24 };
 static const double AIM = 0.985, GOOD = 0.97, ENOUGH = 0.90;
 
 static void element(struct tbuf *b, const char *name, bool plural, const char *suffix,
@@ -138,10 +138,13 @@ static enum sac_code fit(struct maker *k, struct sac_err *err)
         return rc;
     }
     int draw = 0, units = 0, tokens = 0, least = 0;
-    for (int i = 0; i < MAX_DRAWS && tokens < GOOD * k->limit; i++) {
+    /* Short prompts hold few chapters, but other draws cost little. */
+    int draws = k->length < SHORT ? SHORT_DRAWS : MAX_DRAWS;
+    for (int i = 0; i < draws && tokens < GOOD * k->limit; i++) {
+        if (i >= MAX_DRAWS && tokens >= ENOUGH * k->length) break;
         enum sac_code rc = search(k, i, &draw, &units, &tokens, &least, err);
         if (rc) return rc;
-        if (!tokens && i >= 3) break;
+        if (!tokens && i >= MAX_DRAWS) break;
     }
     if (!tokens)
         return sac_fail(err, SAC_EARG,
