@@ -42,6 +42,11 @@ static double pair_frequency(const struct rope_params *p, int i, double *mscale)
 
 bool rope_table_make(struct rope_table *t, const struct rope_params *p, int n)
 {
+    struct rope_params stretched = *p;
+    if (p->freq_factors_long && n > p->orig_ctx) {
+        stretched.freq_factors = p->freq_factors_long;
+        p = &stretched;
+    }
     int half = p->dim / 2;
     size_t cells = (size_t)n * (size_t)half;
     t->n = n;

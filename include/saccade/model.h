@@ -28,6 +28,7 @@ struct sac_model_info {
     char template_name[24];   /* chat template family, "none" */
     char n_threads;
     const char *cpu;          /* kernel level in use: "avx512 vnni bf16" */
+    char cannot_run[400];     /* opened with directory_only: why it cannot be run, "" when it can */
 };
 
 enum sac_code sac_model_open(struct sac_model **out, const char *path, const struct sac_model_opts *opts,
@@ -66,4 +67,16 @@ struct sac_forecast {
 };
 void sac_model_forecast(const struct sac_model *m, int n_prompt, int n_new, int n_lanes, bool trace,
                         struct sac_forecast *out);
+/* SAC_ENOMEM, with the numbers and what would fit, when such a run does not. */
+enum sac_code sac_model_check(const struct sac_model *m, int n_prompt, int n_new, int n_lanes, bool trace,
+                              struct sac_err *err);
+
+/* ---- tensors of any readable file ---- */
+struct sac_tensor_info { const char *name, *type; int n_dims; int64_t shape[4]; size_t bytes; };  /* outermost first */
+/* Calls fn for every tensor in the order of the file; the strings are only valid inside the call. */
+enum sac_code sac_model_tensors(const char *path, void (*fn)(void *ctx, const struct sac_tensor_info *t), void *ctx,
+                                struct sac_err *err);
+/* Writes one tensor, dequantised to f32, under its own name and shape to a safetensors file. */
+enum sac_code sac_model_dump(const char *path, const char *tensor, const char *out_path, bool force,
+                             struct sac_err *err);
 #endif

@@ -1,0 +1,143 @@
+/* What a run will need, before it is started: memory by part, and time. */
+#include "model/linear.h"
+#include "model/model_int.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+enum { CHUNK = 512 };   /* rows of the linear parts that are in work at once */
+
+/* ---- memory of the machine ---- */
+
+static size_t number_in(const char *path, const char *key)
+{
+    FILE *f = fopen(path, "r");
+    char line[256];
+    unsigned long long v = 0;
+    bool found = false;
+    while (f && !found && fgets(line, sizeof line, f)) {
+        const char *at = key ? strstr(line, key) : line;
+        found = at && sscanf(at + (key ? strlen(key) : 0), "%llu", &v) == 1;
+    }
+    if (f) fclose(f);
+    return found ? (size_t)v : 0;
+}
+
+/* Bytes this process may still take: of the machine, and of the control group it is in. */
+static size_t available_memory(void)
+{
+    size_t free_now = number_in("/proc/meminfo", "MemAvailable:") * 1024;
+    size_t max = number_in("/sys/fs/cgroup/memory.max", NULL), used = number_in("/sys/fs/cgroup/memory.current", NULL);
+    if (max) {
+        /* The file cache counts as used there, but gives way. */
+        size_t cache = number_in("/sys/fs/cgroup/memory.stat", "inactive_file ");
+        size_t left = max > used ? max - used + cache : cache;
+        if (!free_now || left < free_now) free_now = left;
+    }
+    return free_now;
+}
+
+static size_t packed_bytes(const struct sac_model *m)
+{
+    size_t sum = 0;
+    for (int i = 0; i < m->n_mat; i++) sum += linear_packed_bytes(&m->mat[i]);
+    if (sum || m->pool) return sum;
+    /* Not prepared: Q8_0 is repacked at its own size. */
+    for (int i = 0; i < m->n_mat; i++)
+        if (m->mat[i].type == K_Q8_0) sum += m->mat[i].row_bytes * (size_t)m->mat[i].rows;
+    return sum;
+}
+
+/* ---- speed of the machine ---- */
+
+static double now_s(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+/* Multiply-adds a second of one core in dot products that stay in cache: a millisecond of measuring. */
+static double core_rate(void)
+{
+    enum { N = 2048 };
+    static double rate;
+    if (rate > 0) return rate;
+    float *a = calloc(2 * N, sizeof *a);
+    if (!a) return 0;
+    volatile float sink = 0;
+    double start = now_s(), took = 0;
+    long rounds = 0;
+    for (; took < 1e-3; took = now_s() - start)
+        for (int i = 0; i < 64; i++, rounds++) sink = sink + k_ops()->dot(a, a + N, N);
+    free(a);
+    return rate = (double)rounds * N / took;
+}
+
+/* ---- forecast ---- */
+
+void sac_model_forecast(const struct sac_model *m, int n_prompt, int n_new, int n_lanes, bool trace,
+                        struct sac_forecast *out)
+{
+    const struct sac_shape *s = &m->hp.shape;
+    *out = (struct sac_forecast){ .weights = m->info.weight_bytes, .packed = packed_bytes(m),
+                                  .available = available_memory() };
+    if (n_lanes < 1) n_lanes = 1;
+    size_t n = (size_t)n_prompt, d = (size_t)s->head_dim, layers = (size_t)s->n_layers;
+    size_t q = (size_t)s->n_heads * d, kv = (size_t)s->n_kv_heads * d;
+    /* The prefilled cache, and the copy a lane decodes from. */
+    out->kv = m->info.kv_bytes_per_token * (2 * n + (size_t)n_new);
+    /* q, k and log-sum-exp of every layer in f32, shared by lanes with dense prefill; decode rows are small. */
+    if (trace) out->trace = layers * n * (q + kv + (size_t)s->n_heads) * 4 * (size_t)(n_lanes > 2 ? 2 : n_lanes);
+    size_t rows = n < CHUNK ? n : CHUNK;
+    out->activations = 4 * (n * ((size_t)s->n_embd + 2 * q + 2 * kv) +
+                            rows * (2 * (size_t)s->n_embd + 2 * kv + 2 * (size_t)s->n_ff) + (size_t)s->n_vocab);
+    out->total = out->weights + out->packed + out->kv + out->trace + out->activations;
+    double layer = (double)s->n_embd * ((double)q * 2 + (double)kv * 2) + 3.0 * (double)s->n_embd * (double)s->n_ff;
+    double head = (double)s->n_embd * (double)s->n_vocab, linear_ops = layer * s->n_layers;
+    double attend = 0, last = 0;
+    for (int l = 0; l < s->n_layers; l++) {
+        double seen = sac_model_layer_windowed(m, l) && m->hp.window < n_prompt ? m->hp.window : n_prompt;
+        attend += (double)q * 2 * (seen * n_prompt - seen * seen / 2);
+        last += (double)q * 2 * seen;
+    }
+    double rate = core_rate() * m->info.n_threads;
+    if (rate <= 0 || s->n_layers == 0) return;
+    out->prefill_s = (linear_ops * n_prompt + attend + head) / rate;
+    /* A token reads every weight once: 12 GB/s a core is what such streams get. */
+    double read_s = (double)out->weights / (12e9 * m->info.n_threads), compute_s = (linear_ops + head + last) / rate;
+    out->decode_s_per_token = read_s > compute_s ? read_s : compute_s;
+}
+
+enum sac_code sac_model_check(const struct sac_model *m, int n_prompt, int n_new, int n_lanes, bool trace,
+                              struct sac_err *err)
+{
+    struct sac_forecast f, less;
+    sac_model_forecast(m, n_prompt, n_new, n_lanes, trace, &f);
+    if (!f.available || f.total - f.weights <= f.available) return SAC_OK;   /* weights are mapped, and may go */
+    /* The longest prompt that would fit, by halving. */
+    int lo = 0, hi = n_prompt;
+    while (hi - lo > 64) {
+        int mid = lo + (hi - lo) / 2;
+        sac_model_forecast(m, mid, n_new, n_lanes, trace, &less);
+        if (less.total - less.weights <= f.available) lo = mid;
+        else hi = mid;
+    }
+    const char *kv = m->opts.kv == SAC_KV_F32 ? ", or --kv f16" : "";
+    return sac_fail(err, SAC_ENOMEM, "%d tokens need %.1f GB (KV %.1f, trace %.1f, work %.1f, packed weights %.1f), but "
+                    "%.1f GB are available; %d tokens would fit%s%s", n_prompt, (double)(f.total - f.weights) / 1e9,
+                    (double)f.kv / 1e9, (double)f.trace / 1e9, (double)f.activations / 1e9, (double)f.packed / 1e9,
+                    (double)f.available / 1e9, lo, trace ? "; so would less without a trace" : "", kv);
+}
+
+enum sac_code model_fits(const struct sac_model *m, struct sac_err *err)
+{
+    size_t need = packed_bytes(m), have = available_memory();
+    size_t weights = m->info.weight_bytes;
+    if (!have || (need < have && weights < have)) return SAC_OK;
+    return sac_fail(err, SAC_ENOMEM, "%s: weights of %.1f GB and %.1f GB of prepared copies do not fit in the %.1f GB "
+                    "available; a file with smaller weights (Q8_0, Q4_K) would", m->files.path, (double)weights / 1e9,
+                    (double)need / 1e9, (double)have / 1e9);
+}

@@ -1,0 +1,109 @@
+/* The inside of a tokenizer: vocabulary, merges, splits.
+ *
+ * Texts are kept as the bytes they stand for: the byte-level alphabet and SentencePiece's U+2581 are decoded when
+ * a vocabulary is loaded, so matching works on the text itself and a span is a plain byte offset. */
+#ifndef TEXT_TOK_INT_H
+#define TEXT_TOK_INT_H
+
+#include "text/tokenizer.h"
+
+enum tok_type { TOK_NORMAL = 1, TOK_UNKNOWN, TOK_CONTROL, TOK_USER, TOK_UNUSED, TOK_BYTE };
+
+enum { TOK_MAX_TOKENS = 1 << 22, TOK_MAX_MERGES = 1 << 23, TOK_MAX_SPLITS = 16 };
+
+struct tok {
+    size_t at;                  /* bytes in the pool */
+    uint32_t len;
+    uint8_t type;
+    bool stop, lstrip, rstrip, single_word;
+    uint32_t rank;              /* SentencePiece: 0 is the highest score, equal scores share a rank */
+};
+
+struct tok_pair { uint64_t key; uint32_t rank; int32_t id; };   /* key: left << 32 | right; ~0 empty */
+
+/* What happens to a match of a split; gaps between matches become pieces. */
+enum split_behaviour { SPLIT_ISOLATED, SPLIT_REMOVED, SPLIT_WITH_PREVIOUS, SPLIT_WITH_NEXT, SPLIT_CONTIGUOUS };
+struct split { void *code; enum split_behaviour behaviour; bool invert; };
+
+enum tok_algorithm { TOK_BYTE_BPE,   /* symbols are bytes, merges by rank */
+                     TOK_CHAR_BPE,   /* symbols are characters, merges by rank, missing ones as byte tokens */
+                     TOK_SPM };      /* symbols are characters, merges by score of the result */
+enum tok_prefix { PREFIX_NONE, PREFIX_FIRST /* a space before the text */, PREFIX_EVERY /* after special tokens too */ };
+enum tok_normal { NORMAL_NONE, NORMAL_NFC, NORMAL_NFD, NORMAL_NFKC, NORMAL_NFKD };
+
+struct tokenizer {
+    int n;
+    struct tok *tok;            /* [n] */
+    char *pool;
+    size_t pool_n, pool_cap;
+    int *bucket;                /* ids by text; control, unknown and byte tokens are not in it */
+    size_t n_bucket;
+    struct tok_pair *pair;      /* open addressing */
+    size_t n_pair;
+    int byte_id[256];           /* token of a single byte, or -1 */
+    int *added;                 /* [n_added] ids matched before anything else, sorted by text */
+    int n_added;
+    enum tok_algorithm algorithm;
+    enum tok_prefix prefix;
+    bool prefix_unless_space;   /* no second space before text that begins with one */
+    enum tok_normal normal;
+    bool spaces;                /* U+2581 in the text means a space */
+    bool ignore_merges;         /* a word that is a token is taken whole */
+    bool fuse_unk;
+    bool add_bos;
+    int bos, unk;               /* -1: none */
+    struct split split[TOK_MAX_SPLITS];
+    int n_splits;
+    /* Bits by last byte of a character: may a space follow it inside a token? (words end where none may) */
+    uint32_t before_space[8];
+};
+
+/* ---- vocab.c ---- */
+bool vocab_reserve(struct tokenizer *t, int n);
+/* Set the bytes of token id; false: out of memory. */
+bool vocab_set(struct tokenizer *t, int id, const char *bytes, size_t len, enum tok_type type);
+/* Decode a token's text: byte-level alphabet, or U+2581 as a space. `out` holds len bytes at least. */
+size_t decode_byte_level(const char *s, size_t len, char *out);
+size_t decode_spaces(const char *s, size_t len, char *out);
+/* "<0x41>" -> 65, otherwise -1. */
+int byte_token(const char *s, size_t len);
+bool vocab_index(struct tokenizer *t);                /* after all tokens are set */
+int vocab_lookup(const struct tokenizer *t, const char *bytes, size_t len);   /* -1: none */
+bool pairs_reserve(struct tokenizer *t, size_t n);
+/* The first of equal pairs counts. */
+void pairs_add(struct tokenizer *t, int left, int right, uint32_t rank, int id);
+const struct tok_pair *pairs_find(const struct tokenizer *t, int left, int right);
+bool vocab_finish(struct tokenizer *t);               /* added tokens, stop texts, word ends */
+
+/* ---- split.c: the one file that knows PCRE2 ---- */
+enum sac_code split_add(struct tokenizer *t, const char *pattern, bool literal, enum split_behaviour how, bool invert,
+                        const char *path, struct sac_err *err);
+void split_free(struct split *s);
+struct split_run;               /* matching state of one caller */
+struct split_run *split_run_new(const struct tokenizer *t);
+void split_run_free(struct split_run *r);
+/* Calls word(ctx, lo, hi) for every piece of s[0..n) in order, after all splits. false: out of memory, or word
+ * returned false. */
+bool split_words(struct split_run *r, const char *s, size_t n, bool (*word)(void *ctx, size_t lo, size_t hi), void *ctx);
+
+/* ---- pretok.c ---- */
+/* Splits and settings of a GGUF pre-tokenizer name; SAC_ENOTSUP for an unknown one. */
+enum sac_code pretok_by_name(struct tokenizer *t, const char *name, size_t len, const char *path, struct sac_err *err);
+enum sac_code pretok_gpt2(struct tokenizer *t, const char *path, struct sac_err *err);
+
+/* ---- normal.c ---- */
+/* Unicode normal form of s. *out is malloc'ed and *map [len + 1] gives the source offset of each byte; both are
+ * NULL when s is in that form already. false: out of memory. */
+bool normal_form(enum tok_normal form, const char *s, size_t n, char **out, size_t *len, size_t **map);
+/* Bytes of the well-formed character at s, or 1 for a byte that begins none; *valid tells which. */
+int utf8_step(const char *s, size_t left, bool *valid);
+
+/* ---- merge.c ---- */
+struct symbol { int id, prev, next; size_t lo, hi; };
+/* Merges symbols [n] (linked in order) of text s in place; follow `next` from 0. false: out of memory. */
+bool merge_symbols(const struct tokenizer *t, const char *s, struct symbol *sym, int n);
+
+/* ---- loaders ---- */
+enum sac_code tok_load_gguf(struct tokenizer *t, const struct gguf *g, struct sac_err *err);
+enum sac_code tok_load_hf(struct tokenizer *t, const struct model_files *f, struct sac_err *err);
+#endif

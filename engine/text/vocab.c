@@ -1,0 +1,212 @@
+/* The vocabulary: token bytes, the index from bytes to id, and the table of merges. */
+#include "text/tok_int.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- byte-level alphabet ---- */
+
+/* The alphabet shows printable bytes as themselves and the other 68, in order, as U+0100 and up. */
+static bool shown_as_itself(int b) { return (b >= 0x21 && b <= 0x7e) || (b >= 0xa1 && b <= 0xac) || b >= 0xae; }
+
+static int byte_of_char(int c)
+{
+    if (c < 256) return shown_as_itself(c) ? c : -1;
+    int at = 0x100;
+    for (int b = 0; b < 256; b++)
+        if (!shown_as_itself(b) && at++ == c) return b;
+    return -1;
+}
+
+size_t decode_byte_level(const char *s, size_t len, char *out)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < len;) {
+        unsigned char a = (unsigned char)s[i];
+        int b = -1;
+        if (a >= 0x21 && a <= 0x7e) {
+            out[n++] = s[i++];
+            continue;
+        }
+        if ((a & 0xe0) == 0xc0 && i + 1 < len) b = byte_of_char((a & 31) << 6 | ((unsigned char)s[i + 1] & 63));
+        if (b >= 0) out[n++] = (char)b, i += 2;
+        else out[n++] = s[i++];   /* outside the alphabet: stands for itself */
+    }
+    return n;
+}
+
+size_t decode_spaces(const char *s, size_t len, char *out)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < len;) {
+        if (len - i >= 3 && !memcmp(s + i, "\xe2\x96\x81", 3)) out[n++] = ' ', i += 3;
+        else out[n++] = s[i++];
+    }
+    return n;
+}
+
+int byte_token(const char *s, size_t len)
+{
+    static const char hex[] = "0123456789ABCDEF";
+    if (len != 6 || memcmp(s, "<0x", 3) || s[5] != '>') return -1;
+    const char *hi = s[3] ? strchr(hex, s[3]) : NULL, *lo = s[4] ? strchr(hex, s[4]) : NULL;
+    return hi && lo ? (int)((hi - hex) * 16 + (lo - hex)) : -1;
+}
+
+/* ---- tokens ---- */
+
+bool vocab_reserve(struct tokenizer *t, int n)
+{
+    t->tok = calloc((size_t)(n ? n : 1), sizeof *t->tok);
+    t->n = t->tok ? n : 0;
+    return t->tok != NULL;
+}
+
+bool vocab_set(struct tokenizer *t, int id, const char *bytes, size_t len, enum tok_type type)
+{
+    if (len > UINT32_MAX) return false;
+    if (len > t->pool_cap - t->pool_n) {
+        size_t cap = t->pool_cap * 2 + len + 4096;
+        char *p = realloc(t->pool, cap);
+        if (!p) return false;
+        t->pool = p;
+        t->pool_cap = cap;
+    }
+    if (len) memcpy(t->pool + t->pool_n, bytes, len);
+    struct tok *k = &t->tok[id];
+    k->at = t->pool_n;
+    k->len = (uint32_t)len;
+    k->type = (uint8_t)type;
+    t->pool_n += len;
+    return true;
+}
+
+static size_t slot_of(const struct tokenizer *t, const char *bytes, size_t len)
+{
+    size_t mask = t->n_bucket - 1, i = (size_t)hash_bytes(bytes, len, 0) & mask;
+    while (t->bucket[i] >= 0) {
+        const struct tok *k = &t->tok[t->bucket[i]];
+        if (k->len == len && !memcmp(t->pool + k->at, bytes, len)) break;
+        i = (i + 1) & mask;
+    }
+    return i;
+}
+
+bool vocab_index(struct tokenizer *t)
+{
+    size_t n = 16;
+    while (n < (size_t)t->n * 2) n *= 2;
+    t->bucket = malloc(n * sizeof *t->bucket);
+    if (!t->bucket) return false;
+    t->n_bucket = n;
+    memset(t->bucket, 0xff, n * sizeof *t->bucket);
+    /* Normal tokens first: a user-defined run of spaces must not hide the piece that spells the same. */
+    for (int pass = 0; pass < 2; pass++)
+        for (int i = 0; i < t->n; i++) {
+            const struct tok *k = &t->tok[i];
+            bool normal = k->type == TOK_NORMAL || k->type == TOK_UNUSED;
+            if (!k->len || (pass == 0 ? !normal : k->type != TOK_USER)) continue;
+            size_t at = slot_of(t, t->pool + k->at, k->len);
+            if (t->bucket[at] < 0) t->bucket[at] = i;
+        }
+    return true;
+}
+
+int vocab_lookup(const struct tokenizer *t, const char *bytes, size_t len)
+{
+    return t->bucket[slot_of(t, bytes, len)];
+}
+
+/* ---- merges ---- */
+
+static size_t pair_slot(const struct tokenizer *t, uint64_t key)
+{
+    size_t mask = t->n_pair - 1, i = (size_t)((key * 0x9e3779b97f4a7c15u) >> 20) & mask;
+    while (t->pair[i].key != UINT64_MAX && t->pair[i].key != key) i = (i + 1) & mask;
+    return i;
+}
+
+bool pairs_reserve(struct tokenizer *t, size_t n)
+{
+    size_t cap = 16;
+    while (cap < n * 2) cap *= 2;
+    t->pair = malloc(cap * sizeof *t->pair);
+    if (!t->pair) return false;
+    t->n_pair = cap;
+    for (size_t i = 0; i < cap; i++) t->pair[i].key = UINT64_MAX;
+    return true;
+}
+
+static uint64_t pair_key(int left, int right) { return (uint64_t)(uint32_t)left << 32 | (uint32_t)right; }
+
+void pairs_add(struct tokenizer *t, int left, int right, uint32_t rank, int id)
+{
+    size_t at = pair_slot(t, pair_key(left, right));
+    if (t->pair[at].key == UINT64_MAX) t->pair[at] = (struct tok_pair){ pair_key(left, right), rank, id };
+}
+
+const struct tok_pair *pairs_find(const struct tokenizer *t, int left, int right)
+{
+    if (left < 0 || right < 0 || !t->n_pair) return NULL;
+    const struct tok_pair *p = &t->pair[pair_slot(t, pair_key(left, right))];
+    return p->key == UINT64_MAX ? NULL : p;
+}
+
+/* ---- finishing ---- */
+
+/* Models often name the base model's end token, while chat turns end with another: the text decides too. */
+static const char *const stop_texts[] = {
+    "<|eot_id|>", "<|im_end|>", "<|end|>", "<end_of_turn>", "<|endoftext|>", "<|eom_id|>", "<EOT>", "<|end_of_text|>",
+    "</s>", "<\xef\xbd\x9c" "end\xe2\x96\x81of\xe2\x96\x81sentence\xef\xbd\x9c>", "<|fim_pad|>", "<|repo_name|>",
+    "<|file_sep|>",
+};
+
+struct by_text { const struct tokenizer *t; int id; };
+
+static int compare_text(const void *a, const void *b)
+{
+    const struct by_text *x = a, *y = b;
+    const struct tok *p = &x->t->tok[x->id], *q = &y->t->tok[y->id];
+    uint32_t n = p->len < q->len ? p->len : q->len;
+    int c = memcmp(x->t->pool + p->at, y->t->pool + q->at, n);
+    return c ? c : p->len != q->len ? (p->len < q->len ? -1 : 1) : x->id - y->id;
+}
+
+static bool sort_added(struct tokenizer *t)
+{
+    int n = 0;
+    struct by_text *list = malloc(sizeof *list * (size_t)(t->n ? t->n : 1));
+    if (!list) return false;
+    for (int i = 0; i < t->n; i++) {
+        int type = t->tok[i].type;
+        if (t->tok[i].len && (type == TOK_CONTROL || type == TOK_USER || type == TOK_UNKNOWN))
+            list[n++] = (struct by_text){ t, i };
+    }
+    qsort(list, (size_t)n, sizeof *list, compare_text);
+    t->added = malloc(sizeof *t->added * (size_t)(n ? n : 1));
+    t->n_added = t->added ? n : 0;
+    for (int i = 0; i < t->n_added; i++) t->added[i] = list[i].id;
+    free(list);
+    return t->added != NULL;
+}
+
+bool vocab_finish(struct tokenizer *t)
+{
+    for (int b = 0; b < 256 && t->algorithm == TOK_BYTE_BPE; b++) {
+        char c = (char)b;
+        t->byte_id[b] = vocab_lookup(t, &c, 1);
+    }
+    for (int i = 0; i < t->n; i++) {
+        struct tok *k = &t->tok[i];
+        const char *s = t->pool + k->at;
+        for (size_t j = 0; j < sizeof stop_texts / sizeof *stop_texts; j++)
+            if (k->len == strlen(stop_texts[j]) && !memcmp(s, stop_texts[j], k->len)) {
+                k->stop = true;
+                if (k->type == TOK_NORMAL) k->type = TOK_CONTROL;
+            }
+        if (k->type == TOK_CONTROL || k->type == TOK_UNKNOWN || k->type == TOK_BYTE) continue;
+        for (uint32_t b = 0; b + 1 < k->len; b++)
+            if (s[b + 1] == ' ') t->before_space[(unsigned char)s[b] / 32] |= 1u << (unsigned char)s[b] % 32;
+    }
+    return sort_added(t);
+}
