@@ -450,10 +450,18 @@ static bool cmd_zoom(struct ui_state *st, const char *arg)
     return true;
 }
 
+/* Fit; when it fits already, go between all rows and the answer rows. */
 static bool cmd_fit(struct ui_state *st, const char *arg)
 {
     (void)arg;
-    st->at.win[zoomed(st)] = (struct ui_window){ 0 };
+    struct ui_window *w = &st->at.win[zoomed(st)];
+    if (w->q1 <= w->q0 && st->trace && st->at.a < st->n_lanes) {
+        bool all = uv_window(st, zoomed(st), st->at.a).q0 == 0;
+        st->at.rows = all ? UI_ROWS_ANSWERS : UI_ROWS_ALL;
+        if (all && st->at.row < st->info.n_prompt - 1) uv_set_row(st, uv_n(st, st->at.a) - 1);
+        ui_say(st, UI_SAY_INFO, all ? "answer rows only; = shows all rows" : "all rows; = shows the answer rows");
+    }
+    *w = (struct ui_window){ 0 };
     return true;
 }
 
@@ -498,6 +506,7 @@ static const char *const sinks_arg[] = { "show", "hide", "renormalise" };
 static const char *const overlay_arg[] = { "none", "mask", "blocks", "lists", "misses" };
 static const char *const range_arg[] = { "fixed", "auto" };
 static const char *const off_on[] = { "off", "on" };
+static const char *const rows_arg[] = { "auto", "all", "answers" };
 static const char *const weights_arg[] = { "dense", "sparse" };
 CHOICE(cmd_scale, ui_scale_name, UI_N_SCALES, scale, enum ui_scale)
 CHOICE(cmd_pool, ui_pool_name, SAC_N_POOLS, pool, enum sac_pooling)
@@ -506,11 +515,13 @@ CHOICE(cmd_overlay, overlay_arg, UI_N_OVERLAYS, overlay, enum ui_overlay)
 CHOICE(cmd_range, range_arg, 2, range_auto, bool)
 CHOICE(cmd_topk, off_on, 2, topk, bool)
 CHOICE(cmd_weights, weights_arg, 2, sparse, bool)
+CHOICE(cmd_rows, rows_arg, UI_N_ROWS, rows, enum ui_rows)
 
 #define BOTH (UI_CTX(UI_SCREEN_MAP) | UI_CTX(UI_SCREEN_COMPARE))
 static const struct ui_cmd cmds[] = {
     { "zoom", "in|out", "zoom at the cursor", UI_GROUP_ZOOM, BOTH, UI_CMD_VIEW, cmd_zoom },
-    { "fit", "", "show the whole map", UI_GROUP_ZOOM, BOTH, UI_CMD_VIEW, cmd_fit },
+    { "fit", "", "show the whole map; again: answer rows only", UI_GROUP_ZOOM, BOTH, UI_CMD_VIEW, cmd_fit },
+    { "rows", "auto|all|answers|next", "rows of the map when it is not zoomed", UI_GROUP_ZOOM, BOTH, UI_CMD_VIEW, cmd_rows },
     { "select", "", "start or drop a selection at the cursor", UI_GROUP_ZOOM, BOTH, UI_CMD_VIEW, cmd_select },
     { "zoom-selection", "", "zoom to the selection", UI_GROUP_ZOOM, BOTH, UI_CMD_VIEW, cmd_zoom_selection },
     { "scale", "log|lift|root|linear|rank|next", "how a weight becomes a colour", UI_GROUP_LOOK, BOTH, UI_CMD_VIEW, cmd_scale },

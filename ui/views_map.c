@@ -15,11 +15,21 @@ int uv_n(const struct ui_state *st, int lane)
     return growing || rows < st->info.n_prompt ? st->info.n_prompt : rows;
 }
 
+/* Whether a map that is not zoomed shows the answer rows only. */
+static bool answers(const struct ui_state *st, enum ui_screen s, int lane)
+{
+    if (!st->trace || lane < 0 || lane >= st->n_lanes || uv_n(st, lane) < st->info.n_prompt + 2) return false;
+    const struct sac_lane *la = &st->lane[lane];
+    bool decode_only = la->prefill.kernel > 0.9999 && la->decode.kernel < 0.9999;
+    if (st->at.rows == UI_ROWS_AUTO) return s == UI_SCREEN_COMPARE && decode_only;
+    return st->at.rows == UI_ROWS_ANSWERS;
+}
+
 struct ui_window uv_window(const struct ui_state *st, enum ui_screen s, int lane)
 {
     int n = uv_n(st, lane);
     struct ui_window w = st->at.win[s];
-    if (w.q1 <= w.q0 || w.k1 <= w.k0) return (struct ui_window){ 0, n, 0, n };
+    if (w.q1 <= w.q0 || w.k1 <= w.k0) return (struct ui_window){ answers(st, s, lane) ? st->info.n_prompt - 1 : 0, n, 0, n };
     if (w.q1 > n) { w.q0 -= w.q1 - n; w.q1 = n; }
     if (w.k1 > n) { w.k0 -= w.k1 - n; w.k1 = n; }
     if (w.q0 < 0) w.q0 = 0;
@@ -59,7 +69,10 @@ void uv_zoom(struct ui_state *st, enum ui_screen s, int lane, double factor)
     if (n < 1) return;
     zoom_axis(&w.q0, &w.q1, n, st->at.row, factor);
     zoom_axis(&w.k0, &w.k1, n, st->at.key, factor);
-    if (w.q1 - w.q0 == n && w.k1 - w.k0 == n) w = (struct ui_window){ 0 };
+    if (w.q1 - w.q0 == n && w.k1 - w.k0 == n) {
+        w = (struct ui_window){ 0 };
+        st->at.rows = UI_ROWS_ALL;
+    }
     st->at.win[s] = w;
 }
 
@@ -82,7 +95,10 @@ void uv_settle(struct ui_state *st, enum ui_screen s, int lane)
     if (st->at.key > st->at.row) st->at.key = st->at.row;
     if (st->at.key < 0) st->at.key = 0;
     struct ui_window *w = &st->at.win[s];
-    if (w->q1 <= w->q0 || w->k1 <= w->k0) return;
+    if (w->q1 <= w->q0 || w->k1 <= w->k0) {
+        if (st->at.row < uv_window(st, s, lane).q0) st->at.rows = UI_ROWS_ALL;
+        return;
+    }
     *w = uv_window(st, s, lane);
     pan_axis(&w->q0, &w->q1, n, st->at.row);
     pan_axis(&w->k0, &w->k1, n, st->at.key);
@@ -111,6 +127,7 @@ bool uv_map_move(struct ui_state *st, enum ui_screen s, int lane, struct ui_rect
     case UI_PAGE_DOWN:  row += n * rows; break;
     default:            return false;
     }
+    if (row < w.q0 && st->at.win[s].q1 <= st->at.win[s].q0) row = w.q0;
     if (row != st->at.row) uv_set_row(st, row);
     st->at.key = key < 0 ? 0 : key > st->at.row ? st->at.row : key;
     uv_settle(st, s, lane);
