@@ -109,7 +109,7 @@ static void *create(const struct sac_env *env, const void *opts, struct sac_aren
     return s->p && s->sum && s->idx ? s : NULL;
 }
 
-static void select(void *state, const struct sac_decode_in *in, int head, struct sac_rows *out)
+static void select_slots(void *state, const struct sac_decode_in *in, int head, struct sac_rows *out)
 {
     struct state *s = state;
     const struct opts *o = &s->o;
@@ -141,5 +141,5 @@ const struct sac_method method_oracle = {
     .budget = budget,
     .plan = plan,
     .create = create,
-    .select = select,
+    .select = select_slots,
 };

@@ -80,7 +80,7 @@ static void append(void *state, int layer, int kv_head, int slot0, int n, const 
     pages_append(&((struct state *)state)->pages, layer, kv_head, slot0, n, k);
 }
 
-static void select(void *state, const struct sac_decode_in *in, int head, struct sac_rows *out)
+static void select_slots(void *state, const struct sac_decode_in *in, int head, struct sac_rows *out)
 {
     struct state *s = state;
     int group = in->n_heads / in->n_kv_heads, kv = head / group, n = in->n[kv];
@@ -120,6 +120,6 @@ const struct sac_method method_quest = {
     .forced = forced,
     .create = create,
     .append = append,
-    .select = select,
+    .select = select_slots,
     .metadata = metadata,
 };

@@ -79,7 +79,7 @@ static void *create(const struct sac_env *env, const void *opts, struct sac_aren
     return s->score && s->idx ? s : NULL;
 }
 
-static void select(void *state, const struct sac_decode_in *in, int head, struct sac_rows *out)
+static void select_slots(void *state, const struct sac_decode_in *in, int head, struct sac_rows *out)
 {
     struct state *s = state;
     int n = in->n[head / (in->n_heads / in->n_kv_heads)], near = imax(n - s->o.local, 0);
@@ -102,5 +102,5 @@ const struct sac_method method_random = {
     .forced = forced,
     .plan = plan,
     .create = create,
-    .select = select,
+    .select = select_slots,
 };

@@ -89,7 +89,7 @@ static int candidates(struct state *s, const struct sac_decode_in *in, int head,
     return count;
 }
 
-static void select(void *state, const struct sac_decode_in *in, int head, struct sac_rows *out)
+static void select_slots(void *state, const struct sac_decode_in *in, int head, struct sac_rows *out)
 {
     struct state *s = state;
     const struct k_ops *ops = k_ops();
@@ -126,6 +126,6 @@ const struct sac_method method_twilight = {
     .budget = budget,
     .create = create,
     .append = append,
-    .select = select,
+    .select = select_slots,
     .metadata = metadata,
 };
