@@ -63,6 +63,50 @@ struct k_attn {
     void (*step)(const struct k_attn_tile *t, const struct k_attn_group *g, int n_groups);
 };
 
+/* ---- products with weights ----
+ * Rows of weights are taken K_PANEL at a time and packed so that one vector holds the same input of all of them:
+ *   f32   [cols][16]            bf16  [cols/2][16] pairs
+ *   int8  [cols/2][16][2] (k_int8.quad false) or [cols/4][16][4] (true), with scales [cols/sub][16]
+ * A tile is up to K_MR rows of x times up to K_NP panels. */
+enum { K_PANEL = 16, K_MR = 6, K_NP = 4 };
+
+/* Quantised values of a row: w[i] = d[i/sub] * q[i] + m[i/sub]; m is NULL where it is zero everywhere. */
+struct k_panel {
+    const int8_t *q;
+    const uint16_t *d16;           /* f16 scales, or */
+    const float *d;                /* f32 scales */
+    const float *m;
+    const int16_t *sum;            /* [cols/32][16] minus the sums of q; only `quad`, sub == 32; else NULL */
+    int sub;                       /* 16 or 32 */
+};
+
+/* One row of x: integers in blocks of 32 with scale d, and d times the sum of each 16 of them. */
+struct k_xrow { const void *q; const float *d, *s; };
+
+struct k_int8 {
+    const char *name;              /* NULL: this level has no integer products */
+    bool quad;
+    int x_elem, x_max;             /* bytes of a quantised activation, its largest magnitude */
+    void (*quant)(const float *x, int n, void *q, float *d, float *s);
+    /* dst: K_PANEL rows q[r*n ..] of n values; sum: as in k_panel, or NULL */
+    void (*pack)(const int8_t *q, int n, int8_t *dst, int16_t *sum);
+    /* y[r*ldy + i] for rows < K_MR rows of x and the 16 rows of the panel */
+    void (*tile)(const struct k_panel *w, int n, const struct k_xrow *x, int rows, float *y, size_t ldy);
+    /* one unpacked row of weights against one row of x */
+    float (*dot)(const int8_t *q, const float *d, const float *m, int sub, int n, const struct k_xrow *x);
+};
+
+/* Float products: `panels` panels lie pstride elements apart, x and y as in k_int8. elem: bytes of an element of
+ * packed weights and of x. acc: add to y. */
+struct k_float_gemm {
+    const char *name;
+    int elem;
+    void (*convert)(const float *x, int n, void *dst);
+    void (*pack)(const float *w, size_t ldw, int n, void *dst);   /* K_PANEL rows of n floats (n even) */
+    void (*tile)(const void *w, size_t pstride, int panels, int n, const void *const *x, int rows, float *y, size_t ldy,
+                 bool acc);
+};
+
 enum k_level { K_SCALAR, K_AVX2, K_AVX512, K_AVX512_VNNI, K_AVX512_BF16, K_NEON };
 
 struct k_ops {
@@ -97,6 +141,10 @@ struct k_ops {
                    float *out);
     /* mass[i] = sum over rows of factor[r] * e[r][i], max[i] the largest such product, i < K_STEP_KEYS */
     void (*fold)(const float *e, int rows, const float *factor, float *mass, float *max);
+    /* One row of n weights of a quantised type as q, d, m (see k_panel); returns sub. *has_m: m was written. */
+    int (*unpack)(enum k_type type, const void *row, int n, int8_t *q, float *d, float *m, bool *has_m);
+    struct k_int8 int8;
+    struct k_float_gemm f32, bf16; /* bf16.name NULL: not at this level */
     struct k_attn attn;            /* f32 products */
     struct k_attn attn_fast;       /* the fastest: bf16 products where the CPU has them, else the same */
 };

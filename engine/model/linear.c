@@ -1,56 +1,389 @@
-/* Matrix products on the pool.
+/* Matrix products on the pool: which path a matrix takes, and how work is handed out.
  *
- * Work is split over rows of the weights, so that no two threads read the same weight and every output is
- * summed by one thread: results do not depend on the thread count. */
+ * Three paths. Integers, for quantised weights: activations are rounded once for all matrices that share them;
+ * Q8_0 is repacked at load (and the file's pages are then never read again), other types are unpacked panel by
+ * panel, which many rows of x share, or row by row for one or two of them. bf16, for F16 and BF16 weights where the CPU has the
+ * products: repacked at load. f32 for everything else and for strict models: panels are dequantised on the way.
+ *
+ * A unit of work is some panels of 16 weight rows against all rows of x: no two threads read the same weight and
+ * every output is summed by one thread in one order, whatever the thread count. */
 #include "model/linear.h"
 
+#include <stdatomic.h>
 #include <stdlib.h>
+#include <string.h>
 
-enum { ROWS_PER_RANGE = 16 };
+enum { CHUNK = 512, FEW = 4, K_BLOCK = 1024, ALIGN = 64 };
 
-struct product {
-    struct sac_pool *p;
-    const struct linear_job *job;
-    const float *x;
-    size_t ldx;
-    int m;
+enum path { PATH_F32, PATH_INT8, PATH_BF16 };
+
+/* Repacked weights: rows rounded up to panels, the added ones zero. */
+struct k_packed {
+    enum path path;
+    int n_panels;
+    size_t bytes;
+    char *data;               /* int8 or bf16 panels */
+    uint16_t *d16;            /* [panel][cols/32][16], int8 only */
+    int16_t *sum;             /* likewise, where the CPU's products want it */
 };
+static struct k_packed strict_mark;   /* packed == &strict_mark: f32 arithmetic, nothing repacked */
 
-static void dot_rows(void *ctx, int lo, int hi, int thread)
+static size_t up(size_t n) { return (n + ALIGN - 1) / ALIGN * ALIGN; }
+static bool quantised(enum k_type t) { return t != K_F32 && t != K_F16 && t != K_BF16; }
+
+static enum path path_of(const struct k_mat *w)
 {
-    const struct product *c = ctx;
-    const struct k_mat *w = c->job->w;
-    float *row = pool_scratch(c->p, thread, (size_t)w->cols * sizeof *row);
-    for (int r = lo; r < hi; r++) {
-        const char *src = (const char *)w->data + (size_t)r * w->row_bytes;
-        float bias = c->job->bias ? c->job->bias[r] : 0.0f;
-        if (row) k_ops()->dequant(w->type, src, w->cols, row);
-        for (int i = 0; i < c->m; i++)
-            c->job->y[(size_t)i * c->job->ldy + (size_t)r] =
-                row ? k_ops()->dot(row, c->x + (size_t)i * c->ldx, w->cols) + bias : 0.0f;
+    if (w->packed == &strict_mark) return PATH_F32;
+    if (w->packed) return w->packed->path;
+    return quantised(w->type) && k_ops()->int8.name && w->cols % 32 == 0 ? PATH_INT8 : PATH_F32;
+}
+
+/* ---- repacking ---- */
+
+static const char *row_at(const struct k_mat *w, int r) { return (const char *)w->data + (size_t)r * w->row_bytes; }
+
+static void pack_q8(const struct k_mat *w, struct k_packed *p, int panel, char *tmp)
+{
+    size_t n = (size_t)w->cols, blocks = n / 32;
+    int8_t *q = (int8_t *)tmp;
+    float *d = (float *)(tmp + K_PANEL * n), *m = d + blocks;
+    uint16_t *d16 = p->d16 + (size_t)panel * blocks * K_PANEL;
+    memset(d16, 0, blocks * K_PANEL * sizeof *d16);
+    for (int r = 0; r < K_PANEL; r++) {
+        bool has_m;
+        if (panel * K_PANEL + r >= w->rows) {
+            memset(q + (size_t)r * n, 0, n);
+            continue;
+        }
+        const char *row = row_at(w, panel * K_PANEL + r);
+        k_ops()->unpack(w->type, row, w->cols, q + (size_t)r * n, d, m, &has_m);
+        for (size_t b = 0; b < blocks; b++)   /* the scale as stored */
+            memcpy(&d16[b * K_PANEL + (size_t)r], row + b * (size_t)k_type_info[K_Q8_0].bytes, sizeof *d16);
     }
+    int16_t *sum = p->sum ? p->sum + (size_t)panel * blocks * K_PANEL : NULL;
+    k_ops()->int8.pack(q, w->cols, (int8_t *)p->data + (size_t)panel * K_PANEL * n, sum);
+}
+
+static void pack_bf16(const struct k_mat *w, struct k_packed *p, int panel, char *tmp)
+{
+    size_t n = (size_t)w->cols;
+    float *rows = (float *)tmp;
+    for (int r = 0; r < K_PANEL; r++) {
+        if (panel * K_PANEL + r < w->rows) k_ops()->dequant(w->type, row_at(w, panel * K_PANEL + r), w->cols, rows + (size_t)r * n);
+        else memset(rows + (size_t)r * n, 0, n * sizeof *rows);
+    }
+    k_ops()->bf16.pack(rows, n, w->cols, p->data + (size_t)panel * K_PANEL * n * 2);
 }
 
 bool linear_prepare(struct k_mat *w, bool strict)
 {
-    (void)strict;
-    w->packed = NULL;
+    w->packed = strict ? &strict_mark : NULL;
+    bool ints = w->type == K_Q8_0 && k_ops()->int8.name && w->cols % 32 == 0;
+    bool bf16 = (w->type == K_F16 || w->type == K_BF16) && k_ops()->bf16.name && w->cols % 2 == 0;
+    if (strict || (!ints && !bf16)) return true;
+    int panels = (w->rows + K_PANEL - 1) / K_PANEL;
+    size_t values = (size_t)panels * K_PANEL * (size_t)w->cols, scales = ints ? values / 32 * sizeof(uint16_t) : 0;
+    bool quad = ints && k_ops()->int8.quad;
+    struct k_packed *p = calloc(1, sizeof *p);
+    size_t data = up(values * (ints ? 1 : 2));
+    char *tmp = malloc((size_t)K_PANEL * (size_t)w->cols * sizeof(float) + 2 * (size_t)w->cols);
+    if (p) p->bytes = data + up(scales) * (quad ? 2 : 1);
+    if (p) p->data = aligned_alloc(ALIGN, p->bytes);
+    if (!p || !p->data || !tmp) {
+        free(tmp);
+        free(p ? p->data : NULL);
+        free(p);
+        return false;
+    }
+    p->path = ints ? PATH_INT8 : PATH_BF16;
+    p->n_panels = panels;
+    if (ints) p->d16 = (uint16_t *)(p->data + data);
+    if (quad) p->sum = (int16_t *)(p->data + data + up(scales));
+    for (int i = 0; i < panels; i++) {
+        if (ints) pack_q8(w, p, i, tmp);
+        else pack_bf16(w, p, i, tmp);
+    }
+    free(tmp);
+    w->packed = p;
     return true;
 }
 
-void linear_release(struct k_mat *w) { w->packed = NULL; }
-
-size_t linear_packed_bytes(const struct k_mat *w)
+void linear_release(struct k_mat *w)
 {
-    (void)w;
-    return 0;
+    if (w->packed && w->packed != &strict_mark) {
+        free(w->packed->data);
+        free(w->packed);
+    }
+    w->packed = NULL;
+}
+
+size_t linear_packed_bytes(const struct k_mat *w) { return w->packed ? w->packed->bytes : 0; }
+
+/* ---- products ---- */
+
+struct product {
+    struct sac_pool *p;
+    const struct linear_job *job;
+    int n_jobs, m, per_unit;        /* panels of a unit */
+    const float *x;
+    size_t ldx;
+    int cols;
+    char *xq;                       /* [m] rows of quantised x */
+    float *xd, *xs;
+    uint16_t *xb;                   /* [m][cols] bf16 */
+    int first[8];                   /* first unit of each job */
+    atomic_bool failed;
+};
+
+static struct k_xrow x_row(const struct product *c, int r)
+{
+    size_t n = (size_t)c->cols, i = (size_t)r;
+    return (struct k_xrow){ c->xq + i * n * (size_t)k_ops()->int8.x_elem, c->xd + i * (n / 32), c->xs + i * (n / 16) };
+}
+
+/* Copy a tile that reaches over the last row of the weights. */
+static void copy_part(const float *tile, int cols, int rows, float *y, size_t ldy)
+{
+    for (int r = 0; r < rows; r++) memcpy(y + (size_t)r * ldy, tile + r * K_PANEL, (size_t)cols * sizeof *y);
+}
+
+static void tile_int8(const struct product *c, const struct linear_job *j, const struct k_panel *w, int panel, int r0)
+{
+    struct k_xrow x[K_MR];
+    float part[K_MR * K_PANEL];
+    int rows = c->m - r0 < K_MR ? c->m - r0 : K_MR, col = panel * K_PANEL, cols = j->w->rows - col;
+    for (int r = 0; r < rows; r++) x[r] = x_row(c, r0 + r);
+    float *y = j->y + (size_t)r0 * j->ldy + col;
+    if (cols >= K_PANEL) {
+        k_ops()->int8.tile(w, c->cols, x, rows, y, j->ldy);
+        return;
+    }
+    k_ops()->int8.tile(w, c->cols, x, rows, part, K_PANEL);
+    copy_part(part, cols, rows, y, j->ldy);
+}
+
+static void packed_int8(const struct product *c, const struct linear_job *j, int p0, int p1)
+{
+    const struct k_packed *k = j->w->packed;
+    size_t n = (size_t)c->cols, blocks = n / 32 * K_PANEL;
+    for (int r = 0; r < c->m; r += K_MR)
+        for (int p = p0; p < p1; p++) {
+            struct k_panel w = { .q = (const int8_t *)k->data + (size_t)p * n * K_PANEL, .d16 = k->d16 + (size_t)p * blocks,
+                                 .sum = k->sum ? k->sum + (size_t)p * blocks : NULL, .sub = 32 };
+            tile_int8(c, j, &w, p, r);
+        }
+}
+
+/* Quantised weights that are not repacked: unpacked here, into panels for many rows of x or row by row. */
+struct unpacked { int8_t *row, *panel; float *d, *m, *rd, *rm; int16_t *sum; };
+
+static bool unpack_room(const struct product *c, int thread, int panels, struct unpacked *u)
+{
+    size_t n = (size_t)c->cols, values = up(K_PANEL * n), scales = up(K_PANEL * (n / 16) * sizeof(float));
+    size_t each = values + 3 * scales;
+    char *mem = pool_scratch(c->p, thread, values + 2 * up(n / 16 * sizeof(float)) + (size_t)panels * each);
+    if (!mem) return false;
+    u->row = (int8_t *)mem;
+    u->rd = (float *)(mem + values);
+    u->rm = (float *)(mem + values + up(n / 16 * sizeof(float)));
+    mem += values + 2 * up(n / 16 * sizeof(float));
+    u->panel = (int8_t *)mem;
+    u->d = (float *)(mem + (size_t)panels * values);
+    u->m = (float *)(mem + (size_t)panels * (values + scales));
+    u->sum = (int16_t *)(mem + (size_t)panels * (values + 2 * scales));
+    return true;
+}
+
+static struct k_panel unpack_panel(const struct product *c, const struct linear_job *j, int panel, int slot,
+                                   const struct unpacked *u)
+{
+    size_t n = (size_t)c->cols, scales = up(K_PANEL * (n / 16) * sizeof(float)) / sizeof(float);
+    int sub = 32;
+    bool has_m = false;
+    float *d = u->d + (size_t)slot * scales, *m = u->m + (size_t)slot * scales;
+    int8_t *q = u->panel + (size_t)slot * up(K_PANEL * n);
+    int16_t *sum = u->sum + (size_t)slot * scales * 2;
+    for (int r = 0; r < K_PANEL; r++) {
+        int row = panel * K_PANEL + r;   /* rows past the end repeat the last: their outputs are dropped */
+        row = row < j->w->rows ? row : j->w->rows - 1;
+        sub = k_ops()->unpack(j->w->type, row_at(j->w, row), c->cols, u->row + (size_t)r * n, u->rd, u->rm, &has_m);
+        for (int b = 0; b < c->cols / sub; b++) {
+            d[b * K_PANEL + r] = u->rd[b];
+            m[b * K_PANEL + r] = has_m ? u->rm[b] : 0.0f;
+        }
+    }
+    k_ops()->int8.pack(u->row, c->cols, q, sub == 32 ? sum : NULL);
+    return (struct k_panel){ .q = q, .d = d, .m = has_m ? m : NULL, .sum = sub == 32 ? sum : NULL, .sub = sub };
+}
+
+static bool unpacked_int8(const struct product *c, const struct linear_job *j, int p0, int p1, int thread)
+{
+    struct unpacked u;
+    struct k_panel w[K_NP];
+    if (!unpack_room(c, thread, p1 - p0, &u)) return false;
+    if (c->m < FEW) {
+        for (int row = p0 * K_PANEL; row < p1 * K_PANEL && row < j->w->rows; row++) {
+            bool has_m;
+            int sub = k_ops()->unpack(j->w->type, row_at(j->w, row), c->cols, u.row, u.rd, u.rm, &has_m);
+            for (int r = 0; r < c->m; r++) {
+                struct k_xrow x = x_row(c, r);
+                j->y[(size_t)r * j->ldy + (size_t)row] =
+                    k_ops()->int8.dot(u.row, u.rd, has_m ? u.rm : NULL, sub, c->cols, &x);
+            }
+        }
+        return true;
+    }
+    for (int p = p0; p < p1; p++) w[p - p0] = unpack_panel(c, j, p, p - p0, &u);
+    for (int r = 0; r < c->m; r += K_MR)
+        for (int p = p0; p < p1; p++) tile_int8(c, j, &w[p - p0], p, r);
+    return true;
+}
+
+/* Float tiles of all rows of x over panels p0 .. p1-1, inputs k0 .. k0+n-1. */
+static void tiles_float(const struct product *c, const struct linear_job *j, const struct k_float_gemm *g, const char *w,
+                        size_t pstride, int p0, int p1, int k0, int n)
+{
+    float part[K_MR * K_PANEL];
+    int whole = j->w->rows / K_PANEL < p1 ? j->w->rows / K_PANEL : p1;
+    for (int r0 = 0; r0 < c->m; r0 += K_MR) {
+        const void *x[K_MR];
+        int rows = c->m - r0 < K_MR ? c->m - r0 : K_MR;
+        for (int r = 0; r < rows; r++)
+            x[r] = g->elem == 2 ? (const void *)(c->xb + (size_t)(r0 + r) * (size_t)c->cols + k0)
+                                : (const void *)(c->x + (size_t)(r0 + r) * c->ldx + k0);
+        float *y = j->y + (size_t)r0 * j->ldy;
+        if (whole > p0) g->tile(w, pstride, whole - p0, n, x, rows, y + p0 * K_PANEL, j->ldy, k0 > 0);
+        if (whole == p1) continue;
+        int col = whole * K_PANEL, cols = j->w->rows - col;
+        for (int r = 0; k0 > 0 && r < rows; r++)
+            memcpy(part + r * K_PANEL, y + (size_t)r * j->ldy + col, (size_t)cols * sizeof *part);
+        g->tile(w + (size_t)(whole - p0) * pstride * (size_t)g->elem, pstride, 1, n, x, rows, part, K_PANEL, k0 > 0);
+        copy_part(part, cols, rows, y + col, j->ldy);
+    }
+}
+
+static bool dequant_f32(const struct product *c, const struct linear_job *j, int p0, int p1, int thread)
+{
+    const struct k_mat *w = j->w;
+    size_t n = (size_t)c->cols, kb = n < K_BLOCK ? n : K_BLOCK;
+    size_t rows_bytes = up((c->m < FEW ? n : K_PANEL * kb) * sizeof(float));
+    char *mem = pool_scratch(c->p, thread, rows_bytes + (size_t)(p1 - p0) * K_PANEL * kb * sizeof(float));
+    if (!mem) return false;
+    float *rows = (float *)mem, *panel = (float *)(mem + rows_bytes);
+    if (c->m < FEW) {
+        for (int row = p0 * K_PANEL; row < p1 * K_PANEL && row < w->rows; row++) {
+            const float *src = rows;
+            if (w->type == K_F32 && (uintptr_t)w->data % sizeof(float) == 0) src = (const float *)(const void *)row_at(w, row);
+            else k_ops()->dequant(w->type, row_at(w, row), w->cols, rows);
+            for (int r = 0; r < c->m; r++)
+                j->y[(size_t)r * j->ldy + (size_t)row] = k_ops()->dot(src, c->x + (size_t)r * c->ldx, w->cols);
+        }
+        return true;
+    }
+    const struct k_type_info *t = &k_type_info[w->type];
+    for (int k0 = 0; k0 < c->cols; k0 += (int)kb) {
+        int len = c->cols - k0 < (int)kb ? c->cols - k0 : (int)kb;
+        for (int p = p0; p < p1; p++) {
+            for (int r = 0; r < K_PANEL; r++) {
+                int row = p * K_PANEL + r < w->rows ? p * K_PANEL + r : w->rows - 1;
+                k_ops()->dequant(w->type, row_at(w, row) + (size_t)(k0 / t->block) * (size_t)t->bytes, len,
+                                 rows + (size_t)r * kb);
+            }
+            k_ops()->f32.pack(rows, kb, len, panel + (size_t)(p - p0) * K_PANEL * kb);
+        }
+        tiles_float(c, j, &k_ops()->f32, (const char *)panel, K_PANEL * kb, p0, p1, k0, len);
+    }
+    return true;
+}
+
+static void run_units(void *ctx, int lo, int hi, int thread)
+{
+    struct product *c = ctx;
+    for (int u = lo; u < hi; u++) {
+        int i = c->n_jobs - 1;
+        while (c->first[i] > u) i--;
+        const struct linear_job *j = &c->job[i];
+        int panels = (j->w->rows + K_PANEL - 1) / K_PANEL, p0 = (u - c->first[i]) * c->per_unit;
+        int p1 = p0 + c->per_unit < panels ? p0 + c->per_unit : panels;
+        enum path path = path_of(j->w);
+        bool ok = true;
+        if (path == PATH_INT8 && j->w->packed) packed_int8(c, j, p0, p1);
+        else if (path == PATH_INT8) ok = unpacked_int8(c, j, p0, p1, thread);
+        else if (path == PATH_F32) ok = dequant_f32(c, j, p0, p1, thread);
+        else tiles_float(c, j, &k_ops()->bf16, j->w->packed->data + (size_t)p0 * K_PANEL * (size_t)c->cols * 2,
+                         (size_t)K_PANEL * (size_t)c->cols, p0, p1, 0, c->cols);
+        if (!ok) atomic_store(&c->failed, true);
+        int n = (p1 * K_PANEL < j->w->rows ? p1 * K_PANEL : j->w->rows);
+        for (int r = 0; j->bias && r < c->m; r++)
+            for (int col = p0 * K_PANEL; col < n; col++) j->y[(size_t)r * j->ldy + (size_t)col] += j->bias[col];
+    }
+}
+
+static void convert_rows(void *ctx, int lo, int hi, int thread)
+{
+    struct product *c = ctx;
+    (void)thread;
+    size_t n = (size_t)c->cols;
+    for (int r = lo; r < hi; r++) {
+        const float *x = c->x + (size_t)r * c->ldx;
+        size_t i = (size_t)r;
+        if (c->xq) k_ops()->int8.quant(x, c->cols, c->xq + i * n * (size_t)k_ops()->int8.x_elem, c->xd + i * (n / 32), c->xs + i * (n / 16));
+        if (c->xb) k_ops()->bf16.convert(x, c->cols, c->xb + i * n);
+    }
+}
+
+/* Rounded activations, for the paths that want them, in the scratch of the pool's caller. */
+static bool convert(struct product *c)
+{
+    bool ints = false, bf16 = false;
+    size_t n = (size_t)c->cols, m = (size_t)c->m;
+    for (int j = 0; j < c->n_jobs; j++) {
+        ints |= path_of(c->job[j].w) == PATH_INT8;
+        bf16 |= path_of(c->job[j].w) == PATH_BF16;
+    }
+    if (!ints && !bf16) return true;
+    size_t q = ints ? up(m * n * (size_t)k_ops()->int8.x_elem) : 0, d = ints ? up(m * (n / 32) * sizeof(float)) : 0;
+    size_t s = ints ? up(m * (n / 16) * sizeof(float)) : 0, b = bf16 ? up(m * n * 2) : 0;
+    char *mem = pool_scratch(c->p, -1, q + d + s + b);
+    if (!mem) return false;
+    if (ints) {
+        c->xq = mem;
+        c->xd = (float *)(mem + q);
+        c->xs = (float *)(mem + q + d);
+    }
+    if (bf16) c->xb = (uint16_t *)(mem + q + d + s);
+    if (m < 4) convert_rows(c, 0, c->m, 0);
+    else pool_run(c->p, c->m, 8, convert_rows, c);
+    return true;
+}
+
+static void run_chunk(struct product *c)
+{
+    int units = 0;
+    if (!convert(c)) return;
+    for (int j = 0; j < c->n_jobs; j++) {
+        int panels = (c->job[j].w->rows + K_PANEL - 1) / K_PANEL;
+        c->first[j] = units;
+        units += (panels + c->per_unit - 1) / c->per_unit;
+    }
+    pool_run(c->p, units, 1, run_units, c);
 }
 
 void linear_many(struct sac_pool *p, const struct linear_job *job, int n_jobs, const float *x, size_t ldx, int m)
 {
-    for (int j = 0; j < n_jobs; j++) {
-        struct product c = { p, &job[j], x, ldx, m };
-        pool_run(p, job[j].w->rows, ROWS_PER_RANGE, dot_rows, &c);
+    struct linear_job part[8];
+    for (int j0 = 0; j0 < n_jobs; j0 += 8) {
+        int n = n_jobs - j0 < 8 ? n_jobs - j0 : 8;
+        for (int r = 0; r < m; r += CHUNK) {
+            for (int j = 0; j < n; j++) {
+                part[j] = job[j0 + j];
+                part[j].y += (size_t)r * part[j].ldy;
+            }
+            struct product c = { .p = p, .job = part, .n_jobs = n, .m = m - r < CHUNK ? m - r : CHUNK,
+                                 .x = x + (size_t)r * ldx, .ldx = ldx, .cols = part[0].w->cols };
+            c.per_unit = c.m < FEW ? 2 : K_NP;
+            run_chunk(&c);
+        }
     }
 }
 

@@ -1,0 +1,220 @@
+/* Linear layers against double-precision products of the dequantised weights: every storage type, strict and
+ * fast, repacked and not, one row of x and many, odd row counts, at every level of the CPU; and the integer
+ * kernels against their scalar twins.
+ *
+ * Tolerances: f32 sums err by at most cols * eps * sum|x w|. Integer paths round x to 1/32767 or 1/127 of the
+ * largest of its block of 32: half a step of that times sum|w|, block by block. bf16 rounds x and w to 2^-9. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "kernels.h"
+#include "model/linear.h"
+
+#include <float.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+static uint64_t seed = 1442695040888963407u;
+static uint64_t next(void)
+{
+    seed ^= seed << 13;
+    seed ^= seed >> 7;
+    return seed ^= seed << 17;
+}
+static float uniform(void) { return (float)(next() >> 40) / 8388608.0f - 1.0f; }
+
+static struct sac_pool *pool;
+static int best_level;
+
+/* Random bytes make valid quantised weights but for the f16 scales, which are set to modest numbers. */
+static void random_row(enum k_type type, uint8_t *row, int cols)
+{
+    static const int scale_at[K_N_TYPES][2] = { [K_Q8_0] = { 0, -1 }, [K_Q4_0] = { 0, -1 }, [K_Q4_1] = { 0, 2 },
+        [K_Q5_0] = { 0, -1 }, [K_Q5_1] = { 0, 2 }, [K_Q2_K] = { 80, 82 }, [K_Q3_K] = { 108, -1 },
+        [K_Q4_K] = { 0, 2 }, [K_Q5_K] = { 0, 2 }, [K_Q6_K] = { 208, -1 } };
+    if (type == K_F32)
+        for (int i = 0; i < cols; i++) {
+            float x = uniform();
+            memcpy(row + 4 * i, &x, 4);
+        }
+    else if (type == K_F16 || type == K_BF16)
+        for (int i = 0; i < cols; i++) {
+            float x = uniform();
+            uint16_t h;
+            if (type == K_F16) k_ops()->to_f16(&x, 1, &h);
+            else k_ops()->to_bf16(&x, 1, &h);
+            memcpy(row + 2 * i, &h, 2);
+        }
+    else
+        for (int b = 0; b < cols / k_type_info[type].block; b++, row += k_type_info[type].bytes) {
+            for (int i = 0; i < k_type_info[type].bytes; i++) row[i] = (uint8_t)next();
+            for (int s = 0; s < 2; s++) {
+                float x = 0.01f * uniform();
+                uint16_t h;
+                k_ops()->to_f16(&x, 1, &h);
+                if (scale_at[type][s] >= 0) memcpy(row + scale_at[type][s], &h, 2);
+            }
+        }
+}
+
+struct problem { struct k_mat w; float *wf, *x, *y, *bias; int m; size_t ldx, ldy; };
+
+static void make(struct problem *p, enum k_type type, int rows, int cols, int m)
+{
+    size_t bytes = (size_t)cols / (size_t)k_type_info[type].block * (size_t)k_type_info[type].bytes;
+    uint8_t *data = malloc(bytes * (size_t)rows);
+    p->wf = malloc((size_t)rows * (size_t)cols * sizeof *p->wf);
+    for (int r = 0; r < rows; r++) {
+        random_row(type, data + (size_t)r * bytes, cols);
+        k_ops()->dequant(type, data + (size_t)r * bytes, cols, p->wf + (size_t)r * (size_t)cols);
+    }
+    p->w = (struct k_mat){ type, rows, cols, bytes, data, NULL };
+    p->m = m;
+    p->ldx = (size_t)cols + 3;
+    p->ldy = (size_t)rows + 5;
+    p->x = malloc(((size_t)(m - 1) * p->ldx + (size_t)cols) * sizeof *p->x);
+    p->y = malloc(((size_t)(m - 1) * p->ldy + (size_t)rows) * sizeof *p->y);
+    p->bias = malloc((size_t)rows * sizeof *p->bias);
+    for (size_t i = 0; i < (size_t)(m - 1) * p->ldx + (size_t)cols; i++) p->x[i] = uniform();
+    for (int i = 0; i < rows; i++) p->bias[i] = uniform();
+}
+
+static void drop(struct problem *p)
+{
+    linear_release(&p->w);
+    free((void *)(uintptr_t)p->w.data);
+    free(p->wf);
+    free(p->x);
+    free(p->y);
+    free(p->bias);
+}
+
+/* Largest error the path may make: rounding of x by block, of both operands, or of the sum alone. */
+static double tolerance(const struct problem *p, int r, int c, bool strict)
+{
+    const float *x = p->x + (size_t)r * p->ldx, *w = p->wf + (size_t)c * (size_t)p->w.cols;
+    double terms = 0, blocks = 0;
+    for (int i = 0; i < p->w.cols; i++) terms += fabs((double)x[i] * (double)w[i]);
+    for (int b = 0; b + 32 <= p->w.cols; b += 32) {
+        double top = 0, sum = 0;
+        for (int i = b; i < b + 32; i++) {
+            top = fmax(top, fabs((double)x[i]));
+            sum += fabs((double)w[i]);
+        }
+        blocks += top * sum;
+    }
+    /* minima and integers cancel: their terms are up to 64 times those of the weights they make */
+    double tol = p->w.cols * (double)FLT_EPSILON * (terms + 1);
+    bool ints = !strict && p->w.type > K_BF16 && k_ops()->int8.name;
+    if (ints) tol = blocks * (0.5 / k_ops()->int8.x_max + 1e-6) + tol;
+    if (!strict && (p->w.type == K_F16 || p->w.type == K_BF16) && k_ops()->bf16.name) tol += terms * 0x1p-7;
+    return tol;
+}
+
+static void check(struct problem *p, bool strict, bool prepare)
+{
+    linear_release(&p->w);
+    if (prepare || strict) assert_true(linear_prepare(&p->w, strict));
+    memset(p->y, 0xff, ((size_t)(p->m - 1) * p->ldy + (size_t)p->w.rows) * sizeof *p->y);
+    linear(pool, &p->w, p->x, p->ldx, p->m, p->y, p->ldy, p->bias);
+    for (int r = 0; r < p->m; r += 1 + (int)(next() % 3))
+        for (int c = 0; c < p->w.rows; c++) {
+            double want = (double)p->bias[c], got = (double)p->y[(size_t)r * p->ldy + (size_t)c];
+            for (int i = 0; i < p->w.cols; i++)
+                want += (double)p->x[(size_t)r * p->ldx + (size_t)i] * (double)p->wf[(size_t)c * (size_t)p->w.cols + (size_t)i];
+            if (!(fabs(got - want) <= tolerance(p, r, c, strict)))
+                fail_msg("%s %s %d x %d, m %d, strict %d: y[%d][%d] = %g, expected %g +- %g", k_ops()->name,
+                         k_type_info[p->w.type].name, p->w.rows, p->w.cols, p->m, strict, r, c, got, want,
+                         tolerance(p, r, c, strict));
+        }
+}
+
+static void test_types(void **state)
+{
+    (void)state;
+    static const int m[] = { 1, 2, 3, 4, 5, 6, 7, 13, 25 }, rows[] = { 1, 15, 16, 33, 70, 130 };
+    for (int level = K_SCALAR; level <= best_level; level++) {
+        k_cpu_init(level);
+        for (int type = 0; type < K_N_TYPES; type++)
+            for (int i = 0; i < 9; i++) {
+                struct problem p;
+                make(&p, (enum k_type)type, rows[(i + type) % 6], type == K_F32 && i % 2 ? 302 : 512, m[i]);
+                check(&p, true, true);
+                check(&p, false, false);
+                check(&p, false, true);
+                drop(&p);
+            }
+    }
+    k_cpu_init(-1);
+}
+
+static void test_long(void **state)   /* more inputs than a block of the f32 path, more rows than a chunk */
+{
+    (void)state;
+    struct problem p;
+    make(&p, K_F16, 20, 2304, 5);
+    check(&p, true, true);
+    drop(&p);
+    make(&p, K_Q8_0, 9, 64, 1030);
+    check(&p, false, true);
+    drop(&p);
+}
+
+static void test_many(void **state)
+{
+    (void)state;
+    struct problem a, b;
+    make(&a, K_Q8_0, 40, 256, 9);
+    make(&b, K_F32, 24, 256, 9);
+    float *y = malloc(9 * 64 * sizeof *y), *z = malloc(9 * 64 * sizeof *z);
+    assert_true(linear_prepare(&a.w, false));
+    linear(pool, &a.w, a.x, a.ldx, 9, y, 64, a.bias);
+    linear(pool, &b.w, a.x, a.ldx, 9, z, 64, NULL);
+    linear_many(pool, (struct linear_job[]){ { &a.w, a.y, a.ldy, a.bias }, { &b.w, b.y, b.ldy, NULL } }, 2, a.x, a.ldx, 9);
+    for (int r = 0; r < 9; r++) {
+        assert_memory_equal(y + r * 64, a.y + (size_t)r * a.ldy, 40 * sizeof *y);
+        assert_memory_equal(z + r * 64, b.y + (size_t)r * b.ldy, 24 * sizeof *z);
+    }
+    free(y);
+    free(z);
+    drop(&a);
+    drop(&b);
+}
+
+static void test_unpack(void **state)   /* d*q + m is what the dequantiser says */
+{
+    (void)state;
+    for (int level = K_SCALAR; level <= best_level; level++) {
+        k_cpu_init(level);
+        for (int type = K_Q8_0; type < K_N_TYPES; type++) {
+            enum { N = 1024 };
+            uint8_t row[N * 2];
+            int8_t q[N];
+            float d[N / 16], m[N / 16], want[N];
+            bool has_m;
+            random_row((enum k_type)type, row, N);
+            int sub = k_ops()->unpack((enum k_type)type, row, N, q, d, m, &has_m);
+            k_ops()->dequant((enum k_type)type, row, N, want);
+            for (int i = 0; i < N; i++) {
+                double got = (double)d[i / sub] * q[i] + (has_m ? (double)m[i / sub] : 0.0);
+                assert_true(fabs(got - (double)want[i]) <= 4 * (double)FLT_EPSILON * (fabs((double)d[i / sub] * q[i]) + 0.7));
+            }
+        }
+    }
+    k_cpu_init(-1);
+}
+
+int main(void)
+{
+    best_level = (int)k_cpu_init(-1)->level;
+    pool = pool_new(3, 0);
+    const struct CMUnitTest tests[] = { cmocka_unit_test(test_types), cmocka_unit_test(test_long),
+                                        cmocka_unit_test(test_many), cmocka_unit_test(test_unpack) };
+    int rc = cmocka_run_group_tests(tests, NULL, NULL);
+    pool_free(pool);
+    return rc;
+}
