@@ -175,7 +175,7 @@ static int compare_text(const void *a, const void *b)
 static bool sort_added(struct tokenizer *t)
 {
     int n = 0;
-    struct by_text *list = malloc(sizeof *list * (size_t)(t->n ? t->n : 1));
+    struct by_text *list = malloc(sizeof *list * (size_t)(t->n > 0 ? t->n : 1));
     if (!list) return false;
     for (int i = 0; i < t->n; i++) {
         int type = t->tok[i].type;
