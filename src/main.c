@@ -32,8 +32,10 @@ static const struct command {
     { "methods", cmd_methods, "the methods, their parameters and sources" },
     { "run", cmd_run, "one prompt through several methods: answers, scores, recall, timings" },
     { "select", cmd_select, "a method on queries, keys and values from a file" },
+    { "snapshot", cmd_snapshot, "figures of a view, and the numbers behind them" },
     { "tasks", cmd_tasks, "the tasks, and samples of them" },
     { "tokenize", cmd_tokenize, "the tokens of a text" },
+    { "trace", cmd_trace, "recorded runs: record, info, check" },
 };
 enum { N_COMMANDS = sizeof commands / sizeof *commands };
 
