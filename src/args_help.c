@@ -144,8 +144,8 @@ static bool wants_file(const struct arg_opt *o)
 static void show_completion(const struct arg_spec *spec)
 {
     const struct arg_opt *tables[] = { spec->opts, args_common_opts };
-    if (help_form == ARGS_HELP_BASH) printf("        %s) words='", *spec->name ? spec->name : "_");
-    else if (help_form == ARGS_HELP_ZSH) printf("        %s) _arguments -s \\\n", *spec->name ? spec->name : "_");
+    if (help_form == ARGS_HELP_BASH) printf("        %s) words='", *spec->name ? spec->name : "*");
+    else if (help_form == ARGS_HELP_ZSH) printf("        %s) _arguments -s \\\n", *spec->name ? spec->name : "*");
     for (int t = 0; t < 2; t++)
         for (const struct arg_opt *o = tables[t]; o && o->name; o++) {
             if (o->kind == ARG_HEADING) continue;

@@ -4,6 +4,7 @@
  * each command to show its own options in another form. */
 #include "args.h"
 #include "commands.h"
+#include "explore.h"
 
 #include <saccade/err.h>
 
@@ -30,6 +31,7 @@ static const struct command {
     { "logits", cmd_logits, "reference outputs of a model, as safetensors" },
     { "man", cmd_man, "the manual page, as roff" },
     { "methods", cmd_methods, "the methods, their parameters and sources" },
+    { "report", cmd_report, "tables and plots from results" },
     { "run", cmd_run, "one prompt through several methods: answers, scores, recall, timings" },
     { "select", cmd_select, "a method on queries, keys and values from a file" },
     { "snapshot", cmd_snapshot, "figures of a view, and the numbers behind them" },
@@ -62,13 +64,21 @@ static int show_help_of(const struct command *c)
     return c->run(2, argv);
 }
 
+static int show_help_of_explorer(void)
+{
+    char name[] = "saccade", flag[] = "--help";
+    char *argv[] = { name, flag, NULL };
+    return explore(2, argv);
+}
+
 static void overview(void)
 {
     puts("Examples:\n"
-         "  saccade help run\n"
+         "  saccade\n"
          "  saccade run --task niah --length 4096 --method quest:sparsity=0.9\n"
          "  saccade completions bash > ~/.local/share/bash-completion/completions/saccade\n"
-         "\nUsage: saccade COMMAND [OPTIONS]\n\nCommands:");
+         "\nUsage: saccade [OPTIONS] [MODEL]      the explorer; saccade --help lists its options\n"
+         "       saccade COMMAND [OPTIONS]\n\nCommands:");
     for (int i = 0; i < N_COMMANDS; i++) printf("  %-13s %s\n", commands[i].name, commands[i].help);
     puts("\nsaccade COMMAND --help says more about one.");
 }
@@ -104,6 +114,7 @@ static int cmd_man(int argc, char **argv)
            "that compares with dense attention, and what it does to the answer.\n.SH COMMANDS\n",
            SACCADE_VERSION);
     args_set_help(ARGS_HELP_MAN);
+    show_help_of_explorer();
     for (int i = 0; i < N_COMMANDS; i++) show_help_of(&commands[i]);
     args_set_help(ARGS_HELP_TEXT);
     puts(".SH EXIT STATUS\n"
@@ -145,6 +156,7 @@ static int cmd_completions(int argc, char **argv)
             printf("complete -c saccade -n '__fish_use_subcommand' -a %s -d '%s'\n", commands[i].name, commands[i].help);
     }
     for (int i = 0; i < N_COMMANDS; i++) show_help_of(&commands[i]);
+    show_help_of_explorer();
     args_set_help(ARGS_HELP_TEXT);
     if (shell == 0) {
         printf("    esac\n    [ \"$COMP_CWORD\" = 1 ] && words='");
@@ -174,12 +186,5 @@ int main(int argc, char **argv)
     if (c) return c->run(argc - 1, argv + 1);
     if (argc > 1 && argv[1][0] != '-' && access(argv[1], F_OK) != 0) return not_a_command(argv[1]);
 
-    const struct arg_spec spec = {
-        "", "COMMAND [OPTIONS]", "Explorer for sparse attention.",
-        { "saccade help", "saccade help man", "saccade man | man -l -" }, NULL, "saccade help lists the commands.",
-        NULL, 0, 0,
-    };
-    int rc = args_parse(&spec, argc, argv);
-    if (rc != ARGS_GO) return rc;
-    return args_fail(&spec, "name a command; saccade help lists them");
+    return explore(argc, argv);
 }
