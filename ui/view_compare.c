@@ -223,10 +223,11 @@ static void draw_answers(const struct ui_state *st, struct cell_buf *b, struct u
         bool scored = !isnan(la->score) && la->state == SAC_LANE_DONE, right = scored && la->score > 0.999;
         int x = in.x + uv_at(st, b, in.x, y, 3, i ? UI_LANE_B : UI_LANE_A, "%c ", i ? 'B' : 'A'), end = in.x + in.w;
         x += uv_at(st, b, x, y, 7, right ? UI_OK : scored ? UI_BAD : UI_DIM, "%s ", right ? "ok   " : scored ? "WRONG" : "...  ");
-        int cut = same > 40 ? same - 40 : 0;
+        bool differs = same < len[0] || same < len[1];
+        int cut = differs && same > 40 ? same - 40 : 0;     /* keep the difference in sight */
         while (cut > 0 && (shown[i][cut] & 0xC0) == 0x80) cut--;
         x += cells_textn(b, x, y, end - x, shown[i] + cut, (size_t)(same - cut), uv_style(st, UI_TEXT));
-        if (same == len[0] && same == len[1]) continue;
+        if (!differs || x >= end) continue;
         x += cells_put(b, x, y, U'^', uv_style(st, UI_BAD));
         if (x < end) cells_fit(b, x, y, end - x, shown[i] + same, uv_style(st, UI_STRONG));
     }
@@ -261,7 +262,7 @@ static void compare_context(const struct ui_state *st, char *buf, size_t cap, in
     ui_head_name(st, head, sizeof head);
     n += snprintf(buf + n, cap - (size_t)n, " | %s | A %s  B %s", head, ui_lane_name(st, st->at.a), has(st, st->at.b) ? ui_lane_name(st, st->at.b) : "-");
     if (w >= 100 && (size_t)n < cap)
-        n += snprintf(buf + n, cap - (size_t)n, " | weights: %s | %s %s, same scale | linked cursor", st->at.sparse ? "dense" : "as each lane reads them",
+        n += snprintf(buf + n, cap - (size_t)n, " | %s weights | %s %s, one scale, one cursor", st->at.sparse ? "dense" : "sparse",
                       ui_scale_name[st->at.scale], ui_pool_name[st->at.pool]);
     if (st->at.sinks && (size_t)n < cap) n += snprintf(buf + n, cap - (size_t)n, " | sinks %s", ui_sinks_name[st->at.sinks]);
     if (st->at.blink && (size_t)n < cap) snprintf(buf + n, cap - (size_t)n, " | blink: showing B");

@@ -364,11 +364,11 @@ static void heads_context(const struct ui_state *st, char *buf, size_t cap, int 
     int n = uv_what(st, buf, cap, w);
     if (!st->trace || st->at.a >= st->n_lanes || n < 0 || (size_t)n >= cap) return;
     const struct ui_heads *hs = uv_heads(st, st->at.a, &rs);
-    snprintf(buf + n, cap - (size_t)n, w >= 100 ? " | %s against its own dense weights | cell: %s%s at %s | order: %s"
+    snprintf(buf + n, cap - (size_t)n, w >= 100 ? " | %s | cell: %s%s at %s, of its own dense weights | %s"
              : " | %s | cell: %s%s at %s",
              ui_lane_name(st, st->at.a), ui_metric_info[metric(st)].title,
              metric(st) == UI_M_ENTROPY ? " (bits)" : " (%)", hs && hs->decode ? "answer rows" : "prefill rows (sample)",
-             st->at.worst_first ? "worst first" : "layer");
+             st->at.worst_first ? "worst first" : "by layer");
 }
 
 static void heads_status(const struct ui_state *st, char *buf, size_t cap)

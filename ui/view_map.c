@@ -103,14 +103,14 @@ static void draw_cursor(const struct ui_state *st, struct cell_buf *b, struct ui
 {
     char q[72], k[72], nx[72];
     const struct ui_where *a = &st->at;
-    int y = r.y, n = uv_n(st, a->a), gold = ui_gold_at(st, a->key);
+    int y = r.y, n = uv_n(st, a->a), gold = uv_gold(st, a->key);
     uv_quote(st, a->a, a->row, q, sizeof q);
     uv_quote(st, a->a, a->key, k, sizeof k);
     if (a->row + 1 < n) uv_quote(st, a->a, a->row + 1, nx, sizeof nx);
     else snprintf(nx, sizeof nx, "end");
     uv_at(st, b, r.x, y++, r.w, UI_TEXT, "query %d %s -> next %s", a->row, q, nx);
     int used = uv_at(st, b, r.x, y, r.w, UI_TEXT, "key   %d %s", a->key, k);
-    if (gold >= 0) uv_at(st, b, r.x + used + 1, y, r.w - used - 1, UI_GOLD, "[gold %d]", gold + 1);
+    if (gold) uv_at(st, b, r.x + used + 1, y, r.w - used - 1, UI_GOLD, "[gold %d]", gold);
     y++;
     if (!row) {
         double v = (double)NAN;
@@ -126,12 +126,11 @@ static void draw_cursor(const struct ui_state *st, struct cell_buf *b, struct ui
     char num[24], lift[24];
     double v = (double)row->w[a->key];
     int rank = ui_row_rank(row, a->key), page = sac_trace_page_size(st->trace, a->a);
-    char mark = uv_key_mark(row, a->key, &role);
+    const char *word = uv_key_word(row, a->key, rank, &role);
     ui_fmt_weight(v, num, sizeof num);
     ui_fmt_lift(v * row->n_keys, lift, sizeof lift);
     uv_at(st, b, r.x, y++, r.w, UI_STRONG, "dense %s  rank %d of %d", num, rank, row->n_keys);
     used = uv_at(st, b, r.x, y, r.w, UI_TEXT, "%s: ", ui_lane_name(st, a->a));
-    const char *word = mark == 'f' ? "read (f forced)" : mark == '*' ? "read (* chosen)" : mark == '-' ? "- MISSED" : "?";
     used += uv_at(st, b, r.x + used, y, r.w - used, role, "%s", word);
     if (page > 1) uv_at(st, b, r.x + used, y, r.w - used, UI_DIM, "  page %d", a->key / page);
     y++;
@@ -327,11 +326,10 @@ static void map_readout(const struct ui_state *st, char *buf, size_t cap)
     uv_quote(st, st->at.a, st->at.key, k, sizeof k);
     int n = snprintf(buf, cap, "query %d %s x key %d %s", st->at.row, q, st->at.key, k);
     if (!r || st->at.key >= r->n_keys || n < 0 || (size_t)n >= cap) return;
-    char mark = uv_key_mark(r, st->at.key, &role);
+    int rank = ui_row_rank(r, st->at.key);
     ui_fmt_weight((double)r->w[st->at.key], num, sizeof num);
-    snprintf(buf + n, cap - (size_t)n, "  dense %s rank %d, %s %s%s", num, ui_row_rank(r, st->at.key), ui_lane_name(st, st->at.a),
-             mark == 'f' ? "reads it (forced)" : mark == '*' ? "reads it (chosen)" : "MISSES it",
-             st->at.key < r->n_keys && (r->flag[st->at.key] & UI_KEY_GOLD) ? "  [gold]" : "");
+    snprintf(buf + n, cap - (size_t)n, "  dense %s rank %d, %s: %s%s", num, rank, ui_lane_name(st, st->at.a),
+             uv_key_word(r, st->at.key, rank, &role), (r->flag[st->at.key] & UI_KEY_GOLD) ? "  [gold]" : "");
 }
 
 static void map_plain(const struct ui_state *st, char *buf, size_t cap)

@@ -194,9 +194,9 @@ static void draw_page(const struct ui_state *st, struct cell_buf *b, struct ui_r
 {
     if (r.h < 3) return;
     int lo = st->at.page * p->page, hi = lo + p->page < p->row + 1 ? lo + p->page : p->row + 1, gold = -1;
-    for (int k = lo; k < hi && gold < 0; k++) gold = ui_gold_at(st, k);
+    for (int k = lo; k < hi && gold < 1; k++) gold = uv_gold(st, k);
     struct ui_rect in = ui_pane(st, b, r, 1, "%s %d  tokens %d-%d%s", p->own_page > 1 ? "Page" : "Tokens, bin", st->at.page, lo, hi - 1,
-                                gold >= 0 ? "  [gold]" : "");
+                                gold > 0 ? "  [gold]" : "");
     enum ui_req_state rs;
     const struct ui_page_steps *s = page_steps(st, p, &rs);
     int y = in.y, end = in.y + in.h;
@@ -332,7 +332,7 @@ static void pages_context(const struct ui_state *st, char *buf, size_t cap, int 
     n += snprintf(buf + n, cap - (size_t)n, " | %s | %d of %d %s", ui_lane_name(st, st->at.a), read, p->n_pages,
                   p->own_page > 1 ? "pages" : "bins of 16");
     if (w >= 100 && (size_t)n < cap)
-        n += snprintf(buf + n, cap - (size_t)n, " read by L%d kv%d | per KV head (its query heads together) | 1 column = %.3g %s",
+        n += snprintf(buf + n, cap - (size_t)n, " read by L%d kv%d, its query heads together | 1 column = %.3g %s",
                       st->at.pair / p->n_kv_heads, st->at.pair % p->n_kv_heads, (double)p->n_pages / (cols > 0 ? cols : 1),
                       p->own_page > 1 ? "pages" : "bins");
     if ((size_t)n < cap) snprintf(buf + n, cap - (size_t)n, " | view: %s%s", mode_name[st->at.pages_mode], st->at.playing ? " | playing" : "");
@@ -350,9 +350,9 @@ static void pages_status(const struct ui_state *st, char *buf, size_t cap)
         pairs += (v & (UI_PAGE_CHOSEN | UI_PAGE_FORCED)) != 0;
         dense += (v & UI_PAGE_DENSE_TOP) != 0;
     }
-    for (int k = st->at.page * p->page; k < (st->at.page + 1) * p->page && gold < 0; k++) gold = ui_gold_at(st, k);
+    for (int k = st->at.page * p->page; k < (st->at.page + 1) * p->page && gold < 1; k++) gold = uv_gold(st, k);
     char what[32] = "";
-    if (gold >= 0) snprintf(what, sizeof what, "gold %d ", gold + 1);
+    if (gold > 0) snprintf(what, sizeof what, "gold %d ", gold);
     snprintf(buf, cap, "%s%s %d: read by %d of %d (layer, KV head) at step %d, in the dense top of %d", what,
              p->own_page > 1 ? "page" : "bin", st->at.page, pairs, p->n_pairs, p->step + 1, dense);
 }
@@ -369,6 +369,13 @@ static void pages_plain(const struct ui_state *st, char *buf, size_t cap)
     for (int i = 0; p && i < p->n_pairs && (size_t)n + 80 < cap; i++)
         n += snprintf(buf + n, cap - (size_t)n, "layer %d kv %d keys read %d mass %.2f\n", i / p->n_kv_heads, i % p->n_kv_heads,
                       p->n_kept[i], (double)p->recall[i]);
+}
+
+/* Tokens of a column's unit: the method's pages, or bins of 16. */
+static int page_size(const struct ui_state *st)
+{
+    int page = sac_trace_page_size(st->trace, st->at.a);
+    return page > 1 ? page : 16;
 }
 
 /* Playing goes on by the clock, a step every quarter of a second, and stops at the last one. */
@@ -391,9 +398,12 @@ static void pages_settle(struct ui_state *st)
     if (st->at.step >= steps) st->at.step = steps > 0 ? steps - 1 : 0;
     if (st->at.step < 0) st->at.step = 0;
     play(st, steps);
+    /* Row and page are the head and the key of the other screens. */
+    st->at.pair = st->at.layer * s->n_kv_heads + ui_kv_head(st);
     if (st->at.pair >= pairs) st->at.pair = pairs - 1;
     if (st->at.pair < 0) st->at.pair = 0;
-    int page = sac_trace_page_size(st->trace, st->at.a), last = (st->info.n_prompt - 1 + st->at.step) / (page > 1 ? page : 16);
+    int page = page_size(st), last = (st->info.n_prompt - 1 + st->at.step) / page;
+    st->at.page = st->at.key / page;
     if (st->at.page > last) st->at.page = last;
     if (st->at.page < 0) st->at.page = 0;
 }
@@ -403,6 +413,7 @@ static void follow(struct ui_state *st)
     int kv = st->info.shape.n_kv_heads, per = st->info.shape.n_heads / (kv > 0 ? kv : 1);
     st->at.layer = st->at.pair / kv;
     if (st->at.head / (per > 0 ? per : 1) != st->at.pair % kv) st->at.head = (st->at.pair % kv) * per;
+    if (st->at.key / page_size(st) != st->at.page) st->at.key = st->at.page * page_size(st);
 }
 
 static bool pages_move(struct ui_state *st, enum ui_move m, int n)
@@ -439,10 +450,8 @@ static bool pages_move(struct ui_state *st, enum ui_move m, int n)
 static bool pages_open(struct ui_state *st)
 {
     if (!st->trace || st->at.a >= st->n_lanes) return false;
-    int page = sac_trace_page_size(st->trace, st->at.a);
     follow(st);
     uv_set_row(st, ui_step_row(st, step_of(st)));
-    st->at.key = st->at.page * (page > 1 ? page : 16);
     ui_go(st, UI_SCREEN_MAP);
     return true;
 }
@@ -473,6 +482,7 @@ static bool pages_event(struct ui_state *st, int by)
         bool missed = (s & UI_PAGE_DENSE_TOP) && !(s & (UI_PAGE_CHOSEN | UI_PAGE_FORCED));
         if (!missed && !(s & UI_PAGE_GOLD)) continue;
         st->at.page = g;
+        follow(st);
         return true;
     }
     ui_say(st, UI_SAY_INFO, "no page with gold or missed by this head further on");
@@ -481,10 +491,7 @@ static bool pages_event(struct ui_state *st, int by)
 
 static bool pages_find(struct ui_state *st, const char *text, int dir)
 {
-    int page = st->trace ? sac_trace_page_size(st->trace, st->at.a) : 0;
-    if (!uv_find(st, text, dir, false)) return false;
-    if (text[0] != '@' || st->at.row >= 0) st->at.page = (text[0] == '@' ? st->at.row : st->at.key) / (page > 1 ? page : 16);
-    return true;
+    return uv_find(st, text, dir, true);
 }
 
 static bool pages_click(struct ui_state *st, int cx, int cy, enum ui_click what)
@@ -542,8 +549,7 @@ static bool cmd_force(struct ui_state *st, const char *arg)
         ui_say(st, UI_SAY_BAD, "nothing has run yet");
         return false;
     }
-    page = sac_trace_page_size(st->trace, st->at.a);
-    page = page > 1 ? page : 16;
+    page = page_size(st);
     struct sac_span span = { st->at.page * page, (st->at.page + 1) * page };
     ui_force(st, st->at.a, span, i < 2 ? st->at.pair / kv : -1, i < 1 ? st->at.pair % kv : -1);
     return true;

@@ -166,7 +166,7 @@ static void draw_density(const struct ui_state *st, struct cell_buf *b, struct u
                          const struct ui_row *o)
 {
     float v[512], k[512];
-    int n = st->info.n_prompt, w = r.w - 9 < 512 ? r.w - 9 : 512, y = r.y;
+    int n = st->info.n_prompt, w = r.w - 12 < 512 ? r.w - 12 : 512, y = r.y;
     if (w < 8 || n < 1 || r.h < 1) return;
     if (r.h >= 4)
         uv_at(st, b, r.x, y++, r.w, UI_DIM, "along the prompt, one column = %.3g tokens: weight in the column, log", (double)n / w);
@@ -177,20 +177,20 @@ static void draw_density(const struct ui_state *st, struct cell_buf *b, struct u
         int m = row[i]->n_keys < n ? row[i]->n_keys : n;
         ui_bin_sums(row[i]->w, m, w * m / n, v);
         ui_bin_flags(row[i]->flag, UI_KEY_KEPT, m, w * m / n, k);
-        uv_at(st, b, r.x, y, 8, i ? UI_LANE_B : UI_LANE_A, "%s", ui_lane_name(st, lane[i]));
+        uv_at(st, b, r.x, y, 11, i ? UI_LANE_B : UI_LANE_A, "%s", ui_lane_name(st, lane[i]));
         struct ui_heat h = ui_heat_default(UI_SCALE_LOG);
         for (int c = 0; c < w * m / n; c++) {
             if (row[i]->have_rows && k[c] <= 0) {         /* nothing of it is read */
-                cells_put(b, r.x + 9 + c, y, U'.', uv_style(st, UI_DIM));
+                cells_put(b, r.x + 12 + c, y, U'.', uv_style(st, UI_DIM));
                 continue;
             }
             float t = (float)ui_heat_t(&h, (double)v[c], row[i]->n_keys);
-            ui_strip(&st->look, b, r.x + 9 + c, y, 1, &t);
+            ui_strip(&st->look, b, r.x + 12 + c, y, 1, &t);
         }
         y++;
     }
     uv_at(st, b, r.x, y, 8, UI_GOLD, "gold");
-    ui_gold_line(&st->look, b, r.x + 9, y, w, 0, n, &st->info);
+    ui_gold_line(&st->look, b, r.x + 12, y, w, 0, n, &st->info);
 }
 
 /* Both answers, one line each; the first differing character is marked. */
@@ -212,8 +212,8 @@ static void draw_answers(const struct ui_state *st, struct cell_buf *b, struct u
         const struct sac_lane *la = &st->lane[lane[i]];
         bool scored = !isnan(la->score) && la->state == SAC_LANE_DONE, right = scored && la->score > 0.999;
         bool differs = lane[0] != lane[1] && (same < len[0] || same < len[1]);
-        int y = r.y + i, x = r.x + 9;
-        uv_at(st, b, r.x, y, 8, i ? UI_LANE_B : UI_LANE_A, "%s", ui_lane_name(st, lane[i]));
+        int y = r.y + i, x = r.x + 12;
+        uv_at(st, b, r.x, y, 11, i ? UI_LANE_B : UI_LANE_A, "%s", ui_lane_name(st, lane[i]));
         x += uv_at(st, b, x, y, 7, right ? UI_OK : scored ? UI_BAD : UI_DIM, "%s ", right ? "ok" : scored ? "WRONG" : "...");
         int end = r.x + r.w, cut = same > 24 && differs ? same - 24 : 0;     /* keep the difference in sight */
         while (cut > 0 && (shown[i][cut] & 0xC0) == 0x80) cut--;
@@ -238,8 +238,8 @@ static void draw_spans(const struct ui_state *st, struct cell_buf *b, struct ui_
         uv_at(st, b, r.x, y, 11, UI_DIM, "%-11s", label);
         ui_bar(s[i].sum, 6, st->look.ascii, bar);
         for (int k = 0; k < 6; k++) cells_put(b, r.x + 11 + k, y, bar[k] == U'.' ? U' ' : bar[k], uv_style(st, UI_BAR));
-        uv_at(st, b, r.x + 18, y, r.w - 18, UI_TEXT, "%.2f%s", s[i].sum, text);
-        int used = 4 + cells_text_width(text, strlen(text));
+        uv_at(st, b, r.x + 18, y, r.w - 18, UI_TEXT, "%.2f %s", s[i].sum, text);
+        int used = 5 + cells_text_width(text, strlen(text));
         if (s[i].lo + 1 < row->n_keys) ui_token_text(st, row->lane, s[i].lo + 1, text, sizeof text);
         uv_at(st, b, r.x + 18 + used, y, r.w - 18 - used, UI_TEXT, "%s", text);
     }
@@ -389,11 +389,10 @@ static void text_status(const struct ui_state *st, char *buf, size_t cap)
     int n = snprintf(buf, cap, "token %d %s", st->at.key, tok);
     if (!r || n < 0 || (size_t)n >= cap) return;
     if (st->at.key >= r->n_keys) { snprintf(buf + n, cap - (size_t)n, "  after the query: not visible to it"); return; }
-    char mark = uv_key_mark(r, st->at.key, &role);
     ui_fmt_weight((double)r->w[st->at.key], num, sizeof num);
     ui_fmt_lift((double)r->w[st->at.key] * r->n_keys, lift, sizeof lift);
-    snprintf(buf + n, cap - (size_t)n, "  weight %s = %s x uniform, %s by %s%s", num, lift,
-             mark == 'f' ? "read (forced)" : mark == '*' ? "read (chosen)" : "MISSED", ui_lane_name(st, st->at.a),
+    snprintf(buf + n, cap - (size_t)n, "  weight %s = %s x uniform, %s: %s%s", num, lift,
+             ui_lane_name(st, st->at.a), uv_key_word(r, st->at.key, ui_row_rank(r, st->at.key), &role),
              (r->flag[st->at.key] & UI_KEY_GOLD) ? "  [gold]" : "");
 }
 

@@ -56,7 +56,7 @@ struct uv_map {
     int slot;
     struct ui_window win;
     int w, h;                          /* pixels */
-    bool approx, have, exact_pending;
+    bool approx, have, exact_pending, sparse;
     const float *value, *kept, *missed;
     float *t;                          /* scaled */
     struct ui_heat heat;
@@ -77,6 +77,11 @@ bool uv_find(struct ui_state *st, const char *text, int dir, bool keys);
 bool uv_event(struct ui_state *st, int by, bool keys);
 /* f, *, #, -, or ' ' for a key of a row, and its role. */
 char uv_key_mark(const struct ui_row *r, int key, enum ui_role *role);
+/* What a method does with a key, in words: "read (f forced)", "read (* chosen)", "- MISSED" when an oracle of the
+ * same size would read it, "not read" otherwise. rank: of its weight. */
+const char *uv_key_word(const struct ui_row *r, int key, int rank, enum ui_role *role);
+/* Number of the gold item (1, 2 ...) that holds a position, 0: none. */
+int uv_gold(const struct ui_state *st, int pos);
 /* Token text for a table cell, quoted. */
 void uv_quote(const struct ui_state *st, int lane, int pos, char *buf, size_t cap);
 #endif

@@ -223,6 +223,25 @@ char uv_key_mark(const struct ui_row *r, int key, enum ui_role *role)
     return '-';
 }
 
+const char *uv_key_word(const struct ui_row *r, int key, int rank, enum ui_role *role)
+{
+    switch (uv_key_mark(r, key, role)) {
+    case 'f': return "read (f forced)";
+    case '*': return "read (* chosen)";
+    case '-':
+        if (rank <= r->n_kept) return "- MISSED";
+        *role = UI_DIM;
+        return "not read";
+    default:  return "?";
+    }
+}
+
+int uv_gold(const struct ui_state *st, int pos)
+{
+    int i = ui_gold_at(st, pos);
+    return i < 0 ? 0 : st->info.span_item ? st->info.span_item[i] + 1 : i + 1;
+}
+
 void uv_quote(const struct ui_state *st, int lane, int pos, char *buf, size_t cap)
 {
     char text[64];

@@ -152,7 +152,11 @@ static float *floats(int slot, size_t n)
 
 static void scale_map(struct uv_map *m)
 {
+    size_t n = (size_t)m->w * (size_t)m->h;
     ui_pic_scale(&m->heat, m->value, m->h, m->w, m->win.q0, m->win.q1, m->t);
+    /* Among sparse weights what is not read has none: empty, not the lowest colour. */
+    for (size_t i = 0; m->sparse && m->kept && i < n; i++)
+        if (!(m->kept[i] > 0)) m->t[i] = NAN;
 }
 
 void uv_map_rescale(struct uv_map *m, struct ui_heat heat)
@@ -195,6 +199,7 @@ struct uv_map uv_map_get(const struct ui_state *st, int slot, int lane, const st
     m.exact_pending = !u && (*rs == UI_REQ_QUEUED || *rs == UI_REQ_RUNNING);
     if (!m.have) return m;
     if (st->at.range_auto) ui_heat_auto(&m.heat, m.value, n);
+    m.sparse = st->at.sparse;
     scale_map(&m);
     return m;
 }
