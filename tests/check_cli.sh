@@ -19,7 +19,7 @@ mistake()
     "$saccade" "$@" >"$dir/out" 2>"$dir/err" </dev/null
     rc=$?
     [ $rc = "$code" ] || bad "saccade $*: ended with $rc, not $code: $(head -c 300 "$dir/err")"
-    grep -qE "$pattern" "$dir/err" || bad "saccade $*: nothing like '$pattern' in: $(head -c 300 "$dir/err")"
+    grep -qE -- "$pattern" "$dir/err" || bad "saccade $*: nothing like '$pattern' in: $(head -c 300 "$dir/err")"
     [ "$(wc -l <"$dir/err")" = 1 ] || bad "saccade $*: not one line on stderr: $(head -c 600 "$dir/err")"
     [ ! -s "$dir/out" ] || bad "saccade $*: wrote to stdout: $(head -c 200 "$dir/out")"
 }
@@ -57,11 +57,11 @@ bash -c 'eval "$("$1" completions bash)"; COMP_WORDS=(saccade run --no-r) COMP_C
     "$saccade" | grep -q -- '--no-reference' || bad "bash does not complete saccade run --no-r"
 
 # ---- mistyped words ----
-mistake 2 'did you mean run' rnu
+mistake 2 'did you mean info' inof
 mistake 2 'did you mean --length' run --lenght 100
-mistake 2 'did you mean niah' run --task niha
-mistake 2 'did you mean quest\b' run --method qest
-mistake 2 'did you mean token_budget' run --method quest:token_buget=64
+mistake 2 "did you mean 'niah'" run --task niha
+mistake 2 "did you mean 'quest'" run --method qest
+mistake 2 "did you mean 'token_budget'" run --method quest:token_buget=64
 mistake 2 '(sixteen|page_size)' run --method quest:page_size=sixteen
 mistake 2 'did you mean --temperature' run --temperatur=1
 mistake 2 'whole number' run --length many
@@ -115,7 +115,8 @@ fi
 [ ! -s "$dir/err" ] || bad "a reader that left early is complained about: $(cat "$dir/err")"
 
 # ---- too much ----
-mistake 2 'context|was made for' run --task niah --length 100000
+mistake 2 'context|was made for|cannot fill' run --task niah --length 100000
+mistake 2 'context|was made for' run --task niah --length 20000
 awk 'BEGIN { for (i = 0; i < 30000; i++) printf "word%d ", i }' >"$dir/long.txt"
 mistake 2 'shorten' run --prompt "@$dir/long.txt"
 mistake 4 'MiB' run --length 4096 --memory 20M

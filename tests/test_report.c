@@ -238,7 +238,7 @@ static void test_bad_files(void **state)
     struct sac_report *r = NULL;
     struct sac_err err = { 0 };
     const char *none[] = { "/nonexistent/results" };
-    assert_int_equal(sac_report_read(&r, none, 1, &err), SAC_EIO);
+    assert_int_equal(sac_report_read(&r, none, 1, &err), SAC_EFORMAT);
     begin();
     fputs("{\"a\": 1}\n", file);
     fclose(file);

@@ -145,7 +145,7 @@ static void test_user(void **state)
     }
     err = (struct sac_err){ 0 };
     assert_int_equal(task_make(&s, &rough, "user", SAC_STYLE_COMPACT, 0, 43, 0, "/nonexistent/x", &err),
-                     SAC_EIO);
+                     SAC_EFORMAT);
 }
 
 int main(void)

@@ -21,9 +21,9 @@ enum sac_code map_open(struct file_map *m, const char *path, struct sac_err *err
     struct stat st;
     enum sac_code rc = SAC_OK;
     if (fd < 0 || fstat(fd, &st) != 0) {
-        rc = sac_fail(err, SAC_EIO, "%s: cannot open: %s", path, strerror(errno));
+        rc = sac_fail(err, SAC_EFORMAT, "%s: cannot open: %s", path, strerror(errno));
     } else if (!S_ISREG(st.st_mode)) {
-        rc = sac_fail(err, SAC_EIO, "%s: not a regular file", path);
+        rc = sac_fail(err, SAC_EFORMAT, "%s: not a regular file", path);
     } else if (st.st_size > 0) {
         void *p = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
         if (p == MAP_FAILED) {

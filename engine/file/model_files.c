@@ -150,7 +150,7 @@ static enum sac_code open_folder(struct model_files *f, bool settings, struct sa
     if (settings) {
         rc = read_json(f->path, "config.json", &f->config, err);
         if (!rc && !f->config)
-            rc = sac_fail(err, SAC_EIO, "%s: a folder without config.json; give a GGUF file or a Hugging Face model "
+            rc = sac_fail(err, SAC_EFORMAT, "%s: a folder without config.json; give a GGUF file or a Hugging Face model "
                           "folder", f->path);
         if (!rc) rc = read_json(f->path, "generation_config.json", &f->generation, err);
         if (!rc) rc = read_json(f->path, "tokenizer.json", &f->tokenizer, err);
@@ -165,7 +165,7 @@ enum sac_code model_files_open(struct model_files *f, const char *path, bool set
     *f = (struct model_files){ 0 };
     struct stat st;
     if (!*path || stat(path, &st) != 0)
-        return sac_fail(err, SAC_EIO, "%s: cannot open: %s", path, strerror(*path ? errno : ENOENT));
+        return sac_fail(err, SAC_EFORMAT, "%s: cannot open: %s", path, strerror(*path ? errno : ENOENT));
     size_t len = strlen(path);
     bool weights_file = S_ISREG(st.st_mode) && len > 12 && !strcmp(path + len - 12, ".safetensors");
     if (!(f->path = strdup(path))) return sac_fail(err, SAC_ENOMEM, "%s: out of memory", path);

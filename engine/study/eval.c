@@ -290,7 +290,7 @@ enum sac_code sac_results_merge(const char *path, const char *const *file, int n
         int fd = open(file[i], O_RDONLY | O_CLOEXEC);
         off_t whole;
         if (fd < 0)
-            rc = sac_fail(err, SAC_EIO, "%s: cannot be opened: %s", file[i], strerror(errno));
+            rc = sac_fail(err, SAC_EFORMAT, "%s: cannot be opened: %s", file[i], strerror(errno));
         else
             rc = each_line(fd, file[i], take, &m, &whole, err);
         if (fd >= 0) close(fd);

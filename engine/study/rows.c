@@ -165,7 +165,7 @@ static bool add_row(struct sac_report *r, const json_t *o, bool *valid)
 static enum sac_code read_file(struct sac_report *r, const char *path, struct sac_err *err)
 {
     FILE *f = fopen(path, "r");
-    if (!f) return sac_fail(err, SAC_EIO, "%s: cannot be opened: %s", path, strerror(errno));
+    if (!f) return sac_fail(err, SAC_EFORMAT, "%s: cannot be opened: %s", path, strerror(errno));
     char *line = NULL;
     size_t cap = 0;
     enum sac_code rc = SAC_OK;

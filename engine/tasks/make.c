@@ -288,7 +288,7 @@ void sac_sample_free(struct sac_sample *s)
 enum sac_code task_read_file(const char *path, char **text, size_t *len, struct sac_err *err)
 {
     FILE *f = fopen(path, "rb");
-    if (!f) return sac_fail(err, SAC_EIO, "%s: cannot be opened: %s", path, strerror(errno));
+    if (!f) return sac_fail(err, SAC_EFORMAT, "%s: cannot be opened: %s", path, strerror(errno));
     struct tbuf b = { 0 };
     char part[65536];
     size_t n;

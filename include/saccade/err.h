@@ -9,8 +9,8 @@
 enum sac_code {
     SAC_OK,
     SAC_EARG,     /* a wrong flag, name or value */
-    SAC_EIO,      /* the system refused: read, write, open */
-    SAC_EFORMAT,  /* a damaged or foreign file */
+    SAC_EIO,      /* the system refused: a write, a lock, a read half way */
+    SAC_EFORMAT,  /* a file that should be read is missing, damaged or foreign */
     SAC_ENOTSUP,  /* a sound file that this program cannot run */
     SAC_ENOMEM,   /* does not fit */
     SAC_ECANCEL,  /* the user stopped it; results so far are kept */
