@@ -35,6 +35,11 @@ static char *user_text(struct setup *s, const struct setup_args *a, size_t *len,
         }
         return text;
     }
+    int ctx = sac_model_info(s->model)->shape.max_ctx;
+    if (a->length > ctx) {
+        sac_fail(err, SAC_EARG, "--length %d is more than the %d tokens this model was made for", a->length, ctx);
+        return NULL;
+    }
     if (sac_sample_make(&s->sample, s->model, a->task ? a->task : "niah", (enum sac_style)a->style, a->length, a->seed,
                         a->sample, a->file, err) != SAC_OK)
         return NULL;
