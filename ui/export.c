@@ -97,12 +97,28 @@ enum sac_code shot_failed(const struct shot_ctx *c, struct sac_err *err, const c
     return sac_fail(err, SAC_ENOMEM, "%s could not be computed: not recorded in this run, or out of memory", what);
 }
 
+/* A method that acts in decode alone shows the rows of the answer: its prompt rows are dense. */
 struct ui_window shot_window(const struct shot_ctx *c, int lane)
 {
     struct ui_window w = c->s->at.win[c->s->view == UI_SHOT_COMPARE ? UI_SCREEN_COMPARE : UI_SCREEN_MAP];
+    const struct ui_where *at = &c->s->at;
+    int n = c->info.n_prompt, rows = sac_trace_n_rows(c->t, lane, at->layer), other = rows;
     if (w.q1) return w;
-    (void)lane;
-    return (struct ui_window){ 0, c->info.n_prompt, 0, c->info.n_prompt };
+    if (c->s->view == UI_SHOT_COMPARE) other = sac_trace_n_rows(c->t, at->a == lane ? at->b : at->a, at->layer);
+    if (other < rows) rows = other;
+    if (at->a > 0 && rows > n + 1 && !sac_trace_plan(c->t, at->a, at->layer, at->head))
+        return (struct ui_window){ n - 1, rows, 0, rows };
+    return (struct ui_window){ 0, n, 0, n };
+}
+
+bool shot_wide(int nq, int nk) { return nq * 3 < nk && nq > 0; }
+
+void shot_cells(int nq, int nk, int most, int *h, int *w)
+{
+    double per = (nq > nk ? nq : nk) / (double)most;
+    if (per < 1) per = 1;
+    *w = (int)ceil(nk / per - 1e-9);
+    *h = shot_wide(nq, nk) ? (nq < most ? nq : most) : (int)ceil(nq / per - 1e-9);
 }
 
 int shot_row(const struct shot_ctx *c, int lane)
@@ -124,6 +140,11 @@ uint32_t shot_colour(const struct shot_ctx *c, double t)
 {
     int l = ui_heat_level(t, RAMP);
     return l < 0 ? FIGURE_EMPTY : c->ramp[l];
+}
+
+uint32_t shot_unread(const struct shot_ctx *c)
+{
+    return ui_colour_mix(UI_TIER_RGB, figure_theme_pane(c->s->dark), c->s->dark ? 0xffffff : 0x000000, 0.13);
 }
 
 static void add_tick(struct shot_ctx *c, double t, const char *text)
@@ -198,13 +219,14 @@ void shot_caption(struct shot_ctx *c, const char *what)
 {
     if (c->s->no_caption) return;
     char params[260] = "", other[260] = "";
-    if (strcmp(c->a.method, "dense")) snprintf(params, sizeof params, " %s: %s.", c->a.method, c->a.params);
+    if (strcmp(c->a.method, "dense")) snprintf(params, sizeof params, "%s: %s.", c->a.method, c->a.params);
     if (c->s->view == UI_SHOT_COMPARE && strcmp(c->b.method, "dense"))
         snprintf(other, sizeof other, " %s: %s.", c->b.method, c->b.params);
-    snprintf(c->caption, sizeof c->caption, "%s%s%s%s%s Model %s (%s, %08llx), prompt %08llx%s, saccade %s.", what,
-             *what ? " " : "", c->a.intervention ? "An intervention: keys were forced by hand." : "", params, other,
+    snprintf(c->caption, sizeof c->caption, "%s%s%s%s%s%sModel %s (%s, %08llx), prompt %08llx, saccade %s.",
+             what, *what ? " " : "", c->a.intervention ? "An intervention: keys were forced by hand. " : "", params, other,
+             *params || *other ? " " : "",
              c->info.model, c->info.file_type, (unsigned long long)(c->info.model_hash >> 32),
-             (unsigned long long)(c->info.prompt_hash >> 32), "", SACCADE_VERSION);
+             (unsigned long long)(c->info.prompt_hash >> 32), SACCADE_VERSION);
 }
 
 static bool ctx_open(struct shot_ctx *c, struct sac_trace *t, const struct ui_shot *s, enum figure_format f,

@@ -95,12 +95,11 @@ static struct ui_tile *tile_of(struct shot_ctx *c, int lane, bool sparse)
     struct ui_window win = shot_window(c, lane);
     int cells = c->s->cells > 0 ? c->s->cells : SHOT_CELLS, nq = win.q1 - win.q0, nk = win.k1 - win.k0;
     int per_kv = c->info.shape.n_heads / c->info.shape.n_kv_heads;
-    double per = (nq > nk ? nq : nk) / (double)cells;
-    if (per < 1) per = 1;
     struct sac_tile t = { .lane = lane, .layer = c->s->at.layer,
                           .head = c->s->at.group ? -1 - c->s->at.head / per_kv : c->s->at.head, .q0 = win.q0, .q1 = win.q1,
-                          .k0 = win.k0, .k1 = win.k1, .w = (int)ceil(nk / per - 1e-9), .h = (int)ceil(nq / per - 1e-9),
+                          .k0 = win.k0, .k1 = win.k1,
                           .pool = c->s->at.pool, .sinks = c->s->at.sinks, .sparse = sparse, .kept = &want, .missed = &want };
+    shot_cells(nq, nk, cells, &t.h, &t.w);
     return ui_tile_compute(c->t, &t, c->cancel);
 }
 

@@ -24,6 +24,7 @@ struct shot_ctx {
 void shot_ramp(struct shot_ctx *c);
 void shot_ticks(struct shot_ctx *c, const struct ui_heat *h);
 uint32_t shot_colour(const struct shot_ctx *c, double t);      /* NAN: FIGURE_EMPTY */
+uint32_t shot_unread(const struct shot_ctx *c);                /* a cell that a method does not read */
 void shot_scale(struct shot_ctx *c, struct figure_scale *out, const char *title);
 void shot_caption(struct shot_ctx *c, const char *what);
 /* "Quest", "dense", "Vertical-Slash + Quest" */
@@ -33,6 +34,9 @@ const char *shot_source(const struct shot_ctx *c, char *buf, size_t cap);  /* "n
 bool shot_stopped(const struct shot_ctx *c);
 enum sac_code shot_failed(const struct shot_ctx *c, struct sac_err *err, const char *what);
 struct ui_window shot_window(const struct shot_ctx *c, int lane);
+/* Cells of a window: the same tokens per cell on both axes, unless it is so wide that rows get cells of their own. */
+bool shot_wide(int nq, int nk);
+void shot_cells(int nq, int nk, int most, int *h, int *w);
 int shot_row(const struct shot_ctx *c, int lane);              /* the query row looked at */
 
 enum sac_code shot_map(struct shot_ctx *c, struct figure_bytes *out, struct sac_err *err);

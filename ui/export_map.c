@@ -55,10 +55,7 @@ static bool compute_tile(struct shot_ctx *c, struct shown *p, int lane, bool spa
     struct sac_tile t = { .lane = lane, .layer = c->s->at.layer, .head = head_arg(c), .q0 = p->win.q0,
                           .q1 = p->win.q1, .k0 = p->win.k0, .k1 = p->win.k1, .pool = c->s->at.pool,
                           .sinks = c->s->at.sinks, .sparse = sparse };
-    double per = (nq > nk ? nq : nk) / (double)cells;      /* the same tokens per cell on both axes */
-    if (per < 1) per = 1;
-    t.h = (int)ceil(nq / per - 1e-9);
-    t.w = (int)ceil(nk / per - 1e-9);
+    shot_cells(nq, nk, cells, &t.h, &t.w);
     t.kept = t.missed = lane > 0 ? &want : NULL;
     p->tile = ui_tile_compute(c->t, &t, c->cancel);
     return p->tile != NULL;
@@ -198,8 +195,9 @@ static bool paint(struct shot_ctx *c, struct shown *p, const struct ui_heat *hea
             double v = (double)(rank ? rank[i] : t->value[i]);
             uint32_t rgb = shot_colour(c, ui_heat_t(heat, v, row));
             bool dim = over == UI_OVER_MASK || over == UI_OVER_MISSES;
-            if (rgb != FIGURE_EMPTY && t->kept && dim && !(t->kept[i] > 0)) rgb = ui_colour_mix(UI_TIER_RGB, rgb, page, 0.65);
-            if (rgb != FIGURE_EMPTY && t->missed && over == UI_OVER_MISSES && (double)t->missed[i] * LOSS_PARTS > 1)
+            if (rgb != FIGURE_EMPTY && t->kept && t->sparse && !(t->kept[i] > 0)) rgb = shot_unread(c);
+            else if (rgb != FIGURE_EMPTY && t->kept && dim && !(t->kept[i] > 0)) rgb = ui_colour_mix(UI_TIER_RGB, rgb, page, 0.65);
+            if (rgb != FIGURE_EMPTY && t->missed && !t->sparse && over == UI_OVER_MISSES && (double)t->missed[i] * LOSS_PARTS > 1)
                 rgb = LOSS_RGB;
             p->cell[i] = rgb;
         }
@@ -216,6 +214,7 @@ static void fill_pane(struct figure_pane *out, struct shown *p, const char *titl
         .y = { p->win.q0, p->win.q1, y_title ? "query (token position)" : NULL, p->y_name, false },
         .x = { p->win.k0, p->win.k1, "key (token position)", p->x_name, false },
         .n_strips = p->n_strips, .strip = p->strip, .n_rects = p->n_rects, .rect = p->rect,
+        .free_aspect = shot_wide(p->win.q1 - p->win.q0, p->win.k1 - p->win.k0),
     };
 }
 
@@ -239,11 +238,12 @@ static void subtitle(struct shot_ctx *c, const struct ui_heat *heat, const struc
 static int legend(const struct shot_ctx *c, enum ui_overlay over, bool sparse, struct figure_key *k)
 {
     int n = 0;
-    if (sparse && (over == UI_OVER_MASK || over == UI_OVER_MISSES))
+    if (sparse && !c->s->at.sparse && (over == UI_OVER_MASK || over == UI_OVER_MISSES))
         k[n++] = (struct figure_key){ FIGURE_SWATCH, ui_colour_mix(UI_TIER_RGB, c->ramp[40], figure_theme_pane(c->s->dark), 0.65),
                                       "dimmed: not read" };
-    if (sparse && over == UI_OVER_MISSES)
+    if (sparse && !c->s->at.sparse && over == UI_OVER_MISSES)
         k[n++] = (struct figure_key){ FIGURE_SWATCH, LOSS_RGB, "missed: over 1 % of a row's mass" };
+    if (c->s->at.sparse || c->s->view == UI_SHOT_COMPARE) k[n++] = (struct figure_key){ FIGURE_SWATCH, shot_unread(c), "not read" };
     if (sparse && over == UI_OVER_BLOCKS) k[n++] = (struct figure_key){ FIGURE_OUTLINE, CHOSEN_RGB, "read" };
     if (sparse) {
         k[n++] = (struct figure_key){ FIGURE_BAR, CHOSEN_RGB, "chosen by score" };

@@ -1,6 +1,7 @@
 /* The other views as figures: heads, thumbnails of all heads, pages, shaded text, recall along the queries. */
 #include "export_int.h"
 
+#include <ctype.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -115,8 +116,8 @@ enum sac_code shot_heads(struct shot_ctx *c, struct figure_bytes *out, struct sa
         snprintf(c->subtitle, sizeof c->subtitle, "%s · mean over %s", shot_source(c, source, sizeof source),
                  hs->decode ? "the rows of the answer" : "a sample of the prompt's rows");
         if (sum.n > 0)
-            snprintf(words, sizeof words, "%s. Mean %.3g, median %.3g%s.", mi->help, sum.mean, sum.median,
-                     mi->good ? "" : "");
+            snprintf(words, sizeof words, "%c%s. Mean %.3g, median %.3g.", toupper((unsigned char)mi->help[0]), mi->help + 1,
+                     sum.mean, sum.median);
         shot_caption(c, words);
         metric_scale(c, mi);
         struct figure_grid g = { .cell = cell, .cell_text = at };
@@ -141,8 +142,11 @@ static uint32_t *thumb_of(struct shot_ctx *c, int layer, int head, const struct 
     if (!t) t = ui_tile_compute(c->t, &want, c->cancel);
     uint32_t *rgb = t ? malloc((size_t)THUMB * THUMB * sizeof *rgb) : NULL;
     for (int y = 0; rgb && y < THUMB; y++)
-        for (int x = 0; x < THUMB; x++)
-            rgb[y * THUMB + x] = shot_colour(c, ui_heat_t(heat, (double)t->t.value[(y * px / THUMB) * px + x * px / THUMB], n));
+        for (int x = 0; x < THUMB; x++) {
+            double v = (double)t->t.value[(y * px / THUMB) * px + x * px / THUMB];
+            bool unread = c->s->at.a > 0 && !(v > 0) && !isnan(v);
+            rgb[y * THUMB + x] = unread ? shot_unread(c) : shot_colour(c, ui_heat_t(heat, v, n));
+        }
     free(t);
     return rgb;
 }
@@ -402,13 +406,14 @@ enum sac_code shot_recall(struct shot_ctx *c, struct figure_bytes *out, struct s
         struct sac_lane l;
         sac_trace_lane(c->t, lane, &l);
         if (sac_trace_n_rows(c->t, lane, c->s->at.layer) < w.q1) continue;
-        a[n] = ui_along_compute(c->t, lane, c->s->at.layer, c->s->at.head, w.q0, w.q1, ALONG, c->cancel);
+        int rows = w.q1 - w.q0 < ALONG ? w.q1 - w.q0 : ALONG;
+        a[n] = ui_along_compute(c->t, lane, c->s->at.layer, c->s->at.head, w.q0, w.q1, rows, c->cancel);
         int m = a[n] ? a[n]->n : 0;
         x[n] = malloc(((size_t)m + 1) * sizeof(double));
         y[n] = malloc(((size_t)m + 1) * sizeof(double));
         if (!a[n] || !x[n] || !y[n]) rc = shot_failed(c, err, "recall along the queries");
         for (int i = 0; !rc && i < m; i++) {
-            x[n][i] = w.q0 + (i + 0.5) * (w.q1 - w.q0) / m;
+            x[n][i] = w.q0 + floor(i * (double)(w.q1 - w.q0) / m);
             y[n][i] = (double)a[n]->mass[i];
         }
         shot_lane_title(&l, name[n], sizeof name[n]);

@@ -61,7 +61,7 @@ static void lay_pane(struct canvas *c, const struct figure_map *m, const struct 
     l->cw = cell_px >= 1 ? cell_px * px : want / p->w;
     l->ch = l->cw;
     if (p->free_aspect) {
-        double rows = fmin(fmax(300.0 / p->h, 4), 22);
+        double rows = fmin(fmax(620.0 / p->h, 4), 22);
         l->ch = fmax(floor(rows / px), 1) * px;
     }
     l->w = l->cw * p->w;
@@ -209,7 +209,7 @@ enum sac_code figure_draw_map(const struct figure_map *m, const struct figure_st
     struct canvas *c = canvas_new(f, s);
     *out = (struct figure_bytes){ NULL, 0 };
     if (!c) return sac_fail(err, SAC_ENOMEM, "out of memory while drawing a figure");
-    double want = m->pane_size > 0 ? m->pane_size : n > 1 ? 400 : 512, top = 0, h = 0, strips = 0, width = 0;
+    double want = m->pane_size > 0 ? m->pane_size : n > 1 ? 400 : n == 1 && m->pane[0].free_aspect ? 640 : 512, top = 0, h = 0, strips = 0, width = 0;
     double bar = figure_scale_width(c, &m->scale);
     if (s && s->width > 0) {     /* the pane takes what the furniture leaves */
         double rest = s->width - 2 * MARGIN - bar - (n - 1) * GAP;

@@ -86,7 +86,7 @@ static void number(double v, char *buf, size_t cap)
 {
     double a = fabs(v);
     if (a >= 1e6 || (a > 0 && a < 1e-3)) snprintf(buf, cap, "%.0e", v);
-    else if (a >= 1000) snprintf(buf, cap, "%gk", v / 1000);
+    else if (a >= 10000) snprintf(buf, cap, "%gk", v / 1000);
     else snprintf(buf, cap, "%g", v);
 }
 

@@ -5,11 +5,12 @@
  * short and opens with what is whole before it. q, k and v stay in the file until a view asks for the layer; where
  * all of them would not fit comfortably in memory they are unpacked into an unlinked temporary file, so that the
  * system can page them out. */
-#include "trace/trace_file.h"
+#include "trace/trace_file_read.h"
+
+#include "kernels.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <jansson.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,39 +20,9 @@
 #include <unistd.h>
 #include <zstd.h>
 
-enum { MAX_LAYERS = 1024, MAX_HEADS = 4096, MAX_DIM = 8192, MAX_PROMPT = 1 << 24, MAX_STEPS = 1 << 20 };
 #define MAX_RAW ((uint64_t)1 << 33)
 
-struct place { size_t at; uint64_t raw, stored; uint32_t crc; };     /* a chunk's payload; at 0: absent */
-
-struct heavy { struct place q, k, v, over; int same; };              /* same: lane, -1 none */
-
-struct file {
-    char *path;
-    const unsigned char *map;
-    size_t size;
-    int n_layers;
-    struct heavy *heavy[TRACE_MAX_LANES];                            /* [n_layers] */
-    pthread_mutex_t lock;
-    bool spill;
-};
-
-struct reader {
-    struct file *f;
-    struct sac_trace *t;
-    struct sac_trace_info info;
-    json_t *json;
-    char *text; size_t text_len;
-    int *ids; struct sac_span *spans, *gold; int *gold_item; int n_gold;
-    int lane;                          /* the lane that chunks now belong to */
-    struct sac_err *err;
-    const char *path;
-    uint32_t number; size_t at;        /* the chunk being read, for messages */
-};
-
 /* ---- chunks ---- */
-
-struct head { char kind[5]; uint32_t number, payload_crc; uint64_t raw, stored; };
 
 enum walk { WALK_CHUNK, WALK_END, WALK_CUT, WALK_DAMAGED };
 
@@ -90,7 +61,7 @@ static void *unpack_chunk(const unsigned char *payload, uint64_t raw, uint64_t s
     return out;
 }
 
-static enum sac_code damaged(struct reader *r, const char *what)
+enum sac_code tf_damaged(struct reader *r, const char *what)
 {
     return sac_fail(r->err, SAC_EFORMAT, "%s: damaged at byte %zu (chunk %u): %s", r->path, r->at, (unsigned)r->number,
                     what);
@@ -129,12 +100,12 @@ static enum sac_code read_info(struct reader *r, const void *raw, size_t n)
     bool bad = !s;
     r->json = o;
     i->shape = (struct sac_shape){
-        .n_layers = int_of(s, "layers", 1, MAX_LAYERS, &bad), .n_heads = int_of(s, "heads", 1, MAX_HEADS, &bad),
-        .n_kv_heads = int_of(s, "kv_heads", 1, MAX_HEADS, &bad), .head_dim = int_of(s, "head_dim", 1, MAX_DIM, &bad),
+        .n_layers = int_of(s, "layers", 1, TF_MAX_LAYERS, &bad), .n_heads = int_of(s, "heads", 1, TF_MAX_HEADS, &bad),
+        .n_kv_heads = int_of(s, "kv_heads", 1, TF_MAX_HEADS, &bad), .head_dim = int_of(s, "head_dim", 1, TF_MAX_DIM, &bad),
         .n_embd = int_of(s, "embd", 0, 1 << 24, &bad), .n_ff = int_of(s, "ff", 0, 1 << 24, &bad),
         .n_vocab = int_of(s, "vocab", 0, 1 << 26, &bad), .max_ctx = int_of(s, "max_ctx", 0, 1 << 30, &bad) };
-    i->n_prompt = int_of(o, "n_prompt", 1, MAX_PROMPT, &bad);
-    if (bad || i->shape.n_heads % i->shape.n_kv_heads) return damaged(r, "the description of the run is not sound");
+    i->n_prompt = int_of(o, "n_prompt", 1, TF_MAX_PROMPT, &bad);
+    if (bad || i->shape.n_heads % i->shape.n_kv_heads) return tf_damaged(r, "the description of the run is not sound");
     snprintf(i->model, sizeof i->model, "%s", str_of(o, "model"));
     snprintf(i->arch, sizeof i->arch, "%s", str_of(o, "arch"));
     snprintf(i->file_type, sizeof i->file_type, "%s", str_of(o, "file_type"));
@@ -164,13 +135,13 @@ static enum sac_code read_text(struct reader *r, const char *raw, size_t n)
 static enum sac_code read_tokens(struct reader *r, struct tf_in *in, size_t n)
 {
     size_t count = (size_t)r->info.n_prompt;
-    if (r->ids || n != count * 12) return damaged(r, "the tokens of the prompt do not match its length");
+    if (r->ids || n != count * 12) return tf_damaged(r, "the tokens of the prompt do not match its length");
     r->ids = malloc(count * sizeof *r->ids);
     r->spans = malloc(count * sizeof *r->spans);
     if (!r->ids || !r->spans) return sac_fail(r->err, SAC_ENOMEM, "%s: does not fit in memory", r->path);
     for (size_t i = 0; i < count; i++) {
         uint32_t id = tf_get32(in), lo = tf_get32(in), hi = tf_get32(in);
-        if (id > 1u << 30 || lo > hi || hi > r->text_len) return damaged(r, "a token lies outside the prompt");
+        if (id > 1u << 30 || lo > hi || hi > r->text_len) return tf_damaged(r, "a token lies outside the prompt");
         r->ids[i] = (int)id;
         r->spans[i] = (struct sac_span){ (int)lo, (int)hi };
     }
@@ -180,13 +151,13 @@ static enum sac_code read_tokens(struct reader *r, struct tf_in *in, size_t n)
 static enum sac_code read_gold(struct reader *r, struct tf_in *in, size_t n)
 {
     size_t count = n / 12;
-    if (r->gold || count > (size_t)r->info.n_prompt) return damaged(r, "more gold spans than tokens");
+    if (r->gold || count > (size_t)r->info.n_prompt) return tf_damaged(r, "more gold spans than tokens");
     r->gold = calloc(count + 1, sizeof *r->gold);
     r->gold_item = calloc(count + 1, sizeof *r->gold_item);
     if (!r->gold || !r->gold_item) return sac_fail(r->err, SAC_ENOMEM, "%s: does not fit in memory", r->path);
     for (size_t i = 0; i < count; i++) {
         uint32_t lo = tf_get32(in), hi = tf_get32(in), item = tf_get32(in);
-        if (lo >= hi || hi > (uint32_t)r->info.n_prompt || item > 1u << 20) return damaged(r, "a gold span is out of range");
+        if (lo >= hi || hi > (uint32_t)r->info.n_prompt || item > 1u << 20) return tf_damaged(r, "a gold span is out of range");
         r->gold[i] = (struct sac_span){ (int)lo, (int)hi };
         r->gold_item[i] = (int)item;
     }
@@ -198,7 +169,7 @@ static enum sac_code read_gold(struct reader *r, struct tf_in *in, size_t n)
 static enum sac_code make_trace(struct reader *r)
 {
     if (r->t) return SAC_OK;
-    if (!r->json || !r->text || !r->ids) return damaged(r, "a lane comes before the description of the run");
+    if (!r->json || !r->text || !r->ids) return tf_damaged(r, "a lane comes before the description of the run");
     struct sac_trace_info *i = &r->info;
     i->text = r->text;
     i->text_len = r->text_len;
@@ -229,10 +200,10 @@ static enum sac_code read_pieces(struct reader *r, struct tf_in *in)
     struct tf_in scan = *in;
     while (scan.p < scan.end) {
         uint32_t id = tf_get32(&scan), len = tf_get32(&scan);
-        if (id > 1u << 30 || len > 4096 || !tf_take(&scan, len) || scan.bad) return damaged(r, "a token's text is out of range");
+        if (id > 1u << 30 || len > 4096 || !tf_take(&scan, len) || scan.bad) return tf_damaged(r, "a token's text is out of range");
         n++;
     }
-    if (t->piece) return damaged(r, "token texts twice");
+    if (t->piece) return tf_damaged(r, "token texts twice");
     t->piece = calloc(n + 1, sizeof *t->piece);
     t->piece_id = calloc(n + 1, sizeof *t->piece_id);
     t->piece_len = calloc(n + 1, sizeof *t->piece_len);
@@ -247,7 +218,7 @@ static enum sac_code read_pieces(struct reader *r, struct tf_in *in)
         t->piece_id[i] = (int)id;
         t->piece_len[i] = (int)len;
         t->n_pieces = (int)i + 1;
-        if (i && t->piece_id[i] <= t->piece_id[i - 1]) return damaged(r, "token texts are not in order");
+        if (i && t->piece_id[i] <= t->piece_id[i - 1]) return tf_damaged(r, "token texts are not in order");
     }
     return SAC_OK;
 }
@@ -283,12 +254,12 @@ static enum sac_code read_lane(struct reader *r, const void *raw, size_t n)
     json_t *o = json_loadb(raw, n, 0, NULL);
     struct sac_spec spec;
     bool bad = false;
-    int steps = int_of(o, "n_steps", 0, MAX_STEPS, &bad), at = int_of(o, "lane", 0, TRACE_MAX_LANES - 1, &bad);
+    int steps = int_of(o, "n_steps", 0, TF_MAX_STEPS, &bad), at = int_of(o, "lane", 0, TRACE_MAX_LANES - 1, &bad);
     bool known = !bad && sac_spec_parse(&spec, str_of(o, "spec"), NULL) == SAC_OK &&
                  sac_spec_resolve(&spec, &r->info.shape, r->info.n_prompt, NULL) == SAC_OK;
     if (bad || at != sac_trace_n_lanes(r->t)) {
         json_decref(o);
-        return damaged(r, "the description of a lane is not sound");
+        return tf_damaged(r, "the description of a lane is not sound");
     }
     bool recorded = json_is_true(json_object_get(o, "recorded"));
     r->lane = trace_add_lane(r->t, known ? &spec : NULL, steps, recorded);
@@ -323,7 +294,7 @@ static enum sac_code read_generated(struct reader *r, struct tf_in *in)
     struct lane_rec *rec = r->t->lane[r->lane];
     int n = (int)tf_get32(in);
     if (n < 0 || n > rec->max_new || (size_t)(in->end - in->p) != (size_t)n * (12 + 12 * TRACE_TOP))
-        return damaged(r, "the generated tokens do not match their number");
+        return tf_damaged(r, "the generated tokens do not match their number");
     for (int i = 0; i < n; i++) {
         rec->token[i] = (int)(tf_get32(in) & 0x7fffffff);
         rec->step_kl[i] = (float)tf_getf64(in);
@@ -333,230 +304,6 @@ static enum sac_code read_generated(struct reader *r, struct tf_in *in)
         }
     }
     atomic_store_explicit(&rec->n_tokens, n, memory_order_release);
-    return SAC_OK;
-}
-
-/* ---- layers ---- */
-
-/* Sorted, disjoint, never touching, within [0, most). */
-static int read_runs(struct tf_in *in, struct sac_run *run, uint64_t n, int most)
-{
-    int at = 0;
-    for (uint64_t i = 0; i < n; i++) {
-        int lo = at + (int)tf_getvar(in, (uint64_t)(most - at)), len = (int)tf_getvar(in, (uint64_t)most);
-        if (in->bad || len <= 0 || len > most - lo || (i && lo == at)) return -1;
-        run[i] = (struct sac_run){ lo, lo + len };
-        at = lo + len;
-    }
-    return 0;
-}
-
-static int *read_ints(struct tf_in *in, int *n, int most, bool sorted)
-{
-    uint64_t count = tf_getvar(in, (uint64_t)(in->end - in->p));      /* at least a byte each */
-    int *v = malloc((count + 1) * sizeof *v);
-    *n = 0;
-    for (uint64_t i = 0; v && i < count && !in->bad; i++) {
-        int d = (int)tf_getvar(in, (uint64_t)most + 1);
-        v[i] = sorted ? (i ? v[i - 1] : 0) + d : d - 1;
-        if (v[i] > most || (sorted && i && d == 0)) in->bad = true;
-    }
-    if (!v || in->bad) {
-        free(v);
-        in->bad = true;
-        return NULL;
-    }
-    *n = (int)count;
-    return v;
-}
-
-static bool read_plan(struct tf_in *in, struct sac_plan *p, int n)
-{
-    memset(p, 0, sizeof *p);
-    p->tile = (int)tf_getvar(in, 1u << 20);
-    p->n_rows = (int)tf_getvar(in, (uint64_t)n);
-    p->n_tiles = (int)tf_getvar(in, (uint64_t)n);
-    if (in->bad || p->tile < 1 || p->n_rows != n || p->n_tiles != (n + p->tile - 1) / p->tile) return false;
-    int most = n + p->tile;
-    p->at = calloc((size_t)p->n_tiles + 1, sizeof *p->at);
-    if (!p->at) return false;
-    for (int i = 0; i < p->n_tiles; i++) {
-        uint64_t k = tf_getvar(in, (uint64_t)(in->end - in->p) / 2);
-        if (in->bad) return false;
-        if (p->n_run + k > p->cap_run) {
-            size_t cap = (p->n_run + k) * 2 + 64;
-            struct sac_run *grown = realloc(p->run, cap * sizeof *grown);
-            if (!grown) return false;
-            p->run = grown;
-            p->cap_run = cap;
-        }
-        if (read_runs(in, p->run + p->n_run, k, most)) return false;
-        p->n_run += k;
-        p->at[i + 1] = p->n_run;
-    }
-    p->vertical = read_ints(in, &p->n_vertical, n, true);
-    p->slash = in->bad ? NULL : read_ints(in, &p->n_slash, n, true);
-    if (in->bad) return false;
-    if (!p->n_vertical) free(p->vertical), p->vertical = NULL;
-    if (!p->n_slash) free(p->slash), p->slash = NULL;
-    p->blocks_per_tile = (int)tf_getvar(in, (uint64_t)n);
-    if (p->blocks_per_tile) {
-        int count;
-        p->blocks = read_ints(in, &count, n, false);
-        if (in->bad || count != p->n_tiles * p->blocks_per_tile) return false;
-    }
-    p->pattern_cells = tf_getf64(in);
-    return !in->bad;
-}
-
-static enum sac_code read_plans(struct reader *r, struct tf_in *in, struct layer_rec *l)
-{
-    int heads = r->info.shape.n_heads;
-    if (tf_getvar(in, MAX_HEADS) != (uint64_t)heads || in->bad || l->plans) return damaged(r, "plans do not match the heads");
-    struct plans *p = calloc(1, sizeof *p + (size_t)heads * sizeof p->plan[0]);
-    if (!p) return sac_fail(r->err, SAC_ENOMEM, "%s: does not fit in memory", r->path);
-    atomic_init(&p->refs, 1);
-    l->plans = p;
-    for (int h = 0; h < heads; h++) {
-        p->n = h + 1;
-        if (!read_plan(in, &p->plan[h], r->info.n_prompt)) return damaged(r, "a plan is not sorted or out of range");
-    }
-    return SAC_OK;
-}
-
-static enum sac_code read_kept(struct reader *r, struct tf_in *in, struct layer_rec *l)
-{
-    int n = r->info.shape.n_kv_heads;
-    if (l->kept) return damaged(r, "kept keys twice");
-    l->kept = calloc((size_t)n, sizeof *l->kept);
-    l->kept_n = calloc((size_t)n, sizeof *l->kept_n);
-    if (!l->kept || !l->kept_n) return sac_fail(r->err, SAC_ENOMEM, "%s: does not fit in memory", r->path);
-    for (int g = 0; g < n; g++) {
-        l->kept[g] = read_ints(in, &l->kept_n[g], r->info.n_prompt - 1, true);
-        if (!l->kept[g]) return damaged(r, "kept keys are not sorted or out of range");
-    }
-    return SAC_OK;
-}
-
-static enum sac_code read_steps(struct reader *r, struct tf_in *in, struct layer_rec *l, int max_new)
-{
-    const struct sac_shape *s = &r->info.shape;
-    int n = (int)tf_getvar(in, (uint64_t)max_new);
-    for (int i = 0; i < n && !in->bad; i++) {
-        int units = (int)tf_getvar(in, (uint64_t)s->n_heads), row = r->info.n_prompt + i;
-        if (!units) continue;
-        if ((units != s->n_heads && units != s->n_kv_heads) || l->steps[i]) return damaged(r, "a step has the wrong heads");
-        struct step_rows *st = l->steps[i] = calloc(1, sizeof *st);
-        if (!st) return sac_fail(r->err, SAC_ENOMEM, "%s: does not fit in memory", r->path);
-        st->at = calloc((size_t)units + 1, sizeof *st->at);
-        st->n_units = units;
-        for (int u = 0; st->at && u < units; u++) {
-            uint64_t k = tf_getvar(in, (uint64_t)(in->end - in->p) / 2);
-            struct sac_run *grown = in->bad ? NULL : realloc(st->run, ((size_t)st->at[u] + k + 1) * sizeof *grown);
-            if (!grown) return damaged(r, "a step is out of range");
-            st->run = grown;
-            if (read_runs(in, st->run + st->at[u], k, row + 1)) return damaged(r, "a step is not sorted or out of range");
-            st->at[u + 1] = st->at[u] + (int)k;
-        }
-        if (!st->at) return sac_fail(r->err, SAC_ENOMEM, "%s: does not fit in memory", r->path);
-    }
-    return in->bad ? damaged(r, "the steps end early") : SAC_OK;
-}
-
-static enum sac_code read_measures(struct reader *r, struct tf_in *in, struct layer_rec *l)
-{
-    int heads = r->info.shape.n_heads;
-    if ((size_t)(in->end - in->p) != (size_t)heads * 2 * (TF_RECALL + TF_DENSITY) * 8 || l->recall[0])
-        return damaged(r, "the measures do not match the heads");
-    for (int p = 0; p < 2; p++) {
-        l->recall[p] = calloc((size_t)heads, sizeof *l->recall[p]);
-        l->density[p] = calloc((size_t)heads, sizeof *l->density[p]);
-        if (!l->recall[p] || !l->density[p]) return sac_fail(r->err, SAC_ENOMEM, "%s: does not fit in memory", r->path);
-        for (int h = 0; h < heads; h++) {
-            double v[TF_RECALL];
-            for (int i = 0; i < TF_RECALL; i++) v[i] = tf_getf64(in);
-            tf_recall_in(v, &l->recall[p][h]);
-            double d[TF_DENSITY];
-            for (int i = 0; i < TF_DENSITY; i++) d[i] = tf_getf64(in);
-            l->density[p][h] = (struct sac_density){ d[0], d[1], d[2], d[3] };
-        }
-    }
-    atomic_store_explicit(&l->measured, true, memory_order_release);
-    return SAC_OK;
-}
-
-/* f16 or f32 values of a chunk: how many there are, from its raw size; -1 when it does not come out even. */
-static long long float_count(uint64_t raw, uint32_t precision)
-{
-    uint64_t each = precision == TF_F16 ? 2 : precision == TF_F32 ? 4 : 0;
-    if (!each || raw < 12 || (raw - 12) % each) return -1;
-    return (long long)((raw - 12) / each);
-}
-
-static float *floats_of(struct tf_in *in, uint64_t raw, long long *n)
-{
-    uint32_t how = tf_get32(in);
-    *n = float_count(raw, how);
-    float *v = *n < 0 ? NULL : malloc(((size_t)*n + 1) * sizeof *v);
-    if (v) tf_unpack(in->p, (size_t)*n, (enum tf_precision)how, v);
-    return v;
-}
-
-static enum sac_code read_decode(struct reader *r, struct tf_in *in, struct layer_rec *l, char which, uint64_t raw,
-                                 int max_new)
-{
-    const struct sac_shape *s = &r->info.shape;
-    size_t row = (size_t)(which == 'Q' ? s->n_heads : s->n_kv_heads) * (size_t)s->head_dim;
-    long long n;
-    float *v = floats_of(in, raw, &n), *to = which == 'Q' ? l->q_dec : which == 'K' ? l->k_dec : l->v_dec;
-    bool ok = v && n % (long long)row == 0 && n / (long long)row <= max_new;
-    if (ok) memcpy(to, v, (size_t)n * sizeof *v);
-    free(v);
-    if (!ok) return damaged(r, "rows of generated tokens do not match their number");
-    int rows = (int)(n / (long long)row);
-    if (which == 'Q') atomic_store_explicit(&l->n_dec, rows, memory_order_release);
-    else if (rows != atomic_load(&l->n_dec)) return damaged(r, "keys and queries of generated tokens differ in number");
-    return SAC_OK;
-}
-
-static enum sac_code read_overview(struct reader *r, struct tf_in *in, struct layer_rec *l, uint64_t raw)
-{
-    long long n, heads = r->info.shape.n_heads;
-    float *v = floats_of(in, raw, &n);
-    int grid = v ? (int)(sqrt((double)n / 2 / (double)heads) + 0.5) : 0;
-    if (!v || l->overview || n != 2 * heads * grid * grid) {
-        free(v);
-        return damaged(r, "an overview does not match the heads");
-    }
-    l->grid = grid;
-    l->overview = blob_take(v, (size_t)n * sizeof *v);
-    return l->overview ? SAC_OK : sac_fail(r->err, SAC_ENOMEM, "%s: does not fit in memory", r->path);
-}
-
-/* q, k, v: noted here, read when asked for. */
-static enum sac_code note_heavy(struct reader *r, struct heavy *h, char which, const struct place *p, uint32_t how)
-{
-    const struct sac_shape *s = &r->info.shape;
-    long long want = (long long)(which == 'Q' ? s->n_heads : s->n_kv_heads) * s->head_dim * r->info.n_prompt;
-    struct place *to = which == 'Q' ? &h->q : which == 'K' ? &h->k : &h->v;
-    if (to->at || float_count(p->raw, how) != want) return damaged(r, "an array does not match the shape of the model");
-    *to = *p;
-    return SAC_OK;
-}
-
-/* Share the lighter parts at once; q, k and v follow when the layer is loaded. */
-static enum sac_code read_same(struct reader *r, struct tf_in *in, struct layer_rec *l, int layer)
-{
-    int from = (int)tf_get32(in);
-    if (from < 0 || from >= r->lane || !r->f->heavy[from] || !r->t->lane[from]->layer) return damaged(r, "a lane shares with one that is not there");
-    const struct layer_rec *o = &r->t->lane[from]->layer[layer];
-    r->f->heavy[r->lane][layer].same = from;
-    l->overview = blob_share(o->overview);
-    l->grid = o->grid;
-    if (o->plans) {
-        atomic_fetch_add(&o->plans->refs, 1);
-        l->plans = o->plans;
-    }
     return SAC_OK;
 }
 
@@ -571,24 +318,6 @@ static void settle_layers(struct reader *r)
             atomic_store(&r->t->lane[i]->layer[l].absent, true);
             atomic_store_explicit(&r->t->lane[i]->layer[l].ready, true, memory_order_release);
         }
-}
-
-static enum sac_code read_layer_chunk(struct reader *r, const struct head *h, struct tf_in *in, const struct place *p)
-{
-    uint32_t lane = tf_get32(in), layer = tf_get32(in);
-    struct lane_rec *rec = r->lane >= 0 ? r->t->lane[r->lane] : NULL;
-    if (!rec || (int)lane != r->lane || layer >= (uint32_t)r->info.shape.n_layers || !rec->layer)
-        return damaged(r, "a layer belongs to no lane");
-    struct layer_rec *l = &rec->layer[layer];
-    struct heavy *hv = &r->f->heavy[r->lane][layer];
-    if (!memcmp(h->kind + 1, "   ", 3)) return note_heavy(r, hv, h->kind[0], p, tf_get32(in));
-    if (!memcmp(h->kind, "SAME", 4)) return read_same(r, in, l, (int)layer);
-    if (!memcmp(h->kind, "PLAN", 4)) return read_plans(r, in, l);
-    if (!memcmp(h->kind, "KEPT", 4)) return read_kept(r, in, l);
-    if (!memcmp(h->kind, "STEP", 4)) return read_steps(r, in, l, rec->max_new);
-    if (!memcmp(h->kind, "MEAS", 4)) return read_measures(r, in, l);
-    if (!memcmp(h->kind, "OVER", 4)) return read_overview(r, in, l, h->raw);
-    return read_decode(r, in, l, h->kind[0], h->raw, rec->max_new);
 }
 
 static bool is_heavy(const char *kind) { return strchr("QKV", kind[0]) && !memcmp(kind + 1, "   ", 3); }
@@ -626,30 +355,30 @@ static enum sac_code read_chunk(struct reader *r, const struct head *h, size_t a
     struct place p = { at, h->raw, h->stored, h->payload_crc };
     unsigned char first[12];
     if (is_heavy(h->kind)) {
-        if (!peek(payload, h, first)) return damaged(r, "an array cannot be unpacked");
+        if (!peek(payload, h, first)) return tf_damaged(r, "an array cannot be unpacked");
         struct tf_in in = { first, first + 12, false };
-        return read_layer_chunk(r, h, &in, &p);
+        return tf_read_layer(r, h, &in, &p);
     }
     bool known = is_layer(h->kind) || strstr("INFO TEXT TOKS GOLD PIEC LANE ANSW TOKN", h->kind);
     if (!known) return SAC_OK;
     unsigned char *raw = unpack_chunk(payload, h->raw, h->stored);
-    if (!raw) return damaged(r, "a chunk cannot be unpacked");
+    if (!raw) return tf_damaged(r, "a chunk cannot be unpacked");
     struct tf_in in = { raw, raw + h->raw, false };
     enum sac_code rc = SAC_OK;
     bool info = !memcmp(h->kind, "INFO", 4);
-    if (!info && !r->json) rc = damaged(r, "the description of the run is missing");
-    else if (info) rc = r->json ? damaged(r, "the run is described twice") : read_info(r, raw, h->raw);
-    else if (!memcmp(h->kind, "TEXT", 4)) rc = r->t ? damaged(r, "the prompt comes late") : read_text(r, (const char *)raw, h->raw);
+    if (!info && !r->json) rc = tf_damaged(r, "the description of the run is missing");
+    else if (info) rc = r->json ? tf_damaged(r, "the run is described twice") : read_info(r, raw, h->raw);
+    else if (!memcmp(h->kind, "TEXT", 4)) rc = r->t ? tf_damaged(r, "the prompt comes late") : read_text(r, (const char *)raw, h->raw);
     else if (!memcmp(h->kind, "TOKS", 4)) rc = read_tokens(r, &in, h->raw);
     else if (!memcmp(h->kind, "GOLD", 4)) rc = read_gold(r, &in, h->raw);
     else if (!memcmp(h->kind, "PIEC", 4)) rc = read_pieces(r, &in);
     else if (!memcmp(h->kind, "LANE", 4)) rc = read_lane(r, raw, h->raw);
-    else if (r->lane < 0) rc = damaged(r, "a lane is not described");
-    else if (is_layer(h->kind)) rc = read_layer_chunk(r, h, &in, &p);
-    else if ((int)tf_get32(&in) != r->lane) rc = damaged(r, "a chunk belongs to another lane");
+    else if (r->lane < 0) rc = tf_damaged(r, "a lane is not described");
+    else if (is_layer(h->kind)) rc = tf_read_layer(r, h, &in, &p);
+    else if ((int)tf_get32(&in) != r->lane) rc = tf_damaged(r, "a chunk belongs to another lane");
     else if (!memcmp(h->kind, "ANSW", 4)) rc = read_answer(r, &in);
     else rc = read_generated(r, &in);
-    if (!rc && in.bad) rc = damaged(r, "a chunk ends early");
+    if (!rc && in.bad) rc = tf_damaged(r, "a chunk ends early");
     free(raw);
     return rc;
 }
@@ -686,7 +415,7 @@ static struct blob *load_floats(struct file *f, const struct place *p)
     if (!raw) return NULL;
     struct tf_in in = { raw + 8, raw + 12, false };
     uint32_t how = tf_get32(&in);
-    long long n = float_count(p->raw, how);
+    long long n = tf_float_count(p->raw, how);
     struct blob *b = n > 0 ? room(f, (size_t)n * sizeof(float)) : NULL;
     if (b) tf_unpack(raw + 12, (size_t)n, (enum tf_precision)how, b->data);
     free(raw);
@@ -756,7 +485,7 @@ static enum sac_code map_file(struct file **out, const char *path, struct sac_er
 {
     struct stat st;
     int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) return sac_fail(err, SAC_EIO, "%s: cannot be opened: %s", path, strerror(errno));
+    if (fd < 0) return sac_fail(err, SAC_EFORMAT, "%s: cannot be opened: %s", path, strerror(errno));
     struct file *f = calloc(1, sizeof *f);
     const unsigned char *p = MAP_FAILED;
     if (f && fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_size > 0) {
@@ -791,9 +520,9 @@ static enum sac_code read_all(struct reader *r)
         struct head h;
         r->at = at;
         enum walk w = next_head(r->f->map, r->f->size, &at, r->number, &h);
-        if (w == WALK_DAMAGED) return damaged(r, "the chunk's header does not match its checksum");
+        if (w == WALK_DAMAGED) return tf_damaged(r, "the chunk's header does not match its checksum");
         if (w != WALK_CHUNK) break;
-        if (tf_crc(0, r->f->map + at, h.stored) != h.payload_crc) return damaged(r, "the contents do not match their checksum");
+        if (tf_crc(0, r->f->map + at, h.stored) != h.payload_crc) return tf_damaged(r, "the contents do not match their checksum");
         rc = read_chunk(r, &h, at);
         at += h.stored;
     }
@@ -807,6 +536,7 @@ enum sac_code sac_trace_open(struct sac_trace **out, const char *path, struct sa
 {
     struct reader r = { .lane = -1, .err = err, .path = path };
     *out = NULL;
+    k_cpu_init(k_level_find(getenv("SACCADE_CPU")));     /* no model was opened that would have done it */
     enum sac_code rc = map_file(&r.f, path, err);
     if (rc) return rc;
     rc = read_all(&r);
@@ -867,13 +597,13 @@ enum sac_code sac_trace_check(const char *path, struct sac_trace_report *out, st
         struct head h;
         r.at = out->good_bytes = at;
         enum walk w = next_head(f->map, f->size, &at, r.number, &h);
-        if (w == WALK_DAMAGED) rc = damaged(&r, "the chunk's header does not match its checksum");
+        if (w == WALK_DAMAGED) rc = tf_damaged(&r, "the chunk's header does not match its checksum");
         if (w == WALK_CUT) out->cut = true;
-        if (w == WALK_END && at != f->size) rc = damaged(&r, "bytes follow the end mark");
+        if (w == WALK_END && at != f->size) rc = tf_damaged(&r, "bytes follow the end mark");
         if (w == WALK_END) out->good_bytes = at;
         if (w != WALK_CHUNK) break;
         if (tf_crc(0, f->map + at, h.stored) != h.payload_crc) {
-            rc = damaged(&r, "the contents do not match their checksum");
+            rc = tf_damaged(&r, "the contents do not match their checksum");
             break;
         }
         count_kind(out, &h);

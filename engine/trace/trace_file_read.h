@@ -1,0 +1,47 @@
+/* What the reader's files share: the file, the chunk at hand, and its place for messages. */
+#ifndef TRACE_FILE_READ_H
+#define TRACE_FILE_READ_H
+
+#include "trace/trace_file.h"
+
+#include <jansson.h>
+
+enum { TF_MAX_LAYERS = 1024, TF_MAX_HEADS = 4096, TF_MAX_DIM = 8192, TF_MAX_PROMPT = 1 << 24, TF_MAX_STEPS = 1 << 20 };
+
+struct place { size_t at; uint64_t raw, stored; uint32_t crc; };     /* a chunk's payload; at 0: absent */
+
+struct heavy { struct place q, k, v, over; int same; };              /* same: lane, -1 none */
+
+struct file {
+    char *path;
+    const unsigned char *map;
+    size_t size;
+    int n_layers;
+    struct heavy *heavy[TRACE_MAX_LANES];                            /* [n_layers] */
+    pthread_mutex_t lock;
+    bool spill;
+};
+
+struct reader {
+    struct file *f;
+    struct sac_trace *t;
+    struct sac_trace_info info;
+    json_t *json;
+    char *text; size_t text_len;
+    int *ids; struct sac_span *spans, *gold; int *gold_item; int n_gold;
+    int lane;                          /* the lane that chunks now belong to */
+    struct sac_err *err;
+    const char *path;
+    uint32_t number; size_t at;        /* the chunk being read, for messages */
+};
+
+struct head { char kind[5]; uint32_t number, payload_crc; uint64_t raw, stored; };
+
+
+/* "PATH: damaged at byte N (chunk M): what" */
+enum sac_code tf_damaged(struct reader *r, const char *what);
+/* f16 or f32 values of a chunk: how many there are, from its raw size; -1 when it does not come out even. */
+long long tf_float_count(uint64_t raw, uint32_t precision);
+/* A chunk that belongs to a layer of the current lane; in: its contents (of Q, K, V the first 12 bytes). */
+enum sac_code tf_read_layer(struct reader *r, const struct head *h, struct tf_in *in, const struct place *p);
+#endif
