@@ -319,7 +319,7 @@ static void check_row(void *ctx, int row, const float *p)
 static void probabilities(void **state)
 {
     (void)state;
-    enum { N = 40, D = 6, HQ = 6, HKV = 2 };
+    enum { N = 40, D = 7, HQ = 6, HKV = 2 };   /* an odd size */
     float q[HQ * N * D], k[HKV * N * D];
     srand(11);
     for (int i = 0; i < HQ * N * D; i++) q[i] = 4 * uniform() - 2;
@@ -329,9 +329,15 @@ static void probabilities(void **state)
     struct sac_arena a = { 0 };
     for (int h = 0; h < HQ; h++) {
         struct row_check c = { &in, h, 0 };
-        assert_true(scores_each_row(&in, h, N - 11, 11, NULL, check_row, &c, &a));
-        assert_int_equal(c.rows, 11);
-        assert_true(scores_each_row(&in, h, 0, 3, (const int[]){ 0, 5, 39 }, check_row, &c, &a));
+        struct panels packed, none;
+        assert_true(scores_pack(&in, h / 3, N, &packed, &a) && scores_pack(&in, h / 3, 3, &none, &a));
+        assert_true(packed.data && !none.data);
+        assert_true(scores_each_row(&in, h, N - 11, 11, NULL, NULL, check_row, &c, &a));
+        assert_true(scores_each_row(&in, h, N - 11, 11, NULL, &none, check_row, &c, &a));
+        assert_true(scores_each_row(&in, h, N - 31, 31, NULL, &packed, check_row, &c, &a));
+        assert_int_equal(c.rows, 53);
+        assert_true(scores_each_row(&in, h, 0, 3, (const int[]){ 0, 5, 39 }, &packed, check_row, &c, &a));
+        assert_int_equal(c.rows, 56);
     }
     sac_arena_free(&a);
 }

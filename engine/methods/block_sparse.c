@@ -11,8 +11,6 @@
 #include "methods.h"
 #include "registry.h"
 
-#include "kernels.h"
-
 #include <stdlib.h>
 
 struct opts { int block_size, top_blocks; };
@@ -46,38 +44,50 @@ static bool forced(const void *opts, int n, int row, int key)
     return key / c == 0 || key / c == own || key / c == own - 1;
 }
 
+/* Means of blocks of c rows, each divided by c; rows of `pad` floats. */
+static float *means(const float *x, int dim, int pad, int n, int c, struct sac_arena *a)
+{
+    size_t blocks = (size_t)((n + c - 1) / c);
+    float *out = sac_arena_alloc(a, sizeof *out * blocks * (size_t)pad);
+    for (int b = 0; out && b * c < n; b++) pool_mean(x, dim, b * c, imin((b + 1) * c, n), c, out + (size_t)b * (size_t)pad);
+    return out;
+}
+
+/* Keep the best blocks of block row m; score has m + 1 of them. */
+static bool add_row(struct sac_plan *out, int m, int c, float *score, int *idx)
+{
+    int keep = out->blocks_per_tile, *list = out->blocks + (size_t)m * (size_t)keep;
+    score[0] = score[m] = score[imax(m - 1, 0)] = INFINITY;
+    int k = topk(score, m + 1, keep, idx);
+    for (int i = 0; i < keep; i++) list[i] = i < k ? idx[i] : -1;
+    for (int i = 0; i < k; i++)
+        if (!sac_plan_add(out, idx[i] * c, (idx[i] + 1) * c)) return false;
+    return sac_plan_next(out);
+}
+
 static bool plan(const struct sac_prefill_in *in, const void *opts, int head, struct sac_plan *out,
                  struct sac_arena *scratch)
 {
     const struct opts *o = opts;
-    int c = o->block_size, dim = in->head_dim, n = in->n, blocks = (n + c - 1) / c, kv = head / in_group(in);
-    int keep = imin(o->top_blocks, blocks);
-    size_t nb = (size_t)blocks, d = (size_t)dim;
-    float *km = sac_arena_floats(scratch, nb * d), *qm = sac_arena_floats(scratch, d);
-    float *score = sac_arena_floats(scratch, nb);
+    int c = o->block_size, dim = in->head_dim, n = in->n, blocks = (n + c - 1) / c;
+    size_t nb = (size_t)blocks, ld = panels_width(blocks);
+    float *km = means(in_key(in, head / in_group(in), 0), dim, dim, n, c, scratch);
+    struct panels keys;
+    if (!km || !panels_pack(&keys, km, dim, blocks, scratch)) return false;
+    float *qm = means(in_query(in, head, 0), dim, keys.pad, n, c, scratch);
+    float *score = sac_arena_floats(scratch, PANEL_ROWS * ld);
     int *idx = sac_arena_alloc(scratch, sizeof *idx * nb);
-    if (!km || !qm || !score || !idx || !sac_plan_init(out, c, n)) return false;
-    out->blocks_per_tile = keep;
-    out->blocks = malloc(sizeof *out->blocks * nb * (size_t)keep);
-    if (!out->blocks) goto fail;
-
-    for (int b = 0; b < blocks; b++)
-        pool_mean(in_key(in, kv, 0), dim, b * c, imin((b + 1) * c, n), c, km + (size_t)b * d);
-    for (int m = 0; m < blocks; m++) {
-        pool_mean(in_query(in, head, 0), dim, m * c, imin((m + 1) * c, n), c, qm);
-        k_ops()->score_f32(qm, km, dim, m + 1, 1.0f, score);
-        score[0] = score[m] = score[imax(m - 1, 0)] = INFINITY;
-        int k = topk(score, m + 1, keep, idx), *list = out->blocks + (size_t)m * (size_t)keep;
-        for (int i = 0; i < keep; i++) list[i] = i < k ? idx[i] : -1;
-        for (int i = 0; i < k; i++)
-            if (!sac_plan_add(out, idx[i] * c, (idx[i] + 1) * c)) goto fail;
-        if (!sac_plan_next(out)) goto fail;
+    if (!qm || !score || !idx || !sac_plan_init(out, c, n)) return false;
+    out->blocks_per_tile = imin(o->top_blocks, blocks);
+    out->blocks = malloc(sizeof *out->blocks * nb * (size_t)out->blocks_per_tile);
+    bool ok = out->blocks != NULL;
+    for (int m = 0; ok && m < blocks; m += PANEL_ROWS) {
+        int rows = imin(PANEL_ROWS, blocks - m);
+        panels_score(&keys, qm + (size_t)m * (size_t)keys.pad, rows, m + rows, score, ld);
+        for (int r = 0; ok && r < rows; r++) ok = add_row(out, m + r, c, score + (size_t)r * ld, idx);
     }
-    return true;
-
-fail:
-    sac_plan_free(out);
-    return false;
+    if (!ok) sac_plan_free(out);
+    return ok;
 }
 
 const struct sac_method method_block_sparse = {

@@ -52,7 +52,7 @@ static bool classify(const struct sac_prefill_in *in, const struct opts *o, bool
     for (int kv = 0; kv < heads; kv++) {
         struct outside s = { o, 0 };
         for (int g = 0; g < group; g++)
-            if (!scores_each_row(in, kv * group + g, 0, count, rows, add_row, &s, a)) return false;
+            if (!scores_each_row(in, kv * group + g, 0, count, rows, NULL, add_row, &s, a)) return false;
         keep[kv] = (float)-s.mass;               /* sorted descending: least mass outside first */
     }
     sort_descending(keep, heads, order, order + heads);

@@ -2,6 +2,8 @@
  * turning scores into kept positions. */
 #include "methods.h"
 
+#include "kernels.h"
+
 #include <string.h>
 
 struct group_sum { enum group_reduce how; float *row; };
@@ -12,7 +14,7 @@ static void add_row(void *ctx, int row, const float *p)
     if (s->how == GROUP_MAX_MAX)
         for (int j = 0; j <= row; j++) s->row[j] = s->row[j] > p[j] ? s->row[j] : p[j];
     else
-        for (int j = 0; j <= row; j++) s->row[j] += p[j];
+        k_ops()->add(s->row, p, row + 1);
 }
 
 bool evict_importance(const struct sac_prefill_in *in, int kv_head, int window, enum group_reduce how,
@@ -21,8 +23,12 @@ bool evict_importance(const struct sac_prefill_in *in, int kv_head, int window, 
     int group = in_group(in), rows = in_last_rows(in, window);
     memset(importance, 0, sizeof *importance * (size_t)in->n);
     struct group_sum s = { how, importance };
+    struct sac_arena_mark mark = sac_arena_mark(a);
+    struct panels panels;
+    if (!scores_pack(in, kv_head, rows, &panels, a)) return false;
     for (int g = 0; g < group; g++)
-        if (!scores_each_row(in, kv_head * group + g, in->n - rows, rows, NULL, add_row, &s, a)) return false;
+        if (!scores_each_row(in, kv_head * group + g, in->n - rows, rows, NULL, &panels, add_row, &s, a)) return false;
+    sac_arena_rewind(a, mark);
     if (how == GROUP_MEAN_SUM)
         for (int j = 0; j < in->n; j++) importance[j] /= (float)group;
     return true;

@@ -31,16 +31,21 @@ static inline const float *in_value(const struct sac_prefill_in *in, int kv_head
 /* The last w rows that exist: min(w, n, rows of q given). */
 int in_last_rows(const struct sac_prefill_in *in, int w);
 
-/* Scaled and capped scores of rows row0 .. row0+m-1 against keys 0 .. n-1: out[m][ld]. No causal mask. */
-void scores_rows(const struct sac_prefill_in *in, int head, int row0, int m, int n, float *out, size_t ld);
-/* Turn the scores of one row into probabilities over its visible keys (causal, sliding window); the others
- * get 0. score has room for n_keys = row + 1. */
-void scores_softmax(const struct sac_prefill_in *in, int row, float *score);
+/* Rows to multiply many others with, packed for the matrix kernels. */
+struct panels { int dim, pad, n; float *data; };   /* pad: dim rounded up to even */
+bool panels_pack(struct panels *p, const float *rows, int dim, int n, struct sac_arena *a);
+/* out[i][ld] = x[i] . row j for j < n; x is [m][pad], ld at least n rounded up to a multiple of 16. */
+void panels_score(const struct panels *p, const float *x, int m, int n, float *out, size_t ld);
+size_t panels_width(int n);        /* n rounded up */
+enum { PANEL_ROWS = 12 };          /* a good m */
+/* The keys of a KV head; not needed (and left empty) where few rows will be scored. */
+bool scores_pack(const struct sac_prefill_in *in, int kv_head, int rows, struct panels *out, struct sac_arena *a);
+
 /* Hands fn the dense probabilities p[0 .. row] of each of `rows` (ascending) or, where rows is NULL, of
- * rows first .. first+count-1. False: out of memory. */
+ * rows first .. first+count-1. panels: from scores_pack, or NULL to do without. False: out of memory. */
 typedef void scores_row_fn(void *ctx, int row, const float *p);
 bool scores_each_row(const struct sac_prefill_in *in, int head, int first, int count, const int *rows,
-                     scores_row_fn *fn, void *ctx, struct sac_arena *a);
+                     const struct panels *panels, scores_row_fn *fn, void *ctx, struct sac_arena *a);
 /* Probabilities of the current token over its n slots. */
 void scores_decode(const struct sac_decode_in *in, int head, int n, float *p);
 /* Mean of rows lo .. hi-1 of dim elements, divided by `over` (hi - lo, or a padded count). */

@@ -111,7 +111,7 @@ static bool plan(const struct sac_prefill_in *in, const void *opts, int head, st
         bool ok = candidate(in, o, head, which, &p, scratch);
         j.plan = &p;
         j.loss = 0;
-        if (ok && !scores_each_row(in, head, 0, count, rows, judge_row, &j, scratch)) sac_plan_free(&p), ok = false;
+        if (ok && !scores_each_row(in, head, 0, count, rows, NULL, judge_row, &j, scratch)) sac_plan_free(&p), ok = false;
         sac_arena_rewind(scratch, mark);
         if (!ok) {
             if (which > 0) sac_plan_free(out);

@@ -62,12 +62,12 @@ static void add_row(void *ctx, int row, const float *p)
 }
 
 static bool plan_tile(const struct sac_prefill_in *in, const struct opts *o, int head, int r0, int r1, float *sum,
-                      int *idx, struct sac_plan *out, struct sac_arena *scratch)
+                      int *idx, const struct panels *panels, struct sac_plan *out, struct sac_arena *scratch)
 {
     int group = in_group(in), first = shared(o) ? head / group * group : head, n = shared(o) ? group : 1;
     memset(sum, 0, sizeof *sum * (size_t)r1);
     for (int h = first; h < first + n; h++)
-        if (!scores_each_row(in, h, r0, r1 - r0, NULL, add_row, sum, scratch)) return false;
+        if (!scores_each_row(in, h, r0, r1 - r0, NULL, panels, add_row, sum, scratch)) return false;
     int size = unit_size(o), m = to_units(sum, r1, size), own = r1 - r0 > 1 ? r0 / size : m;
     int keep = imax((o->prefill_budget ? o->prefill_budget : o->token_budget) / size, 1);
     double mass = o->top_p < 1 ? o->top_p * n * (r1 - r0) : HUGE_VAL;
@@ -87,9 +87,10 @@ static bool plan(const struct sac_prefill_in *in, const void *opts, int head, st
     int rows = o->unit == BLOCK ? o->page_size : o->rows;
     float *sum = sac_arena_floats(scratch, n);
     int *idx = sac_arena_alloc(scratch, sizeof *idx * n);
-    if (!sum || !idx || !sac_plan_init(out, rows, in->n)) return false;
+    struct panels panels;
+    if (!sum || !idx || !scores_pack(in, head / in_group(in), in->n, &panels, scratch) || !sac_plan_init(out, rows, in->n)) return false;
     for (int r = 0; r < in->n; r += rows)
-        if (!plan_tile(in, o, head, r, imin(r + rows, in->n), sum, idx, out, scratch)) {
+        if (!plan_tile(in, o, head, r, imin(r + rows, in->n), sum, idx, &panels, out, scratch)) {
             sac_plan_free(out);
             return false;
         }

@@ -1,23 +1,47 @@
 /* The k largest of n, in linear time and with one answer: equal scores go by lower index.
  *
- * Floats are mapped to unsigned integers of the same order; three histogram passes over 11, 11 and 10 bits
- * find the k-th largest value exactly, one more pass collects indices in ascending order. No input is slow,
- * and two runs never differ, which quickselect promises neither of. */
+ * Floats are mapped to unsigned integers of the same order; each pass divides the range the k-th largest lies in
+ * by 256 or 2048, so that two or three find it exactly, and one more collects indices in ascending order. No input
+ * is slow, and two runs never differ, which quickselect promises neither of. */
 #include "methods.h"
 
 #include <assert.h>
 #include <string.h>
 
-static uint32_t float_key(float f)
+/* Same order as the floats, -0 and 0 equal, NaN below everything; without branches. */
+static inline uint32_t float_key(float f)
 {
     uint32_t u;
+    f += 0.0f;                                       /* -0 becomes 0 */
     memcpy(&u, &f, sizeof u);
-    if ((u & 0x7fffffffu) > 0x7f800000u) return 0;   /* NaN: below everything */
-    if (u == 0x80000000u) u = 0;                     /* -0 ties with 0 */
-    return u & 0x80000000u ? ~u : u | 0x80000000u;
+    uint32_t key = u ^ ((uint32_t)-(int32_t)(u >> 31) | 0x80000000u);
+    return (u & 0x7fffffffu) > 0x7f800000u ? 0 : key;
 }
 
 static const struct { int shift, bits; } digit[3] = { { 21, 11 }, { 10, 11 }, { 0, 10 } };
+
+enum { PIECE = 1024 };
+
+static int keys_of(const float *score, int n, uint32_t *key)
+{
+    int m = n < PIECE ? n : PIECE;
+    for (int i = 0; i < m; i++) key[i] = float_key(score[i]);
+    return m;
+}
+
+/* The range of the keys; a piece that is all of them stays in `key`. */
+static void key_range(const float *score, int n, uint32_t *key, uint32_t *lo, uint32_t *hi)
+{
+    *lo = UINT32_MAX;
+    *hi = 0;
+    for (int i = 0; i < n; i += PIECE) {
+        int m = keys_of(score + i, n - i, key);
+        for (int j = 0; j < m; j++) {
+            *lo = key[j] < *lo ? key[j] : *lo;
+            *hi = key[j] > *hi ? key[j] : *hi;
+        }
+    }
+}
 
 int topk(const float *score, int n, int k, int *out)
 {
@@ -27,29 +51,36 @@ int topk(const float *score, int n, int k, int *out)
     }
     if (k <= 0) return 0;
 
-    int hist[1 << 11], left = k;         /* entries still to be found among those with the prefix */
-    uint32_t prefix = 0, mask = 0;
-    bool all = false;                    /* everything with the prefix is taken */
-    for (int d = 0; d < 3 && !all; d++) {
-        int shift = digit[d].shift, size = 1 << digit[d].bits;
-        memset(hist, 0, sizeof *hist * (size_t)size);
-        for (int i = 0; i < n; i++) {
-            uint32_t key = float_key(score[i]);
-            if ((key & mask) == prefix) hist[(key >> shift) & (uint32_t)(size - 1)]++;
+    /* The k-th largest lies in lo .. hi; buckets narrow that until every entry in the range is taken, or the
+     * range is one value. `left` entries of the range are still to be taken. */
+    int count[1 << 11], bits = n > 8192 ? 11 : 8, left = k;
+    uint32_t key[PIECE], lo, hi;
+    key_range(score, n, key, &lo, &hi);
+    for (int in_range = n; left < in_range && lo < hi;) {
+        int shift = 0;
+        while ((hi - lo) >> shift >> bits) shift++;
+        int b = (int)((hi - lo) >> shift);
+        uint32_t span = hi - lo;
+        memset(count, 0, sizeof *count * (size_t)(b + 1));
+        for (int i = 0; i < n; i += PIECE) {
+            int m = n > PIECE ? keys_of(score + i, n - i, key) : n;
+            for (int j = 0; j < m; j++)
+                if (key[j] - lo <= span) count[(key[j] - lo) >> shift]++;
         }
-        int b = size - 1;
-        while (hist[b] < left) left -= hist[b--];
-        all = hist[b] == left;
-        prefix |= (uint32_t)b << shift;
-        mask |= (uint32_t)(size - 1) << shift;
+        while (count[b] < left) left -= count[b--];
+        in_range = count[b];
+        uint32_t first = lo + ((uint32_t)b << shift), last = first + ((uint32_t)1 << shift) - 1;
+        lo = first;
+        if (last >= first && last < hi) hi = last;
     }
 
-    int m = 0;
-    for (int i = 0; i < n && m < k; i++) {
-        uint32_t key = float_key(score[i]) & mask;
-        if (key > prefix || (key == prefix && left-- > 0)) out[m++] = i;
+    int taken = 0;
+    for (int i = 0; i < n && taken < k; i += PIECE) {
+        int m = n > PIECE ? keys_of(score + i, n - i, key) : n;
+        for (int j = 0; j < m && taken < k; j++)
+            if (key[j] > hi || (key[j] >= lo && left-- > 0)) out[taken++] = i + j;
     }
-    assert(m == k);
+    assert(taken == k);
     return k;
 }
 

@@ -41,7 +41,7 @@ static bool evict(const struct sac_prefill_in *in, const void *opts, struct sac_
     float *sum = sac_arena_alloc(scratch, sizeof *sum * (size_t)in->n);
     if (!sum) return false;
     for (int h = 0; h < in->n_heads; h++)
-        if (!scores_each_row(in, h, in->n - 1, 1, NULL, add_row, sum, scratch)) return false;
+        if (!scores_each_row(in, h, in->n - 1, 1, NULL, NULL, add_row, sum, scratch)) return false;
     if (o->protect_last) sum[in->n - 1] = INFINITY;
     for (int kv = 0; kv < in->n_kv_heads; kv++)
         if (!evict_keep(&kept[kv], sum, in->n, o->capacity, scratch)) return false;

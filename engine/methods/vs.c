@@ -6,6 +6,8 @@
  * ranges are read one by one. The conversion follows the paper's code, so that its densities are reproduced. */
 #include "methods.h"
 
+#include "kernels.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -16,8 +18,8 @@ static void add_row(void *ctx, int row, const float *p)
     struct window_sums *s = ctx;
     /* Offset o of this row is key row - o; stored backwards, both sums walk p in the same direction. */
     float *v = s->vertical, *d = s->slash_rev + (s->n - 1 - row);
-    for (int j = 0; j <= row; j++) v[j] += p[j];
-    for (int j = 0; j <= row; j++) d[j] += p[j];
+    k_ops()->add(v, p, row + 1);
+    k_ops()->add(d, p, row + 1);
 }
 
 bool vs_score(const struct sac_prefill_in *in, int head, int window, struct vs_scores *out, struct sac_arena *a)
@@ -29,7 +31,11 @@ bool vs_score(const struct sac_prefill_in *in, int head, int window, struct vs_s
     out->slash = sac_arena_alloc(a, sizeof(float) * (size_t)n);
     if (!out->vertical || !out->slash) return false;
     struct window_sums s = { n, out->vertical, out->slash };
-    if (!scores_each_row(in, head, n - out->rows, out->rows, NULL, add_row, &s, a)) return false;
+    struct sac_arena_mark mark = sac_arena_mark(a);
+    struct panels panels;
+    if (!scores_pack(in, head / in_group(in), out->rows, &panels, a)) return false;
+    if (!scores_each_row(in, head, n - out->rows, out->rows, NULL, &panels, add_row, &s, a)) return false;
+    sac_arena_rewind(a, mark);
     for (int i = 0, j = n - 1; i < j; i++, j--) {
         float t = out->slash[i];
         out->slash[i] = out->slash[j];

@@ -45,29 +45,53 @@ static enum sac_code budget(void *opts, const struct sac_shape *s, int n, double
     return SAC_OK;
 }
 
+/* `stride` queries in reverse as one row, scaled; rows beyond the prompt are zero. */
+static void coarse_query(const struct sac_prefill_in *in, const struct opts *o, int head, int m, float *out)
+{
+    int s = o->stride, dim = in->head_dim;
+    float scale = in->scale / (float)s;
+    memset(out, 0, sizeof *out * (size_t)s * (size_t)dim);
+    for (int r = 0; r < s && m * s + r < in->n; r++) {
+        const float *q = in_query(in, head, m * s + r);
+        float *x = out + (size_t)(s - 1 - r) * (size_t)dim;
+        for (int d = 0; d < dim; d++) x[d] = scale * q[d];
+    }
+}
+
+/* `stride` keys in a row are one coarse key as they stand; only the last, ragged one needs zeros after it. */
+static bool pack_coarse(const struct sac_prefill_in *in, const struct opts *o, int kv, struct panels *p, struct sac_arena *a)
+{
+    int s = o->stride, wide = s * in->head_dim, grid = (in->n + s - 1) / s;
+    const float *k = in_key(in, kv, 0);
+    if (in->n % s) {
+        float *whole = sac_arena_alloc(a, sizeof *whole * (size_t)grid * (size_t)wide);
+        if (!whole) return false;
+        memcpy(whole, k, sizeof *whole * (size_t)in->n * (size_t)in->head_dim);
+        k = whole;
+    }
+    return panels_pack(p, k, wide, grid, a);
+}
+
 /* Coarse rows of the whole prompt into block scores. False: out of memory. */
 static bool score_blocks(const struct sac_prefill_in *in, const struct opts *o, int head, struct blocks *b,
                          struct sac_arena *a)
 {
     const struct k_ops *ops = k_ops();
-    int s = o->stride, dim = in->head_dim, grid = (in->n + s - 1) / s, per = o->block_size / s;
-    size_t d = (size_t)dim, wide = (size_t)s * d;
-    float *q = sac_arena_floats(a, wide), *p = sac_arena_floats(a, (size_t)grid), *tail = sac_arena_alloc(a, wide * sizeof *tail);
-    if (!q || !p || !tail) return false;
-    const float *k = in_key(in, head / in_group(in), 0);
-    int whole = in->n / s;                        /* the last tile may be ragged: its missing rows are zero */
-    memcpy(tail, k + (size_t)whole * wide, ((size_t)in->n - (size_t)whole * (size_t)s) * d * sizeof *tail);
-    for (int m = 0; m < grid; m++) {
-        memset(q, 0, wide * sizeof *q);
-        for (int r = 0; r < s && m * s + r < in->n; r++)
-            memcpy(q + (size_t)(s - 1 - r) * d, in_query(in, head, m * s + r), d * sizeof *q);
-        int full = imin(m + 1, whole);
-        float scale = in->scale / (float)s;
-        ops->score_f32(q, k, s * dim, full, scale, p);
-        if (full < m + 1) ops->score_f32(q, tail, s * dim, 1, scale, p + full);
-        float inv = 1.0f / ops->exp_sum(p, m + 1, ops->max(p, m + 1));
-        float *row = blocks_row(b, m / per);
-        for (int n = 0; n <= m; n++) row[n / per] += p[n] * inv;
+    int grid = (in->n + o->stride - 1) / o->stride, per = o->block_size / o->stride;
+    size_t ld = panels_width(grid);
+    struct panels keys;
+    if (!pack_coarse(in, o, head / in_group(in), &keys, a)) return false;
+    float *x = sac_arena_alloc(a, sizeof *x * PANEL_ROWS * (size_t)keys.pad), *p = sac_arena_floats(a, PANEL_ROWS * ld);
+    if (!x || !p) return false;
+    for (int m = 0; m < grid; m += PANEL_ROWS) {
+        int rows = imin(PANEL_ROWS, grid - m);
+        for (int r = 0; r < rows; r++) coarse_query(in, o, head, m + r, x + (size_t)r * (size_t)keys.pad);
+        panels_score(&keys, x, rows, m + rows, p, ld);
+        for (int r = 0; r < rows; r++) {
+            float *s = p + (size_t)r * ld, inv = 1.0f / ops->exp_sum(s, m + r + 1, ops->max(s, m + r + 1));
+            float *row = blocks_row(b, (m + r) / per);
+            for (int n = 0; n <= m + r; n++) row[n / per] += s[n] * inv;
+        }
     }
     return true;
 }
