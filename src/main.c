@@ -23,6 +23,7 @@ static const struct command {
     int (*run)(int argc, char **argv);
     const char *help;
 } commands[] = {
+    { "bench", cmd_bench, "tokens a second, dense and by method, and what the machine can do" },
     { "completions", cmd_completions, "completions for bash, zsh or fish" },
     { "doctor", cmd_doctor, "the machine, the build and the terminal, for bug reports" },
     { "eval", cmd_eval, "tasks by lengths by methods into a results file" },

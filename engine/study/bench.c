@@ -1,0 +1,306 @@
+/* Measuring prefill and decode, dense and with methods, on a real prompt.
+ *
+ * The prompt is a needle task of the asked length (repeated or cut to it exactly), as methods choose by what they
+ * read: on random tokens their cost would be another one. A method's densities are taken in the warm-up pass, so
+ * that counting them is not timed. Decode starts from one dense prefill for each context length; eviction
+ * happens there, once for every method. */
+#include "model/model_int.h"
+#include "model/session_int.h"
+#include <saccade/bench.h>
+#include <saccade/task.h>
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { MAX_REPEATS = 15 };
+
+struct bench {
+    struct sac_model *m;
+    const struct sac_bench_opts *o;
+    const struct sac_ceilings *top;
+    void (*row)(void *ctx, const struct sac_bench_row *r);
+    void *ctx;
+    struct sac_err *err;
+    /* of the pass that runs */
+    const struct sac_spec *spec;          /* NULL: dense */
+    struct sac_density sum;
+    int n_sum;
+    struct sac_spec *evicting;            /* [o->n_spec] */
+    struct sac_kept **kept;               /* [o->n_spec][n_layers * n_kv_heads], NULL: evicts nothing */
+    bool failed;
+};
+
+static int by_value(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static double median(double *x, int n)
+{
+    qsort(x, (size_t)n, sizeof *x, by_value);
+    return n % 2 ? x[n / 2] : 0.5 * (x[n / 2 - 1] + x[n / 2]);
+}
+
+static bool stopped(const struct bench *b) { return b->o->cancel && atomic_load(b->o->cancel); }
+
+/* ids[n] of a needle task; of arithmetic where the model's tokenizer cannot make one. */
+static int *prompt_ids(struct sac_model *m, int n, uint64_t seed)
+{
+    int *ids = malloc((size_t)n * sizeof *ids), have = 0;
+    struct sac_sample sample;
+    struct sac_tokens t = { 0 };
+    struct sac_err ignored = { SAC_OK, "" };
+    char *text = NULL;
+    size_t user_at;
+    int length = n < 512 ? 512 : n;
+    bool made = ids && sac_sample_make(&sample, m, "niah", SAC_STYLE_AUTO, length, seed, 0, NULL, &ignored) == SAC_OK;
+    if (made) {
+        if (sac_chat_tokenize(m, NULL, sample.prompt, &t, &text, &user_at, &ignored) == SAC_OK) have = t.n;
+        sac_sample_free(&sample);
+    }
+    for (int i = 0; ids && i < n; i++)
+        ids[i] = have ? t.id[i % have] : (int)((unsigned)i * 2654435761u % (unsigned)m->hp.shape.n_vocab);
+    sac_tokens_free(&t);
+    free(text);
+    return ids;
+}
+
+/* Multiply-adds times two of all linear layers, for each token; the head's come on top once. */
+static double linear_flops(const struct sac_model *m, double *bytes)
+{
+    double flops = 0;
+    *bytes = 0;
+    for (int l = 0; l < m->hp.shape.n_layers; l++) {
+        const struct layer_weights *w = &m->w.layer[l];
+        const struct k_mat *mat[] = { w->wq, w->wk, w->wv, w->wo, w->gate, w->up, w->down };
+        for (size_t i = 0; i < sizeof mat / sizeof *mat; i++) {
+            if (!mat[i] || !mat[i]->data) continue;
+            flops += 2.0 * mat[i]->rows * mat[i]->cols;
+            *bytes += (double)mat[i]->row_bytes * mat[i]->rows;
+        }
+    }
+    *bytes += (double)m->w.head->row_bytes * m->w.head->rows;
+    return flops;
+}
+
+/* ---- prefill ---- */
+
+static void on_layer(void *ctx, struct prefill_layer *pl)
+{
+    struct bench *b = ctx;
+    for (int h = 0; pl->plan && h < b->m->hp.shape.n_heads; h++) {
+        struct sac_density d = sac_plan_density(&pl->plan[h]);
+        b->sum.pattern += d.pattern;
+        b->sum.kernel += d.kernel;
+        b->sum.work += d.work;
+        b->n_sum++;
+    }
+}
+
+static bool one_prefill(struct bench *b, const int *ids, int n, bool densities, struct prefill_args *out)
+{
+    struct session *s = session_new(b->m, n + 1, b->m->opts.kv, b->err);
+    if (!s) return false;
+    *out = (struct prefill_args){ .ids = ids, .n = n, .spec = b->spec, .force_layer = -1, .force_kv = -1,
+                                  .seed = b->o->seed, .cancel = b->o->cancel };
+    if (densities) {
+        out->layer_done = on_layer;
+        out->ctx = b;
+    }
+    bool ok = session_prefill(s, out, b->err) == SAC_OK;
+    session_free(s);
+    return ok;
+}
+
+static bool bench_prefill(struct bench *b, const char *name, const int *ids, int n, double *dense_s)
+{
+    struct prefill_args a;
+    double t[MAX_REPEATS], select = 0, attend = 0, total = 0, bytes;
+    int repeats = b->o->repeats < 1 ? 1 : b->o->repeats > MAX_REPEATS ? MAX_REPEATS : b->o->repeats;
+    b->sum = (struct sac_density){ 0, 0, 0, 0 };
+    b->n_sum = 0;
+    if (!one_prefill(b, ids, n, true, &a)) return false;
+    for (int r = 0; r < repeats; r++) {
+        if (!one_prefill(b, ids, n, false, &a)) return false;
+        t[r] = a.total_s;
+        select += a.select_s;
+        attend += a.attend_s;
+        total += a.total_s;
+    }
+    struct sac_bench_row row = { .tokens = n, .threads = pool_threads(b->m->pool), .gbytes_s = NAN, .of_ceiling = NAN };
+    snprintf(row.method, sizeof row.method, "%s", name);
+    row.seconds = median(t, repeats);
+    row.best_seconds = t[0];
+    row.tok_s = n / row.seconds;
+    if (!b->spec) *dense_s = row.seconds;
+    row.ratio_to_dense = *dense_s / row.seconds;
+    row.density = (struct sac_density){ 1, 1, 1, NAN };
+    if (b->n_sum) row.density = (struct sac_density){ b->sum.pattern / b->n_sum, b->sum.kernel / b->n_sum,
+                                                      b->sum.work / b->n_sum, NAN };
+    row.select_share = select / total;
+    row.attend_share = attend / total;
+    double flops = linear_flops(b->m, &bytes) * n + 2.0 * b->m->w.head->rows * b->m->w.head->cols + a.flops_attend;
+    row.gflops = flops / row.seconds * 1e-9;
+    if (b->top) row.of_ceiling = row.gflops / b->top->fast_gflops;
+    b->row(b->ctx, &row);
+    return !stopped(b);
+}
+
+static bool prefills(struct bench *b, int n)
+{
+    int *ids = prompt_ids(b->m, n, b->o->seed);
+    double dense_s = 0;
+    bool ok = ids != NULL;
+    b->spec = NULL;
+    ok = ok && bench_prefill(b, "dense", ids, n, &dense_s);
+    for (int i = 0; ok && i < b->o->n_spec; i++) {
+        struct sac_spec spec;
+        ok = sac_spec_parse(&spec, b->o->spec[i], b->err) == SAC_OK &&
+             sac_spec_resolve(&spec, &b->m->hp.shape, n, b->err) == SAC_OK;
+        if (!ok || !sac_spec_prefill(&spec)) continue;
+        b->spec = &spec;
+        ok = bench_prefill(b, b->o->spec[i], ids, n, &dense_s);
+    }
+    free(ids);
+    return ok;
+}
+
+/* ---- decode ---- */
+
+static void evict_layer(struct bench *b, int i, const struct sac_prefill_in *in)
+{
+    const struct sac_part *part = sac_spec_evict(&b->evicting[i]);
+    struct sac_arena scratch = { 0 };
+    bool dense = sac_spec_layer_dense(&b->evicting[i], in->layer), ok = true;
+    struct sac_kept *tmp = sac_arena_alloc(&scratch, (size_t)in->n_kv_heads * sizeof *tmp);
+    for (int g = 0; tmp && ok && g < in->n_kv_heads; g++) {
+        tmp[g] = (struct sac_kept){ in->n, sac_arena_alloc(&scratch, ((size_t)in->n + 1) * sizeof(int)), NULL };
+        ok = tmp[g].pos != NULL;
+        for (int k = 0; ok && dense && k < in->n; k++) tmp[g].pos[k] = k;
+    }
+    if (!tmp || !ok || (!dense && !part->m->evict(in, part->opts.bytes, tmp, &scratch))) b->failed = true;
+    for (int g = 0; !b->failed && g < in->n_kv_heads; g++) {
+        struct sac_kept *to = &b->kept[i][in->layer * in->n_kv_heads + g];
+        *to = (struct sac_kept){ tmp[g].n, malloc(((size_t)tmp[g].n + 1) * sizeof(int)), NULL };
+        if (tmp[g].score) to->score = malloc(((size_t)tmp[g].n + 1) * sizeof(float));
+        if (!to->pos || (tmp[g].score && !to->score)) b->failed = true;
+        else memcpy(to->pos, tmp[g].pos, (size_t)tmp[g].n * sizeof(int));
+        if (to->pos && to->score) memcpy(to->score, tmp[g].score, (size_t)tmp[g].n * sizeof(float));
+    }
+    sac_arena_free(&scratch);
+}
+
+static void on_evict(void *ctx, struct prefill_layer *pl)
+{
+    struct bench *b = ctx;
+    for (int i = 0; i < b->o->n_spec; i++)
+        if (b->kept[i] && !b->failed) evict_layer(b, i, pl->in);
+}
+
+static bool bench_decode(struct bench *b, struct session *base, const char *name, const struct sac_spec *spec,
+                         const struct sac_kept *kept, const int *ids, double *dense_s)
+{
+    enum { WARM = 3 };
+    int n = session_n(base), steps = b->o->decode;
+    struct fork_args fa = { .n = n, .max_new = steps + WARM, .kept = kept, .spec = spec, .force_layer = -1,
+                            .force_kv = -1, .seed = b->o->seed };
+    struct session *s = session_fork(base, &fa, b->err);
+    double *t = malloc((size_t)steps * sizeof *t);
+    bool ok = s && t;
+    struct session_stats before = { 0 };
+    for (int i = -WARM; ok && i < steps; i++) {
+        if (i == 0) before = session_stats(s);
+        double t0 = clock_seconds();
+        ok = session_decode(s, ids[(i + WARM) % n], NULL, b->err) == SAC_OK && !stopped(b);
+        if (i >= 0) t[i] = clock_seconds() - t0;
+    }
+    if (ok) {
+        struct session_stats after = session_stats(s);
+        struct sac_bench_row row = { .decode = true, .tokens = n, .threads = pool_threads(b->m->pool), .gflops = NAN,
+                                     .of_ceiling = NAN };
+        double total = 0, bytes;
+        for (int i = 0; i < steps; i++) total += t[i];
+        snprintf(row.method, sizeof row.method, "%s", name);
+        row.seconds = median(t, steps);
+        row.best_seconds = t[0];
+        row.tok_s = 1.0 / row.seconds;
+        if (!spec) *dense_s = row.seconds;
+        row.ratio_to_dense = *dense_s / row.seconds;
+        double full = after.full - before.full, read = after.read - before.read;
+        row.density = (struct sac_density){ NAN, NAN, NAN, full > 0 ? read / full : 1.0 };
+        row.select_share = (after.select_s - before.select_s) / total;
+        row.attend_share = (after.attend_s - before.attend_s) / total;
+        linear_flops(b->m, &bytes);
+        bytes += read / steps * (b->m->opts.kv == SAC_KV_F32 ? 4 : 2);
+        row.gbytes_s = bytes / row.seconds * 1e-9;
+        if (b->top) row.of_ceiling = row.gbytes_s / b->top->read_gbytes;
+        b->row(b->ctx, &row);
+    }
+    session_free(s);
+    free(t);
+    return ok;
+}
+
+static bool prepare_evictions(struct bench *b, int n)
+{
+    size_t cells = (size_t)b->m->hp.shape.n_layers * (size_t)b->m->hp.shape.n_kv_heads;
+    b->evicting = calloc((size_t)b->o->n_spec + 1, sizeof *b->evicting);
+    b->kept = calloc((size_t)b->o->n_spec + 1, sizeof *b->kept);
+    bool ok = b->evicting && b->kept;
+    for (int i = 0; ok && i < b->o->n_spec; i++) {
+        ok = sac_spec_parse(&b->evicting[i], b->o->spec[i], b->err) == SAC_OK &&
+             sac_spec_resolve(&b->evicting[i], &b->m->hp.shape, n, b->err) == SAC_OK;
+        if (ok && sac_spec_evict(&b->evicting[i])) ok = (b->kept[i] = calloc(cells, sizeof **b->kept)) != NULL;
+    }
+    return ok;
+}
+
+static void free_evictions(struct bench *b)
+{
+    int cells = b->m->hp.shape.n_layers * b->m->hp.shape.n_kv_heads;
+    for (int i = 0; b->kept && i < b->o->n_spec; i++) {
+        for (int c = 0; b->kept[i] && c < cells; c++) {
+            free(b->kept[i][c].pos);
+            free(b->kept[i][c].score);
+        }
+        free(b->kept[i]);
+    }
+    free(b->kept);
+    free(b->evicting);
+    b->kept = NULL;
+    b->evicting = NULL;
+}
+
+static bool decodes(struct bench *b, int n)
+{
+    if (n < 1) n = 1;
+    int *ids = prompt_ids(b->m, n, b->o->seed);
+    struct session *s = ids ? session_new(b->m, n + 1, b->m->opts.kv, b->err) : NULL;
+    struct prefill_args a = { .ids = ids, .n = n, .force_layer = -1, .force_kv = -1, .seed = b->o->seed,
+                              .layer_done = on_evict, .ctx = b, .cancel = b->o->cancel };
+    double dense_s = 0;
+    bool ok = s && prepare_evictions(b, n) && session_prefill(s, &a, b->err) == SAC_OK && !b->failed &&
+              bench_decode(b, s, "dense", NULL, NULL, ids, &dense_s);
+    for (int i = 0; ok && i < b->o->n_spec; i++)
+        if (b->kept[i] || sac_spec_decode(&b->evicting[i]))
+            ok = bench_decode(b, s, b->o->spec[i], &b->evicting[i], b->kept[i], ids, &dense_s);
+    free_evictions(b);
+    session_free(s);
+    free(ids);
+    return ok;
+}
+
+enum sac_code sac_bench(struct sac_model *m, const struct sac_bench_opts *o, const struct sac_ceilings *top,
+                        void (*row)(void *ctx, const struct sac_bench_row *r), void *ctx, struct sac_err *err)
+{
+    struct sac_err own = { SAC_OK, "" };
+    struct bench b = { .m = m, .o = o, .top = top, .row = row, .ctx = ctx, .err = err ? err : &own };
+    bool ok = true;
+    for (int i = 0; ok && i < o->n_prefill; i++) ok = prefills(&b, o->prefill[i]);
+    for (int i = 0; ok && o->decode > 0 && i < o->n_context; i++) ok = decodes(&b, o->context[i]);
+    if (ok) return SAC_OK;
+    if (b.err->code) return b.err->code;
+    return stopped(&b) ? sac_fail(b.err, SAC_ECANCEL, "stopped") : sac_fail(b.err, SAC_ENOMEM, "out of memory");
+}

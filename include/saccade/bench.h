@@ -1,0 +1,46 @@
+/* Speed of a model under several methods, and of the machine below it.
+ *
+ * Every figure is the median of repeated runs after a warm-up; ratios are to dense at the same length in the same
+ * run, since absolute times of a shared machine mean little. Ceilings are measured by the same program: what the
+ * kernels reach on data in the first-level cache, and what reading memory gives. */
+#ifndef SAC_BENCH_H
+#define SAC_BENCH_H
+
+#include <saccade/model.h>
+#include <stdatomic.h>
+
+struct sac_ceilings {
+    double f32_gflops, fast_gflops;   /* products of f32; of attention's fastest type */
+    double int_gops;                  /* integer products of quantised weights; 0: none at this CPU level */
+    double read_gbytes;               /* bytes a second from memory, all threads */
+    int threads;
+    const char *cpu;
+};
+enum sac_code sac_bench_ceilings(struct sac_model *m, struct sac_ceilings *out, struct sac_err *err);
+
+struct sac_bench_opts {
+    const int *prefill; int n_prefill;    /* prompt lengths */
+    const int *context; int n_context;    /* cache lengths to decode at */
+    int decode;                           /* tokens a decode measurement takes, 0: none */
+    const char *const *spec; int n_spec;  /* methods besides dense */
+    int repeats;                          /* of a prefill; at least 1 */
+    uint64_t seed;
+    const atomic_bool *cancel;
+};
+
+struct sac_bench_row {
+    char method[200];
+    bool decode;
+    int tokens, threads;
+    double seconds, best_seconds;     /* of the prefill or of one token: median, fastest */
+    double tok_s, ratio_to_dense;     /* > 1: faster than dense */
+    struct sac_density density;       /* mean over sparse layers and heads; dense: 1 */
+    double select_share, attend_share;/* of the time */
+    double gflops, gbytes_s;          /* done a second; NAN where not the limit (prefill counts operations, decode bytes) */
+    double of_ceiling;                /* of the matching ceiling, when `top` was given */
+};
+
+/* Calls row for each measurement, dense first at each length. top: ceilings to compare with, or NULL. */
+enum sac_code sac_bench(struct sac_model *m, const struct sac_bench_opts *o, const struct sac_ceilings *top,
+                        void (*row)(void *ctx, const struct sac_bench_row *r), void *ctx, struct sac_err *err);
+#endif
