@@ -199,7 +199,8 @@ int ui_app_run(const struct ui_app_opts *opts, struct sac_err *err)
     st->work = ui_work_new(ui_notify, a);
     st->run = ui_run_new(st);
     st->tasks = ui_tasks_new(st);
-    if (!st->work || !st->run || !st->tasks) rc = sac_fail(err, SAC_ENOMEM, "out of memory");
+    a->shots = ui_shots_new(a);
+    if (!st->work || !st->run || !st->tasks || !a->shots) rc = sac_fail(err, SAC_ENOMEM, "out of memory");
     else if (!opens_first(st, opts->screen, err)) rc = SAC_EARG;
     else {
         open_session(st);

@@ -159,6 +159,8 @@ struct ui_app_opts {
     bool headless; int cols, lines; const char *dump;   /* script into a buffer, then write the last frame */
     const char *screen;             /* screen to open with */
     const char *samples;            /* folder of bundled data, NULL none */
+    double pace;                    /* seconds between the lines of a script on screen; 0: at once, no captions */
+    const char *cast;               /* headless: an asciicast of the script's frames, NULL none */
     /* Open a recorded trace file; NULL: this build cannot. */
     enum sac_code (*trace_open)(struct sac_trace **out, const char *path, struct sac_err *err);
 };

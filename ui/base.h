@@ -5,7 +5,7 @@
 #include "app.h"
 
 enum { UI_INPUT_MAX = 1024, UI_HISTORY = 200, UI_LOG_MAX = 500 };
-enum ui_mode { UI_MODE_NORMAL, UI_MODE_PROMPT, UI_MODE_HELP, UI_MODE_QUIT, UI_MODE_PICK };
+enum ui_mode { UI_MODE_NORMAL, UI_MODE_PROMPT, UI_MODE_HELP, UI_MODE_QUIT, UI_MODE_PICK, UI_MODE_EXPORT };
 
 /* A line of input with a cursor; bytes are UTF-8. */
 struct ui_input { char text[UI_INPUT_MAX]; int len, at; };
@@ -41,6 +41,9 @@ struct ui_app {
     struct cell_buf buf;
     char copy[74994];               /* waiting to be sent to the terminal's clipboard */
     bool has_copy;
+    struct ui_shots *shots;
+    struct ui_player *player;       /* a script being played on screen, NULL none */
+    int export_what, export_format, export_row;      /* the export dialog */
     bool want_editor, want_suspend;
     bool plain_out;
     double play_at;
@@ -71,6 +74,8 @@ void ui_help_draw(const struct ui_state *st, struct cell_buf *b);
 
 /* chrome.c */
 void ui_frame(struct ui_state *st, struct cell_buf *b, int *cx, int *cy);
+/* A framed box in the middle of the screen; returns its inside. */
+struct ui_rect ui_centre(const struct ui_state *st, struct cell_buf *b, int w, int h, const char *title);
 bool ui_chrome_click(struct ui_state *st, int x, int y);
 
 /* events.c */
@@ -112,6 +117,22 @@ bool ui_run_busy(const struct ui_state *st);          /* loading or running */
 void ui_run_stop(struct ui_state *st);
 void ui_run_edited(struct ui_state *st, char *text);  /* the prompt from $EDITOR; takes text */
 char *ui_run_prompt(const struct ui_state *st);       /* malloc'ed text to edit */
+
+/* shot.c: pictures and data of what is shown, written by a thread of its own */
+struct ui_shots *ui_shots_new(struct ui_app *a);
+void ui_shots_free(struct ui_shots *s);              /* waits for the one being written; accepts NULL */
+void ui_shots_poll(struct ui_state *st);
+bool ui_shots_busy(const struct ui_state *st);
+void ui_export_key(struct ui_state *st, int key);
+void ui_export_dialog(const struct ui_state *st, struct cell_buf *b);
+extern const struct ui_cmd ui_shot_cmds[];
+extern const int ui_n_shot_cmds;
+
+/* player.c: scripts played on screen (replay, tour, open), and asciicasts of headless ones */
+void ui_player_frame(struct ui_state *st, struct cell_buf *b);   /* after drawing: runs what is due, shows the caption */
+bool ui_player_key(struct ui_state *st, int key);                /* true: the key was the player's */
+void ui_player_free(struct ui_player *p);
+bool ui_player_cast(struct ui_state *st, struct sac_err *err);   /* headless: a frame of the asciicast, if one is made */
 
 /* search.c: the smallest budget that still answers */
 bool ui_search_start(struct ui_state *st, const char *spec);

@@ -228,7 +228,7 @@ static void draw_context(const struct ui_state *st, struct cell_buf *b)
 
 /* ---- small boxes over a view ---- */
 
-static struct ui_rect centre(const struct ui_state *st, struct cell_buf *b, int w, int h, const char *title)
+struct ui_rect ui_centre(const struct ui_state *st, struct cell_buf *b, int w, int h, const char *title)
 {
     if (w > b->w - 2) w = b->w - 2;
     if (h > b->h - 2) h = b->h - 2;
@@ -239,7 +239,7 @@ static struct ui_rect centre(const struct ui_state *st, struct cell_buf *b, int 
 
 static void draw_quit(const struct ui_state *st, struct cell_buf *b)
 {
-    struct ui_rect r = centre(st, b, 46, 5, "Quit");
+    struct ui_rect r = ui_centre(st, b, 46, 5, "Quit");
     cells_text(b, r.x + 2, r.y, r.w - 3, "Work is running. Stop it and quit?", style(st, UI_TEXT));
     int x = r.x + 2;
     x += cells_text(b, x, r.y + 2, -1, "y", style(st, UI_KEYCAP)) + 1;
@@ -252,7 +252,7 @@ static void draw_pick(const struct ui_state *st, struct cell_buf *b)
 {
     const struct ui_app *a = st->app;
     int h = st->n_lanes + 4;
-    struct ui_rect r = centre(st, b, 74, h, a->pick_b ? "Method B: compared with" : "Method A: looked at");
+    struct ui_rect r = ui_centre(st, b, 74, h, a->pick_b ? "Method B: compared with" : "Method A: looked at");
     int rows = r.h - 1, first = a->pick_cur >= rows ? a->pick_cur - rows + 1 : 0;
     for (int i = 0; i < rows && first + i < st->n_lanes; i++) {
         int l = first + i, y = r.y + i;
@@ -295,6 +295,7 @@ void ui_draw(struct ui_state *st, struct cell_buf *b, int *cx, int *cy)
     if (a->mode == UI_MODE_HELP) ui_help_draw(st, b);
     if (a->mode == UI_MODE_QUIT) draw_quit(st, b);
     if (a->mode == UI_MODE_PICK) draw_pick(st, b);
+    if (a->mode == UI_MODE_EXPORT) ui_export_dialog(st, b);
 }
 
 void ui_frame(struct ui_state *st, struct cell_buf *b, int *cx, int *cy)
@@ -305,5 +306,7 @@ void ui_frame(struct ui_state *st, struct cell_buf *b, int *cx, int *cy)
     ui_run_poll(st);
     ui_tasks_poll(st);
     ui_search_poll(st);
+    ui_shots_poll(st);
     ui_draw(st, b, cx, cy);
+    ui_player_frame(st, b);
 }

@@ -25,6 +25,7 @@ static void need_table(void)
     for (int s = 0; s < UI_N_SCREENS; s++) add(ui_view_of((enum ui_screen)s)->cmds, ui_view_of((enum ui_screen)s)->n_cmds);
     add(ui_tasks_cmds, ui_n_tasks_cmds);
     add(ui_run_cmds, ui_n_run_cmds);
+    add(ui_shot_cmds, ui_n_shot_cmds);
     add(ui_base_cmds, ui_n_base_cmds);
 }
 

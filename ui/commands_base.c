@@ -1,8 +1,8 @@
 /* Commands that mean the same on every screen, and the default keys. */
 #include "base.h"
 #include "config.h"
+#include "export.h"
 #include "keys.h"
-#include "run.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -275,21 +275,6 @@ static bool cmd_stop(struct ui_state *st, const char *arg)
     return true;
 }
 
-/* The command line that opens this view again. */
-static void command_of(const struct ui_state *st, char *buf, size_t cap)
-{
-    const struct ui_job_want *w = &st->run->want;
-    char task[300] = "";
-    if (st->info.recorded) snprintf(task, sizeof task, " TRACE");
-    else if (!w->prompt)
-        snprintf(task, sizeof task, " --task %s --length %d --sample %d --seed %llu", w->task, w->length, w->sample,
-                 (unsigned long long)w->seed);
-    const char *spec = st->n_lanes ? st->lane[st->at.a].spec : "dense";
-    const char *slash = strrchr(w->model, '/');
-    snprintf(buf, cap, "saccade snapshot %s%s --method %s --view %s --layer %d --head %d -o figure.png",
-             slash ? slash + 1 : w->model, task, spec, view(st)->name, st->at.layer, st->at.head);
-}
-
 static bool cmd_copy(struct ui_state *st, const char *arg)
 {
     (void)arg;
@@ -303,7 +288,10 @@ static bool cmd_copy_command(struct ui_state *st, const char *arg)
 {
     (void)arg;
     char text[2048];
-    command_of(st, text, sizeof text);
+    struct ui_shot shot;
+    if (!have_trace(st)) return false;
+    if (!ui_shot_of(&shot, st)) return ui_say(st, UI_SAY_INFO, "this screen is not a figure: screens 2 to 6 are"), true;
+    ui_recipe_command(st->trace, &shot, text, sizeof text);
     return ui_copy(st, text), true;
 }
 

@@ -73,11 +73,13 @@ bool ui_spec_scale(const char *text, const struct sac_shape *shape, int n, doubl
     return sac_spec_parse(&check, out, NULL) == SAC_OK;
 }
 
-bool ui_row_set(struct ui_state *st, int row, const char *text)
+bool ui_row_set(struct ui_state *st, int row, const char *given)
 {
     struct ui_run *r = st->run;
     struct sac_spec spec;
     struct sac_err err = { 0 };
+    char text[200];
+    snprintf(text, sizeof text, "%s", given);       /* may be the row's own */
     if (sac_spec_parse(&spec, text, &err) != SAC_OK) return ui_say(st, UI_SAY_BAD, "%s", err.msg), false;
     if (r->model) {
         /* What only the length of the prompt decides is checked again when the lane is added. */

@@ -122,7 +122,7 @@ bool ui_run_start(struct ui_state *st)
     r->todo.n_spec = 0;
     for (int i = 0; i < r->n_rows; i++)
         if (r->row[i].on && strcmp(r->row[i].spec, "dense") != 0)
-            snprintf(r->todo.spec[r->todo.n_spec++], sizeof r->todo.spec[0], "%s", r->row[i].spec);
+            memcpy(r->todo.spec[r->todo.n_spec++], r->row[i].spec, sizeof r->todo.spec[0]);
     r->done = (struct ui_loaded){ .model = r->model };
     r->old_job = r->job;
     r->old_sample = r->sample;
@@ -213,7 +213,7 @@ static void log_lanes(struct ui_state *st)
         if (x->score == x->score)
             snprintf(score, sizeof score, ": score %.2f%s", x->score, x->parsed ? "" : ", answer not in the asked form");
         if (x->state == SAC_LANE_DONE)
-            ui_log(st, "%s done in %.2f s%s", x->title, x->prefill_s + x->decode_s, score);
+            ui_log(st, "%s done in %.2f s%s", x->title, (x->shared_prefill ? 0 : x->prefill_s) + x->decode_s, score);
         else if (x->state == SAC_LANE_FAILED) ui_say(st, UI_SAY_BAD, "%s failed: %s", x->title, x->error);
         else if (x->state == SAC_LANE_STOPPED) ui_log(st, "%s stopped: what it has is kept", x->title);
         else if (x->state == SAC_LANE_PREFILL && !first) ui_log(st, "%s: prefill", x->title);

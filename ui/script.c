@@ -25,7 +25,7 @@ static bool settle(struct ui_state *st)
     for (int quiet = 0; quiet < 2;) {
         frame(st);
         if (ui_clock() > end) return false;
-        if (ui_run_busy(st) || ui_tasks_busy(st)) {
+        if (ui_run_busy(st) || ui_tasks_busy(st) || ui_shots_busy(st)) {
             struct pollfd p = { st->app->wake[0], POLLIN, 0 };
             char b[256];
             if (poll(&p, 1, 20) > 0)
@@ -70,15 +70,16 @@ static void plain_view(struct ui_state *st)
     const struct ui_view *v = ui_view_of(st->at.screen);
     if (!settle(st)) return;
     text[0] = 0;
-    if (v->context) {
-        v->context(st, text, sizeof text, 200);
+    if (v->plain) {
+        v->plain(st, text, sizeof text);
+    } else {
+        if (v->context) v->context(st, text, sizeof text, 200);
         printf("%s: %s\n", v->name, text);
+        text[0] = 0;
+        if (v->copy) v->copy(st, text, sizeof text);
     }
-    text[0] = 0;
-    if (v->plain) v->plain(st, text, sizeof text);
-    else if (v->copy) v->copy(st, text, sizeof text);
     if (*text) printf("%s%s", text, text[strlen(text) - 1] == '\n' ? "" : "\n");
-    if (v->status) {
+    if (v->status && !v->plain) {
         text[0] = 0;
         v->status(st, text, sizeof text);
         if (*text) printf("%s\n", text);

@@ -87,6 +87,7 @@ void ui_state_refresh(struct ui_state *st)
     w->head = clampi(w->head, 0, st->info.shape.n_heads - 1);
     int rows = ui_n_rows(st, w->a), rows_b = ui_n_rows(st, w->b);
     if (rows_b > rows) rows = rows_b;
+    if (rows < st->info.n_prompt) rows = st->info.n_prompt;      /* rows of the prompt will come */
     w->row = clampi(w->row, 0, rows - 1);
     w->key = clampi(w->key, 0, rows - 1);
     int steps = ui_n_steps(st, w->a), steps_b = ui_n_steps(st, w->b);
@@ -97,6 +98,7 @@ void ui_state_free(struct ui_state *st)
 {
     ui_tasks_free(st->tasks);
     ui_work_free(st->work);
+    ui_shots_free(st->app->shots);
     if (st->trace) sac_trace_release(st->trace);
     st->trace = NULL;
     ui_run_free(st->run);

@@ -55,7 +55,7 @@ static void layout(const struct ui_state *st, struct ui_rect r, struct layout *l
     if (answers < 6) answers = 6;
     int mid = r.h - top - answers - log;
     if (mid > st->run->n_rows + 4 && log) log += mid - st->run->n_rows - 4, mid = st->run->n_rows + 4;
-    int left = r.w * 2 / 5, methods = r.w >= 150 ? r.w * 3 / 5 : r.w - 44;
+    int left = r.w * 2 / 5, methods = r.w >= 150 ? r.w * 3 / 5 : r.w - 38;
     int y = r.y;
     l->of[P_MODEL] = (struct ui_rect){ r.x, y, left, top };
     l->of[P_PROMPT] = (struct ui_rect){ r.x + left, y, r.w - left, top };
@@ -263,12 +263,31 @@ static const char *lane_state(const struct ui_state *st, int lane, char *buf, si
     case SAC_LANE_MEASURE: return "measuring";
     case SAC_LANE_DONE:
         *role = UI_OK;
-        snprintf(buf, cap, "done %.2f s", (l->shared_prefill ? 0 : l->prefill_s) + l->decode_s);
+        snprintf(buf, cap, "done %.1f s", (l->shared_prefill ? 0 : l->prefill_s) + l->decode_s);
         return buf;
     case SAC_LANE_STOPPED: return *role = UI_WARN, "stopped";
     case SAC_LANE_FAILED: return *role = UI_BAD, "failed";
     }
     return "";
+}
+
+/* "vertical_size=512 window=256" as "vertical 512  window 256". */
+static void short_params(const char *in, char *out, size_t cap)
+{
+    static const char *const drop[] = { "_size", "_budget" };
+    size_t n = 0;
+    while (*in && n + 3 < cap) {
+        bool cut = false;
+        for (int i = 0; i < 2; i++) {
+            size_t len = strlen(drop[i]);
+            if (!strncmp(in, drop[i], len) && in[len] == '=') in += len, cut = true;
+        }
+        if (cut) continue;
+        if (*in == ' ') out[n++] = ' ', out[n++] = ' ';
+        else out[n++] = *in == '=' ? ' ' : *in;
+        in++;
+    }
+    out[n] = 0;
 }
 
 static void share(double v, char *buf, size_t cap)
@@ -283,7 +302,7 @@ static void draw_methods(const struct ui_state *st, struct cell_buf *b, struct u
     struct ui_rect r = ui_pane(st, b, box, P_METHODS, "Methods");
     int rows = r.h - 1, cur = st->at.cur[UI_SCREEN_RUN], top = st->at.scroll[UI_SCREEN_RUN];
     if (r.h < 2) return;
-    int wname = r.w >= 70 ? 16 : 14, wstate = 13, wnum = r.w >= 70 ? 6 : 0, wphase = r.w >= 64 ? 8 : 0;
+    int wname = 15, wstate = 11, wnum = r.w >= 70 ? 6 : 0, wphase = r.w >= 64 ? 7 : 0;
     int xname = r.x + 6, xphase = xname + wname + 1, xparam = xphase + (wphase ? wphase + 1 : 0);
     int xstate = r.x + r.w - wstate - 1, xrec = xstate - wnum - 1, xspars = xrec - (wnum ? wnum + 1 : 0);
     int wparam = (wnum ? xspars : xstate) - xparam - 2;
@@ -310,7 +329,8 @@ static void draw_methods(const struct ui_state *st, struct cell_buf *b, struct u
         if (wphase) cells_fit(b, xphase, y, wphase, m->phase, dd);
         char params[240];
         if (m->sparsity == m->sparsity && !run->model) snprintf(params, sizeof params, "sparsity=%g", m->sparsity);
-        else snprintf(params, sizeof params, "%s", *m->params ? m->params : strcmp(m->name, "dense") ? "" : "the reference: every key is read");
+        else if (*m->params) short_params(m->params, params, sizeof params);
+        else snprintf(params, sizeof params, "%s", strcmp(m->name, "dense") ? "" : "the reference: reads all");
         cells_fit(b, xparam, y, wparam, params, dd);
         const struct sac_lane *l = m->lane >= 0 && m->lane < st->n_lanes ? &st->lane[m->lane] : NULL;
         if (l && wnum) {
@@ -330,11 +350,11 @@ static void draw_progress(const struct ui_state *st, struct cell_buf *b, struct 
 {
     const struct ui_run *run = st->run;
     struct ui_rect r = ui_pane(st, b, box, -1, "Progress");
-    int y = r.y, wl = 13, wb = r.w - wl - 16;
+    int y = r.y, wl = 12, wb = r.w - wl - 14;
     if (run->model && y < r.y + r.h) {
         cells_text(b, r.x + 1, y, wl, "load", style(st, UI_DIM));
         cells_bar(b, r.x + 1 + wl, y, wb, 1, style(st, UI_BAR), style(st, UI_BAR_REST));
-        cells_printf(b, r.x + 2 + wl + wb, y++, 13, style(st, UI_DIM), "%.2f s", run->model_s + run->prompt_s);
+        cells_printf(b, r.x + 2 + wl + wb, y++, 11, style(st, UI_DIM), "%.1f s", run->model_s + run->prompt_s);
     } else if (run->load == UI_LOAD_BUSY) {
         cells_text(b, r.x + 1, y++, r.w - 2, ui_load_stage[atomic_load(&st->run->stage)], style(st, UI_RUNNING));
     }
@@ -353,7 +373,7 @@ static void draw_progress(const struct ui_state *st, struct cell_buf *b, struct 
         cells_fit(b, r.x + 1, y, wl - 1, ui_lane_name(st, l), style(st, UI_TEXT));
         cells_bar(b, r.x + 1 + wl, y, wb, done ? 1 : x->progress, style(st, x->state == SAC_LANE_FAILED ? UI_BAD : UI_BAR),
                   style(st, UI_BAR_REST));
-        cells_fit(b, r.x + 2 + wl + wb, y++, 13, state, style(st, role));
+        cells_fit(b, r.x + 2 + wl + wb, y++, 11, state, style(st, role));
     }
     if (!st->n_lanes || y >= r.y + r.h) return;
     char rate[80] = "";
@@ -365,7 +385,7 @@ static void draw_progress(const struct ui_state *st, struct cell_buf *b, struct 
     if (y - 1 > r.y + st->n_lanes) {
         cells_text(b, r.x + 1, y - 1, wl, "overall", style(st, UI_STRONG));
         cells_bar(b, r.x + 1 + wl, y - 1, wb, total / st->n_lanes, style(st, UI_BAR), style(st, UI_BAR_REST));
-        cells_printf(b, r.x + 2 + wl + wb, y - 1, 13, style(st, UI_DIM), "%.0f %%", 100 * total / st->n_lanes);
+        cells_printf(b, r.x + 2 + wl + wb, y - 1, 11, style(st, UI_DIM), "%.0f %%", 100 * total / st->n_lanes);
     }
 }
 
@@ -384,7 +404,13 @@ static void answer_text(const struct ui_state *st, struct cell_buf *b, int x, in
     if (!differs) same = n;
     while (n && (a[n - 1] == '\n' || a[n - 1] == ' ')) n--;
     if (same > n) same = n;
-    int used = cells_textn(b, x, y, w, a, same, t);
+    int used = 0;
+    /* Where the difference lies beyond the edge, begin later. */
+    if (differs && cells_text_width(a, same) > w - 24 && cells_text_width(a, n) > w) {
+        size_t skip = cells_text_cut(a, n, cells_text_width(a, n) - w + 1);
+        if (skip < same) cells_put(b, x, y, 0x2026, style(st, UI_DIM)), used = 1, a += skip, n -= skip, same -= skip;
+    }
+    used += cells_textn(b, x + used, y, w - used, a, same, t);
     used += cells_textn(b, x + used, y, w - used, a + same, n - same, diff);
     if (st->lane[lane].state == SAC_LANE_DECODE && used < w) cells_put(b, x + used, y, 0x2588, style(st, UI_RUNNING));
 }
@@ -399,7 +425,7 @@ static void draw_answers(const struct ui_state *st, struct cell_buf *b, struct u
                       run->load == UI_LOAD_BUSY ? NULL : "r runs the ticked methods");
         return;
     }
-    int y = r.y, wn = r.w >= 100 ? 18 : 14, x = r.x + 1 + wn + 7, w = r.x + r.w - x - 1;
+    int y = r.y, wn = r.w >= 100 ? 17 : 14, x = r.x + 1 + wn + 6, w = r.x + r.w - x - 1;
     if (*st->info.gold) {
         size_t n = strlen(st->info.gold);
         while (n && st->info.gold[n - 1] == '\n') n--;
