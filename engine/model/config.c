@@ -327,6 +327,32 @@ static bool llama3_factors(struct rope_params *p, struct sac_arena *a)
     return true;
 }
 
+/* PyTorch's model.to(bfloat16) rounds the table of RoPE frequencies with the weights, and float() does not bring
+ * the lost bits back. Folders of random weights made that way, with reference outputs and no tokenizer, agree with
+ * their references to 1e-6 with rounded frequencies and to 1e-2 without. Models that can read text are loaded
+ * without that detour and keep exact frequencies. */
+bool config_round_frequencies(struct config *c, struct sac_arena *a)
+{
+    struct rope_params *both[] = { &c->hp.rope, &c->hp.rope_local };
+    for (int k = 0; k < 2; k++) {
+        struct rope_params *p = both[k];
+        if (p->scaling != ROPE_NONE || p->freq_factors) continue;
+        float *f = sac_arena_floats(a, (size_t)(p->dim / 2));
+        if (!f) return false;
+        for (int i = 0; i < p->dim / 2; i++) {
+            double exact = pow(p->base, -2.0 * i / p->dim);
+            float x = (float)exact;
+            uint32_t bits;
+            memcpy(&bits, &x, sizeof bits);
+            bits = (bits + 0x7fff + (bits >> 16 & 1)) & 0xffff0000u;
+            memcpy(&x, &bits, sizeof x);
+            f[i] = (float)(exact / (double)x);
+        }
+        p->freq_factors = f;
+    }
+    return true;
+}
+
 enum sac_code config_finish(struct config *c, const char *path, struct sac_arena *a, struct sac_err *err)
 {
     struct hparams *hp = &c->hp;

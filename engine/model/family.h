@@ -53,6 +53,8 @@ struct config {
 enum sac_code config_gguf(struct config *c, const struct gguf *g, struct sac_arena *a, struct sac_err *err);
 enum sac_code config_hf(struct config *c, const json_t *config, const char *path, struct sac_arena *a,
                         struct sac_err *err);
+/* For folders of reference weights: RoPE frequencies rounded to bf16. false: out of memory. */
+bool config_round_frequencies(struct config *c, struct sac_arena *a);
 /* Checks that both sources share, and what follows from the settings read. */
 enum sac_code config_finish(struct config *c, const char *path, struct sac_arena *a, struct sac_err *err);
 #endif

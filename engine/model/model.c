@@ -115,7 +115,7 @@ static uint64_t describe_hash(const struct tensor_dir *d)
 }
 
 /* The vocabulary that the bundled model and its kin were trained with. */
-#define BUNDLED_VOCABULARY 0x0u
+#define BUNDLED_VOCABULARY 0xfbcb5180e63a977du
 
 static void describe(struct sac_model *m)
 {
@@ -169,6 +169,9 @@ static enum sac_code load_settings(struct sac_model *m, struct sac_err *err)
     struct config *c = &m->config;
     enum sac_code rc = m->files.is_gguf ? config_gguf(c, &m->files.gguf, &m->arena, err)
                                         : config_hf(c, m->files.config, m->files.path, &m->arena, err);
+    const char *dtype = json_string_value(json_object_get(m->files.config, "dtype"));
+    if (!rc && !m->tok && dtype && !strcmp(dtype, "bfloat16") && !config_round_frequencies(c, &m->arena))
+        rc = sac_fail(err, SAC_ENOMEM, "%s: out of memory", m->files.path);
     m->hp = c->hp;
     return rc;
 }
