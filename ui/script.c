@@ -183,6 +183,7 @@ int ui_headless_run(struct ui_state *st, struct sac_err *err)
         snprintf(line, sizeof line, "%.*s", n, p);
         p += n + (p[n] == '\n');
         a->say[0] = 0;
+        ui_player_line(st, line);
         if (!ui_run_line(st, line)) {
             dump(st, o->dump ? o->dump : "-", err);
             fprintf(stderr, "line %d: %s: %s\n", no, line, a->say);
@@ -190,6 +191,7 @@ int ui_headless_run(struct ui_state *st, struct sac_err *err)
             return SAC_OK;
         }
         ok = settle(st);
+        if (ok && !ui_player_cast(st, err)) return err->code;
     }
     if (!ok) return sac_fail(err, SAC_EIO, "the script did not come to rest within %d s", SETTLE_S);
     return dump(st, o->dump ? o->dump : "-", err);

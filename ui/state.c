@@ -99,6 +99,7 @@ void ui_state_free(struct ui_state *st)
     ui_tasks_free(st->tasks);
     ui_work_free(st->work);
     ui_shots_free(st->app->shots);
+    ui_player_free(st->app->player);
     if (st->trace) sac_trace_release(st->trace);
     st->trace = NULL;
     ui_run_free(st->run);

@@ -1,0 +1,264 @@
+/* Scripts that play: a recorded session or a tour on screen, at a pace, with captions; and asciicasts of them.
+ *
+ * A script is a list of command lines, as session logs are. Lines that begin with '#' are text: a block of them is
+ * the caption shown from there on, "#! wait 3" says how long the frame so far stays. The player runs a line when
+ * everything that the one before asked for has been computed and its time is over. Space stops and goes on, Enter
+ * goes on at once, Esc ends it; any other key stops it and does what it always does, so a speaker can look around at
+ * any moment. A pace of 0 runs all lines at once and shows no captions: that is how a figure's view is opened. */
+#include "base.h"
+#include "keys.h"
+#include "work.h"
+
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { CAPTION_MAX = 600, LINE_S = 1 };
+
+struct ui_player {
+    const char *script, *at;
+    int n_captions, caption_no;
+    char caption[CAPTION_MAX];
+    bool joined;                   /* the next text line belongs to the same caption */
+    bool paused, done;
+    double due, wait;              /* when the next line runs; what it waits for, set by "#! wait" */
+    FILE *cast;
+    double cast_t;
+};
+
+static int count_captions(const char *s)
+{
+    int n = 0;
+    bool in = false;
+    while (*s) {
+        bool text = *s == '#' && s[1] != '!';
+        n += text && !in;
+        in = text;
+        s += strcspn(s, "\n");
+        s += *s == '\n';
+    }
+    return n;
+}
+
+static struct ui_player *player_of(struct ui_state *st)
+{
+    struct ui_app *a = st->app;
+    if (!a->player && a->opts->script && !st->plain) {
+        a->player = calloc(1, sizeof *a->player);
+        if (!a->player) return NULL;
+        a->player->script = a->player->at = a->opts->script;
+        a->player->n_captions = count_captions(a->opts->script);
+        a->player->done = a->headless;      /* without a screen the script has its own loop */
+    }
+    return a->player;
+}
+
+void ui_player_free(struct ui_player *p)
+{
+    if (!p) return;
+    if (p->cast) fclose(p->cast);
+    free(p);
+}
+
+static double pace_of(const struct ui_state *st) { return st->app->opts->pace; }
+
+/* A text line: caption or direction. False: a command, to be run by the caller. */
+static bool text_line(struct ui_player *p, const char *line)
+{
+    double s;
+    while (*line == ' ') line++;
+    if (!*line) return true;
+    if (*line != '#') {
+        p->joined = false;
+        return false;
+    }
+    if (sscanf(line, "#! wait %lf", &s) == 1) {
+        p->wait = s < 0 ? 0 : s > 600 ? 600 : s;
+        p->joined = false;
+        return true;
+    }
+    line++;
+    while (*line == ' ') line++;
+    size_t n = p->joined ? strlen(p->caption) : 0;
+    snprintf(p->caption + n, sizeof p->caption - n, "%s%s", n ? " " : "", line);
+    if (!p->joined) p->caption_no++;
+    p->joined = true;
+    return true;
+}
+
+/* ---- on screen ---- */
+
+static bool busy(struct ui_state *st)
+{
+    return ui_run_busy(st) || ui_tasks_busy(st) || ui_shots_busy(st) || !ui_work_idle(st->work);
+}
+
+/* Run lines until one is a command, or until a direction says to wait. */
+static void advance(struct ui_state *st, struct ui_player *p)
+{
+    while (*p->at) {
+        char line[UI_INPUT_MAX];
+        int n = (int)strcspn(p->at, "\n");
+        snprintf(line, sizeof line, "%.*s", n, p->at);
+        p->at += n + (p->at[n] == '\n');
+        p->wait = LINE_S;
+        if (text_line(p, line)) {
+            if (!p->joined && *line) break;      /* "#! wait" */
+            continue;
+        }
+        if (!ui_run_line(st, line)) p->paused = pace_of(st) > 0;
+        break;
+    }
+    p->due = 0;
+    if (!*p->at) p->done = pace_of(st) <= 0;
+    st->app->dirty = true;
+}
+
+static void play(struct ui_state *st, struct ui_player *p)
+{
+    if (p->done || p->paused || st->app->mode != UI_MODE_NORMAL || !*p->at) return;
+    if (busy(st)) {
+        p->due = 0;
+        ui_wake_in(st, 0.1);
+        return;
+    }
+    if (p->due <= 0) p->due = st->now + p->wait * pace_of(st);
+    if (st->now + 0.001 >= p->due) {
+        advance(st, p);
+        ui_wake_in(st, 0.02);
+    } else ui_wake_in(st, p->due - st->now);
+}
+
+bool ui_player_key(struct ui_state *st, int key)
+{
+    struct ui_player *p = st->app->player;
+    if (!p || p->done || pace_of(st) <= 0 || st->app->mode != UI_MODE_NORMAL) return false;
+    st->app->dirty = true;
+    if (key == UI_K_ESC || (key == UI_K_ENTER && !*p->at)) {
+        p->done = true;
+        ui_say(st, UI_SAY_INFO, "the tour is over: everything is yours, ? shows the keys");
+    } else if (key == ' ') {
+        p->paused = !p->paused;
+        p->due = 0;
+    } else if (key == UI_K_ENTER) {
+        p->paused = false;
+        p->due = 1e-9;                 /* now */
+    } else {
+        p->paused = true;
+        return false;
+    }
+    return true;
+}
+
+/* ---- the caption ---- */
+
+/* Lines of text in w columns; at most n. */
+static int wrap(const char *s, int w, const char **line, size_t *len, int most)
+{
+    int n = 0;
+    while (*s && n < most) {
+        size_t all = strlen(s), cut = cells_text_cut(s, all, w);
+        if (cut < all) {
+            size_t k = cut;
+            while (k > 0 && s[k] != ' ') k--;
+            if (k > 0) cut = k;
+        }
+        if (!cut) cut = 1;
+        line[n] = s;
+        len[n++] = cut;
+        s += cut;
+        while (*s == ' ') s++;
+    }
+    return n;
+}
+
+static void draw_caption(const struct ui_state *st, const struct ui_player *p, struct cell_buf *b)
+{
+    const char *line[8];
+    size_t len[8];
+    if (b->h < 14 || b->w < 40 || !*p->caption) return;
+    struct ui_style text = ui_style(&st->look, UI_STRONG), dim = ui_style(&st->look, UI_DIM);
+    int n = wrap(p->caption, b->w - 8, line, len, 6), h = n + 3;
+    struct ui_rect r = { 2, b->h - 2 - h, b->w - 4, h };
+    char title[48];
+    snprintf(title, sizeof title, "Tour  %d of %d", p->caption_no, p->n_captions);
+    cells_fill(b, r, U' ', text);
+    struct ui_rect in = cells_box(b, r, title, true, ui_style(&st->look, UI_LINE_FOCUS), ui_style(&st->look, UI_TITLE));
+    for (int i = 0; i < n; i++) cells_textn(b, in.x + 1, in.y + i, in.w - 2, line[i], len[i], text);
+    const char *hint = !*p->at ? "The end. Enter or Esc: explore yourself" : p->paused
+                       ? "Paused: look around, every key works.  Space goes on  Enter next  Esc ends the tour"
+                       : "Space stops  Enter next  Esc ends the tour";
+    cells_fit(b, in.x + 1, in.y + n, in.w - 2, hint, dim);
+}
+
+void ui_player_frame(struct ui_state *st, struct cell_buf *b)
+{
+    struct ui_player *p = player_of(st);
+    if (!p) return;
+    if (!p->done) play(st, p);
+    if (pace_of(st) > 0 && (!p->done || st->app->headless)) draw_caption(st, p, b);
+}
+
+/* ---- without a screen ---- */
+
+void ui_player_line(struct ui_state *st, const char *line)
+{
+    struct ui_player *p = player_of(st);
+    if (!p) return;
+    p->at += strcspn(p->at, "\n");
+    p->at += *p->at == '\n';
+    p->wait = LINE_S;
+    text_line(p, line);
+}
+
+static void cast_header(const struct ui_state *st, struct ui_player *p)
+{
+    fprintf(p->cast, "{\"version\": 2, \"width\": %d, \"height\": %d, \"title\": \"saccade\", \"env\": {\"TERM\": "
+            "\"xterm-256color\"}}\n", st->app->buf.w, st->app->buf.h);
+}
+
+/* The whole screen: home, then every line. */
+static bool cast_frame(const struct ui_state *st, struct ui_player *p)
+{
+    char *raw = NULL, *out = NULL;
+    size_t n = 0, m = 0;
+    FILE *f = open_memstream(&raw, &n), *g = f ? open_memstream(&out, &m) : NULL;
+    if (!g) {
+        if (f) fclose(f);
+        free(raw);
+        return false;
+    }
+    cells_dump_ansi(&st->app->buf, f);
+    fclose(f);
+    while (n && raw[n - 1] == '\n') n--;
+    fputs("\033[H", g);
+    for (size_t i = 0; i < n; i++) {
+        if (raw[i] == '\n') fputs("\033[K\r", g);
+        fputc(raw[i], g);
+    }
+    fputs("\033[0m\033[J", g);
+    fclose(g);
+    json_t *text = json_stringn(out, m);
+    char *quoted = text ? json_dumps(text, JSON_ENCODE_ANY) : NULL;
+    bool ok = quoted && fprintf(p->cast, "[%.3f, \"o\", %s]\n", p->cast_t, quoted) > 0;
+    free(quoted);
+    json_decref(text);
+    free(out);
+    free(raw);
+    return ok;
+}
+
+bool ui_player_cast(struct ui_state *st, struct sac_err *err)
+{
+    struct ui_player *p = player_of(st);
+    const char *path = st->app->opts->cast;
+    if (!p || !path) return true;
+    if (!p->cast) {
+        p->cast = fopen(path, "wx");
+        if (!p->cast) return sac_fail(err, SAC_EIO, "%s: exists already, or cannot be written", path), false;
+        cast_header(st, p);
+    }
+    bool ok = cast_frame(st, p) && fflush(p->cast) == 0;
+    p->cast_t += p->wait * (pace_of(st) > 0 ? pace_of(st) : 1);
+    return ok ? true : (sac_fail(err, SAC_EIO, "%s: the disk is full", path), false);
+}
