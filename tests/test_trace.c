@@ -121,7 +121,8 @@ static void tiles_equal_rows(void **state)
 {
     struct fixture *f = *state;
     struct { int q0, q1, k0, k1, w, h; } win[] = { { 0, LENGTH, 0, LENGTH, 32, 32 }, { 100, 133, 20, 91, 71, 33 },
-                                                   { 300, 340, 280, 330, 120, 7 }, { 600, 650, 0, 650, 50, 10 } };
+                                                   { 300, 340, 280, 330, 120, 7 },
+                                                   { 420, 430, 400, 431, 40, 25 }, { 600, 650, 0, 650, 50, 10 } };
     for (size_t i = 0; i < sizeof win / sizeof *win; i++)
         for (int pool = 0; pool < SAC_N_POOLS; pool++) {
             float value[32 * 71 + 120 * 33], kept[32 * 71 + 120 * 33];
