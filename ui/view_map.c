@@ -218,7 +218,7 @@ static void draw_heads(const struct ui_state *st, struct cell_buf *b, struct ui_
 {
     if (r.w < 20 || r.h < 8) return;
     struct ui_rect in = ui_pane(st, b, r, -1, "Heads of L%d", st->at.layer);
-    int cols = in.w >= 40 ? 2 : 1, n = st->info.shape.n_heads, per = ui_pic_rows(&st->look);
+    int cols = in.w >= 32 ? 2 : 1, n = st->info.shape.n_heads, per = ui_pic_rows(&st->look);
     int rows = (n + cols - 1) / cols, th = in.h / (rows > 0 ? rows : 1), all = uv_n(st, st->at.a);
     if (th > 9) th = 9;
     if (th < 5) th = 5;
@@ -305,8 +305,8 @@ static void map_context(const struct ui_state *st, char *buf, size_t cap, int w)
     ui_head_name(st, head, sizeof head);
     if (w >= 100 && !st->at.range_auto) ui_heat_label(&h, heat, sizeof heat);
     else snprintf(heat, sizeof heat, "%s%s", ui_scale_name[st->at.scale], st->at.range_auto ? " auto" : "");
-    n += snprintf(buf + n, cap - (size_t)n, " | %s | %s | %s %s %s", head, ui_lane_name(st, st->at.a), heat,
-                  w >= 100 ? "pool" : "", ui_pool_name[st->at.pool]);
+    n += snprintf(buf + n, cap - (size_t)n, " | %s | %s | %s%s %s", head, ui_lane_name(st, st->at.a), heat,
+                  w >= 100 ? " pool" : "", ui_pool_name[st->at.pool]);
     if (st->at.sinks && (size_t)n < cap) n += snprintf(buf + n, cap - (size_t)n, " | sinks %s", ui_sinks_name[st->at.sinks]);
     if (px.w > 0 && px.h > 0 && (size_t)n < cap)
         n += snprintf(buf + n, cap - (size_t)n, w >= 100 ? " | 1 px = %.4g keys x %.4g queries" : "|%.4g:%.4g",
