@@ -86,11 +86,12 @@ struct k_xrow { const void *q; const float *d, *s; };
 struct k_int8 {
     const char *name;              /* NULL: this level has no integer products */
     bool quad;
+    int rows;                      /* rows of x in a tile, at most K_MR */
     int x_elem, x_max;             /* bytes of a quantised activation, its largest magnitude */
     void (*quant)(const float *x, int n, void *q, float *d, float *s);
     /* dst: K_PANEL rows q[r*n ..] of n values; sum: as in k_panel, or NULL */
     void (*pack)(const int8_t *q, int n, int8_t *dst, int16_t *sum);
-    /* y[r*ldy + i] for rows < K_MR rows of x and the 16 rows of the panel */
+    /* y[r*ldy + i] for 1 .. rows rows of x and the 16 rows of the panel */
     void (*tile)(const struct k_panel *w, int n, const struct k_xrow *x, int rows, float *y, size_t ldy);
     /* one unpacked row of weights against one row of x */
     float (*dot)(const int8_t *q, const float *d, const float *m, int sub, int n, const struct k_xrow *x);

@@ -151,7 +151,8 @@ static void tile_int8(const struct product *c, const struct linear_job *j, const
 {
     struct k_xrow x[K_MR];
     float part[K_MR * K_PANEL];
-    int rows = c->m - r0 < K_MR ? c->m - r0 : K_MR, col = panel * K_PANEL, cols = j->w->rows - col;
+    int mr = k_ops()->int8.rows, rows = c->m - r0 < mr ? c->m - r0 : mr;
+    int col = panel * K_PANEL, cols = j->w->rows - col;
     for (int r = 0; r < rows; r++) x[r] = x_row(c, r0 + r);
     float *y = j->y + (size_t)r0 * j->ldy + col;
     if (cols >= K_PANEL) {
@@ -166,7 +167,7 @@ static void packed_int8(const struct product *c, const struct linear_job *j, int
 {
     const struct k_packed *k = j->w->packed;
     size_t n = (size_t)c->cols, blocks = n / 32 * K_PANEL;
-    for (int r = 0; r < c->m; r += K_MR)
+    for (int r = 0; r < c->m; r += k_ops()->int8.rows)
         for (int p = p0; p < p1; p++) {
             struct k_panel w = { .q = (const int8_t *)k->data + (size_t)p * n * K_PANEL, .d16 = k->d16 + (size_t)p * blocks,
                                  .sum = k->sum ? k->sum + (size_t)p * blocks : NULL, .sub = 32 };
@@ -234,7 +235,7 @@ static bool unpacked_int8(const struct product *c, const struct linear_job *j, i
         return true;
     }
     for (int p = p0; p < p1; p++) w[p - p0] = unpack_panel(c, j, p, p - p0, &u);
-    for (int r = 0; r < c->m; r += K_MR)
+    for (int r = 0; r < c->m; r += k_ops()->int8.rows)
         for (int p = p0; p < p1; p++) tile_int8(c, j, &w[p - p0], p, r);
     return true;
 }

@@ -34,7 +34,7 @@ static void products(void *ctx, int lo, int hi, int thread)
     }
     struct k_panel panel = { .q = (const int8_t *)w, .d = xd, .sum = (const int16_t *)(mem + 60 * 1024), .sub = 32 };
     for (int i = lo; i < hi; i++) {
-        if (p->kind == 2) p->ops->int8.tile(&panel, INPUTS, xr, K_MR, y, K_PANEL);
+        if (p->kind == 2) p->ops->int8.tile(&panel, INPUTS, xr, p->ops->int8.rows, y, K_PANEL);
         else if (p->kind == 1) p->ops->bf16.tile(w, 0, 1, INPUTS, rows, K_MR, y, K_PANEL, false);
         else p->ops->f32.tile(w, 0, 1, INPUTS, rows, K_MR, y, K_PANEL, false);
         p->sink[thread % 256] += y[0];
@@ -52,7 +52,7 @@ static void reading(void *ctx, int lo, int hi, int thread)
 
 static double product_rate(struct sac_pool *pool, struct probe *p, int kind)
 {
-    double best = 0, work = 2.0 * K_MR * K_PANEL * INPUTS * TILES * pool_threads(pool);
+    double best = 0, work = 2.0 * (kind == 2 ? p->ops->int8.rows : K_MR) * K_PANEL * INPUTS * TILES * pool_threads(pool);
     p->kind = kind;
     for (int r = 0; r < ROUNDS; r++) {
         double t = clock_seconds();

@@ -3,6 +3,7 @@
 
 void level_avx2(struct k_ops *ops)
 {
+    ops->dequant = k_dequant_avx2;
     ops->dot = k_dot_avx2;
     ops->rms_norm = k_rms_norm_avx2;
     ops->silu_mul = k_silu_mul_avx2;

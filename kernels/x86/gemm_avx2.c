@@ -2,8 +2,9 @@
  *
  * Integers: weights stay 8 bits in memory and are widened when loaded; activations have 16 bits, since
  * vpmaddwd multiplies 16-bit pairs at 1.9 times the rate of f32 and the rounding of activations then costs
- * nothing (3e-5). |sum| of a block is below 32 * 127 * 32767 < 2^31. A tile is 6 rows of x times 16 rows of
- * weights: 12 integer accumulators in registers, 12 float ones in the first-level cache, touched once a block. */
+ * nothing (3e-5). |sum| of a block is below 32 * 127 * 32767 < 2^31. A tile is 4 rows of x times 16 rows of
+ * weights: 8 integer accumulators stay in registers (6 rows need all sixteen and spill), float ones in the
+ * first-level cache, touched once a block. */
 #include "avx2.h"
 #include "levels.h"
 
@@ -130,13 +131,13 @@ INLINE void tile_kinds(const struct k_panel *w, int n, const struct k_xrow *x, i
 
 static void tile_int8_avx2(const struct k_panel *w, int n, const struct k_xrow *x, int rows, float *y, size_t ldy)
 {
-    if (rows == 6) {
-        tile_kinds(w, n, x, 6, y, ldy);
-        return;
-    }
     if (rows >= 4) {
         tile_kinds(w, n, x, 4, y, ldy);
         rows -= 4, x += 4, y += 4 * ldy;
+    }
+    if (rows >= 2) {
+        tile_kinds(w, n, x, 2, y, ldy);
+        rows -= 2, x += 2, y += 2 * ldy;
     }
     for (; rows > 0; rows--, x++, y += ldy) tile_kinds(w, n, x, 1, y, ldy);
 }
@@ -234,7 +235,7 @@ static void tile_f32_avx2(const void *w, size_t pstride, int panels, int n, cons
 }
 
 const struct k_int8 int8_avx2 = {
-    .name = "int16 avx2", .quad = false, .x_elem = sizeof(int16_t), .x_max = 32767, .quant = quant_avx2,
+    .name = "int16 avx2", .quad = false, .rows = 4, .x_elem = sizeof(int16_t), .x_max = 32767, .quant = quant_avx2,
     .pack = pack_int8_avx2, .tile = tile_int8_avx2, .dot = dot_int8_avx2,
 };
 const struct k_float_gemm f32_avx2 = {

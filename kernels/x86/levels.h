@@ -28,6 +28,7 @@ void k_scores_avx2(enum k_type type, const float *q, int heads, const void *k, i
 void k_values_avx2(enum k_type type, const float *w, size_t stride, int heads, const void *v, int dim, int n,
                    float *out);
 int k_unpack_avx2(enum k_type type, const void *row, int n, int8_t *q, float *d, float *m, bool *has_m);
+void k_dequant_avx2(enum k_type type, const void *row, int n, float *out);
 extern const struct k_int8 int8_avx2;
 extern const struct k_float_gemm f32_avx2;
 #endif
