@@ -32,12 +32,15 @@ static const struct command {
     { "logits", cmd_logits, "reference outputs of a model, as safetensors" },
     { "man", cmd_man, "the manual page, as roff" },
     { "methods", cmd_methods, "the methods, their parameters and sources" },
+    { "open", cmd_open, "the explorer at the view of a figure" },
     { "report", cmd_report, "tables and plots from results" },
+    { "replay", cmd_replay, "a session log again, on screen or into frames" },
     { "run", cmd_run, "one prompt through several methods: answers, scores, recall, timings" },
     { "select", cmd_select, "a method on queries, keys and values from a file" },
     { "snapshot", cmd_snapshot, "figures of a view, and the numbers behind them" },
     { "tasks", cmd_tasks, "the tasks, and samples of them" },
     { "tokenize", cmd_tokenize, "the tokens of a text" },
+    { "tour", cmd_tour, "a guided tour through a recorded run" },
     { "trace", cmd_trace, "recorded runs: record, info, check" },
 };
 enum { N_COMMANDS = sizeof commands / sizeof *commands };

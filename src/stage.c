@@ -1,0 +1,33 @@
+/* The explorer started by a command; see stage.h. */
+#include "stage.h"
+#include "cli.h"
+
+#include <saccade/trace_file.h>
+
+#include <stdio.h>
+#include <string.h>
+
+const char *const stage_colors[] = { "auto", "never", "16", "256", "rgb", NULL };
+
+int stage_run(const char *command, const struct stage *s, struct ui_app_opts *o)
+{
+    struct sac_err err = { SAC_OK, "" };
+    char samples[1024], rest;
+    if (s->size && (sscanf(s->size, "%dx%d%c", &o->cols, &o->lines, &rest) != 2 || o->cols < 20 || o->cols > 1000 ||
+                    o->lines < 5 || o->lines > 500)) {
+        sac_fail(&err, SAC_EARG, "--size %s: give columns and lines, such as 120x40", s->size);
+        return cli_fail(command, &err);
+    }
+    o->headless = s->headless || s->dump || s->cast;
+    o->dump = s->dump ? s->dump : s->cast && !s->headless ? "/dev/null" : "-";
+    o->cast = s->cast;
+    o->color = s->color == 0 && o->headless ? "rgb" : stage_colors[s->color];
+    o->theme = s->theme;
+    o->ascii = s->ascii;
+    o->no_mouse = s->no_mouse;
+    o->trace_open = sac_trace_open;
+    o->samples = cli_sample("", samples, sizeof samples) ? samples : NULL;
+    int rc = ui_app_run(o, &err);
+    if (rc < 0) return -rc;
+    return err.code ? cli_fail(command, &err) : sac_exit_code((enum sac_code)rc);
+}
