@@ -218,6 +218,27 @@ static void sparsity_is_always_valid(void **state)
             }
 }
 
+/* Whatever is typed is answered; what parses also prints. */
+static void noise(void **state)
+{
+    (void)state;
+    static const char *const piece[] = { "quest", "snapkv", "dense", ":", ",", "=", "+", "sparsity", "page_size", "0", "1", "-", ".",
+                                         "0.5", "dense_layers", "kernel", "99999999999999999999", "phase", "decode", " ", "\xff", "x" };
+    unsigned seed = 1;
+    for (int round = 0; round < 20000; round++) {
+        char text[220] = "", params[64];
+        for (int i = (int)((seed >> 8) % 9); i >= 0; i--) {
+            seed = seed * 1664525u + 1013904223u;
+            strcat(text, piece[(seed >> 8) % (sizeof piece / sizeof *piece)]);
+        }
+        struct sac_spec s;
+        struct sac_err err = { 0 };
+        if (sac_spec_parse(&s, text, &err)) assert_true(err.msg[0]);
+        else if (!sac_spec_resolve(&s, &shape, (int)(seed % 3000), &err)) sac_spec_params(&s, params, sizeof params);
+        seed = seed * 1664525u + 1013904223u;
+    }
+}
+
 static void tables_are_sound(void **state)
 {
     (void)state;
@@ -262,7 +283,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(refusals), cmocka_unit_test(advice_is_valid), cmocka_unit_test(values),
         cmocka_unit_test(defaults_of_the_paper), cmocka_unit_test(phases), cmocka_unit_test(sparsity_sets_budgets),
-        cmocka_unit_test(sparsity_is_always_valid), cmocka_unit_test(tables_are_sound), cmocka_unit_test(params_text),
+        cmocka_unit_test(sparsity_is_always_valid), cmocka_unit_test(noise), cmocka_unit_test(tables_are_sound), cmocka_unit_test(params_text),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

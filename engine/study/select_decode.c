@@ -196,7 +196,7 @@ static bool allocate(struct decode *d, int steps)
         c->pos = sac_arena_alloc(&d->arena, sizeof *c->pos * n);
         ok = c->k && c->v && c->pos;
     }
-    if (!ok || !d->part || !d->part->m->metadata || isnan(sac_part_get(d->part, "page_size"))) return ok;
+    if (!ok || !d->part || strcmp(d->part->m->name, "quest") != 0) return ok;
     int size = (int)sac_part_get(d->part, "page_size"), all = (r->n + size - 1) / size;
     d->n_pages = (int)(sac_part_get(d->part, "token_budget") / size) + 1;
     if (d->n_pages > all) d->n_pages = all;
