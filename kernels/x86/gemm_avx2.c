@@ -79,45 +79,50 @@ INLINE __m256i pair_of(const int16_t *x)
     return _mm256_set1_epi32(v);
 }
 
+/* Sums are typed as what they hold: with __m256i, gcc copies them at every step until some live on the stack, and
+ * their store and reload halve the speed. */
+typedef int v8si __attribute__((vector_size(32)));
+
+/* *y += a * d * z, or = where it is the first block: sums stay in memory, so that the integers get the registers. */
+INLINE void add_scaled(float *y, v8si a, __m256 d, __m256 z, bool first)
+{
+    __m256 f = _mm256_mul_ps(_mm256_cvtepi32_ps((__m256i)a), _mm256_mul_ps(d, z));
+    _mm256_storeu_ps(y, first ? f : _mm256_add_ps(_mm256_loadu_ps(y), f));
+}
+
 INLINE void tile_int8(const struct k_panel *w, int n, const struct k_xrow *x, int R, float *y, size_t ldy, int sub,
                       bool mins)
 {
-    __m256 f[K_MR][2];
     const int8_t *q = w->q;
     const int16_t *xq[K_MR];
-    UNROLL for (int r = 0; r < R; r++) {
-        xq[r] = x[r].q;
-        f[r][0] = f[r][1] = _mm256_setzero_ps();
-    }
+    UNROLL for (int r = 0; r < R; r++) xq[r] = x[r].q;
     for (int b = 0; b < n / sub; b++) {
-        __m256i a[K_MR][2];
-        UNROLL for (int r = 0; r < R; r++) a[r][0] = a[r][1] = _mm256_setzero_si256();
-        for (int i = 0; i < sub / 2; i++, q += 2 * K_PANEL) {
+        v8si a[4][2];
+        UNROLL for (int r = 0; r < R; r++) a[r][0] = a[r][1] = (v8si){ 0 };
+        _Pragma("GCC unroll 1") for (int i = 0; i < sub / 2; i++, q += 2 * K_PANEL) {
             __m256i w0 = widen(q), w1 = widen(q + 16);
             UNROLL for (int r = 0; r < R; r++) {
-                __m256i v = pair_of(xq[r] + b * sub + 2 * i);
-                a[r][0] = _mm256_add_epi32(a[r][0], _mm256_madd_epi16(v, w0));
-                a[r][1] = _mm256_add_epi32(a[r][1], _mm256_madd_epi16(v, w1));
+                __m256i v = pair_of(xq[r] + 2 * i);
+                a[r][0] += (v8si)_mm256_madd_epi16(v, w0);
+                a[r][1] += (v8si)_mm256_madd_epi16(v, w1);
             }
         }
         size_t at = (size_t)b * K_PANEL;
         __m256 d0 = scales(w, at), d1 = scales(w, at + 8);
         UNROLL for (int r = 0; r < R; r++) {
             __m256 z = _mm256_broadcast_ss(x[r].d + b * sub / 32);
-            f[r][0] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(a[r][0]), _mm256_mul_ps(d0, z), f[r][0]);
-            f[r][1] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(a[r][1]), _mm256_mul_ps(d1, z), f[r][1]);
+            xq[r] += sub;
+            add_scaled(y + (size_t)r * ldy, a[r][0], d0, z, b == 0);
+            add_scaled(y + (size_t)r * ldy + 8, a[r][1], d1, z, b == 0);
         }
         if (!mins) continue;
         __m256 m0 = _mm256_loadu_ps(w->m + at), m1 = _mm256_loadu_ps(w->m + at + 8);
         UNROLL for (int r = 0; r < R; r++) {
             __m256 s = _mm256_set1_ps(sub == 16 ? x[r].s[b] : x[r].s[2 * b] + x[r].s[2 * b + 1]);
-            f[r][0] = _mm256_fmadd_ps(m0, s, f[r][0]);
-            f[r][1] = _mm256_fmadd_ps(m1, s, f[r][1]);
+            float *yr = y + (size_t)r * ldy;
+            _mm256_storeu_ps(yr, _mm256_fmadd_ps(m0, s, _mm256_loadu_ps(yr)));
+            _mm256_storeu_ps(yr + 8, _mm256_fmadd_ps(m1, s, _mm256_loadu_ps(yr + 8)));
         }
-    }
-    UNROLL for (int r = 0; r < R; r++) {
-        _mm256_storeu_ps(y + (size_t)r * ldy, f[r][0]);
-        _mm256_storeu_ps(y + (size_t)r * ldy + 8, f[r][1]);
     }
 }
 
