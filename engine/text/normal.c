@@ -119,6 +119,7 @@ bool normal_form(enum tok_normal form, const char *s, size_t n, char **out, size
     size_t at = 0;
     while (at < n && (unsigned char)s[at] < 0x80) at++;
     if (form == NORMAL_NONE || at == n) return true;
+    if (at) at--;   /* a mark may join the last plain letter */
     struct growing g = { 0 };
     bool changed = false, ok = append(&g, s, at, 0, true);
     while (at < n && ok) {
