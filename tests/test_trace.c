@@ -174,7 +174,7 @@ static void covering_budget_equals_dense(void **state)
         assert_true(same_tokens(f->t, 0, f->t, lanes[i]));
         assert_int_equal(p.first_diff, -1);
         assert_true(p.kl < 1e-6);
-        assert_true(p.top1 == 1.0);
+        assert_true(p.top1 == 1.0 && p.top1_free == 1.0 && p.kl_free < 1e-6);
         assert_true(p.recall_decode.mass == 1.0);
         assert_true(fabs(p.decode.kernel - 1) < 1e-12);
     }
@@ -296,6 +296,24 @@ static void eviction_frees_memory(void **state)
         for (int g = 0; g < 2; g++) assert_int_equal(sac_trace_kept(f->t, SNAP, layer, g), 192);
 }
 
+/* Overlap and errors at their ends: dense reads the same everywhere and changes nothing; streaming_llm reads the same
+ * keys in every head and layer; a selection that drops mass changes the output. */
+static void overlap_and_errors_at_their_ends(void **state)
+{
+    struct fixture *f = *state;
+    struct sac_overlap dense = sac_trace_overlap(f->t, 0, true), stream = sac_trace_overlap(f->t, STREAM, true),
+                       quest = sac_trace_overlap(f->t, QUEST, true);
+    assert_true(dense.group == 1 && dense.layers == 1 && dense.steps > 0.99 && dense.steps < 1);
+    assert_true(stream.group == 1 && stream.layers == 1);
+    assert_true(quest.group == 1 && quest.layers < 1 && quest.layers > 0);    /* pages are shared in the group */
+    for (int layer = 0; layer < 10; layer++) {
+        assert_true(sac_trace_layer_error(f->t, 0, layer, true) == 0);
+        double e = sac_trace_layer_error(f->t, QUEST, layer, true);
+        assert_true(e > 0 && e < 2);
+        assert_true(sac_trace_layer_error(f->t, QUEST, layer, false) == 0);   /* its prefill is dense */
+    }
+}
+
 static void forced_keys_are_read(void **state)
 {
     struct fixture *f = *state;
@@ -353,6 +371,7 @@ int main(void)
         cmocka_unit_test(a_run_twice_gives_the_same_trace),
         cmocka_unit_test(decode_equals_prefill),
         cmocka_unit_test(eviction_frees_memory),
+        cmocka_unit_test(overlap_and_errors_at_their_ends),
         cmocka_unit_test(forced_keys_are_read),
         cmocka_unit_test(stopping_keeps_what_exists),
     };

@@ -238,6 +238,7 @@ static bool measure_one(struct sac_job *j, int lane)
     struct measure_job mj = { .j = j, .lane = lane };
     pool_run(j->m->pool, s->n_layers * s->n_heads, s->n_heads, measure_items, &mj);
     if (atomic_load(&mj.failed) || atomic_load(&j->cancel)) return false;
+    measure_layer_errors(j, lane);
     for (int l = 0; l < s->n_layers; l++)
         atomic_store_explicit(&t->lane[lane]->layer[l].measured, true, memory_order_release);
     measure_lane(t, lane);

@@ -64,5 +64,10 @@ void keep_free(struct lane_run *r);
 
 /* teach.c: KL and top-1 agreement on the dense continuation, NLL of the gold answer. */
 void log_softmax(const float *logits, int n, float *out);
+/* KL of dense against lane at one step, nats; *same: both would write the same token. */
+double step_kl(const float *dense_logp, const float *lane_logp, int n, bool *same);
 void teach_lane(struct lane_run *r);
+
+/* layer_error.c: error of each layer's attention output after the output projection, from sampled rows. */
+void measure_layer_errors(struct sac_job *j, int lane);
 #endif

@@ -286,25 +286,24 @@ static void keep_dense(struct sac_job *j, const float *logp, int v)
     j->dense_rows++;
 }
 
-struct own_kl { double sum; int n, agree; bool same; };
+/* Against dense, step by step of the lane's own answer. `own` stops where the texts part. */
+struct own_kl { double sum, free_sum; int n, agree, free_n, free_agree; bool same; };
 
 static void compare_dense(struct lane_run *r, int step, int token, struct own_kl *k, int v)
 {
     const struct sac_job *j = r->j;
-    if (r->lane == 0 || !k->same || step >= j->dense_rows) return;
+    if (r->lane == 0 || step >= j->dense_rows) return;
     const float *ref = j->dense_logp + (size_t)step * (size_t)v;
     const struct lane_rec *dense = j->trace->lane[0];
-    double kl = 0;
-    int a = 0, b = 0;
-    for (int i = 0; i < v; i++) {
-        double p = exp((double)ref[i]);
-        if (p > 0) kl += p * ((double)ref[i] - (double)r->scratch[i]);
-        if (ref[i] > ref[a]) a = i;
-        if (r->scratch[i] > r->scratch[b]) b = i;
-    }
-    r->rec->step_kl[step] = (float)fmax(0, kl);
-    k->sum += fmax(0, kl);
-    k->agree += a == b;
+    bool agree;
+    double kl = step_kl(ref, r->scratch, v, &agree);
+    k->free_sum += kl;
+    k->free_agree += token == dense->token[step];
+    k->free_n++;
+    if (!k->same) return;
+    r->rec->step_kl[step] = (float)kl;
+    k->sum += kl;
+    k->agree += agree;
     k->n++;
     k->same = token == dense->token[step];
 }
@@ -386,6 +385,10 @@ static void publish_decode(struct lane_run *r, double decode_s, int fed, const c
     if (r->lane > 0 && kl->n > 0 && kl->same && kl->n == j->dense_rows) {
         p->kl = kl->sum / kl->n;
         p->top1 = (double)kl->agree / kl->n;
+    }
+    if (kl->free_n > 0) {
+        p->kl_free = kl->free_sum / kl->free_n;
+        p->top1_free = (double)kl->free_agree / kl->free_n;
     }
     p->eta_s = 0;
     p->progress = 1;

@@ -156,18 +156,17 @@ static void measure_evidence(const struct sac_trace *t, const float *w, int row,
     out->evidence_mass_kept = mass_kept;
 }
 
-/* |O - O_S| / |O| of the head's output, both from the row's own q, k and v. */
-static double output_error(const struct sac_trace *t, const struct layer_rec *r, int head, int row, const float *w,
-                           int first, const struct sac_rows *rows, double mass)
+void head_outputs(const struct sac_trace *t, const struct layer_rec *r, int head, int row, const float *w, int first,
+                  const struct sac_rows *rows, float *all, float *kept)
 {
-    enum { DIM_MAX = 1024 };
     const struct sac_shape *s = &t->info.shape;
     int d = s->head_dim, kv = head / (s->n_heads / s->n_kv_heads), at = 0;
-    float all[DIM_MAX] = { 0 }, kept[DIM_MAX] = { 0 };
-    if (!r->v || d > DIM_MAX || mass <= 0) return (double)NAN;
+    double mass = 0;
+    for (int c = 0; c < d; c++) all[c] = kept[c] = 0;
     for (int i = first; i <= row; i++) {
         while (at < rows->n && rows->run[at].hi <= i) at++;
         bool has = at < rows->n && rows->run[at].lo <= i;
+        if (has) mass += (double)w[i];
         if (w[i] < 1e-9f) continue;    /* below what f32 sums can show */
         const float *v = rec_k(t, r, kv, i, true);
         float a = w[i], b = has ? a : 0.0f;
@@ -176,13 +175,31 @@ static double output_error(const struct sac_trace *t, const struct layer_rec *r,
             kept[c] += b * v[c];
         }
     }
+    float inv = mass > 0 ? (float)(1 / mass) : 0;
+    for (int c = 0; c < d; c++) kept[c] *= inv;
+}
+
+double relative_l2(const float *want, const float *got, size_t n)
+{
     double num = 0, den = 0;
-    for (int c = 0; c < d; c++) {
-        double o = (double)all[c], e = o - (double)kept[c] / mass;
+    for (size_t i = 0; i < n; i++) {
+        double e = (double)want[i] - (double)got[i];
         num += e * e;
-        den += o * o;
+        den += (double)want[i] * (double)want[i];
     }
     return den > 0 ? sqrt(num / den) : (double)NAN;
+}
+
+/* |O - O_S| / |O| of the head's output, both from the row's own q, k and v. */
+static double output_error(const struct sac_trace *t, const struct layer_rec *r, int head, int row, const float *w,
+                           int first, const struct sac_rows *rows)
+{
+    enum { DIM_MAX = 1024 };
+    float all[DIM_MAX], kept[DIM_MAX];
+    int d = t->info.shape.head_dim;
+    if (!r->v || d > DIM_MAX) return (double)NAN;
+    head_outputs(t, r, head, row, w, first, rows, all, kept);
+    return relative_l2(all, kept, (size_t)d);
 }
 
 /* Same tokens up to this row as the dense lane? Then the dense lane's weights are about the same text. */
@@ -217,7 +234,7 @@ bool measure_given(const struct sac_trace *t, int lane, int layer, int head, int
 {
     const struct layer_rec *r = trace_layer_full(t, lane, layer);
     recall_unknown(out);
-    if (!r || row >= rec_rows(t, r)) return false;
+    if (!r || !r->q || !r->k || row >= rec_rows(t, r)) return false;
     int first = rec_first_key(t, layer, row), n = row + 1;
     rec_scores(t, r, layer, head, row, first, n, m->w2 + first);
     memcpy(m->w + first, m->w2 + first, (size_t)(n - first) * sizeof *m->w);
@@ -260,7 +277,7 @@ bool measure_given(const struct sac_trace *t, int lane, int layer, int head, int
     int lo = SINK, hi = n - LOCAL_ADJUST;
     double middle = hi > lo ? span_mass(m->w, lo, hi) : 0;
     if (middle > 1e-6) out->sink_adjusted = fmin(1, mass_of(m->w, &m->rows, lo, hi) / middle);
-    out->out_err = output_error(t, r, head, row, m->w, first, &m->rows, out->mass);
+    out->out_err = output_error(t, r, head, row, m->w, first, &m->rows);
     out->mass_vs_dense = out->mass;
     const struct layer_rec *dense = lane > 0 ? trace_layer_full(t, 0, layer) : r;
     if (dense != r) {

@@ -190,7 +190,7 @@ int trace_add_lane(struct sac_trace *t, const struct sac_spec *spec, int max_new
     p->state = SAC_LANE_QUEUED;
     p->max_steps = max_new;
     p->eta_s = -1;
-    p->score = p->kl = p->top1 = p->nll_gold = NAN;
+    p->score = p->kl = p->top1 = p->kl_free = p->top1_free = p->nll_gold = NAN;
     p->prefill = p->decode = (struct sac_density){ NAN, NAN, NAN, NAN };
     recall_unknown(&p->recall);
     recall_unknown(&p->recall_prefill);

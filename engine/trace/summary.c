@@ -204,3 +204,10 @@ bool sac_trace_head_density(const struct sac_trace *t, int lane, int layer, int 
     *out = r->density[decode][head];
     return true;
 }
+
+double sac_trace_layer_error(const struct sac_trace *t, int lane, int layer, bool decode)
+{
+    const struct layer_rec *r = trace_layer(t, lane, layer);
+    if (!r || !atomic_load_explicit(&r->measured, memory_order_acquire)) return (double)NAN;
+    return r->layer_err[decode];
+}

@@ -28,8 +28,7 @@ static int argmax(const float *v, int n)
     return best;
 }
 
-/* KL of dense against lane at one step; *same: both would write the same token. */
-static double step_kl(const float *dense_logp, const float *lane_logp, int n, bool *same)
+double step_kl(const float *dense_logp, const float *lane_logp, int n, bool *same)
 {
     double kl = 0;
     for (int i = 0; i < n; i++) {

@@ -40,6 +40,7 @@ struct layer_rec {
     atomic_bool measured;
     struct sac_recall *recall[2];          /* [n_heads]: prefill, decode */
     struct sac_density *density[2];
+    double layer_err[2];                   /* after the output projection; valid once measured */
     pthread_mutex_t lock;                  /* guards dense_lse */
     float **dense_lse;                     /* [n_heads] lazily: exact f32 log-sum-exp of prompt rows over all keys */
 };
@@ -113,6 +114,11 @@ bool measure_scratch_init(struct measure_scratch *m, int n_keys);
 void measure_scratch_free(struct measure_scratch *m);
 bool measure_row(const struct sac_trace *t, int lane, int layer, int head, int row, struct measure_scratch *m,
                  struct sac_recall *out);
+/* Output of a head over all keys, and over `rows` alone with weights that sum to one again; [head_dim] each. w: weights
+ * of keys first .. row. */
+void head_outputs(const struct sac_trace *t, const struct layer_rec *r, int head, int row, const float *w, int first,
+                  const struct sac_rows *rows, float *all, float *kept);
+double relative_l2(const float *want, const float *got, size_t n);   /* |want - got| / |want| */
 /* The same for the keys in m->rows instead of those the lane read. */
 bool measure_given(const struct sac_trace *t, int lane, int layer, int head, int row, struct measure_scratch *m,
                    struct sac_recall *out);

@@ -76,6 +76,7 @@ struct sac_lane {
     struct sac_density prefill, decode;
     struct sac_recall recall_prefill, recall_decode, recall;   /* mean over layers and heads; recall: answer rows where decode is sparse, prefill rows otherwise */
     double kl, top1;              /* teacher-forced on the dense continuation; NAN when not measured */
+    double kl_free, top1_free;    /* free-running: the same step of both own answers, also after they part */
     double nll_gold;              /* NAN when not measured */
     int first_diff;               /* first step whose token differs from dense, -1 none */
     double prefill_s, decode_s, select_s, attend_s, prefill_tok_s, decode_tok_s;
@@ -130,6 +131,13 @@ bool sac_trace_head_density(const struct sac_trace *t, int lane, int layer, int 
 /* Exact measures of one row; any row. */
 bool sac_trace_row_recall(const struct sac_trace *t, int lane, int layer, int head, int row,
                           struct sac_recall *out);
+/* Relative L2 error of a layer's attention output after the output projection, mean over sampled rows of the prompt
+ * or of the answer; head errors may cancel in it. NAN: not measured (recorded runs, no model). */
+double sac_trace_layer_error(const struct sac_trace *t, int lane, int layer, bool decode);
+/* Mean Jaccard overlap of what is read, over sampled rows: between query heads of a KV group, between one step and the
+ * next (the same head), between one layer and the next (the same head). NAN where there is no pair. */
+struct sac_overlap { double group, steps, layers; };
+struct sac_overlap sac_trace_overlap(const struct sac_trace *t, int lane, bool decode);
 /* The k keys of largest dense weight of a row, best first. Returns how many. */
 struct sac_top { int key; float weight; bool kept, forced; int rank; };
 int sac_trace_top(const struct sac_trace *t, int lane, int layer, int head, int row, int k, struct sac_top *out);
