@@ -141,9 +141,11 @@ static void draw_grid(const struct ui_state *st, struct cell_buf *b, struct ui_r
             draw_cell(st, b, in.x + 5 + j * w, y, w, step, &hs->head[l * hs->n_heads + h0 + j], l * hs->n_heads + h0 + j);
     }
     int used = 2 + step * (hs->n_layers - l0 < rows ? hs->n_layers - l0 : rows);
+    bool windowed = false;
+    for (int l = 0, window; l < hs->n_layers; l++) windowed = windowed || sac_trace_layer_windowed(st->trace, l, &window);
     const char *sense = ui_pic_rows(&st->look) == 2 ? "darker = lower" : "more ink = lower";
     if (in.h > used)
-        uv_at(st, b, in.x, in.y + in.h - 1, in.w, UI_DIM, "%s  [ ] cursor%s", sense,
+        uv_at(st, b, in.x, in.y + in.h - 1, in.w, UI_DIM, "%s  [ ] cursor%s%s", sense, windowed ? "  w sliding window" : "",
               cols < hs->n_heads || rows < hs->n_layers ? "  scrolls with the cursor" : "");
 }
 

@@ -96,6 +96,17 @@ static void list_ticks(const struct ui_state *st, struct cell_buf *b, const stru
     }
 }
 
+/* Where the text searched for stands, on the ruler. */
+static void hit_ticks(const struct ui_state *st, struct cell_buf *b, const struct boxes *x, const struct uv_map *m)
+{
+    int pos[512], n = uv_hits(st, st->at.a, pos, 512);
+    const struct ui_window *w = &m->win;
+    for (int i = 0; i < n; i++)
+        if (pos[i] >= w->k0 && pos[i] < w->k1)
+            cells_put(b, x->map.x + ui_bin_of(pos[i] - w->k0, w->k1 - w->k0, m->w), x->map.y - 1, st->look.ascii ? U'*' : 0x2022,
+                      uv_style(st, UI_MATCH));
+}
+
 /* ---- side panes ---- */
 
 static void draw_cursor(const struct ui_state *st, struct cell_buf *b, struct ui_rect r, const struct ui_row *row,
@@ -139,7 +150,8 @@ static void draw_cursor(const struct ui_state *st, struct cell_buf *b, struct ui
         uv_at(st, b, r.x, y++, r.w, UI_TEXT, "row: mass %.2f set %.2f H %.1f b", row->r.mass, row->r.set, row->r.entropy);
     uv_at(st, b, r.x, y++, r.w, UI_TEXT, "%s x the uniform level", lift);
     if (r.y + r.h > y)
-        uv_at(st, b, r.x, y, r.w, UI_DIM, "kept %d of %d, %d forced", row->n_kept, row->n_keys, row->n_forced);
+        uv_at(st, b, r.x, y, r.w, UI_DIM, row->n_requested > 0 && row->n_requested != row->n_kept ? "reads %d of %d, %d forced, asked %d"
+              : "reads %d of %d, %d forced", row->n_kept, row->n_keys, row->n_forced, row->n_requested);
 }
 
 static void draw_top(const struct ui_state *st, struct cell_buf *b, struct ui_rect r, const struct ui_row *row)
@@ -284,6 +296,7 @@ static void map_draw(const struct ui_state *st, struct cell_buf *b, struct ui_re
         ui_ruler_down(&st->look, b, in.x, x.map.y, 6, x.map.h, win.q0, win.q1, st->at.row);
         uv_map_draw(st, b, x.map.x, x.map.y, st->at.a, &m);
         column_strips(st, b, &x, &m);
+        hit_ticks(st, b, &x, &m);
         if (st->at.overlay == UI_OVER_LISTS) list_ticks(st, b, &x, &m);
     }
     draw_side(st, b, &x, row, &m);

@@ -32,7 +32,8 @@ static struct boxes layout(const struct ui_state *st, struct ui_rect r)
 /* Layout of this frame; kept between frames while what it depends on stays (drawing changes nothing else). */
 static struct {
     const void *text, *row;
-    int width, wrap, query;
+    int width, wrap, query, lane, layer, head;
+    uint64_t generation;
     double fold;
     struct ui_text_lines lines;
     unsigned char *folded;
@@ -49,7 +50,8 @@ static const struct ui_row *shade_row(const struct ui_state *st)
 
 static bool lay_out(const struct ui_state *st, const struct ui_text *x, const struct ui_row *row, int width)
 {
-    if (cache.text == x && cache.row == row && cache.width == width && cache.wrap == st->at.wrap
+    if (cache.text == x && cache.row == row && cache.lane == x->lane && cache.layer == st->at.layer
+        && cache.head == ui_head_arg(st) && cache.generation == st->generation && cache.width == width && cache.wrap == st->at.wrap
         && cache.query == st->at.row && !(cache.fold < st->at.fold) && !(cache.fold > st->at.fold) && cache.n == x->n)
         return cache.lines.n > 0;
     free(cache.folded);
@@ -71,6 +73,10 @@ static bool lay_out(const struct ui_state *st, const struct ui_text *x, const st
     cache.width = width;
     cache.wrap = st->at.wrap;
     cache.query = st->at.row;
+    cache.lane = x->lane;
+    cache.layer = st->at.layer;
+    cache.head = ui_head_arg(st);
+    cache.generation = st->generation;
     cache.fold = st->at.fold;
     cache.n = x->n;
     return ok && cache.lines.n > 0;
@@ -98,6 +104,19 @@ static struct ui_style shade_style(const struct ui_state *st, int level, bool di
     return s;
 }
 
+/* Tokens where the text searched for begins, of this frame. */
+static int hit[2048], n_hits;
+
+static bool is_hit(int i)
+{
+    int lo = 0, hi = n_hits;
+    while (lo < hi) {
+        int mid = (lo + hi) / 2;
+        if (hit[mid] < i) lo = mid + 1; else hi = mid;
+    }
+    return lo < n_hits && hit[lo] == i;
+}
+
 static void draw_token(const struct ui_state *st, struct cell_buf *b, int x, int y, int room, const struct ui_text *tx,
                        const struct ui_row *row, const struct ui_row *other, int i)
 {
@@ -114,6 +133,7 @@ static void draw_token(const struct ui_state *st, struct cell_buf *b, int x, int
         else if (lift >= 20) s.attr |= CELL_BOLD;
     }
     if (row && i >= row->n_keys) s = uv_style(st, UI_DIM);
+    if (is_hit(i)) s = uv_style(st, UI_MATCH);
     if (i == st->at.row) s = uv_style(st, UI_QUERY);
     if (i == st->at.key) s = uv_style(st, UI_CURSOR);
     cells_textn(b, x, y, room, tx->bytes + tx->at[i], (size_t)(tx->at[i + 1] - tx->at[i]), s);
@@ -329,6 +349,7 @@ static void text_draw(const struct ui_state *st, struct cell_buf *b, struct ui_r
                              ? uv_row(st, st->at.b, st->at.layer, ui_head_arg(st), st->at.row, &rs2) : NULL;
     if (!lay_out(st, tx, row, x.text.w - 11)) return;
     int first = first_line(st, x.text.h);
+    n_hits = uv_hits(st, st->at.a, hit, 2048);
     for (int i = 0; i < x.text.h && first + i < cache.lines.n; i++)
         draw_line(st, b, x.text, x.text.y + i, tx, row, o, &cache.lines.line[first + i]);
     int y = x.text.y + x.text.h;

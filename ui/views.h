@@ -74,6 +74,8 @@ void uv_minimap(const struct ui_state *st, struct cell_buf *b, struct ui_rect r,
 
 /* ---- search and events, shared by Map, Compare, Text and Pages ---- */
 bool uv_find(struct ui_state *st, const char *text, int dir, bool keys);
+/* Tokens where the text searched for last begins, ascending; 0 when nothing was searched for. */
+int uv_hits(const struct ui_state *st, int lane, int *pos, int cap);
 bool uv_event(struct ui_state *st, int by, bool keys);
 /* f, *, #, -, or ' ' for a key of a row, and its role. */
 char uv_key_mark(const struct ui_row *r, int key, enum ui_role *role);

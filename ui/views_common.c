@@ -292,6 +292,21 @@ static bool same_here(const char *s, const char *want, size_t n)
     return true;
 }
 
+int uv_hits(const struct ui_state *st, int lane, int *pos, int cap)
+{
+    enum ui_req_state rs;
+    const char *want = st->search;
+    int layer, head, n = 0;
+    if (!*want || *want == '@' || sscanf(want, "L%dH%d", &layer, &head) == 2) return 0;
+    const struct ui_text *x = uv_text(st, lane, &rs);
+    size_t len = strlen(want), total = x ? (size_t)x->at[x->n] : 0;
+    for (size_t i = 0, tok = 0; x && i + len <= total && n < cap; i++) {
+        while (tok + 1 < (size_t)x->n && (size_t)x->at[tok + 1] <= i) tok++;
+        if (same_here(x->bytes + i, want, len)) pos[n++] = (int)tok;
+    }
+    return n;
+}
+
 static bool find_text(struct ui_state *st, const struct ui_text *x, const char *text, int dir)
 {
     size_t len = strlen(text), total = (size_t)x->at[x->n];
@@ -324,8 +339,8 @@ bool uv_find(struct ui_state *st, const char *text, int dir, bool keys)
     if (done) return ok;
     const struct ui_text *x = uv_text(st, st->at.a, &rs);
     if (!x) {
-        ui_say(st, UI_SAY_BAD, "the text is being read; press n in a moment");
-        return false;
+        ui_say(st, UI_SAY_INFO, "the text is being read; press n in a moment");
+        return true;
     }
     if (!find_text(st, x, text, dir)) return false;
     if (keys && st->at.key > st->at.row) uv_set_row(st, st->at.key);
