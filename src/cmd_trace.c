@@ -22,7 +22,8 @@ static int record(int argc, char **argv)
     struct setup_args a = SETUP_DEFAULTS;
     struct arg_strs model = { { NULL }, 0 };
     const char *out = NULL;
-    bool force = false, exact = false, no_values = false, json = false;
+    bool force = false, exact = false, small = false, no_values = false, json = false;
+    struct arg_ints layers = { { 0 }, 0 };
     int level = 0;
     const struct arg_opt opts[] = {
         { "What to run", .kind = ARG_HEADING },
@@ -32,6 +33,8 @@ static int record(int argc, char **argv)
         { "The file", .kind = ARG_HEADING },
         { "output", 'o', "FILE", "the trace (default run.trace)", ARG_STR, .to = &out },
         { "exact", 0, NULL, "q, k, v as f32: twice the size, weights to the last bit", ARG_FLAG, .to = &exact },
+        { "small", 0, NULL, "q, k, v in 8 bits and no overviews: half the size, weights to a few percent", ARG_FLAG, .to = &small },
+        { "layers", 0, "L,...", "q, k, v of these layers only, such as 0,7; measures stay of all", ARG_INTS, &layers, .min = 0, .max = 4096 },
         { "no-values", 0, NULL, "leave v out: maps and recall stay, exporting v does not", ARG_FLAG, .to = &no_values },
         { "level", 0, "N", "compression, 1 fast to 19 small (default 3)", ARG_INT, &level, .min = 1, .max = 19 },
         { "force", 0, NULL, "replace an existing file", ARG_FLAG, .to = &force },
@@ -51,11 +54,13 @@ static int record(int argc, char **argv)
     if (rc != ARGS_GO) return rc;
     if (model.n) a.model = model.v[0];
     if (!out) out = "run.trace";
+    if (exact && small) return args_fail(&spec, "--exact and --small exclude each other");
     struct sac_err err = { SAC_OK, "" };
     struct offline run;
     if (!offline_target(out, force, &err) || offline_run(&run, &a, &err) != SAC_OK)
         return cli_signal_exit(cli_fail("trace", &err));
-    struct sac_trace_save save = { .force = force, .exact = exact, .no_values = no_values, .level = level,
+    struct sac_trace_save save = { .force = force, .exact = exact, .small = small, .n_layers = layers.n,
+                                   .layer = layers.v, .no_values = no_values, .level = level,
                                    .cancel = &cli_stop, .progress = show_written, .ctx = (void *)(uintptr_t)out };
     enum sac_code code = sac_trace_write(run.trace, out, &save, &err);
     cli_progress_end();

@@ -169,8 +169,44 @@ static float from_f16(uint16_t h)
     return f;
 }
 
-void tf_pack(const float *v, size_t n, enum tf_precision how, unsigned char *out)
+size_t tf_packed_size(size_t n, enum tf_precision how, int dim)
 {
+    return how == TF_F16 ? 2 * n : how == TF_F32 ? 4 * n : n + 2 * (n / (size_t)dim);
+}
+
+/* A row's largest magnitude becomes 127; the scale is rounded first, so that packing what was unpacked changes
+ * nothing. */
+static void pack_q8(const float *v, size_t rows, size_t dim, unsigned char *out)
+{
+    for (size_t r = 0; r < rows; r++) {
+        const float *in = v + r * dim;
+        float most = 0;
+        for (size_t i = 0; i < dim; i++) most = fmaxf(most, fabsf(in[i]));
+        uint16_t scale = to_f16(most / 127.0f);
+        float s = from_f16(scale), inv = s > 0 && s < 60000.0f ? 1.0f / s : 0;
+        for (size_t i = 0; i < dim; i++) {
+            float q = rintf(in[i] * inv);
+            out[r * dim + i] = (unsigned char)(signed char)(q > 127 ? 127 : q < -127 ? -127 : q);
+        }
+        out[rows * dim + r] = (unsigned char)(scale >> 8);
+        out[rows * dim + rows + r] = (unsigned char)scale;
+    }
+}
+
+static void unpack_q8(const unsigned char *in, size_t rows, size_t dim, float *v)
+{
+    for (size_t r = 0; r < rows; r++) {
+        float s = from_f16((uint16_t)(in[rows * dim + r] << 8 | in[rows * dim + rows + r]));
+        for (size_t i = 0; i < dim; i++) v[r * dim + i] = (float)(signed char)in[r * dim + i] * s;
+    }
+}
+
+void tf_pack(const float *v, size_t n, enum tf_precision how, int dim, unsigned char *out)
+{
+    if (how == TF_Q8) {
+        pack_q8(v, n / (size_t)dim, (size_t)dim, out);
+        return;
+    }
     if (how == TF_F16) {
         for (size_t i = 0; i < n; i++) {
             uint16_t h = to_f16(v[i]);
@@ -186,8 +222,12 @@ void tf_pack(const float *v, size_t n, enum tf_precision how, unsigned char *out
     }
 }
 
-void tf_unpack(const unsigned char *in, size_t n, enum tf_precision how, float *v)
+void tf_unpack(const unsigned char *in, size_t n, enum tf_precision how, int dim, float *v)
 {
+    if (how == TF_Q8) {
+        unpack_q8(in, n / (size_t)dim, (size_t)dim, v);
+        return;
+    }
     if (how == TF_F16) {
         for (size_t i = 0; i < n; i++) v[i] = from_f16((uint16_t)(in[i] << 8 | in[n + i]));
         return;

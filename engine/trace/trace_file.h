@@ -11,7 +11,8 @@
  *   TEXT  the rendered prompt     TOKS  ids and byte spans     GOLD  gold spans     PIEC  texts of the tokens used
  *   LANE  JSON: one lane          ANSW  lane, its answer       TOKN  lane, generated tokens, candidates, KL
  *   Q K V OVER                    lane, layer, f16 or f32 values in byte planes: all high bytes first, then the
- *                                 lower ones, which is what makes them compress
+ *                                 lower ones, which is what makes them compress; or bytes and then a f16 scale
+ *                                 for each row of head_dim values
  *   SAME  lane, layer, from lane: its q, k, v, overview and plans are those of another lane
  *   PLAN KEPT STEP                lane, layer, which keys were read, as differences in variable-length integers
  *   QDEC KDEC VDEC                lane, layer, rows of generated tokens
@@ -26,7 +27,7 @@
 #include <saccade/trace_file.h>
 
 enum { TF_VERSION = 1, TF_HEAD = 16, TF_CHUNK = 32, TF_RECALL = 22, TF_DENSITY = 4 };
-enum tf_precision { TF_F16, TF_F32 };
+enum tf_precision { TF_F16, TF_F32, TF_Q8 };
 
 uint32_t tf_crc(uint32_t crc, const void *p, size_t n);
 
@@ -46,9 +47,11 @@ uint64_t tf_get64(struct tf_in *in);
 uint64_t tf_getvar(struct tf_in *in, uint64_t most);   /* above most: bad */
 double tf_getf64(struct tf_in *in);
 
-/* Floats to byte planes and back; n values, out has 2 n or 4 n bytes. */
-void tf_pack(const float *v, size_t n, enum tf_precision how, unsigned char *out);
-void tf_unpack(const unsigned char *in, size_t n, enum tf_precision how, float *v);
+/* Bytes that n values take, in rows of dim. */
+size_t tf_packed_size(size_t n, enum tf_precision how, int dim);
+/* Floats to byte planes and back. */
+void tf_pack(const float *v, size_t n, enum tf_precision how, int dim, unsigned char *out);
+void tf_unpack(const unsigned char *in, size_t n, enum tf_precision how, int dim, float *v);
 
 /* Numbers of a lane by name, for LANE chunks. */
 struct tf_field { const char *name; size_t at; enum { TF_INT, TF_BOOL, TF_DOUBLE, TF_SIZE } kind; };

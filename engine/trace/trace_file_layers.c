@@ -46,7 +46,7 @@ static bool read_plan(struct tf_in *in, struct sac_plan *p, int n)
     p->n_rows = (int)tf_getvar(in, (uint64_t)n);
     p->n_tiles = (int)tf_getvar(in, (uint64_t)n);
     if (in->bad || p->tile < 1 || p->n_rows != n || p->n_tiles != (n + p->tile - 1) / p->tile) return false;
-    int most = n + p->tile;
+    int most = n + 2 * p->tile + 4096;     /* plans may run past the end of the prompt; readers clip them */
     p->at = calloc((size_t)p->n_tiles + 1, sizeof *p->at);
     if (!p->at) return false;
     for (int i = 0; i < p->n_tiles; i++) {
@@ -129,7 +129,10 @@ static enum sac_code read_steps(struct reader *r, struct tf_in *in, struct layer
         }
         if (!st->at) return sac_fail(r->err, SAC_ENOMEM, "%s: does not fit in memory", r->path);
     }
-    return in->bad ? tf_damaged(r, "the steps end early") : SAC_OK;
+    if (in->bad) return tf_damaged(r, "the steps end early");
+    /* A layer recorded for its measures alone has rows all the same. */
+    if (!atomic_load(&l->n_dec)) atomic_store_explicit(&l->n_dec, n, memory_order_release);
+    return SAC_OK;
 }
 
 static enum sac_code read_measures(struct reader *r, struct tf_in *in, struct layer_rec *l)
@@ -154,19 +157,20 @@ static enum sac_code read_measures(struct reader *r, struct tf_in *in, struct la
     return SAC_OK;
 }
 
-long long tf_float_count(uint64_t raw, uint32_t precision)
+long long tf_float_count(uint64_t raw, uint32_t precision, int dim)
 {
-    uint64_t each = precision == TF_F16 ? 2 : precision == TF_F32 ? 4 : 0;
-    if (!each || raw < 12 || (raw - 12) % each) return -1;
-    return (long long)((raw - 12) / each);
+    if (raw < 12 || precision > TF_Q8) return -1;
+    uint64_t bytes = raw - 12, row = (uint64_t)dim, each = precision == TF_F16 ? 2 : 4;
+    if (precision == TF_Q8) return bytes % (row + 2) ? -1 : (long long)(bytes / (row + 2) * row);
+    return bytes % each ? -1 : (long long)(bytes / each);
 }
 
-static float *floats_of(struct tf_in *in, uint64_t raw, long long *n)
+static float *floats_of(struct tf_in *in, uint64_t raw, int dim, long long *n)
 {
     uint32_t how = tf_get32(in);
-    *n = tf_float_count(raw, how);
+    *n = tf_float_count(raw, how, dim);
     float *v = *n < 0 ? NULL : malloc(((size_t)*n + 1) * sizeof *v);
-    if (v) tf_unpack(in->p, (size_t)*n, (enum tf_precision)how, v);
+    if (v) tf_unpack(in->p, (size_t)*n, (enum tf_precision)how, dim, v);
     return v;
 }
 
@@ -176,7 +180,7 @@ static enum sac_code read_decode(struct reader *r, struct tf_in *in, struct laye
     const struct sac_shape *s = &r->info.shape;
     size_t row = (size_t)(which == 'Q' ? s->n_heads : s->n_kv_heads) * (size_t)s->head_dim;
     long long n;
-    float *v = floats_of(in, raw, &n), *to = which == 'Q' ? l->q_dec : which == 'K' ? l->k_dec : l->v_dec;
+    float *v = floats_of(in, raw, r->info.shape.head_dim, &n), *to = which == 'Q' ? l->q_dec : which == 'K' ? l->k_dec : l->v_dec;
     bool ok = v && n % (long long)row == 0 && n / (long long)row <= max_new;
     if (ok) memcpy(to, v, (size_t)n * sizeof *v);
     free(v);
@@ -190,7 +194,7 @@ static enum sac_code read_decode(struct reader *r, struct tf_in *in, struct laye
 static enum sac_code read_overview(struct reader *r, struct tf_in *in, struct layer_rec *l, uint64_t raw)
 {
     long long n, heads = r->info.shape.n_heads;
-    float *v = floats_of(in, raw, &n);
+    float *v = floats_of(in, raw, r->info.shape.head_dim, &n);
     int grid = v ? (int)(sqrt((double)n / 2 / (double)heads) + 0.5) : 0;
     if (!v || l->overview || n != 2 * heads * grid * grid) {
         free(v);
@@ -207,7 +211,7 @@ static enum sac_code note_heavy(struct reader *r, struct heavy *h, char which, c
     const struct sac_shape *s = &r->info.shape;
     long long want = (long long)(which == 'Q' ? s->n_heads : s->n_kv_heads) * s->head_dim * r->info.n_prompt;
     struct place *to = which == 'Q' ? &h->q : which == 'K' ? &h->k : &h->v;
-    if (to->at || tf_float_count(p->raw, how) != want) return tf_damaged(r, "an array does not match the shape of the model");
+    if (to->at || tf_float_count(p->raw, how, s->head_dim) != want) return tf_damaged(r, "an array does not match the shape of the model");
     *to = *p;
     return SAC_OK;
 }

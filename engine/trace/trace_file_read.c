@@ -307,16 +307,18 @@ static enum sac_code read_generated(struct reader *r, struct tf_in *in)
     return SAC_OK;
 }
 
-/* A layer can be shown when its keys and queries are in the file. */
+/* A layer can be shown when its keys and queries are in the file, or when it was recorded for its measures alone. */
 static void settle_layers(struct reader *r)
 {
     for (int i = 0; r->t && i < sac_trace_n_lanes(r->t); i++)
         for (int l = 0; r->t->lane[i]->layer && l < r->info.shape.n_layers; l++) {
             struct heavy *h = &r->f->heavy[i][l];
+            struct layer_rec *rec = &r->t->lane[i]->layer[l];
             bool whole = h->same >= 0 ? atomic_load(&r->t->lane[h->same]->layer[l].ready) : h->q.at && h->k.at;
-            if (!whole) continue;
-            atomic_store(&r->t->lane[i]->layer[l].absent, true);
-            atomic_store_explicit(&r->t->lane[i]->layer[l].ready, true, memory_order_release);
+            if (!whole && !atomic_load(&rec->measured)) continue;
+            bool heavy = h->same >= 0 ? atomic_load(&r->t->lane[h->same]->layer[l].absent) : h->q.at && h->k.at;
+            atomic_store(&rec->absent, heavy);
+            atomic_store_explicit(&rec->ready, true, memory_order_release);
         }
 }
 
@@ -408,16 +410,16 @@ static struct blob *room(struct file *f, size_t bytes)
     return b;
 }
 
-static struct blob *load_floats(struct file *f, const struct place *p)
+static struct blob *load_floats(struct file *f, const struct place *p, int dim)
 {
     if (!p->at) return NULL;
     unsigned char *raw = unpack_chunk(f->map + p->at, p->raw, p->stored);
     if (!raw) return NULL;
     struct tf_in in = { raw + 8, raw + 12, false };
     uint32_t how = tf_get32(&in);
-    long long n = tf_float_count(p->raw, how);
+    long long n = tf_float_count(p->raw, how, dim);
     struct blob *b = n > 0 ? room(f, (size_t)n * sizeof(float)) : NULL;
-    if (b) tf_unpack(raw + 12, (size_t)n, (enum tf_precision)how, b->data);
+    if (b) tf_unpack(raw + 12, (size_t)n, (enum tf_precision)how, dim, b->data);
     free(raw);
     return b;
 }
@@ -434,11 +436,12 @@ static void load_locked(struct file *f, const struct sac_trace *t, int lane, int
         l->k = blob_share(o->k);
         l->v = blob_share(o->v);
     } else {
-        struct blob *q = load_floats(f, &h->q), *k = load_floats(f, &h->k);
+        int dim = t->info.shape.head_dim;
+        struct blob *q = load_floats(f, &h->q, dim), *k = load_floats(f, &h->k, dim);
         if (q && k) {
             l->q = q;
             l->k = k;
-            l->v = load_floats(f, &h->v);
+            l->v = load_floats(f, &h->v, dim);
         } else {
             blob_drop(q);
             blob_drop(k);

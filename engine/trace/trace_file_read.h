@@ -40,8 +40,8 @@ struct head { char kind[5]; uint32_t number, payload_crc; uint64_t raw, stored; 
 
 /* "PATH: damaged at byte N (chunk M): what" */
 enum sac_code tf_damaged(struct reader *r, const char *what);
-/* f16 or f32 values of a chunk: how many there are, from its raw size; -1 when it does not come out even. */
-long long tf_float_count(uint64_t raw, uint32_t precision);
+/* Values of a chunk: how many there are, from its raw size; -1 when it does not come out even. */
+long long tf_float_count(uint64_t raw, uint32_t precision, int dim);
 /* A chunk that belongs to a layer of the current lane; in: its contents (of Q, K, V the first 12 bytes). */
 enum sac_code tf_read_layer(struct reader *r, const struct head *h, struct tf_in *in, const struct place *p);
 #endif

@@ -104,7 +104,8 @@ static void chunk_floats(struct writer *w, const char *kind, int lane, int layer
                          enum tf_precision how)
 {
     if (failed(w) || !v) return;
-    size_t bytes = 12 + n * (how == TF_F16 ? 2 : 4);
+    int dim = w->t->info.shape.head_dim;
+    size_t bytes = 12 + tf_packed_size(n, how, dim);
     if (bytes > w->packed_cap) {
         free(w->packed);
         w->packed = malloc(bytes);
@@ -116,7 +117,7 @@ static void chunk_floats(struct writer *w, const char *kind, int lane, int layer
     }
     uint32_t head[3] = { (uint32_t)lane, (uint32_t)layer, (uint32_t)how };
     for (int i = 0; i < 12; i++) w->packed[i] = (unsigned char)(head[i / 4] >> (8 * (i % 4)));
-    tf_pack(v, n, how, w->packed + 12);
+    tf_pack(v, n, how, dim, w->packed + 12);
     chunk(w, kind, w->packed, bytes);
 }
 
@@ -315,7 +316,6 @@ static void write_kept(struct writer *w, int lane, int layer, const struct layer
 static void write_steps(struct writer *w, int lane, int layer, const struct layer_rec *r, int n)
 {
     struct tf_out b = { NULL, 0, 0, false };
-    bool any = false;
     tf_u32(&b, (uint32_t)lane);
     tf_u32(&b, (uint32_t)layer);
     tf_var(&b, (uint64_t)n);
@@ -323,10 +323,8 @@ static void write_steps(struct writer *w, int lane, int layer, const struct laye
         const struct step_rows *s = r->steps[i];
         tf_var(&b, s ? (uint64_t)s->n_units : 0);
         for (int u = 0; s && u < s->n_units; u++) put_runs(&b, s->run + s->at[u], (size_t)(s->at[u + 1] - s->at[u]));
-        any = any || s;
     }
-    if (any) chunk_out(w, "STEP", &b);
-    else free(b.p);
+    chunk_out(w, "STEP", &b);
 }
 
 static void write_measures(struct writer *w, int lane, int layer, const struct layer_rec *r)
@@ -347,6 +345,13 @@ static void write_measures(struct writer *w, int lane, int layer, const struct l
             tf_f64(&b, d->read);
         }
     chunk_out(w, "MEAS", &b);
+}
+
+static bool wanted(const struct writer *w, int layer)
+{
+    for (int i = 0; i < w->o->n_layers; i++)
+        if (w->o->layer[i] == layer) return true;
+    return w->o->n_layers == 0;
 }
 
 /* The earlier lane whose prompt arrays this layer shares, or -1. Layers before any attention are equal in all
@@ -376,13 +381,14 @@ static void write_prompt_rows(struct writer *w, int lane, int layer, const struc
         return;
     }
     if (r->plans) write_plans(w, lane, layer, r->plans);
-    if (r->overview)
+    if (!wanted(w, layer)) return;
+    if (r->overview && !w->o->small)
         chunk_floats(w, "OVER", lane, layer, r->overview->data, 2 * (size_t)s->n_heads * (size_t)r->grid * (size_t)r->grid,
                      TF_F16);
     if (r->q) chunk_floats(w, "Q   ", lane, layer, r->q->data, n * (size_t)s->n_heads, w->precision);
     if (r->k) chunk_floats(w, "K   ", lane, layer, r->k->data, n * (size_t)s->n_kv_heads, w->precision);
-    if (r->v && !w->o->no_values)
-        chunk_floats(w, "V   ", lane, layer, r->v->data, n * (size_t)s->n_kv_heads, w->precision);
+    if (r->v && !w->o->no_values)      /* v moves outputs, not weights: 8 bits do, unless all is exact */
+        chunk_floats(w, "V   ", lane, layer, r->v->data, n * (size_t)s->n_kv_heads, w->o->exact ? TF_F32 : TF_Q8);
 }
 
 static void write_layer(struct writer *w, int lane, int layer)
@@ -393,12 +399,13 @@ static void write_layer(struct writer *w, int lane, int layer)
     write_prompt_rows(w, lane, layer, r);
     if (r->kept) write_kept(w, lane, layer, r);
     size_t n = (size_t)atomic_load_explicit(&r->n_dec, memory_order_acquire), d = (size_t)s->head_dim;
-    if (n) {
+    if (n && wanted(w, layer)) {
         chunk_floats(w, "QDEC", lane, layer, r->q_dec, n * d * (size_t)s->n_heads, w->precision);
         chunk_floats(w, "KDEC", lane, layer, r->k_dec, n * d * (size_t)s->n_kv_heads, w->precision);
-        chunk_floats(w, "VDEC", lane, layer, r->v_dec, n * d * (size_t)s->n_kv_heads, w->precision);
-        write_steps(w, lane, layer, r, (int)n);
+        if (!w->o->no_values)
+            chunk_floats(w, "VDEC", lane, layer, r->v_dec, n * d * (size_t)s->n_kv_heads, w->o->exact ? TF_F32 : TF_Q8);
     }
+    if (n) write_steps(w, lane, layer, r, (int)n);
     if (atomic_load_explicit(&r->measured, memory_order_acquire)) write_measures(w, lane, layer, r);
     w->done++;
     if (w->o->progress) w->o->progress(w->o->ctx, w->total ? w->done / (double)w->total : 1);
@@ -437,7 +444,7 @@ static const char *reason(int e)
 enum sac_code sac_trace_write(const struct sac_trace *t, const char *path, const struct sac_trace_save *o,
                               struct sac_err *err)
 {
-    struct writer w = { .t = t, .o = o, .level = o->level > 0 ? o->level : 3, .precision = o->exact ? TF_F32 : TF_F16 };
+    struct writer w = { .t = t, .o = o, .level = o->level > 0 ? o->level : 3, .precision = o->exact ? TF_F32 : o->small ? TF_Q8 : TF_F16 };
     char tmp[4200];
     struct stat st;
     if (stat(path, &st) == 0 && !o->force)

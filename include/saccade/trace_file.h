@@ -11,7 +11,9 @@
 
 struct sac_trace_save {
     bool force;               /* replace an existing file */
-    bool exact;               /* q, k, v as f32; otherwise f16 (weights then differ by about 1e-3 relative) */
+    bool exact;               /* q, k, v as f32; otherwise q, k as f16 (weights differ by about 1e-3), v in 8 bits */
+    bool small;               /* q, k in 8 bits as well, a scale for each row: weights to a few percent */
+    int n_layers; const int *layer;   /* q, k, v of these layers only; 0: all. Measures are kept of all */
     bool no_values;           /* leave out v: no outputs, no error measures; half the keys' size less */
     int level;                /* zstd, 0: 3 */
     const atomic_bool *cancel;
