@@ -28,6 +28,16 @@ static const char *scope_of(const struct sac_method *m)
     return name[m->scope(opts)];
 }
 
+/* Does the paper's budget grid list it? */
+static bool has_preset(const struct sac_method *m)
+{
+    struct sac_shape shape = { .n_layers = 1, .n_heads = 1, .n_kv_heads = 1, .head_dim = 64, .n_embd = 64, .max_ctx = 16384 };
+    struct sac_spec spec;
+    char text[80];
+    snprintf(text, sizeof text, "%s:preset=paper-0.9", m->name);
+    return !sac_spec_parse(&spec, text, NULL) && !sac_spec_resolve(&spec, &shape, 16384, NULL);
+}
+
 static const char *value_text(const struct sac_param *p, double v, char *buf, size_t cap)
 {
     if (p->kind == SAC_CHOICE) snprintf(buf, cap, "%s", p->choices[(int)v]);
@@ -71,9 +81,9 @@ static json_t *method_json(const struct sac_method *m)
     for (int i = 0; i < m->n_params; i++) json_array_append_new(params, param_json(&m->params[i]));
     for (size_t i = 0; i < sizeof phases / sizeof *phases; i++)
         if (phases_of(m) & phases[i].bit) json_array_append_new(phase, json_string(phases[i].name));
-    return json_pack("{s:s,s:s,s:s,s:s,s:o,s:s,s:b,s:b,s:o}", "name", m->name, "title", m->title, "summary", m->summary,
+    return json_pack("{s:s,s:s,s:s,s:s,s:o,s:s,s:b,s:b,s:b,s:o}", "name", m->name, "title", m->title, "summary", m->summary,
                      "source", m->source, "phases", phase, "scope", scope_of(m), "oracle", m->oracle, "sparsity",
-                     m->budget != NULL, "params", params);
+                     m->budget != NULL, "preset", has_preset(m), "params", params);
 }
 
 static void phase_text(const struct sac_method *m, char *buf, size_t cap)
@@ -99,6 +109,7 @@ static void print_method(const struct sac_method *m)
         printf("  %-16s %-9s %-24s %s\n", p->name, value_text(p, p->def, value, sizeof value), bounds, p->help);
     }
     if (m->budget) printf("  %-16s %-9s %-24s in place of the budget: the share of work to leave out\n", "sparsity", "", "0..1");
+    if (has_preset(m)) printf("  %-16s %-9s %-24s budgets the paper ran, scaled to the prompt\n", "preset", "", "paper-0.3..paper-0.95");
     printf("  %-16s %-9s %-24s layers that stay dense\n", "dense_layers", "", "0,1 or 0-3");
     if (phases_of(m) & 1u && phases_of(m) & 6u)
         printf("  %-16s %-9s %-24s where it acts\n", "phase", "both", "both|prefill|decode");
