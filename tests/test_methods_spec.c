@@ -52,6 +52,8 @@ static void refusals(void **state)
         { "quest:sparsity=1", "from 0 to below 1" },
         { "quest:sparsity=-0.1", "from 0 to below 1" },
         { "quest:sparsity=0.5,preset=paper-0.9", "not both" },
+        { "quest:sparsity=0.5,token_budget=64", "sparsity takes the place of token_budget: give one of them" },
+        { "snapkv:capacity=200,preset=paper-0.9", "preset takes the place of capacity" },
         { "quest:phase=later", "use both, prefill or decode" },
         { "quest:dense_layers=x", "list layers from 0" },
         { "quest:dense_layers=3-1", "list layers from 0" },

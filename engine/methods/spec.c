@@ -171,7 +171,7 @@ static bool next_word(const char **at, const char *stops, char *word)
 
 static enum sac_code parse_options(struct sac_spec *spec, struct sac_part *part, const char **at, struct sac_err *err)
 {
-    char word[WORD], key[WORD] = "";
+    char word[WORD], key[WORD] = "", budget[WORD] = "";
     enum sac_code rc = SAC_OK;
     while (!rc && **at && **at != '+') {
         (*at)++;                                   /* ':' or ',' */
@@ -186,8 +186,13 @@ static enum sac_code parse_options(struct sac_spec *spec, struct sac_part *part,
             *eq = 0;
             snprintf(key, sizeof key, "%s", word);
             rc = parse_pair(spec, part, key, eq + 1, err);
+            const struct sac_param *p = find_param(part->m, key);
+            if (p && p->budget) memcpy(budget, key, sizeof budget);
         }
     }
+    if (!rc && *budget && !(isnan(part->sparsity) && isnan(part->preset)))
+        rc = sac_fail(err, SAC_EARG, "%s: %s takes the place of %s: give one of them", part->m->name,
+                      isnan(part->sparsity) ? "preset" : "sparsity", budget);
     if (!rc && !isnan(part->sparsity) && !isnan(part->preset))
         rc = sac_fail(err, SAC_EARG, "%s: give sparsity or preset, not both", part->m->name);
     return rc;
