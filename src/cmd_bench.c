@@ -49,7 +49,7 @@ static double efficiency(struct output *o, const struct sac_bench_row *r)
             return s->seconds / r->seconds * s->threads / r->threads;
     }
     if (o->n_seen < o->cap) o->seen[o->n_seen++] = *r;
-    return NAN;
+    return (double)NAN;
 }
 
 static void on_row(void *ctx, const struct sac_bench_row *r)

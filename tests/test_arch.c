@@ -49,7 +49,7 @@ static double distance(const float *a, const float *b, size_t n)
     for (size_t i = 0; i < n; i++) {
         diff = fmax(diff, fabs((double)a[i] - (double)b[i]));
         max = fmax(max, fabs((double)a[i]));
-        if (isnan(b[i])) return INFINITY;
+        if (isnan(b[i])) return (double)INFINITY;
     }
     return max > 0 ? diff / max : diff;
 }

@@ -84,7 +84,7 @@ static double reference_row(const struct attend_prefill *a, int head, int row, d
 {
     size_t kv = (size_t)(head / (a->n_heads / a->n_kv_heads)) * a->k_stride, dim = (size_t)a->head_dim;
     const float *q = a->q + (size_t)head * a->q_stride + (size_t)row * dim;
-    double max = -INFINITY, sum = 0;
+    double max = -(double)INFINITY, sum = 0;
     *terms = 0;
     for (int j = 0; j <= row; j++) {
         double s = 0, t = 0;

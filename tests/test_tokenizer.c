@@ -125,7 +125,7 @@ static void test_spans(void **state)
     (void)state;
     struct sac_model *m = open_text(bundled);
     static const char *const texts[] = { "", "a", "  two  spaces \n\n\tand tabs ", "it's 12345 o'clock",
-        "na\xc3\xafve caf\xc3\xa9 \xe2\x82\xac" "5 \xf0\x9f\x98\x80\xf0\x9f\x91\xa9\xe2\x80\x8d\xf0\x9f\x94\xac",
+        ("na\xc3\xafve caf\xc3\xa9 \xe2\x82\xac" "5 \xf0\x9f\x98\x80\xf0\x9f\x91\xa9\xe2\x80\x8d\xf0\x9f\x94\xac"),
         "broken \xc3 \xf0\x9f\x98 \xff\xfe utf-8", "<|im_start|>not special<|im_end|>" };
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) check_cover(m, texts[i], strlen(texts[i]));
     uint64_t seed = 1;

@@ -68,7 +68,7 @@ static inline void ref_attend(struct ref *r, int l, const double *q, const doubl
     double scale = 1 / sqrt(m->scalar > 0 ? m->scalar : m->dim), *p = malloc(sizeof *p * (size_t)(pos + 1));
     for (int h = 0; h < m->heads; h++) {
         int g = h / (m->heads / m->kv);
-        double max = -INFINITY, sum = 0;
+        double max = -(double)INFINITY, sum = 0;
         for (int j = first; j <= pos; j++) {
             p[j] = 0;
             for (int d = 0; d < m->dim; d++) p[j] += q[pos * qw + h * m->dim + d] * k[j * kw + g * m->dim + d];

@@ -165,7 +165,7 @@ static bool running_text(const struct ui_state *st, char *buf, size_t cap, doubl
     static const char spin[] = "|/-\\";
     const struct ui_run *r = st->run;
     char s = st->plain || st->look.tier == UI_TIER_MONO || st->app->headless ? '*' : spin[(int)(st->now * 6) & 3];
-    *progress = NAN;
+    *progress = (double)NAN;
     if (r && r->load == UI_LOAD_BUSY) {
         snprintf(buf, cap, "%c %s", s, ui_load_stage[atomic_load(&st->run->stage)]);
         return true;

@@ -43,7 +43,7 @@ bool ui_spec_scale(const char *text, const struct sac_shape *shape, int n, doubl
     if (shape && sac_spec_resolve(&spec, shape, n, NULL) != SAC_OK) return false;
     for (int i = 0; i < spec.n; i++) {
         struct sac_part *p = &spec.part[i];
-        p->sparsity = NAN;
+        p->sparsity = (double)NAN;
         for (int k = 0; k < p->m->n_params; k++) {
             const struct sac_param *q = &p->m->params[k];
             if (!q->budget) continue;
@@ -73,19 +73,17 @@ bool ui_spec_scale(const char *text, const struct sac_shape *shape, int n, doubl
     return sac_spec_parse(&check, out, NULL) == SAC_OK;
 }
 
-bool ui_row_set(struct ui_state *st, int row, const char *given)
+static bool row_set(struct ui_state *st, int row, const char *given, struct sac_err *err)
 {
     struct ui_run *r = st->run;
     struct sac_spec spec;
-    struct sac_err err = { 0 };
     char text[200];
     snprintf(text, sizeof text, "%s", given);       /* may be the row's own */
-    if (sac_spec_parse(&spec, text, &err) != SAC_OK) return ui_say(st, UI_SAY_BAD, "%s", err.msg), false;
+    if (sac_spec_parse(&spec, text, err) != SAC_OK) return false;
     if (r->model) {
         /* What only the length of the prompt decides is checked again when the lane is added. */
         int n = st->trace && !r->edited ? st->info.n_prompt : r->want.length;
-        if (sac_spec_resolve(&spec, &sac_model_info(r->model)->shape, n, &err) != SAC_OK)
-            return ui_say(st, UI_SAY_BAD, "%s", err.msg), false;
+        if (sac_spec_resolve(&spec, &sac_model_info(r->model)->shape, n, err) != SAC_OK) return false;
     }
     struct ui_method_row *m = &r->row[row];
     bool prefill = sac_spec_prefill(&spec) != NULL, evict = sac_spec_evict(&spec) != NULL,
@@ -100,6 +98,21 @@ bool ui_row_set(struct ui_state *st, int row, const char *given)
     m->oracle = spec.part[0].m->oracle;
     m->lane = -1;
     return true;
+}
+
+bool ui_row_set(struct ui_state *st, int row, const char *spec)
+{
+    struct sac_err err = { 0 };
+    if (row_set(st, row, spec, &err)) return true;
+    ui_say(st, UI_SAY_BAD, "%s", err.msg);
+    return false;
+}
+
+/* The rows again, now that the model is known; what does not suit it says so when it is run. */
+void ui_rows_resolve(struct ui_state *st)
+{
+    struct sac_err err = { 0 };
+    for (int i = 0; i < st->run->n_rows; i++) row_set(st, i, st->run->row[i].spec, &err);
 }
 
 int ui_row_add(struct ui_state *st, const char *spec, bool on)

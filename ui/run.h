@@ -88,6 +88,7 @@ bool ui_run_more(struct ui_state *st);
 int ui_run_add(struct ui_state *st, const char *spec);
 /* Rows: make the spec's shown parameters; false with a sentence. */
 bool ui_row_set(struct ui_state *st, int row, const char *spec);
+void ui_rows_resolve(struct ui_state *st);
 int ui_row_add(struct ui_state *st, const char *spec, bool on);
 /* A spec with its budget multiplied by f. False: it has none. */
 bool ui_spec_scale(const char *spec, const struct sac_shape *shape, int n, double f, char *out, size_t cap);

@@ -508,7 +508,7 @@ static bool read_paste(struct ui_event *ev)
 
 struct ui_event ui_screen_event(void)
 {
-    struct ui_event ev = { UI_EVENT_NONE };
+    struct ui_event ev = { .kind = UI_EVENT_NONE };
     wint_t c;
     CHECK_THREAD();
     for (;;) {

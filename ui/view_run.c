@@ -358,7 +358,7 @@ static void draw_progress(const struct ui_state *st, struct cell_buf *b, struct 
     } else if (run->load == UI_LOAD_BUSY) {
         cells_text(b, r.x + 1, y++, r.w - 2, ui_load_stage[atomic_load(&st->run->stage)], style(st, UI_RUNNING));
     }
-    double total = 0, prefill = NAN, decode = NAN;
+    double total = 0, prefill = (double)NAN, decode = (double)NAN;
     int left = r.h - (y - r.y) - 2, first = st->n_lanes > left ? st->n_lanes - left : 0;
     for (int l = 0; l < st->n_lanes; l++) {
         const struct sac_lane *x = &st->lane[l];

@@ -129,16 +129,16 @@ static bool bench_prefill(struct bench *b, const char *name, const int *ids, int
         attend += a.attend_s;
         total += a.total_s;
     }
-    struct sac_bench_row row = { .tokens = n, .threads = pool_threads(b->m->pool), .gbytes_s = NAN, .of_ceiling = NAN };
+    struct sac_bench_row row = { .tokens = n, .threads = pool_threads(b->m->pool), .gbytes_s = (double)NAN, .of_ceiling = (double)NAN };
     snprintf(row.method, sizeof row.method, "%s", name);
     row.seconds = median(t, repeats);
     row.best_seconds = t[0];
     row.tok_s = n / row.seconds;
     if (!b->spec) *dense_s = row.seconds;
     row.ratio_to_dense = *dense_s / row.seconds;
-    row.density = (struct sac_density){ 1, 1, 1, NAN };
+    row.density = (struct sac_density){ 1, 1, 1, (double)NAN };
     if (b->n_sum) row.density = (struct sac_density){ b->sum.pattern / b->n_sum, b->sum.kernel / b->n_sum,
-                                                      b->sum.work / b->n_sum, NAN };
+                                                      b->sum.work / b->n_sum, (double)NAN };
     row.select_share = select / total;
     row.attend_share = attend / total;
     double flops = linear_flops(b->m, &bytes) * n + 2.0 * b->m->w.head->rows * b->m->w.head->cols + a.flops_attend;
@@ -218,8 +218,8 @@ static bool bench_decode(struct bench *b, struct session *base, const char *name
     }
     if (ok) {
         struct session_stats after = session_stats(s);
-        struct sac_bench_row row = { .decode = true, .tokens = n, .threads = pool_threads(b->m->pool), .gflops = NAN,
-                                     .of_ceiling = NAN };
+        struct sac_bench_row row = { .decode = true, .tokens = n, .threads = pool_threads(b->m->pool), .gflops = (double)NAN,
+                                     .of_ceiling = (double)NAN };
         double total = 0, bytes;
         for (int i = 0; i < steps; i++) total += t[i];
         snprintf(row.method, sizeof row.method, "%s", name);
@@ -229,7 +229,7 @@ static bool bench_decode(struct bench *b, struct session *base, const char *name
         if (!spec) *dense_s = row.seconds;
         row.ratio_to_dense = *dense_s / row.seconds;
         double full = after.full - before.full, read = after.read - before.read;
-        row.density = (struct sac_density){ NAN, NAN, NAN, full > 0 ? read / full : 1.0 };
+        row.density = (struct sac_density){ (double)NAN, (double)NAN, (double)NAN, full > 0 ? read / full : 1.0 };
         row.select_share = (after.select_s - before.select_s) / total;
         row.attend_share = (after.attend_s - before.attend_s) / total;
         linear_flops(b->m, &bytes);

@@ -157,7 +157,7 @@ const struct tok_pair *pairs_find(const struct tokenizer *t, int left, int right
 /* Models often name the base model's end token, while chat turns end with another: the text decides too. */
 static const char *const stop_texts[] = {
     "<|eot_id|>", "<|im_end|>", "<|end|>", "<end_of_turn>", "<|endoftext|>", "<|eom_id|>", "<EOT>", "<|end_of_text|>",
-    "</s>", "<\xef\xbd\x9c" "end\xe2\x96\x81of\xe2\x96\x81sentence\xef\xbd\x9c>", "<|fim_pad|>", "<|repo_name|>",
+    "</s>", ("<\xef\xbd\x9c" "end\xe2\x96\x81of\xe2\x96\x81sentence\xef\xbd\x9c>"), "<|fim_pad|>", "<|repo_name|>",
     "<|file_sep|>",
 };
 

@@ -190,8 +190,8 @@ int trace_add_lane(struct sac_trace *t, const struct sac_spec *spec, int max_new
     p->state = SAC_LANE_QUEUED;
     p->max_steps = max_new;
     p->eta_s = -1;
-    p->score = p->kl = p->top1 = p->kl_free = p->top1_free = p->nll_gold = NAN;
-    p->prefill = p->decode = (struct sac_density){ NAN, NAN, NAN, NAN };
+    p->score = p->kl = p->top1 = p->kl_free = p->top1_free = p->nll_gold = (double)NAN;
+    p->prefill = p->decode = (struct sac_density){ (double)NAN, (double)NAN, (double)NAN, (double)NAN };
     recall_unknown(&p->recall);
     recall_unknown(&p->recall_prefill);
     recall_unknown(&p->recall_decode);
