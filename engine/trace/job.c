@@ -157,6 +157,9 @@ int sac_job_add_lane(struct sac_job *j, const char *text, struct sac_err *err)
     struct sac_spec spec;
     if (sac_spec_parse(&spec, text, err) != SAC_OK) return -1;
     if (sac_spec_resolve(&spec, &j->m->hp.shape, j->n, err) != SAC_OK) return -1;
+    /* Sliding-window layers keep their window whole: methods act on the others, as in the paper. */
+    for (int l = 0; j->m->hp.windowed && l < j->m->hp.shape.n_layers && l < 1024; l++)
+        if (j->m->hp.windowed[l]) spec.dense_layers[l / 64] |= (uint64_t)1 << (l % 64);
     /* The reference is there already: asking for dense again shows it, not a second copy. */
     if (!j->opts.no_reference && !strcmp(text, "dense") && sac_trace_n_lanes(j->trace) > 0) return 0;
     int lane = trace_add_lane(j->trace, &spec, j->opts.max_tokens, !j->opts.no_trace);
