@@ -2,7 +2,7 @@
  *
  * The K types go through the loops of unpack.h, which the compiler vectorises with these flags; the types of 32
  * values a block are written out, since it does not see through their short loops. */
-#include "../unpack.h"
+#include "unpack.h"
 #include "avx2.h"
 #include "levels.h"
 
