@@ -4,6 +4,7 @@
 #include "commands.h"
 #include "json_out.h"
 
+#include <base.h>
 #include <saccade/model.h>
 
 #include <langinfo.h>
@@ -94,6 +95,10 @@ static void terminal(struct report *r)
     say(r, "TERM", "%s", env("TERM"));
     say(r, "COLORTERM", "%s", env("COLORTERM"));
     say(r, "NO_COLOR", "%s", env("NO_COLOR"));
+    char why[200];
+    const struct ui_env e = ui_env_read();
+    enum ui_tier tier = ui_tier_decide(&e, NULL, why, sizeof why);
+    say(r, "colours", "%s: %s", ui_tier_name[tier], why);
     say(r, "inside", "%s%s%s", getenv("TMUX") ? "tmux " : "", getenv("STY") ? "screen " : "",
         getenv("SSH_TTY") ? "ssh" : getenv("TMUX") || getenv("STY") ? "" : "nothing");
     bool utf8 = !strcmp(nl_langinfo(CODESET), "UTF-8");
