@@ -36,6 +36,7 @@ static json_t *info_json(const struct sac_model_info *i, const struct sac_foreca
     json_object_set_new(o, "window_layers", json_integer(i->n_window_layers));
     json_object_set_new(o, "template", json_string(i->template_name));
     json_object_set_new(o, "prompt_style", json_string(i->bundled_style ? "compact" : "paper"));
+    json_object_set_new(o, "cannot_run", *i->cannot_run ? json_text(i->cannot_run, strlen(i->cannot_run)) : json_null());
     json_object_set_new(o, "cpu", json_string(i->cpu ? i->cpu : ""));
     json_object_set_new(o, "threads", json_integer(i->n_threads));
     json_object_set_new(o, "kv_bytes_per_token", json_integer((json_int_t)i->kv_bytes_per_token));
@@ -54,6 +55,10 @@ static void info_text(FILE *out, const struct sac_model_info *i, const struct sa
     fprintf(out, "model      %s\n", i->name);
     fprintf(out, "file       %s, %.1f MiB, hash %016llx\n", i->path, mib(i->weight_bytes), (unsigned long long)i->hash);
     fprintf(out, "kind       %s, %s, %.1f million parameters\n", i->arch, i->file_type, (double)i->n_params / 1e6);
+    if (*i->cannot_run) {   /* what the file says of itself is all there is */
+        fprintf(out, "cannot run %s\n", i->cannot_run);
+        return;
+    }
     fprintf(out, "shape      %d layers, %d query heads over %d KV heads of %d, width %d, feed-forward %d, "
             "vocabulary %d\n", s->n_layers, s->n_heads, s->n_kv_heads, s->head_dim, s->n_embd, s->n_ff, s->n_vocab);
     fprintf(out, "context    %d tokens, RoPE base %.10g\n", s->max_ctx, i->rope_base);
@@ -73,24 +78,75 @@ static void info_text(FILE *out, const struct sac_model_info *i, const struct sa
                 f->decode_s_per_token * 1e3);
 }
 
+/* ---- tensors ---- */
+
+struct listing { FILE *out; json_t *array; };
+
+static void list_tensor(void *ctx, const struct sac_tensor_info *t)
+{
+    struct listing *l = ctx;
+    if (l->array) {
+        json_t *shape = json_array();
+        for (int i = 0; i < t->n_dims; i++) json_array_append_new(shape, json_integer((json_int_t)t->shape[i]));
+        json_array_append_new(l->array, json_pack("{s:o, s:s, s:o, s:I}", "name", json_text(t->name, strlen(t->name)),
+                                                  "type", t->type, "shape", shape, "bytes", (json_int_t)t->bytes));
+        return;
+    }
+    fprintf(l->out, "%-44s %-6s", t->name, t->type);
+    for (int i = 0; i < t->n_dims; i++) fprintf(l->out, "%s%lld", i ? " x " : " ", (long long)t->shape[i]);
+    fputc('\n', l->out);
+}
+
+static void list_tensors(const char *path, const char *out_path, bool json, struct sac_err *err)
+{
+    FILE *out = cli_create(out_path, err);
+    if (!out) return;
+    struct listing l = { out, json ? json_array() : NULL };
+    sac_model_tensors(path, list_tensor, &l, err);
+    if (json && !err->code)
+        json_print(out, json_pack("{s:s, s:O}", "schema", "saccade.tensors/1", "tensors", l.array), true);
+    json_decref(l.array);
+    cli_close(out, out_path, err);
+}
+
+/* The work beside describing: true when it was asked for. */
+static bool other_work(const char *path, const char *dump, bool tensors, const char *out_path, bool json,
+                       struct sac_err *err)
+{
+    if (dump && strcmp(out_path, "-") == 0)
+        sac_fail(err, SAC_EARG, "--dump writes a safetensors file; -o OUT says where");
+    else if (dump) sac_model_dump(path, dump, out_path, true, err);
+    else if (tensors) list_tensors(path, out_path, json, err);
+    return dump || tensors;
+}
+
 int cmd_info(int argc, char **argv)
 {
     struct arg_strs files = { { NULL }, 0 };
-    const char *out_path = "-";
-    bool json = false;
-    int length = 4096;
+    static const char *const kv_types[] = { "f32", "f16", "bf16", NULL };
+    const char *out_path = "-", *dump = NULL;
+    bool json = false, tensors = false;
+    int length = 4096, kv = SAC_KV_F32;
     struct sac_model_opts mo = { 0 };
     const struct arg_opt opts[] = {
         { "json", 0, NULL, "print JSON", ARG_FLAG, .to = &json },
         { "length", 0, "N", "tokens of the run to forecast (default 4096)", ARG_INT, &length, .min = 1, .max = 1 << 24 },
+        { "tensors", 0, NULL, "list the tensors instead: name, type, shape, bytes", ARG_FLAG, .to = &tensors },
+        { "dump", 0, "TENSOR", "write this tensor to the safetensors file OUT, as f32 under its own name", ARG_STR,
+          .to = &dump },
         { "threads", 't', "N", "threads (default: all cores)", ARG_INT, &mo.threads, .min = 1, .max = 256 },
-        { "output", 'o', "FILE", "write to FILE instead of standard output", ARG_STR, .to = &out_path },
+        { "kv", 0, "TYPE", "how keys and values will be kept: f32, f16 or bf16 (default f32)", ARG_CHOICE, .to = &kv,
+          .choices = kv_types },
+        { "tensors", 0, NULL, "list the tensors of the file instead", ARG_FLAG, .to = &tensors },
+        { "dump", 0, "TENSOR", "write this tensor as f32 [rows, columns] to a safetensors file, -o OUT", ARG_STR,
+          .to = &dump },
+        { "output", 'o', "OUT", "write to OUT instead of standard output", ARG_STR, .to = &out_path },
         { 0 },
     };
     const struct arg_spec spec = {
         "info", "info [OPTIONS] [MODEL]",
         "Says what a model file or folder holds, and what a run with it will need. Without MODEL: the bundled one.",
-        { "saccade info", "saccade info model.gguf --length 16K", "saccade info model/ --json" },
+        { "saccade info", "saccade info model.gguf --length 16K", "saccade info model.gguf --dump output.weight -o out.safetensors" },
         .opts = opts, .operands = &files, .max_operands = 1,
     };
     int rc = args_parse(&spec, argc, argv);
@@ -100,9 +156,10 @@ int cmd_info(int argc, char **argv)
     struct sac_model *m = NULL;
     char path[1024];
     mo.directory_only = true;
-    if (!cli_model(files.n ? files.v[0] : NULL, path, sizeof path, &err) ||
-        sac_model_open(&m, path, &mo, &err) != SAC_OK)
-        return cli_fail("info", &err);
+    mo.kv = (enum sac_kv_type)kv;
+    if (!cli_model(files.n ? files.v[0] : NULL, path, sizeof path, &err)) return cli_fail("info", &err);
+    if (other_work(path, dump, tensors, out_path, json, &err)) return err.code ? cli_fail("info", &err) : 0;
+    if (sac_model_open(&m, path, &mo, &err) != SAC_OK) return cli_fail("info", &err);
 
     struct sac_forecast f = { 0 };
     sac_model_forecast(m, length, 128, 2, true, &f);
