@@ -250,6 +250,6 @@ int ui_fmt_share(double v, char *buf, size_t cap)
 int ui_fmt_lift(double v, char *buf, size_t cap)
 {
     if (isnan(v)) return snprintf(buf, cap, "-");
-    if (v < 0.05) return snprintf(buf, cap, v > 0 ? "%.0e" : "0", v);
+    if (v < 0.05) return snprintf(buf, cap, v > 0 ? "%.1g" : "0", v);
     return snprintf(buf, cap, v < 10 ? "%.1f" : "%.0f", v);
 }

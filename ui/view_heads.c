@@ -357,6 +357,10 @@ static void heads_draw(const struct ui_state *st, struct cell_buf *b, struct ui_
     if (listed(st)) draw_list(st, b, in, hs);
     else if (st->at.thumbs && in.h >= 5 && in.w >= 14) draw_thumbs(st, b, in, hs);
     else draw_grid(st, b, in, hs);
+    if (!c.side.w && st->at.pane[UI_SCREEN_HEADS] == 1 && r.w >= 50) {     /* narrow: Tab lays it over */
+        c.side = (struct ui_rect){ r.x + r.w - 26, r.y, 26, r.h };
+        cells_fill(b, c.side, U' ', uv_style(st, UI_TEXT));
+    }
     draw_side(st, b, c.side, hs);
 }
 
@@ -590,6 +594,6 @@ const struct ui_view ui_view_heads = {
     .name = "heads", .tab = "Heads", .tab_short = "Head", .draw = heads_draw, .context = heads_context,
     .status = heads_status, .settle = heads_settle, .move = heads_move, .open = heads_open, .toggle = heads_toggle,
     .cancel = heads_cancel, .find = heads_find, .event = heads_event, .click = heads_click, .copy = heads_status,
-    .plain = heads_plain, .n_panes = 1, .cmds = cmds, .n_cmds = (int)(sizeof cmds / sizeof *cmds), .binds = binds,
+    .plain = heads_plain, .n_panes = 2, .cmds = cmds, .n_cmds = (int)(sizeof cmds / sizeof *cmds), .binds = binds,
     .n_binds = (int)(sizeof binds / sizeof *binds), .hints = hints, .n_hints = (int)(sizeof hints / sizeof *hints),
 };

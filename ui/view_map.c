@@ -300,6 +300,11 @@ static void map_draw(const struct ui_state *st, struct cell_buf *b, struct ui_re
         if (st->at.overlay == UI_OVER_LISTS) list_ticks(st, b, &x, &m);
     }
     draw_side(st, b, &x, row, &m);
+    if (!x.c.side.w && st->at.topk && st->at.pane[UI_SCREEN_MAP] == 1 && r.w >= 50) {     /* narrow: Tab lays it over */
+        struct ui_rect over = { r.x + r.w - 30, r.y, 30, r.h };
+        cells_fill(b, over, U' ', uv_style(st, UI_TEXT));
+        draw_top(st, b, ui_pane(st, b, over, 1, "Top keys of query %d", st->at.row), row);
+    }
     if (x.c.side2.w) draw_heads(st, b, x.c.side2);
     if (x.c.foot.h) draw_text(st, b, x.c.foot, row);
 }
