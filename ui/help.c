@@ -93,7 +93,7 @@ static int step(const struct help_line *l, int n, int at, int by)
 {
     int i = at + by;
     while (i >= 0 && i < n && l[i].heading) i += by < 0 ? -1 : 1;
-    return i >= 0 && i < n ? i : at;
+    return i >= 0 && i < n ? i : at < 0 ? 0 : at;
 }
 
 void ui_help_key(struct ui_state *st, int key)
@@ -156,7 +156,7 @@ void ui_help_draw(const struct ui_state *st, struct cell_buf *b)
     cells_put(b, r.x, r.y, '/', in);
     cells_fit(b, r.x + 1, r.y, r.w - 2, a->input.text, in);
     int rows = r.h - 2;
-    if (cur < a->help_scroll) a->help_scroll = cur ? cur - 1 : 0;
+    if (cur < a->help_scroll) a->help_scroll = cur > 0 ? cur - 1 : 0;
     if (cur >= a->help_scroll + rows) a->help_scroll = cur - rows + 1;
     for (int i = 0; i < rows && a->help_scroll + i < n; i++) {
         const struct help_line *x = &l[a->help_scroll + i];

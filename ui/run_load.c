@@ -67,7 +67,7 @@ static void load_job(struct ui_run *r, struct ui_loaded *d)
             struct sac_err e = { 0 };
             if (sac_job_add_lane(d->job, w->spec[i], &e) >= 0) continue;
             size_t n = strlen(d->refused);
-            snprintf(d->refused + n, sizeof d->refused - n, "%s%s: %s", n ? "\n" : "", w->spec[i], e.msg);
+            snprintf(d->refused + n, sizeof d->refused - n, "%s%s", n ? "\n" : "", e.msg);
         }
         if (!rc) {
             d->trace = sac_job_trace(d->job);
@@ -175,7 +175,7 @@ static void take_over(struct ui_state *st)
         r->model_s = d->model_s;
         ui_log(st, "%s opened in %.2f s (%.1f MB, %s)", mi->name, d->model_s, (double)mi->weight_bytes / 1e6,
                mi->file_type);
-        for (int i = 0; i < r->n_rows; i++) ui_row_set(st, i, r->row[i].spec);
+        ui_rows_resolve(st);
     }
     r->job = d->job;
     r->sample = d->sample;
@@ -188,8 +188,9 @@ static void take_over(struct ui_state *st)
         ui_log(st, "prompt of %d tokens ready in %.2f s", st->info.n_prompt, d->prompt_s);
     }
     if (*d->refused) {
-        log_lines(st, d->refused);
-        ui_say(st, UI_SAY_BAD, "%.*s", (int)strcspn(d->refused, "\n"), d->refused);
+        int first = (int)strcspn(d->refused, "\n");
+        ui_say(st, UI_SAY_BAD, "%.*s", first, d->refused);
+        if (d->refused[first]) log_lines(st, d->refused + first + 1);
     }
     if (d->err.code && !(d->err.code == SAC_ECANCEL && r->again)) {
         snprintf(r->error, sizeof r->error, "%s", d->err.msg);
