@@ -36,6 +36,11 @@ struct paint {
     uint32_t ground, loss, edge, mark;
 };
 
+static uint32_t value_colour(const struct ui_look *l, double t, bool lift)
+{
+    return lift ? ui_div_t(l->tier, 2 * t - 1, l->theme == UI_THEME_LIGHT) : ui_map_t(ui_look_map(l), l->tier, t);
+}
+
 static size_t px(const struct ui_pic *p, int x, int y)
 {
     return (size_t)y * (size_t)p->w + (size_t)x;
@@ -76,7 +81,7 @@ static uint32_t pixel(const struct paint *a, int x, int y)
     double t = (double)p->t[px(p, x, y)];
     uint32_t c = CELL_DEFAULT;
     if (!isnan(t)) {
-        c = p->diff ? ui_div_t(tier, t, a->l->theme == UI_THEME_LIGHT) : ui_map_t(ui_look_map(a->l), tier, t);
+        c = p->diff ? ui_div_t(tier, t, a->l->theme == UI_THEME_LIGHT) : value_colour(a->l, t, p->lift);
         if (p->overlay == UI_OVER_MASK && !is_kept(p, x, y)) c = ui_colour_mix(tier, c, a->ground, 0.65);
         if (p->overlay == UI_OVER_BLOCKS && p->block_px >= 3 && is_edge(p, x, y)) c = a->edge;
         if (is_missed(p, x, y)) c = a->loss;
@@ -164,12 +169,12 @@ void ui_ruler_down(const struct ui_look *l, struct cell_buf *b, int x, int y, in
 
 /* ---- strips ---- */
 
-void ui_strip(const struct ui_look *l, struct cell_buf *b, int x, int y, int w, const float *t)
+void ui_strip(const struct ui_look *l, struct cell_buf *b, int x, int y, int w, const float *t, bool lift)
 {
     for (int i = 0; i < w; i++) {
         if (isnan(t[i])) continue;
         if (ui_pic_rows(l) == 2) {
-            struct ui_style s = { CELL_DEFAULT, ui_map_t(ui_look_map(l), l->tier, (double)t[i]), 0 };
+            struct ui_style s = { CELL_DEFAULT, value_colour(l, (double)t[i], lift), 0 };
             cells_put(b, x + i, y, U' ', s);
         } else {
             cells_put(b, x + i, y, ui_shade_glyph((double)t[i], l->ascii), ui_style(l, UI_TEXT));
@@ -202,25 +207,24 @@ void ui_gold_line(const struct ui_look *l, struct cell_buf *b, int x, int y, int
 
 int ui_scale_legend(const struct ui_look *l, struct cell_buf *b, int x, int y, int h, const struct ui_heat *heat)
 {
-    static const char *const lift[] = { "4096x", "512x", "64x", "8x", "1x", "1/8", "1/64" };
-    static const double lift_t[] = { 1, .875, .75, .625, .5, .375, .25 };
+    static const char *const lift[] = { "4096x", "512x", "64x", "8x", "1x", "1/8", "1/64", "1/512", "1/4096" };
     char label[24];
-    int full = heat->scale == UI_SCALE_LOG ? (int)(heat->hi - heat->lo) + 1 : 7, n = h < full ? h : full;
+    int full = heat->scale == UI_SCALE_LOG ? (int)(heat->hi - heat->lo) + 1 : heat->scale == UI_SCALE_LIFT ? 9 : 7, n = h < full ? h : full;
     for (int i = 0; i < n; i++) {
         double t = n > 1 ? 1 - (double)i / (n - 1) : 1;
-        if (heat->scale == UI_SCALE_LIFT && n == 7) t = lift_t[i];
+        if (heat->scale == UI_SCALE_LIFT) t = 1 - i / 8.0;
         if (heat->scale == UI_SCALE_LOG) {
             double e = heat->lo + (heat->hi - heat->lo) * t;
             if (e > -2.05) snprintf(label, sizeof label, "%.2g", pow(10, e));
             else snprintf(label, sizeof label, "%.0e", pow(10, e));
         } else if (heat->scale == UI_SCALE_LIFT) {
-            snprintf(label, sizeof label, "%s", n == 7 ? lift[i] : t == 1 ? "4096x" : "");
+            snprintf(label, sizeof label, "%s", lift[i]);
         } else {
             double v = heat->scale == UI_SCALE_ROOT ? t * t * heat->hi : t * heat->hi;
             snprintf(label, sizeof label, "%.3g", v);
         }
         float ft[2] = { (float)t, (float)t };
-        ui_strip(l, b, x, y + i, 2, ft);
+        ui_strip(l, b, x, y + i, 2, ft, heat->scale == UI_SCALE_LIFT);
         cells_text(b, x + 3, y + i, 8, label, ui_style(l, UI_DIM));
     }
     return n;

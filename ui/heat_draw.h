@@ -15,6 +15,7 @@ struct ui_pic {
     int w, h;                        /* pixels; h a multiple of ui_pic_rows */
     const float *t;                  /* [h][w] 0..1, diff: -1..1, NAN: empty */
     bool diff;
+    bool lift;                       /* t 0.5 is uniform: diverging colours */
     const float *kept, *missed;      /* [h][w] or NULL: see struct sac_tile */
     enum ui_overlay overlay;
     double block_px;                 /* pixels of a block side: outlines from 3 on */
@@ -32,8 +33,8 @@ void ui_ruler(const struct ui_look *l, struct cell_buf *b, int x, int y, int w, 
 /* Query labels down `lines` lines, right-aligned in `cols`. */
 void ui_ruler_down(const struct ui_look *l, struct cell_buf *b, int x, int y, int cols, int lines, int lo, int hi,
                    int mark);
-/* One line of values t in 0..1 as map colours, or shades. */
-void ui_strip(const struct ui_look *l, struct cell_buf *b, int x, int y, int w, const float *t);
+/* One line of values t in 0..1 as map colours (lift: diverging), or shades. */
+void ui_strip(const struct ui_look *l, struct cell_buf *b, int x, int y, int w, const float *t, bool lift);
 /* One line of spark heights in a role's colour. */
 void ui_spark_line(const struct ui_look *l, struct cell_buf *b, int x, int y, int w, const float *v, int n,
                    enum ui_role role);

@@ -61,7 +61,7 @@ static void column_strips(const struct ui_state *st, struct cell_buf *b, const s
     struct ui_style dim = uv_style(st, UI_DIM);
     if (x->strips >= 3) {
         cells_text(b, x->map.x - 6, y, 6, "keys>", dim);
-        ui_strip(&st->look, b, x->map.x, y++, w, top);
+        ui_strip(&st->look, b, x->map.x, y++, w, top, st->at.scale == UI_SCALE_LIFT);
     }
     if (x->strips >= 2) {
         cells_text(b, x->map.x - 6, y, 6, row ? "read>" : "kept>", dim);

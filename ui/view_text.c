@@ -205,7 +205,7 @@ static void draw_density(const struct ui_state *st, struct cell_buf *b, struct u
                 continue;
             }
             float t = (float)ui_heat_t(&h, (double)v[c], row[i]->n_keys);
-            ui_strip(&st->look, b, r.x + 12 + c, y, 1, &t);
+            ui_strip(&st->look, b, r.x + 12 + c, y, 1, &t, false);
         }
         y++;
     }
@@ -327,7 +327,7 @@ static void draw_layers(const struct ui_state *st, struct cell_buf *b, struct ui
         uv_at(st, b, in.x, in.y + i, 5, l == st->at.layer ? UI_STRONG : UI_DIM, "L%d", l);
         for (int c = 0; c < s->bins && c < 480; c++)
             t[c] = (float)ui_heat_t(&h, (double)s->v[(size_t)l * (size_t)s->bins + (size_t)c], n);
-        ui_strip(&st->look, b, in.x + 5, in.y + i, s->bins, t);
+        ui_strip(&st->look, b, in.x + 5, in.y + i, s->bins, t, false);
     }
 }
 

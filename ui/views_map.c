@@ -209,7 +209,7 @@ void uv_map_draw(const struct ui_state *st, struct cell_buf *b, int x, int y, in
     const struct ui_window *w = &m->win;
     int page = sac_trace_page_size(st->trace, lane), rows = w->q1 - w->q0, keys = w->k1 - w->k0;
     struct ui_pic p = { .w = m->w, .h = m->h, .t = m->t, .kept = m->kept, .missed = m->missed,
-        .overlay = st->at.overlay, .block_px = (double)(page > 1 ? page : 1) * m->w / (keys > 0 ? keys : 1),
+        .lift = m->heat.scale == UI_SCALE_LIFT, .overlay = st->at.overlay, .block_px = (double)(page > 1 ? page : 1) * m->w / (keys > 0 ? keys : 1),
         .cx = -1, .cy = -1, .sx = -1, .sy = -1, .cross = true };
     if (page <= 1) p.block_px = 3;
     if (st->at.row >= w->q0 && st->at.row < w->q1) p.cy = ui_bin_of(st->at.row - w->q0, rows, m->h);
