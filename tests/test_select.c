@@ -17,7 +17,7 @@
 #include <string.h>
 #include <unistd.h>
 
-static char fixture[512];
+static char fixture[1024];
 
 static int open_file(void **state)
 {
