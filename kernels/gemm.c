@@ -23,9 +23,8 @@ void quant_c(const float *x, int n, void *q, float *d, float *s)
     }
 }
 
-void pack_int8_c(const int8_t *q, int n, int8_t *dst, int16_t *sum)
+void pack_int8_c(const int8_t *q, int n, int8_t *dst)
 {
-    (void)sum;
     for (int r = 0; r < K_PANEL; r++)
         for (int i = 0; i < n; i++) dst[(i / 2 * K_PANEL + r) * 2 + i % 2] = q[(size_t)r * (size_t)n + (size_t)i];
 }

@@ -66,9 +66,9 @@ struct k_attn {
 /* ---- products with weights ----
  * Rows of weights are taken K_PANEL at a time and packed so that one vector holds the same input of all of them:
  *   f32   [cols][16]            bf16  [cols/2][16] pairs
- *   int8  [cols/2][16][2] (k_int8.quad false) or [cols/4][16][4] (true), with scales [cols/sub][16]
- * A tile is up to K_MR rows of x times up to K_NP panels. */
-enum { K_PANEL = 16, K_MR = 6, K_NP = 4 };
+ *   int8  in an order of its level, with scales [cols/sub][16]
+ * A tile is up to K_MR rows of x times up to K_NP panels (floats), or k_int8.rows rows times one panel. */
+enum { K_PANEL = 16, K_MR = 6, K_NP = 4, K_INT_MR = 12 };
 
 /* Quantised values of a row: w[i] = d[i/sub] * q[i] + m[i/sub]; m is NULL where it is zero everywhere. */
 struct k_panel {
@@ -76,7 +76,6 @@ struct k_panel {
     const uint16_t *d16;           /* f16 scales, or */
     const float *d;                /* f32 scales */
     const float *m;
-    const int16_t *sum;            /* [cols/32][16] minus the sums of q; only `quad`, sub == 32; else NULL */
     int sub;                       /* 16 or 32 */
 };
 
@@ -85,12 +84,10 @@ struct k_xrow { const void *q; const float *d, *s; };
 
 struct k_int8 {
     const char *name;              /* NULL: this level has no integer products */
-    bool quad;
-    int rows;                      /* rows of x in a tile, at most K_MR */
+    int rows;                      /* rows of x in a tile, at most K_INT_MR */
     int x_elem, x_max;             /* bytes of a quantised activation, its largest magnitude */
     void (*quant)(const float *x, int n, void *q, float *d, float *s);
-    /* dst: K_PANEL rows q[r*n ..] of n values; sum: as in k_panel, or NULL */
-    void (*pack)(const int8_t *q, int n, int8_t *dst, int16_t *sum);
+    void (*pack)(const int8_t *q, int n, int8_t *dst);   /* K_PANEL rows q[r*n ..] of n values */
     /* y[r*ldy + i] for 1 .. rows rows of x and the 16 rows of the panel */
     void (*tile)(const struct k_panel *w, int n, const struct k_xrow *x, int rows, float *y, size_t ldy);
     /* one unpacked row of weights against one row of x */

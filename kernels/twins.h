@@ -32,7 +32,7 @@ void attn_step_c(const struct k_attn_tile *t, const struct k_attn_group *g, int 
 void fold_c(const float *e, int rows, const float *factor, float *mass, float *max);
 int unpack_c(enum k_type type, const void *row, int n, int8_t *q, float *d, float *m, bool *has_m);
 void quant_c(const float *x, int n, void *q, float *d, float *s);
-void pack_int8_c(const int8_t *q, int n, int8_t *dst, int16_t *sum);
+void pack_int8_c(const int8_t *q, int n, int8_t *dst);
 void tile_int8_c(const struct k_panel *w, int n, const struct k_xrow *x, int rows, float *y, size_t ldy);
 float dot_int8_c(const int8_t *q, const float *d, const float *m, int sub, int n, const struct k_xrow *x);
 void convert_f32_c(const float *x, int n, void *dst);

@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { CHUNK = 512, FEW = 4, K_BLOCK = 1024, ALIGN = 64 };
+enum { CHUNK = 512, FEW = 4, K_BLOCK = 256, ALIGN = 64 };
 
 enum path { PATH_F32, PATH_INT8, PATH_BF16 };
 
@@ -24,7 +24,6 @@ struct k_packed {
     size_t bytes;
     char *data;               /* int8 or bf16 panels */
     uint16_t *d16;            /* [panel][cols/32][16], int8 only */
-    int16_t *sum;             /* likewise, where the CPU's products want it */
 };
 static struct k_packed strict_mark;   /* packed == &strict_mark: f32 arithmetic, nothing repacked */
 
@@ -60,8 +59,7 @@ static void pack_q8(const struct k_mat *w, struct k_packed *p, int panel, char *
         for (size_t b = 0; b < blocks; b++)   /* the scale as stored */
             memcpy(&d16[b * K_PANEL + (size_t)r], row + b * (size_t)k_type_info[K_Q8_0].bytes, sizeof *d16);
     }
-    int16_t *sum = p->sum ? p->sum + (size_t)panel * blocks * K_PANEL : NULL;
-    k_ops()->int8.pack(q, w->cols, (int8_t *)p->data + (size_t)panel * K_PANEL * n, sum);
+    k_ops()->int8.pack(q, w->cols, (int8_t *)p->data + (size_t)panel * K_PANEL * n);
 }
 
 static void pack_bf16(const struct k_mat *w, struct k_packed *p, int panel, char *tmp)
@@ -83,11 +81,10 @@ bool linear_prepare(struct k_mat *w, bool strict)
     if (strict || (!ints && !bf16)) return true;
     int panels = (w->rows + K_PANEL - 1) / K_PANEL;
     size_t values = (size_t)panels * K_PANEL * (size_t)w->cols, scales = ints ? values / 32 * sizeof(uint16_t) : 0;
-    bool quad = ints && k_ops()->int8.quad;
     struct k_packed *p = calloc(1, sizeof *p);
     size_t data = up(values * (ints ? 1 : 2));
     char *tmp = malloc((size_t)K_PANEL * (size_t)w->cols * sizeof(float) + 2 * (size_t)w->cols);
-    if (p) p->bytes = data + up(scales) * (quad ? 2 : 1);
+    if (p) p->bytes = data + up(scales);
     if (p) p->data = aligned_alloc(ALIGN, p->bytes);
     if (!p || !p->data || !tmp) {
         free(tmp);
@@ -98,7 +95,6 @@ bool linear_prepare(struct k_mat *w, bool strict)
     p->path = ints ? PATH_INT8 : PATH_BF16;
     p->n_panels = panels;
     if (ints) p->d16 = (uint16_t *)(p->data + data);
-    if (quad) p->sum = (int16_t *)(p->data + data + up(scales));
     for (int i = 0; i < panels; i++) {
         if (ints) pack_q8(w, p, i, tmp);
         else pack_bf16(w, p, i, tmp);
@@ -149,8 +145,8 @@ static void copy_part(const float *tile, int cols, int rows, float *y, size_t ld
 
 static void tile_int8(const struct product *c, const struct linear_job *j, const struct k_panel *w, int panel, int r0)
 {
-    struct k_xrow x[K_MR];
-    float part[K_MR * K_PANEL];
+    struct k_xrow x[K_INT_MR];
+    float part[K_INT_MR * K_PANEL];
     int mr = k_ops()->int8.rows, rows = c->m - r0 < mr ? c->m - r0 : mr;
     int col = panel * K_PANEL, cols = j->w->rows - col;
     for (int r = 0; r < rows; r++) x[r] = x_row(c, r0 + r);
@@ -170,18 +166,18 @@ static void packed_int8(const struct product *c, const struct linear_job *j, int
     for (int r = 0; r < c->m; r += k_ops()->int8.rows)
         for (int p = p0; p < p1; p++) {
             struct k_panel w = { .q = (const int8_t *)k->data + (size_t)p * n * K_PANEL, .d16 = k->d16 + (size_t)p * blocks,
-                                 .sum = k->sum ? k->sum + (size_t)p * blocks : NULL, .sub = 32 };
+                                 .sub = 32 };
             tile_int8(c, j, &w, p, r);
         }
 }
 
 /* Quantised weights that are not repacked: unpacked here, into panels for many rows of x or row by row. */
-struct unpacked { int8_t *row, *panel; float *d, *m, *rd, *rm; int16_t *sum; };
+struct unpacked { int8_t *row, *panel; float *d, *m, *rd, *rm; };
 
 static bool unpack_room(const struct product *c, int thread, int panels, struct unpacked *u)
 {
     size_t n = (size_t)c->cols, values = up(K_PANEL * n), scales = up(K_PANEL * (n / 16) * sizeof(float));
-    size_t each = values + 3 * scales;
+    size_t each = values + 2 * scales;
     char *mem = pool_scratch(c->p, thread, values + 2 * up(n / 16 * sizeof(float)) + (size_t)panels * each);
     if (!mem) return false;
     u->row = (int8_t *)mem;
@@ -191,7 +187,6 @@ static bool unpack_room(const struct product *c, int thread, int panels, struct 
     u->panel = (int8_t *)mem;
     u->d = (float *)(mem + (size_t)panels * values);
     u->m = (float *)(mem + (size_t)panels * (values + scales));
-    u->sum = (int16_t *)(mem + (size_t)panels * (values + 2 * scales));
     return true;
 }
 
@@ -203,7 +198,6 @@ static struct k_panel unpack_panel(const struct product *c, const struct linear_
     bool has_m = false;
     float *d = u->d + (size_t)slot * scales, *m = u->m + (size_t)slot * scales;
     int8_t *q = u->panel + (size_t)slot * up(K_PANEL * n);
-    int16_t *sum = u->sum + (size_t)slot * scales * 2;
     for (int r = 0; r < K_PANEL; r++) {
         int row = panel * K_PANEL + r;   /* rows past the end repeat the last: their outputs are dropped */
         row = row < j->w->rows ? row : j->w->rows - 1;
@@ -213,8 +207,8 @@ static struct k_panel unpack_panel(const struct product *c, const struct linear_
             m[b * K_PANEL + r] = has_m ? u->rm[b] : 0.0f;
         }
     }
-    k_ops()->int8.pack(u->row, c->cols, q, sub == 32 ? sum : NULL);
-    return (struct k_panel){ .q = q, .d = d, .m = has_m ? m : NULL, .sum = sub == 32 ? sum : NULL, .sub = sub };
+    k_ops()->int8.pack(u->row, c->cols, q);
+    return (struct k_panel){ .q = q, .d = d, .m = has_m ? m : NULL, .sub = sub };
 }
 
 static bool unpacked_int8(const struct product *c, const struct linear_job *j, int p0, int p1, int thread)

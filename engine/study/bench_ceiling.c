@@ -24,15 +24,13 @@ static void products(void *ctx, int lo, int hi, int thread)
 {
     struct probe *p = ctx;
     char *mem = p->mem + (size_t)thread * AREA;
-    float y[K_MR * K_PANEL];
+    float y[K_INT_MR * K_PANEL];
     float *x = (float *)mem, *xd = (float *)(mem + 24 * 1024), *w = (float *)(mem + 28 * 1024);
     const void *rows[K_MR];
-    struct k_xrow xr[K_MR];
-    for (int r = 0; r < K_MR; r++) {
-        rows[r] = x + r * INPUTS;
-        xr[r] = (struct k_xrow){ x + r * INPUTS, xd, xd };
-    }
-    struct k_panel panel = { .q = (const int8_t *)w, .d = xd, .sum = (const int16_t *)(mem + 60 * 1024), .sub = 32 };
+    struct k_xrow xr[K_INT_MR];
+    for (int r = 0; r < K_MR; r++) rows[r] = x + r * INPUTS;
+    for (int r = 0; r < K_INT_MR; r++) xr[r] = (struct k_xrow){ (const char *)x + r * INPUTS * 2, xd, xd };
+    struct k_panel panel = { .q = (const int8_t *)w, .d = xd, .sub = 32 };
     for (int i = lo; i < hi; i++) {
         if (p->kind == 2) p->ops->int8.tile(&panel, INPUTS, xr, p->ops->int8.rows, y, K_PANEL);
         else if (p->kind == 1) p->ops->bf16.tile(w, 0, 1, INPUTS, rows, K_MR, y, K_PANEL, false);

@@ -4,5 +4,6 @@
 void level_avx512(struct k_ops *ops)
 {
     ops->fold = k_fold_avx512;
+    ops->f32 = f32_avx512;
     ops->attn = ops->attn_fast = attn_avx512;
 }

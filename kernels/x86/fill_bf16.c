@@ -3,5 +3,6 @@
 
 void level_bf16(struct k_ops *ops)
 {
+    ops->bf16 = gemm_bf16;
     ops->attn_fast = attn_bf16;
 }

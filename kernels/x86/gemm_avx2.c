@@ -37,9 +37,8 @@ static void quant_avx2(const float *x, int n, void *q, float *d, float *s)
 }
 
 /* 16 rows of 16 bytes as 16-bit pairs, transposed. */
-static void pack_int8_avx2(const int8_t *q, int n, int8_t *dst, int16_t *sum)
+static void pack_int8_avx2(const int8_t *q, int n, int8_t *dst)
 {
-    (void)sum;
     for (int i = 0; i < n; i += 16) {
         __m128i a[16], b[16];
         UNROLL for (int r = 0; r < 16; r++) a[r] = _mm_loadu_si128((const __m128i *)(q + (size_t)r * (size_t)n + i));
@@ -170,7 +169,7 @@ static float dot_int8_avx2(const int8_t *q, const float *d, const float *m, int 
 
 /* ---- f32 ---- */
 
-static void pack_f32_avx2(const float *w, size_t ldw, int n, void *dst)
+void k_pack_f32_avx2(const float *w, size_t ldw, int n, void *dst)
 {
     float *out = dst;
     int i = 0;
@@ -240,9 +239,9 @@ static void tile_f32_avx2(const void *w, size_t pstride, int panels, int n, cons
 }
 
 const struct k_int8 int8_avx2 = {
-    .name = "int16 avx2", .quad = false, .rows = 4, .x_elem = sizeof(int16_t), .x_max = 32767, .quant = quant_avx2,
+    .name = "int16 avx2", .rows = 4, .x_elem = sizeof(int16_t), .x_max = 32767, .quant = quant_avx2,
     .pack = pack_int8_avx2, .tile = tile_int8_avx2, .dot = dot_int8_avx2,
 };
 const struct k_float_gemm f32_avx2 = {
-    .name = "f32 avx2", .elem = sizeof(float), .convert = convert_f32_c, .pack = pack_f32_avx2, .tile = tile_f32_avx2,
+    .name = "f32 avx2", .elem = sizeof(float), .convert = convert_f32_c, .pack = k_pack_f32_avx2, .tile = tile_f32_avx2,
 };

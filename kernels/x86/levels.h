@@ -29,6 +29,7 @@ void k_values_avx2(enum k_type type, const float *w, size_t stride, int heads, c
                    float *out);
 int k_unpack_avx2(enum k_type type, const void *row, int n, int8_t *q, float *d, float *m, bool *has_m);
 void k_dequant_avx2(enum k_type type, const void *row, int n, float *out);
-extern const struct k_int8 int8_avx2;
-extern const struct k_float_gemm f32_avx2;
+void k_pack_f32_avx2(const float *w, size_t ldw, int n, void *dst);
+extern const struct k_int8 int8_avx2, int8_vnni;
+extern const struct k_float_gemm f32_avx2, f32_avx512, gemm_bf16;
 #endif

@@ -1,0 +1,154 @@
+/* Integer products with packed weights, AVX-512 VNNI: vpdpbusd does four 8-bit multiply-adds a lane.
+ *
+ * It wants one unsigned operand. Weights are stored with 128 added, so activations stay signed and can be read
+ * as a broadcast memory operand; the surplus is 128 times the sum of the block's activations, which is known from
+ * their quantisation and taken off with the scale: y += dw * (dx * dot - 128 * sx). Panels lie as [cols/4][16][4].
+ * 12 rows of x meet one panel: 12 integer and 12 float sums in registers. */
+#include "attn512.h"
+#include "levels.h"
+
+#include <string.h>
+
+typedef int v16si __attribute__((vector_size(64)));   /* see gemm_avx2.c: typed sums stay in registers */
+
+static void quant_vnni(const float *x, int n, void *q, float *d, float *s)
+{
+    int8_t *out = q;
+    for (int b = 0; b < n; b += 32) {
+        __m512 v0 = _mm512_loadu_ps(x + b), v1 = _mm512_loadu_ps(x + b + 16);
+        float top = _mm512_reduce_max_ps(_mm512_max_ps(_mm512_abs_ps(v0), _mm512_abs_ps(v1)));
+        float inv = top > 0 ? 127.0f / top : 0.0f;
+        __m512i i0 = _mm512_cvtps_epi32(_mm512_mul_ps(v0, _mm512_set1_ps(inv)));
+        __m512i i1 = _mm512_cvtps_epi32(_mm512_mul_ps(v1, _mm512_set1_ps(inv)));
+        d[b / 32] = top / 127.0f;
+        s[b / 16] = d[b / 32] * (float)_mm512_reduce_add_epi32(i0);
+        s[b / 16 + 1] = d[b / 32] * (float)_mm512_reduce_add_epi32(i1);
+        _mm_storeu_si128((__m128i *)(out + b), _mm512_cvtepi32_epi8(i0));
+        _mm_storeu_si128((__m128i *)(out + b + 16), _mm512_cvtepi32_epi8(i1));
+    }
+}
+
+/* 16 rows of four bytes become one vector; the top bit flipped is 128 added. */
+static void pack_vnni(const int8_t *q, int n, int8_t *dst)
+{
+    for (int i = 0; i < n; i += 4) {
+        uint32_t w[K_PANEL];
+        for (int r = 0; r < K_PANEL; r++) {
+            memcpy(&w[r], q + (size_t)r * (size_t)n + i, sizeof *w);
+            w[r] ^= 0x80808080u;
+        }
+        memcpy(dst + (size_t)i * K_PANEL, w, sizeof w);
+    }
+}
+
+INLINE __m512i four_of(const int8_t *x)
+{
+    int v;
+    memcpy(&v, x, sizeof v);
+    return _mm512_set1_epi32(v);
+}
+
+INLINE void tile(const struct k_panel *w, int n, const struct k_xrow *x, int R, float *y, size_t ldy, int sub, bool mins)
+{
+    const int8_t *q = w->q, *xq[K_INT_MR];
+    __m512 f[K_INT_MR];
+    UNROLL for (int r = 0; r < R; r++) {
+        xq[r] = x[r].q;
+        f[r] = _mm512_setzero_ps();
+    }
+    for (int b = 0; b < n / sub; b++) {
+        v16si a[K_INT_MR];
+        UNROLL for (int r = 0; r < R; r++) a[r] = (v16si){ 0 };
+        _Pragma("GCC unroll 1") for (int i = 0; i < sub; i += 4, q += 4 * K_PANEL) {
+            __m512i v = _mm512_loadu_si512(q);
+            UNROLL for (int r = 0; r < R; r++)
+                a[r] = (v16si)_mm512_dpbusd_epi32((__m512i)a[r], v, four_of(xq[r] + b * sub + i));
+        }
+        size_t at = (size_t)b * K_PANEL;
+        __m512 d = w->d ? _mm512_loadu_ps(w->d + at) : _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(w->d16 + at)));
+        __m512 m = mins ? _mm512_loadu_ps(w->m + at) : _mm512_setzero_ps();
+        UNROLL for (int r = 0; r < R; r++) {
+            float sx = sub == 16 ? x[r].s[b] : x[r].s[2 * b] + x[r].s[2 * b + 1];
+            __m512 t = _mm512_fmsub_ps(_mm512_cvtepi32_ps((__m512i)a[r]), _mm512_set1_ps(x[r].d[b * sub / 32]),
+                                       _mm512_set1_ps(128.0f * sx));
+            f[r] = _mm512_fmadd_ps(t, d, f[r]);
+            if (mins) f[r] = _mm512_fmadd_ps(m, _mm512_set1_ps(sx), f[r]);
+        }
+    }
+    UNROLL for (int r = 0; r < R; r++) _mm512_storeu_ps(y + (size_t)r * ldy, f[r]);
+}
+
+INLINE void tile_kinds(const struct k_panel *w, int n, const struct k_xrow *x, int R, float *y, size_t ldy)
+{
+    if (w->sub == 32 && !w->m) tile(w, n, x, R, y, ldy, 32, false);
+    else if (w->sub == 32) tile(w, n, x, R, y, ldy, 32, true);
+    else if (!w->m) tile(w, n, x, R, y, ldy, 16, false);
+    else tile(w, n, x, R, y, ldy, 16, true);
+}
+
+static void tile_vnni(const struct k_panel *w, int n, const struct k_xrow *x, int rows, float *y, size_t ldy)
+{
+    if (rows == 12) {
+        tile_kinds(w, n, x, 12, y, ldy);
+        return;
+    }
+    if (rows >= 6) {
+        tile_kinds(w, n, x, 6, y, ldy);
+        rows -= 6, x += 6, y += 6 * ldy;
+    }
+    if (rows >= 3) {
+        tile_kinds(w, n, x, 3, y, ldy);
+        rows -= 3, x += 3, y += 3 * ldy;
+    }
+    for (; rows > 0; rows--, x++, y += ldy) tile_kinds(w, n, x, 1, y, ldy);
+}
+
+/* One row of unpacked weights: 64 values a step, whose lanes belong to 2 blocks of 32 or 4 of 16. Scales of 16 blocks
+ * are multiplied at once and dealt out by a permutation. */
+INLINE float dot(const int8_t *q, const float *d, const float *m, int sub, int n, const struct k_xrow *x)
+{
+    const int8_t *xq = x->q;
+    const int per = 64 / sub;                     /* blocks of a step */
+    const __m512i lane = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    const __m512i block = sub == 32 ? _mm512_srli_epi32(lane, 3) : _mm512_srli_epi32(lane, 2);
+    const __m512i even = _mm512_slli_epi32(lane, 1);
+    __m512 sum = _mm512_setzero_ps(), rest = _mm512_setzero_ps();
+    for (int b = 0; b < n / sub; b += 16) {
+        int left = n / sub - b < 16 ? n / sub - b : 16, nx = sub == 32 ? left : (left + 1) / 2;
+        __mmask16 k = (__mmask16)(left == 16 ? 0xffff : (1u << left) - 1), kx = (__mmask16)((1u << nx) - 1);
+        __m512 w = _mm512_maskz_loadu_ps(k, d + b), dx = _mm512_maskz_loadu_ps(kx, x->d + b * sub / 32), sx;
+        if (sub == 16) {
+            dx = _mm512_permutexvar_ps(_mm512_srli_epi32(lane, 1), dx);
+            sx = _mm512_maskz_loadu_ps(k, x->s + b);
+        } else {                                  /* sums come by 16: add neighbours */
+            __mmask16 hi = (__mmask16)(left > 8 ? (left == 16 ? 0xffff : (1u << (2 * left - 16)) - 1) : 0);
+            __mmask16 lo = (__mmask16)(left >= 8 ? 0xffff : (1u << (2 * left)) - 1);
+            __m512 s0 = _mm512_maskz_loadu_ps(lo, x->s + 2 * b);
+            __m512 s1 = hi ? _mm512_maskz_loadu_ps(hi, x->s + 2 * b + 16) : _mm512_setzero_ps();
+            sx = _mm512_add_ps(_mm512_permutex2var_ps(s0, even, s1),
+                               _mm512_permutex2var_ps(s0, _mm512_add_epi32(even, _mm512_set1_epi32(1)), s1));
+        }
+        __m512 off = _mm512_mul_ps(w, _mm512_set1_ps(-128.0f)), scale = _mm512_mul_ps(w, dx);
+        if (m) off = _mm512_add_ps(off, _mm512_maskz_loadu_ps(k, m + b));
+        rest = _mm512_fmadd_ps(off, sx, rest);
+        for (int j = 0; j < left; j += per) {
+            int at = (b + j) * sub;
+            __mmask64 in = n - at >= 64 ? ~0ull : ((1ull << (n - at)) - 1);
+            __m512i u = _mm512_xor_si512(_mm512_maskz_loadu_epi8(in, q + at), _mm512_set1_epi8((char)0x80));
+            __m512i a = _mm512_dpbusd_epi32(_mm512_setzero_si512(), u, _mm512_maskz_loadu_epi8(in, xq + at));
+            __m512 z = _mm512_permutexvar_ps(_mm512_add_epi32(block, _mm512_set1_epi32(j)), scale);
+            sum = _mm512_fmadd_ps(_mm512_cvtepi32_ps(a), z, sum);
+        }
+    }
+    return _mm512_reduce_add_ps(_mm512_add_ps(sum, rest));
+}
+
+static float dot_vnni(const int8_t *q, const float *d, const float *m, int sub, int n, const struct k_xrow *x)
+{
+    return sub == 32 ? dot(q, d, m, 32, n, x) : dot(q, d, m, 16, n, x);
+}
+
+const struct k_int8 int8_vnni = {
+    .name = "int8 vnni", .rows = K_INT_MR, .x_elem = 1, .x_max = 127, .quant = quant_vnni, .pack = pack_vnni,
+    .tile = tile_vnni, .dot = dot_vnni,
+};
