@@ -60,6 +60,14 @@ static enum sac_code load_text(struct sac_model *m, struct sac_err *err)
 
 /* ---- description ---- */
 
+/* Text of a file on its way to terminals: printable, cut to the room there is. */
+static void copy_visible(char *out, size_t cap, const char *s, size_t len)
+{
+    size_t n = 0;
+    for (size_t k = 0; k < len && n + 1 < cap; k++) out[n++] = (unsigned char)s[k] < 32 || s[k] == 127 ? ' ' : s[k];
+    out[n] = 0;
+}
+
 static void describe_name(struct sac_model *m)
 {
     struct sac_model_info *i = &m->info;
@@ -69,10 +77,11 @@ static void describe_name(struct sac_model *m)
     snprintf(i->path, sizeof i->path, "%s", m->files.path);
     if (m->files.is_gguf) gguf_str(&m->files.gguf, "general.name", &name, &len, &rc, NULL);
     if (!name || !len) name = slash && slash[1] ? slash + 1 : m->files.path, len = strlen(name);
-    size_t n = 0;
-    for (size_t k = 0; k < len && n + 1 < sizeof i->name; k++)   /* printable: it goes to terminals */
-        i->name[n++] = (unsigned char)name[k] < 32 || name[k] == 127 ? ' ' : name[k];
-    i->name[n] = 0;
+    copy_visible(i->name, sizeof i->name, name, len);
+    const char *arch = json_string_value(json_object_get(m->files.config, "model_type"));
+    len = arch ? strlen(arch) : 0;
+    if (m->files.is_gguf) gguf_str(&m->files.gguf, "general.architecture", &arch, &len, &rc, NULL);
+    copy_visible(i->arch, sizeof i->arch, arch ? arch : "unknown", arch ? len : 7);
 }
 
 /* The types that hold the weights, by bytes: "Q8_0", or "Q4_K, Q6_K" for a mixture. */
