@@ -38,7 +38,10 @@ struct paint {
 
 static uint32_t value_colour(const struct ui_look *l, double t, bool lift)
 {
-    return lift ? ui_div_t(l->tier, 2 * t - 1, l->theme == UI_THEME_LIGHT) : ui_map_t(ui_look_map(l), l->tier, t);
+    bool light = l->theme == UI_THEME_LIGHT;
+    if (lift) return ui_div_t(l->tier, 2 * t - 1, light);
+    if (light && ui_look_map(l) == UI_MAP_GREY) t = 1 - t;      /* nothing looks like the paper */
+    return ui_map_t(ui_look_map(l), l->tier, t);
 }
 
 static size_t px(const struct ui_pic *p, int x, int y)
