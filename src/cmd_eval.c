@@ -77,13 +77,28 @@ static bool split_tasks(struct lists *l, const char *arg)
     return true;
 }
 
+/* Does the SPEC say how much to read? */
+static bool has_budget(const char *text)
+{
+    struct sac_spec spec;
+    if (strstr(text, "sparsity=") || strstr(text, "preset=") || !strcmp(text, "dense")) return true;
+    if (sac_spec_parse(&spec, text, NULL)) return true; /* told what is wrong with it later, as it stands */
+    for (int i = 0; i < spec.n; i++)
+        for (int k = 0; k < spec.part[i].m->n_params; k++) {
+            const struct sac_param *p = &spec.part[i].m->params[k];
+            char key[64];
+            snprintf(key, sizeof key, "%s=", p->name);
+            if (p->budget && strstr(text, key)) return true;
+        }
+    return false;
+}
+
 /* Every method at every sparsity of --sparsity; methods that name a budget of their own stay as they are. */
 static enum sac_code unfold_methods(struct lists *l, const struct eval_args *a, struct sac_err *err)
 {
     for (int i = 0; i < a->methods.n; i++) {
         const char *spec = a->methods.v[i];
-        bool own = !a->sparsities.n || strstr(spec, "sparsity=") || strstr(spec, "preset=") ||
-                   !strcmp(spec, "dense");
+        bool own = !a->sparsities.n || has_budget(spec);
         if (own && !push(l->method, &l->n_methods, spec, strlen(spec))) goto full;
         for (int k = 0; !own && k < a->sparsities.n; k++)
             for (const char *p = a->sparsities.v[k]; *p;) {
