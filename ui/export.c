@@ -94,6 +94,8 @@ bool shot_stopped(const struct shot_ctx *c)
 enum sac_code shot_failed(const struct shot_ctx *c, struct sac_err *err, const char *what)
 {
     if (shot_stopped(c)) return sac_fail(err, SAC_ECANCEL, "stopped before the figure was drawn");
+    if (shows_head(c->s) && isnan(sac_trace_lse(c->t, c->s->at.a, c->s->at.layer, c->s->at.head, 0)))
+        return sac_fail(err, SAC_EARG, "layer %d: its queries and keys are not in this recording", c->s->at.layer);
     return sac_fail(err, SAC_ENOMEM, "%s could not be computed: not recorded in this run, or out of memory", what);
 }
 

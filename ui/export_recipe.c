@@ -381,7 +381,7 @@ static char *read_all(const char *path, struct sac_err *err)
 {
     FILE *f = fopen(path, "rb");
     if (!f) {
-        sac_fail(err, SAC_EIO, "%s: cannot be opened: %s", path, strerror(errno));
+        sac_fail(err, SAC_EFORMAT, "%s: cannot be opened: %s", path, strerror(errno));
         return NULL;
     }
     size_t n = 0, cap = 1 << 16, k;
@@ -408,7 +408,7 @@ enum sac_code ui_recipe_read(struct ui_recipe *out, const char *path, struct sac
     memset(out, 0, sizeof *out);
     if (figure_format_of(path, &f) && f == FIGURE_SVG) {
         char *svg = read_all(path, err);
-        if (!svg) return err ? err->code : SAC_EIO;
+        if (!svg) return err ? err->code : SAC_EFORMAT;
         comment = svg_part(svg, "comment");
         prompt = svg_part(svg, "prompt");
         title = svg_part(svg, "title");

@@ -6,6 +6,7 @@
  * frame, and the frames are joined here chunk by chunk. */
 #include "figure_canvas.h"
 
+#include <errno.h>
 #include <png.h>
 #include <setjmp.h>
 #include <stdlib.h>
@@ -129,7 +130,7 @@ enum sac_code figure_png_read(const char *path, struct figure_png_text *out, str
     char msg[160] = "damaged";
     memset(out, 0, sizeof *out);
     FILE *f = fopen(path, "rb");
-    if (!f) return sac_fail(err, SAC_EIO, "%s: cannot be opened; is the name right?", path);
+    if (!f) return sac_fail(err, SAC_EFORMAT, "%s: cannot be opened: %s", path, strerror(errno));
     unsigned char sig[8];
     if (fread(sig, 1, 8, f) != 8 || png_sig_cmp(sig, 0, 8)) {
         fclose(f);

@@ -1,0 +1,152 @@
+#!/bin/bash
+# Figures, traces, replays and the tour through the program itself, judged by other readers: pngcheck, rsvg-convert,
+# Python's own modules. Argument: the program. What is missing on a machine is skipped with a word.
+set -u
+bin=$1
+here=$(cd "$(dirname "$0")/.." && pwd)
+export SACCADE_SAMPLES=${SACCADE_SAMPLES:-$here/samples} HOME=${TMPDIR:-/tmp} LC_ALL=C.UTF-8
+dir=$(mktemp -d "${TMPDIR:-/tmp}/saccade-figures.XXXXXX")
+trap 'rm -rf "$dir"' EXIT
+cd "$dir" || exit 1
+export XDG_STATE_HOME=$dir XDG_CONFIG_HOME=$dir
+fail=0
+bad() { echo "FAIL: $*"; fail=1; }
+want() { local code=$1; shift; "$@" > out.txt 2> err.txt; local got=$?; [ $got = "$code" ] || bad "exit $got, expected $code: $*: $(head -c 300 err.txt)"; }
+said() { grep -q -- "$1" err.txt || bad "the message does not say '$1': $(cat err.txt)"; }
+
+tour=$SACCADE_SAMPLES/traces/tour.trace
+[ -f "$tour" ] || { echo "no bundled recording"; exit 77; }
+
+# ---- every view in every format, from the bundled recording ----
+for view in map heads compare text pages recall; do
+    for ext in png svg pdf; do
+        want 0 "$bin" snapshot "$tour" --view $view --lane 6 --layer 7 --head 0 --step 9 --row 506 -o $view.$ext
+        [ -s $view.$ext ] || bad "$view.$ext is empty"
+    done
+    want 0 "$bin" snapshot "$tour" --view $view --lane 6 --layer 7 --head 0 --theme dark --pixels 1 -o $view-dark.png
+    for ext in csv json npy; do
+        want 0 "$bin" snapshot "$tour" --view $view --lane 6 --layer 7 --head 0 --step 9 --row 506 -o $view.$ext
+    done
+done
+want 0 "$bin" snapshot "$tour" --view map --lane 1 --layers 7 --heads 0-2 -o batch.png
+[ -s batch-L7H2.png ] || bad "no batch file"
+want 2 "$bin" snapshot "$tour" --view map --lane 1 --layer 5 -o x.png; said "not in this recording"
+want 0 "$bin" snapshot "$tour" --view pages --lane 6 --steps 3-6 --animate -o steps.png
+want 0 "$bin" snapshot "$tour" --view pages --lane 6 --steps 3-5 -o frame.png
+[ -s frame-0004.png ] || bad "no frame of step 4"
+if command -v pngcheck > /dev/null; then
+    for f in *.png; do pngcheck -q "$f" > check.txt 2>&1 || grep -q "fdAT\|acTL\|fcTL" check.txt || bad "pngcheck $f: $(cat check.txt)"; done
+else echo "pngcheck is not installed: chunks not checked by it"; fi
+if command -v rsvg-convert > /dev/null; then
+    for f in *.svg; do rsvg-convert "$f" -o r.png || bad "rsvg-convert $f"; done
+else echo "rsvg-convert is not installed: SVG not drawn by it"; fi
+for f in *.pdf; do head -c 5 "$f" | grep -q '%PDF-' || bad "$f is no PDF"; done
+grep -l "$(id -un)\|$dir" *.svg *.png *.pdf 2> /dev/null | grep -q . && [ "$(id -un)" != root ] && bad "a user name or a path is in a figure"
+grep -q "$dir" *.svg *.png *.pdf *.json && bad "a path is in a figure"
+
+# ---- the numbers, by another reader ----
+if command -v python3 > /dev/null; then
+    python3 - << 'PY' || bad "numbers"
+import csv, json, math, struct, sys, zlib
+def npy(path):
+    d = open(path, 'rb').read()
+    assert d[:8] == b'\x93NUMPY\x01\x00'
+    n = struct.unpack('<H', d[8:10])[0]
+    head = eval(d[10:10 + n])
+    assert head['descr'] == '<f4' and not head['fortran_order'] and (10 + n) % 64 == 0
+    count = math.prod(head['shape'])
+    v = struct.unpack('<%df' % count, d[10 + n:])
+    return head['shape'], v
+rows = list(csv.DictReader(open('text.csv', newline='', encoding='utf-8')))
+assert abs(sum(float(r['weight']) for r in rows) - 1) < 1e-4, 'a row sums to one'
+shape, v = npy('text.npy')
+assert shape == (len(rows),) and all(abs(a - float(r['weight'])) < 1e-7 for a, r in zip(v, rows))
+shape, v = npy('map.npy')
+cells = list(csv.DictReader(open('map.csv', newline='')))
+finite = [x for x in v if not math.isnan(x)]
+assert len(finite) == len(cells), (len(finite), len(cells))
+assert all(abs(float(c['weight']) - x) < 1e-7 for c, x in zip(cells, finite))
+for name in ('map', 'heads', 'compare', 'text', 'pages', 'recall'):
+    d = json.load(open(name + '.json', encoding='utf-8'))
+    assert d['schema'] == 'saccade.data/1' and d['recipe']['view']['name'] == name
+    assert d['rows'] and all(len(r) == len(d['columns']) for r in d['rows'])
+def chunks(path):
+    d = open(path, 'rb').read(); at = 8
+    while at < len(d):
+        n = struct.unpack('>I', d[at:at + 4])[0]
+        assert zlib.crc32(d[at + 4:at + 8 + n]) == struct.unpack('>I', d[at + 8 + n:at + 12 + n])[0]
+        yield d[at + 4:at + 8], d[at + 8:at + 8 + n]
+        at += n + 12
+kinds = [k for k, _ in chunks('map.png')]
+assert b'sRGB' in kinds and b'tIME' not in kinds
+head = dict(chunks('map.png'))[b'IHDR']
+assert head[8] == 8 and head[9] == 2, '8-bit RGB'
+texts = {t.split(b'\0')[0].decode() for k, t in chunks('map.png') if k == b'iTXt'}
+assert {'Title', 'Software', 'Description', 'Comment', 'Command'} <= texts, texts
+assert [k for k, _ in chunks('steps.png')].count(b'fcTL') == 4
+pages = list(csv.DictReader(open('pages.csv', newline='')))
+assert {p['state'] for p in pages} <= {'chosen', 'forced', 'left out'}
+PY
+else echo "python3 is not installed: numbers not checked by it"; fi
+
+# ---- made again, byte for byte, from a live run ----
+want 0 "$bin" snapshot --task niah --length 256 --max-tokens 4 --method quest:sparsity=0.5 --view map --layer 2 --head 1 --theme dark -o live.png
+want 0 "$bin" snapshot --again live.png -o again.png
+cmp live.png again.png || bad "--again made another picture"
+printf '@not a file' > prompt.txt
+want 0 "$bin" snapshot --prompt @prompt.txt --raw --max-tokens 1 --view map --scale lift -o own.png
+want 0 "$bin" snapshot --again own.png -o own2.png
+cmp own.png own2.png || bad "--again made another picture of a prompt of one's own"
+want 0 "$bin" open live.png --size 100x30 --dump frame.txt
+grep -q 'L2 H1' frame.txt || bad "open does not show the figure's head: $(head -2 frame.txt)"
+
+# ---- refusals ----
+want 1 "$bin" snapshot "$tour" -o map.png; said "exists already"
+want 0 "$bin" snapshot "$tour" --layer 4 --force -o map.png
+want 1 "$bin" snapshot "$tour" --layer 4 -o nowhere/map.png; said "folder"
+want 2 "$bin" snapshot "$tour" --layer 99 -o x.png; said "layers 0 to"
+want 2 "$bin" snapshot "$tour" --layer 4 -o x.bmp; said ".png"
+want 2 "$bin" snapshot "$tour" --layer 4 --window 5-1 -o x.png; said "window"
+want 2 "$bin" snapshot --view compare -o x.png; said "method"
+want 3 "$bin" snapshot --again prompt.txt -o x.png; said "PNG"
+want 3 "$bin" snapshot --again missing.png -o x.png
+[ ! -e x.png ] || bad "a refused snapshot left a file"
+ls | grep -q part && bad "a temporary file was left: $(ls | grep part)"
+if [ -w /dev/full ]; then
+    ln -s /dev/full full.png
+    want 1 "$bin" snapshot "$tour" --layer 4 --force -o full.png; said "full"
+    rm full.png
+fi
+head -c 300 map.png > cut.png; want 3 "$bin" snapshot --again cut.png -o x.png
+
+# ---- traces ----
+want 0 "$bin" trace record --task niah --length 256 --max-tokens 3 --method snapkv:sparsity=0.5 -o run.trace
+want 0 "$bin" trace info run.trace
+want 0 "$bin" trace info --json run.trace
+want 0 "$bin" trace check run.trace "$tour"
+want 1 "$bin" trace record --task niah --length 256 -o run.trace; said "exists already"
+size=$(stat -c %s run.trace)
+head -c $((size * 7 / 10)) run.trace > cut.trace
+want 3 "$bin" trace check cut.trace
+want 0 "$bin" snapshot cut.trace --lane 0 --layer 0 -o from-cut.png
+cp run.trace bad.trace; printf 'X' | dd of=bad.trace bs=1 seek=$((size / 2)) conv=notrunc 2> /dev/null
+want 3 "$bin" trace check bad.trace; said "damaged at byte"
+want 3 "$bin" snapshot bad.trace -o x.png; said "damaged at byte"
+want 0 "$bin" snapshot run.trace --lane 1 --layer 1 -o layer.safetensors
+want 0 "$bin" select --qkv layer.safetensors --method snapkv:capacity=200 -o picked.safetensors
+
+# ---- replay and tour ----
+printf 'screen map\nlayer 7\nhead 2\n' > log.txt
+want 0 "$bin" replay log.txt "$tour" --headless --size 90x28 --dump r.txt
+grep -q 'L7 H2' r.txt || bad "the replay is elsewhere"
+printf 'screen map\nnonsense 1\n' > wrong.txt
+want 5 "$bin" replay wrong.txt "$tour" --headless --dump r2.txt; said "nonsense"
+want 0 "$bin" replay log.txt "$tour" --cast demo.cast --size 80x24
+head -1 demo.cast | grep -q '"version": 2' || bad "no asciicast"
+[ "$(wc -l < demo.cast)" -ge 4 ] || bad "the asciicast has too few frames"
+for size in 120x40 80x24; do
+    want 0 "$bin" tour --headless --size $size --dump tour-$size.txt
+    grep -q 'Tour  *\([0-9]*\) of \1' tour-$size.txt || bad "the tour did not reach its end at $size"
+    [ "$(wc -l < tour-$size.txt)" = "${size#*x}" ] || bad "the tour's frame is not ${size#*x} lines"
+done
+exit $fail
