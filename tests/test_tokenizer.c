@@ -302,6 +302,40 @@ static void test_json_marks(void **state)
                      "\"\\u2581\"}", ""), "a a", "2:0-1 4:1-3");              /* gemma: no space before the text */
 }
 
+/* Gemma: its split on spaces comes after they became marks, and its added runs of marks are made by merges. */
+static void test_json_gemma(void **state)
+{
+    (void)state;
+    static const char json[] = "{\"added_tokens\": [{\"id\": 4, \"content\": \"\\u2581\\u2581\", \"normalized\": false, "
+        "\"special\": false}, {\"id\": 5, \"content\": \"\\n\\n\", \"normalized\": false, \"special\": false}], "
+        "\"normalizer\": {\"type\": \"Replace\", \"pattern\": {\"String\": \" \"}, \"content\": \"\\u2581\"}, "
+        "\"pre_tokenizer\": {\"type\": \"Split\", \"pattern\": {\"String\": \" \"}, \"behavior\": "
+        "\"MergedWithPrevious\", \"invert\": false}, \"model\": {\"type\": \"BPE\", \"byte_fallback\": true, \"vocab\": "
+        "{\"\\u2581\": 0, \"a\": 1, \"\\u2581a\": 2, \"\\n\": 3, \"\\u2581\\u2581\": 4, \"\\n\\n\": 5}, "
+        "\"merges\": [\"\\u2581 \\u2581\", \"\\u2581 a\"]}}";
+    check_json(json, "a a", "1:0-1 2:1-3");
+    check_json(json, "a  a", "1:0-1 4:1-3 1:3-4");
+    check_json(json, "a\n\n\na", "1:0-1 5:1-3 3:3-4 1:4-5");
+}
+
+/* Stretches too long for the plain scan: the same pieces as short ones, pairs from the left. */
+static void test_long_words(void **state)
+{
+    (void)state;
+    struct sac_err err = { SAC_OK, "" };
+    struct tokenizer *t = from_json(BYTES("", ""), &err);
+    char text[2001];
+    struct tok_part part = { 0, 2000, true };
+    struct sac_tokens out = { 0 };
+    for (int i = 0; i < 2000; i++) text[i] = "bab"[i % 3];          /* b ab b ab ... , as short words give */
+    assert_non_null(t);
+    assert_int_equal(tokenizer_encode(t, text, &part, 1, true, &out, &err), SAC_OK);
+    assert_int_equal(out.n, 666 * 2 + 1);                             /* the last two letters are one token */
+    for (int i = 0; i < 666 * 2; i++) assert_int_equal(out.id[i], i % 2 ? 2 : 1);
+    sac_tokens_free(&out);
+    tokenizer_free(t);
+}
+
 static void test_json_refused(void **state)
 {
     (void)state;
@@ -331,6 +365,7 @@ int main(void)
         cmocka_unit_test(test_vocabularies), cmocka_unit_test(test_spans), cmocka_unit_test(test_special),
         cmocka_unit_test(test_chat), cmocka_unit_test(test_templates), cmocka_unit_test(test_json_bytes),
         cmocka_unit_test(test_json_marks), cmocka_unit_test(test_json_refused),
+        cmocka_unit_test(test_json_gemma), cmocka_unit_test(test_long_words),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -107,8 +107,8 @@ void sac_model_forecast(const struct sac_model *m, int n_prompt, int n_new, int 
     size_t q = (size_t)s->n_heads * d, kv = (size_t)s->n_kv_heads * d;
     /* The prefilled cache, and the copy a lane decodes from. */
     out->kv = m->info.kv_bytes_per_token * (2 * n + (size_t)n_new);
-    /* q, k and log-sum-exp of every layer in f32, shared by lanes with dense prefill; decode rows are small. */
-    if (trace) out->trace = layers * n * (q + kv + (size_t)s->n_heads) * 4 * (size_t)(n_lanes > 2 ? 2 : n_lanes);
+    /* q, k, v and log-sum-exp of every layer in f32, shared by lanes with dense prefill; decode rows are small. */
+    if (trace) out->trace = layers * n * (q + 2 * kv + (size_t)s->n_heads) * 4 * (size_t)(n_lanes > 2 ? 2 : n_lanes);
     size_t rows = n < CHUNK ? n : CHUNK;
     out->activations = 4 * (n * ((size_t)s->n_embd + 2 * q + 2 * kv) +
                             rows * (2 * (size_t)s->n_embd + 2 * kv + 2 * (size_t)s->n_ff) + (size_t)s->n_vocab);

@@ -70,7 +70,9 @@ static void read_split(struct loader *l, const json_t *o)
     bool invert = json_is_true(json_object_get(o, "invert"));
     for (int i = 0; i < 5; i++)
         if (same(how, behaviours[i].name) && (regex || literal)) {
-            /* Between a space and U+2581 no difference is made, so a split on either is one on a space. */
+            /* A normalizer has replaced every space by U+2581, so a split on spaces finds none (Gemma has one);
+             * a split on the mark is, in the text as it is kept here, one on spaces. */
+            if (literal && l->spaces && !strcmp(literal, " ")) return;
             if (literal && l->spaces && !strcmp(literal, "\xe2\x96\x81")) literal = " ";
             add_split(l, regex ? regex : literal, !regex, behaviours[i].how, invert);
             return;
@@ -154,6 +156,42 @@ static int max_id(struct loader *l, const json_t *vocab, const json_t *added)
     return (int)max;
 }
 
+static size_t decode(const struct loader *l, const char *s, size_t len, char *out)
+{
+    if (l->byte_level) return decode_byte_level(s, len, out);
+    if (l->spaces) return decode_spaces(s, len, out);
+    memcpy(out, s, len);
+    return len;
+}
+
+/* A token of added_tokens. One that the vocabulary spells the same keeps its text there, as merges name it. */
+static void add_token(struct loader *l, const json_t *o)
+{
+    struct tokenizer *t = l->t;
+    const char *content = text_of(o, "content");
+    size_t len = strlen(content);
+    struct tok *k = &t->tok[json_integer_value(json_object_get(o, "id"))];
+    enum tok_type type = json_is_true(json_object_get(o, "special")) ? TOK_CONTROL : TOK_USER;
+    char *plain = malloc(len + 1);
+    if (!plain) {
+        no_memory(l);
+        return;
+    }
+    size_t n = l->spaces ? decode_spaces(content, len, plain) : (memcpy(plain, content, len), len);
+    bool marked = n != len, known = k->len == n && !memcmp(t->pool + k->at, plain, n);
+    if (known && marked && type == TOK_USER && json_is_false(json_object_get(o, "normalized"))) {
+        /* A run of marks that is looked for in the text before spaces become marks: only merges make it. */
+    } else if (known) {
+        k->type = (uint8_t)type;
+    } else if (len && !vocab_set(t, (int)(k - t->tok), content, len, type)) {
+        no_memory(l);
+    }
+    free(plain);
+    k->lstrip = json_is_true(json_object_get(o, "lstrip"));
+    k->rstrip = json_is_true(json_object_get(o, "rstrip"));
+    k->single_word = json_is_true(json_object_get(o, "single_word"));
+}
+
 static void read_vocab(struct loader *l, const json_t *vocab, const json_t *added)
 {
     struct tokenizer *t = l->t;
@@ -188,23 +226,8 @@ static void read_vocab(struct loader *l, const json_t *vocab, const json_t *adde
     /* Merges name the vocabulary's tokens, so the index is made before added tokens cover some of them. */
     if (!l->rc && !vocab_index(t)) no_memory(l);
     json_array_foreach(added, i, value) {
-        const char *content = text_of(value, "content");
-        int id = (int)json_integer_value(json_object_get(value, "id"));
-        bool special = json_is_true(json_object_get(value, "special"));
-        if (l->rc || !*content) continue;
-        if (!vocab_set(t, id, content, strlen(content), special ? TOK_CONTROL : TOK_USER)) no_memory(l);
-        t->tok[id].lstrip = json_is_true(json_object_get(value, "lstrip"));
-        t->tok[id].rstrip = json_is_true(json_object_get(value, "rstrip"));
-        t->tok[id].single_word = json_is_true(json_object_get(value, "single_word"));
+        if (!l->rc) add_token(l, value);
     }
-}
-
-static size_t decode(const struct loader *l, const char *s, size_t len, char *out)
-{
-    if (l->byte_level) return decode_byte_level(s, len, out);
-    if (l->spaces) return decode_spaces(s, len, out);
-    memcpy(out, s, len);
-    return len;
 }
 
 static void read_merge(struct loader *l, const json_t *m, uint32_t rank)

@@ -58,13 +58,9 @@ static void merge_small(const struct tokenizer *t, const char *s, struct symbol 
 
 /* ---- the heap ---- */
 
-struct offer { uint32_t rank; int left, id; size_t mid, hi; };   /* mid, hi: what the pair was when offered */
+/* 16 bytes, four children to a node: a stretch of a million letters makes millions of offers. */
+struct offer { uint64_t key; uint32_t mid, hi; };   /* key: rank << 32 | left; mid, hi: what the pair was */
 struct heap { struct offer *o; size_t n, cap; };
-
-static bool before(const struct offer *a, const struct offer *b)
-{
-    return a->rank != b->rank ? a->rank < b->rank : a->left < b->left;
-}
 
 static bool push(struct heap *h, struct offer x)
 {
@@ -76,7 +72,7 @@ static bool push(struct heap *h, struct offer x)
         h->cap = cap;
     }
     size_t i = h->n++;
-    for (; i > 0 && before(&x, &h->o[(i - 1) / 2]); i = (i - 1) / 2) h->o[i] = h->o[(i - 1) / 2];
+    for (; i > 0 && x.key < h->o[(i - 1) / 4].key; i = (i - 1) / 4) h->o[i] = h->o[(i - 1) / 4];
     h->o[i] = x;
     return true;
 }
@@ -85,9 +81,11 @@ static struct offer pop(struct heap *h)
 {
     struct offer top = h->o[0], last = h->o[--h->n];
     size_t i = 0;
-    for (size_t c; (c = 2 * i + 1) < h->n; i = c) {
-        if (c + 1 < h->n && before(&h->o[c + 1], &h->o[c])) c++;
-        if (!before(&h->o[c], &last)) break;
+    for (size_t c; (c = 4 * i + 1) < h->n; i = c) {
+        size_t end = c + 4 < h->n ? c + 4 : h->n;
+        for (size_t k = c + 1; k < end; k++)
+            if (h->o[k].key < h->o[c].key) c = k;
+        if (h->o[c].key >= last.key) break;
         h->o[i] = h->o[c];
     }
     h->o[i] = last;
@@ -99,7 +97,8 @@ static bool offer_pair(const struct tokenizer *t, const char *s, const struct sy
     int right = left < 0 ? -1 : sym[left].next, id;
     if (right < 0) return true;
     uint32_t rank = rank_of(t, s, &sym[left], &sym[right], &id);
-    return rank == NO_RANK || push(h, (struct offer){ rank, left, id, sym[left].hi, sym[right].hi });
+    if (rank == NO_RANK) return true;
+    return push(h, (struct offer){ (uint64_t)rank << 32 | (uint32_t)left, sym[left].hi, sym[right].hi });
 }
 
 bool merge_symbols(const struct tokenizer *t, const char *s, struct symbol *sym, int n)
@@ -113,10 +112,12 @@ bool merge_symbols(const struct tokenizer *t, const char *s, struct symbol *sym,
     for (int i = 0; i + 1 < n && ok; i++) ok = offer_pair(t, s, sym, i, &h);
     while (h.n && ok) {
         struct offer o = pop(&h);
-        const struct symbol *l = &sym[o.left];
-        if (l->hi != o.mid || l->hi == l->lo || l->next < 0 || sym[l->next].hi != o.hi) continue;
-        join(sym, o.left, o.id);
-        ok = offer_pair(t, s, sym, sym[o.left].prev, &h) && offer_pair(t, s, sym, o.left, &h);
+        int left = (int)(uint32_t)o.key, id;
+        const struct symbol *l = &sym[left];
+        if (l->hi != o.mid || l->hi == l->lo || l->next < 0 || sym[l->next].hi != o.hi) continue;   /* stale */
+        rank_of(t, s, l, &sym[l->next], &id);
+        join(sym, left, id);
+        ok = offer_pair(t, s, sym, sym[left].prev, &h) && offer_pair(t, s, sym, left, &h);
     }
     free(h.o);
     return ok;

@@ -99,7 +99,7 @@ bool normal_form(enum tok_normal form, const char *s, size_t n, char **out, size
 int utf8_step(const char *s, size_t left, bool *valid);
 
 /* ---- merge.c ---- */
-struct symbol { int id, prev, next; size_t lo, hi; };
+struct symbol { int id, prev, next; uint32_t lo, hi; };   /* texts are below 2 GiB */
 /* Merges symbols [n] (linked in order) of text s in place; follow `next` from 0. false: out of memory. */
 bool merge_symbols(const struct tokenizer *t, const char *s, struct symbol *sym, int n);
 

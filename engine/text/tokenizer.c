@@ -91,7 +91,8 @@ static int add_symbols(struct encoder *e, size_t lo, size_t hi)
         for (size_t b = i; b < i + step; b += bytes ? 1 : step) {
             size_t len = bytes ? 1 : step;
             if (bytes) id = t->byte_id[(unsigned char)e->s[b]];
-            e->sym[n] = (struct symbol){ .id = id, .prev = n - 1, .next = n + 1, .lo = b, .hi = b + len };
+            e->sym[n] = (struct symbol){ .id = id, .prev = n - 1, .next = n + 1, .lo = (uint32_t)b,
+                                         .hi = (uint32_t)(b + len) };
             n++;
         }
         i += step;
