@@ -299,7 +299,9 @@ static bool cmd_copy_command(struct ui_state *st, const char *arg)
 
 static bool cmd_command(struct ui_state *st, const char *arg)
 {
-    return ui_prompt_open(st, ':', arg), true;
+    char text[UI_INPUT_MAX];
+    snprintf(text, sizeof text, "%s%s", arg, *arg ? " " : "");     /* "command filter" waits for the expression */
+    return ui_prompt_open(st, ':', text), true;
 }
 
 static bool cmd_help(struct ui_state *st, const char *arg)

@@ -157,7 +157,7 @@ static void draw_thumbs(const struct ui_state *st, struct cell_buf *b, struct ui
     int cols = (in.w - 5) / w < hs->n_heads ? (in.w - 5) / w : hs->n_heads, rows = in.h / LINES;
     if (cols < 1 || rows < 1 || n < 1) return;
     int h0 = first_shown(hs->n_heads, cols, st->at.head), l0 = first_shown(hs->n_layers, rows, st->at.layer);
-    float some, t[MAX_W * 2 * LINES];
+    float t[MAX_W * 2 * LINES];
     for (int i = 0; i < rows && l0 + i < hs->n_layers; i++)
         for (int j = 0; j < cols; j++) {
             int l = l0 + i, h = h0 + j, x = in.x + 5 + j * w, y = in.y + i * LINES;
@@ -166,14 +166,11 @@ static void draw_thumbs(const struct ui_state *st, struct cell_buf *b, struct ui
             cell_text(ui_head_metric(&hs->head[l * hs->n_heads + h], metric(st)), metric(st), v, sizeof v);
             if (!j) uv_at(st, b, in.x, y, 4, UI_DIM, "L%d", l);
             uv_at(st, b, x, y, w - 1, cursor ? UI_CURSOR : UI_DIM, cursor ? "[H%d %s]" : "H%d %s", h, v);
-            struct sac_tile want = { .lane = st->at.a, .layer = l, .head = h, .q1 = n, .k1 = n, .w = w - 1,
-                .h = (LINES - 1) * per, .pool = SAC_POOL_MAX, .kept = &some, .missed = &some };
-            enum ui_req_state rs;
-            const struct ui_tile *u = uv_tile(st, &want, true, &rs);
-            if (!u) continue;
-            struct ui_heat heat = ui_heat_default(UI_SCALE_LOG);
-            ui_pic_scale(&heat, u->v, want.h, want.w, 0, n, t);
-            struct ui_pic p = { .w = want.w, .h = want.h, .t = t, .cx = -1, .cy = -1, .sx = -1, .sy = -1 };
+            if (!uv_thumb(st, st->at.a, l, h, false, w - 1, (LINES - 1) * per, t)) {
+                uv_at(st, b, x, y + 2, w - 1, UI_DIM, "...");
+                continue;
+            }
+            struct ui_pic p = { .w = w - 1, .h = (LINES - 1) * per, .t = t, .cx = -1, .cy = -1, .sx = -1, .sy = -1 };
             ui_pic_draw(&st->look, b, x, y + 1, &p);
         }
 }
@@ -253,17 +250,14 @@ static void draw_pair(const struct ui_state *st, struct cell_buf *b, struct ui_r
     if (w > 2 * r.h) w = 2 * r.h;
     if (w > 64) w = 64;
     if (r.h < 3 || w < 4 || n < 1) return;
-    float some, t[64 * 96];
+    float t[64 * 96];
+    int h = r.h * per > 96 ? 96 : r.h * per;
     for (int i = 0; i < two; i++) {
-        struct sac_tile want = { .lane = st->at.a, .layer = st->at.layer, .head = ui_head_arg(st), .q1 = n, .k1 = n,
-            .w = w, .h = r.h * per, .pool = SAC_POOL_MAX, .sparse = i == 1, .kept = &some, .missed = &some };
-        enum ui_req_state rs;
-        if (want.h > 96) want.h = 96;
-        const struct ui_tile *u = uv_tile(st, &want, true, &rs);
-        if (!u) continue;
-        struct ui_heat heat = ui_heat_default(UI_SCALE_LOG);
-        ui_pic_scale(&heat, u->v, want.h, w, 0, n, t);
-        struct ui_pic p = { .w = w, .h = want.h, .t = t, .cx = -1, .cy = -1, .sx = -1, .sy = -1 };
+        if (!uv_thumb(st, st->at.a, st->at.layer, ui_head_arg(st), i == 1, w, h, t)) {
+            uv_at(st, b, r.x + i * (r.w / 2), r.y, w, UI_DIM, "computing");
+            continue;
+        }
+        struct ui_pic p = { .w = w, .h = h, .t = t, .cx = -1, .cy = -1, .sx = -1, .sy = -1 };
         ui_pic_draw(&st->look, b, r.x + i * (r.w / 2), r.y, &p);
     }
 }

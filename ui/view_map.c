@@ -236,19 +236,13 @@ static void draw_heads(const struct ui_state *st, struct cell_buf *b, struct ui_
     if (th < 5) th = 5;
     int tw = in.w / cols - 1;
     if (tw > 2 * (th - 1)) tw = 2 * (th - 1);
-    float some, t[64 * 64];
+    float t[64 * 64];
     for (int h = 0; h < n && all > 0; h++) {
         int x = in.x + (h % cols) * (in.w / cols), y = in.y + (h / cols) * th;
         if (y + th > in.y + in.h || tw < 4 || tw > 64 || (th - 1) * per > 64) break;
-        struct sac_tile want = { .lane = st->at.a, .layer = st->at.layer, .head = h, .q1 = all, .k1 = all, .w = tw,
-            .h = (th - 1) * per, .pool = SAC_POOL_MAX, .kept = &some, .missed = &some };
-        enum ui_req_state rs;
-        const struct ui_tile *u = uv_tile(st, &want, true, &rs);
         uv_at(st, b, x, y, tw + 8, h == st->at.head ? UI_CURSOR : UI_DIM, "%sH%d", h == st->at.head ? "> " : "", h);
-        if (!u) continue;
-        struct ui_heat heat = ui_heat_default(UI_SCALE_LOG);
-        ui_pic_scale(&heat, u->v, want.h, tw, 0, all, t);
-        struct ui_pic p = { .w = tw, .h = want.h, .t = t, .cx = -1, .cy = -1, .sx = -1, .sy = -1 };
+        if (!uv_thumb(st, st->at.a, st->at.layer, h, false, tw, (th - 1) * per, t)) continue;
+        struct ui_pic p = { .w = tw, .h = (th - 1) * per, .t = t, .cx = -1, .cy = -1, .sx = -1, .sy = -1 };
         ui_pic_draw(&st->look, b, x, y + 1, &p);
     }
 }

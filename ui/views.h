@@ -68,6 +68,9 @@ struct uv_map uv_map_get(const struct ui_state *st, int slot, int lane, const st
 void uv_map_rescale(struct uv_map *m, struct ui_heat heat);
 /* Draw it with cursor, selection and overlay of the state. */
 void uv_map_draw(const struct ui_state *st, struct cell_buf *b, int x, int y, int lane, const struct uv_map *m);
+/* A small picture of a whole head: from the overview of the run where there is one, else computed as a tile. t gets
+ * w x h values on the log scale. False: not there yet. */
+bool uv_thumb(const struct ui_state *st, int lane, int layer, int head, bool sparse, int w, int h, float *t);
 /* The small picture of the whole map with the window marked. */
 void uv_minimap(const struct ui_state *st, struct cell_buf *b, struct ui_rect r, int lane,
                 const struct ui_window *win);

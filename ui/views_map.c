@@ -222,22 +222,38 @@ void uv_map_draw(const struct ui_state *st, struct cell_buf *b, int x, int y, in
     ui_pic_draw(&st->look, b, x, y, &p);
 }
 
+bool uv_thumb(const struct ui_state *st, int lane, int layer, int head, bool sparse, int w, int h, float *t)
+{
+    float some;
+    int n = uv_n(st, lane);
+    struct sac_tile want = { .lane = lane, .layer = layer, .head = head, .q1 = n, .k1 = n, .w = w, .h = h, .pool = SAC_POOL_MAX,
+        .sparse = sparse, .kept = &some, .missed = &some };
+    if (n < 1 || w < 1 || h < 1) return false;
+    struct ui_heat heat = ui_heat_default(UI_SCALE_LOG);
+    struct ui_tile *o = NULL;
+    if (!sparse && head >= 0) {
+        struct sac_tile prompt = want;
+        prompt.q1 = prompt.k1 = st->info.n_prompt;
+        o = ui_tile_overview(st->trace, &prompt);
+    }
+    enum ui_req_state rs;
+    const struct ui_tile *u = o ? o : uv_tile(st, &want, true, &rs);
+    if (!u) return false;
+    ui_pic_scale(&heat, u->v, h, w, 0, n, t);
+    for (int i = 0; sparse && i < w * h; i++)
+        if (!(u->v[(size_t)w * (size_t)h + (size_t)i] > 0)) t[i] = NAN;
+    free(o);
+    return true;
+}
+
 void uv_minimap(const struct ui_state *st, struct cell_buf *b, struct ui_rect r, int lane,
                 const struct ui_window *win)
 {
     int per = ui_pic_rows(&st->look), n = uv_n(st, lane);
-    struct ui_window all = { 0, n, 0, n };
     int h = r.h * per, w = r.w < 2 * r.h ? r.w : 2 * r.h;
     if (w < 2 || h < 2 || n < 1) return;
-    float some;
-    enum ui_req_state rs;
-    struct sac_tile want = { .lane = lane, .layer = st->at.layer, .head = ui_head_arg(st), .q1 = n, .k1 = n, .w = w,
-        .h = h, .pool = SAC_POOL_MAX, .kept = &some, .missed = &some };
     float *t = floats(SLOTS - 1, (size_t)w * (size_t)h);
-    const struct ui_tile *u = uv_tile(st, &want, true, &rs);
-    if (!u || !t) return;
-    struct ui_heat heat = ui_heat_default(UI_SCALE_LOG);
-    ui_pic_scale(&heat, u->v, h, w, all.q0, all.q1, t);
+    if (!t || !uv_thumb(st, lane, st->at.layer, ui_head_arg(st), false, w, h, t)) return;
     struct ui_pic p = { .w = w, .h = h, .t = t, .cx = -1, .cy = -1, .sx = -1, .sy = -1 };
     if (win->q1 - win->q0 < n || win->k1 - win->k0 < n) {
         p.sx = ui_bin_of(win->k0, n, w);
