@@ -39,6 +39,7 @@ void ui_tasks_stop(struct ui_state *st)
 {
     struct ui_tasks *t = st->tasks;
     if (!t) return;
+    t->waiting = false;
     atomic_store(&t->cancel, true);
     pthread_mutex_lock(&t->mu);
     if (t->job) sac_job_stop(t->job);
@@ -245,7 +246,12 @@ bool ui_tasks_start(struct ui_state *st, int task)
 {
     struct ui_tasks *t = st->tasks;
     if (ui_tasks_busy(st)) return ui_say(st, UI_SAY_INFO, "samples are running: Ctrl-C stops them"), true;
-    if (ui_run_busy(st)) return ui_say(st, UI_SAY_BAD, "the run of screen 1 is not done: wait, or stop it with Ctrl-C"), false;
+    if (ui_run_busy(st)) {      /* one at a time: both want all cores */
+        t->waiting = true;
+        t->waiting_task = task;
+        return ui_say(st, UI_SAY_INFO, "samples begin when the run of screen 1 is done"), true;
+    }
+    t->waiting = false;
     if (!st->run->model) return ui_say(st, UI_SAY_BAD, "no model is open: start saccade with one, and press r on screen 1"), false;
     join(t);
     pthread_mutex_lock(&t->mu);
@@ -312,6 +318,7 @@ void ui_tasks_poll(struct ui_state *st)
     struct ui_tasks *t = st->tasks;
     if (!t) return;
     if (!ui_tasks_busy(st)) join(t);
+    if (t->waiting && !ui_run_busy(st)) ui_tasks_start(st, t->waiting_task);
     if (!t->follow || !st->trace || st->run->load == UI_LOAD_BUSY) return;
     for (int l = 0; l < st->n_lanes; l++) {
         const struct sac_lane *x = &st->lane[l];

@@ -39,6 +39,8 @@ struct ui_tasks {
     void (*notify)(void *ctx);
     void *ctx;
 
+    bool waiting; int waiting_task;   /* start when the run of screen 1 is done */
+
     /* drill-down: where to go when the traced run of a sample has answered */
     bool follow; char follow_spec[200];
     uint64_t follow_hash;

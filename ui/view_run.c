@@ -425,7 +425,7 @@ static void draw_answers(const struct ui_state *st, struct cell_buf *b, struct u
                       run->load == UI_LOAD_BUSY ? NULL : "r runs the ticked methods");
         return;
     }
-    int y = r.y, wn = r.w >= 100 ? 17 : 14, x = r.x + 1 + wn + 6, w = r.x + r.w - x - 1;
+    int y = r.y, wn = r.w >= 100 ? 17 : 15, x = r.x + 1 + wn + 6, w = r.x + r.w - x - 1;
     if (*st->info.gold) {
         size_t n = strlen(st->info.gold);
         while (n && st->info.gold[n - 1] == '\n') n--;
@@ -442,7 +442,9 @@ static void draw_answers(const struct ui_state *st, struct cell_buf *b, struct u
         enum ui_role role;
         const char *verdict = ui_verdict(&st->lane[l], buf, &role);
         struct ui_style name = style(st, l == st->at.a ? UI_LANE_A : l == st->at.b ? UI_LANE_B : UI_TEXT);
-        cells_printf(b, r.x + 1, y, wn, name, "%s%s", st->lane[l].intervention ? "! " : "", ui_lane_name(st, l));
+        char title[60];
+        snprintf(title, sizeof title, "%s%s", st->lane[l].intervention ? "! " : "", ui_lane_name(st, l));
+        cells_fit(b, r.x + 1, y, wn - 1, title, name);
         cells_text(b, r.x + 1 + wn, y, 6, verdict, style(st, role));
         if (st->lane[l].state == SAC_LANE_FAILED) cells_fit(b, x, y, w, st->lane[l].error, style(st, UI_BAD));
         else answer_text(st, b, x, y, w, l);
