@@ -112,7 +112,7 @@ bool merge_symbols(const struct tokenizer *t, const char *s, struct symbol *sym,
     for (int i = 0; i + 1 < n && ok; i++) ok = offer_pair(t, s, sym, i, &h);
     while (h.n && ok) {
         struct offer o = pop(&h);
-        int left = (int)(uint32_t)o.key, id;
+        int left = (int)(uint32_t)o.key, id = -1;
         const struct symbol *l = &sym[left];
         if (l->hi != o.mid || l->hi == l->lo || l->next < 0 || sym[l->next].hi != o.hi) continue;   /* stale */
         rank_of(t, s, l, &sym[l->next], &id);
