@@ -1,0 +1,282 @@
+/* Every vector operation at every level of the CPU against its scalar twin.
+ *
+ * Lengths are odd as often as even, pointers unaligned, and inputs are heap blocks of the exact size, so that a
+ * sanitizer sees any access past the end. Tolerances: adding n terms in another order moves a sum by at most n eps
+ * times the sum of their magnitudes; exp, tanh and their like are polynomials of relative error 3e-7, and an exponent x that
+ * is off by eps moves e^x by |x| eps; conversions are exact. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "kernels.h"
+#include "twins.h"
+
+#include <float.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+static uint64_t seed = 2862933555777941757u;
+static uint64_t next(void)
+{
+    seed ^= seed << 13;
+    seed ^= seed >> 7;
+    return seed ^= seed << 17;
+}
+static float uniform(void) { return (float)(next() >> 40) / 8388608.0f - 1.0f; }
+static int upto(int n) { return (int)(next() % (uint64_t)(n + 1)); }
+
+/* n floats that start `off` floats into their block and end with it. */
+struct block { float *base, *x; };
+static struct block floats(int n, float scale)
+{
+    int off = upto(3);
+    struct block b = { malloc((size_t)(n + off + (n + off == 0)) * sizeof(float)), NULL };
+    b.x = b.base + off;
+    for (int i = 0; i < n; i++) b.x[i] = scale * uniform();
+    return b;
+}
+
+static const struct k_ops *ops;
+static const double EPS = (double)FLT_EPSILON;
+
+static void near(float got, float want, double tol)
+{
+    if (!(fabs((double)got - (double)want) <= tol))
+        fail_msg("%s: %.9g, expected %.9g +- %g", ops->name, (double)got, (double)want, tol);
+}
+
+static void sums(void)
+{
+    for (int round = 0; round < 300; round++) {
+        int n = upto(150);
+        struct block a = floats(n, 1), b = floats(n, 1), y = floats(n, 1), z = floats(n, 1);
+        double terms = 0, squares = 0;
+        for (int i = 0; i < n; i++) {
+            terms += fabs((double)a.x[i] * (double)b.x[i]);
+            squares += (double)a.x[i] * (double)a.x[i];
+        }
+        near(ops->dot(a.x, b.x, n), dot_c(a.x, b.x, n), (n + 1) * EPS * terms);
+        if (n) {
+            float m = ops->max(a.x, n);
+            assert_true(m == max_c(a.x, n));
+            rms_norm_c(a.x, b.x, n, 1e-5f, y.x);
+            ops->rms_norm(a.x, b.x, n, 1e-5f, z.x);
+            for (int i = 0; i < n; i++) near(z.x[i], y.x[i], (n + 8) * EPS * fabs((double)y.x[i]));
+        }
+        memcpy(y.x, a.x, (size_t)n * sizeof(float));
+        ops->add(y.x, b.x, n);
+        for (int i = 0; i < n; i++) assert_true(y.x[i] == a.x[i] + b.x[i]);
+        free(a.base);
+        free(b.base);
+        free(y.base);
+        free(z.base);
+    }
+}
+
+static void curves(void)
+{
+    for (int round = 0; round < 300; round++) {
+        int n = upto(70);
+        float wide = round % 3 == 0 ? 200.0f : round % 3 == 1 ? 4.0f : 0.05f;
+        struct block g = floats(n, wide), u = floats(n, 1), y = floats(n, 1), z = floats(n, 1);
+        silu_mul_c(g.x, u.x, n, y.x);
+        ops->silu_mul(g.x, u.x, n, z.x);
+        for (int i = 0; i < n; i++) near(z.x[i], y.x[i], (4e-7 + EPS * fabs((double)g.x[i])) * fabs((double)y.x[i]) + 1e-30);
+        gelu_mul_c(g.x, u.x, n, y.x);
+        memcpy(z.x, g.x, (size_t)n * sizeof(float));
+        ops->gelu_mul(z.x, u.x, n, z.x);     /* in place */
+        for (int i = 0; i < n; i++) near(z.x[i], y.x[i], 1e-6 * fabs((double)g.x[i] * (double)u.x[i]));
+        if (n) {
+            float top = max_c(g.x, n);
+            if (n > 2) g.x[n / 2] = -INFINITY;   /* a masked score */
+            memcpy(y.x, g.x, (size_t)n * sizeof(float));
+            memcpy(z.x, g.x, (size_t)n * sizeof(float));
+            float want = exp_sum_c(y.x, n, top), got = ops->exp_sum(z.x, n, top);
+            near(got, want, (n + 4) * 2 * EPS * (double)want + 1e-30);
+            /* the rounding of (x - max) log2 e costs another eps of the exponent */
+            for (int i = 0; i < n; i++) near(z.x[i], y.x[i], (4e-7 + EPS * 600) * (double)y.x[i] + 1e-37);
+            if (n > 2) assert_true(z.x[n / 2] == 0.0f);
+        }
+        free(g.base);
+        free(u.base);
+        free(y.base);
+        free(z.base);
+    }
+}
+
+static void page_bounds(void)
+{
+    for (int round = 0; round < 200; round++) {
+        int dim = 1 + upto(140), n = upto(9);
+        struct block q = floats(dim, 1), lo = floats(dim * n, 1), hi = floats(dim * n, 1), y = floats(n, 1), z = floats(n, 1);
+        page_bound_c(q.x, lo.x, hi.x, dim, n, y.x);
+        ops->page_bound(q.x, lo.x, hi.x, dim, n, z.x);
+        for (int i = 0; i < n; i++) near(z.x[i], y.x[i], 2.0 * dim * EPS * dim);
+        free(q.base);
+        free(lo.base);
+        free(hi.base);
+        free(y.base);
+        free(z.base);
+    }
+}
+
+static void halves(void)
+{
+    static const float special[] = { 0.0f, -0.0f, 65504.0f, 65519.99f, 65520.0f, 1e30f, -1e30f, 6.1e-5f, 5.9e-8f, 2.9e-8f,
+                                     2.99e-8f, 1.0f, 1.00048828125f, 1.00146484375f, 3.3895314e38f, 1e-40f, 1.00390625f };
+    enum { N_SPECIAL = sizeof special / sizeof *special };
+    for (int round = 0; round < 200; round++) {
+        int n = upto(60) + (round == 0) * N_SPECIAL;
+        struct block x = floats(n, round % 2 ? 1e-4f : 100.0f), y = floats(n, 1), z = floats(n, 1);
+        uint16_t *a = malloc((size_t)n * 2 + 2), *b = malloc((size_t)n * 2 + 2);
+        if (round == 0) {
+            memcpy(x.x, special, sizeof special);
+            x.x[N_SPECIAL - 1] = INFINITY;
+        }
+        to_f16_c(x.x, n, a);
+        ops->to_f16(x.x, n, b);
+        assert_memory_equal(a, b, (size_t)n * 2);
+        from_f16_c(a, n, y.x);
+        ops->from_f16(a, n, z.x);
+        assert_memory_equal(y.x, z.x, (size_t)n * 4);
+        to_bf16_c(x.x, n, a);
+        ops->to_bf16(x.x, n, b);
+        assert_memory_equal(a, b, (size_t)n * 2);
+        from_bf16_c(a, n, y.x);
+        ops->from_bf16(a, n, z.x);
+        assert_memory_equal(y.x, z.x, (size_t)n * 4);
+        free(x.base);
+        free(y.base);
+        free(z.base);
+        free(a);
+        free(b);
+    }
+    float nan = NAN, back;
+    uint16_t h[8];
+    for (int i = 0; i < 8; i++) {
+        ops->to_bf16(&nan, 1, h);
+        ops->from_bf16(h, 1, &back);
+        assert_true(isnan(back));
+        ops->to_f16(&nan, 1, h);
+        ops->from_f16(h, 1, &back);
+        assert_true(isnan(back));
+    }
+}
+
+static void scores(void)
+{
+    for (int round = 0; round < 200; round++) {
+        int dim = round % 4 ? 8 * (1 + upto(16)) : 1 + upto(50), n = upto(20), heads = 1 + upto(8);
+        size_t stride = (size_t)n + 3, cells = (size_t)heads * stride;
+        struct block q = floats(heads * dim, 1), k = floats(n * dim, 1), w = floats((int)cells, 1);
+        float *y = calloc(cells, sizeof *y), *z = calloc(cells, sizeof *z);
+        float *o = calloc((size_t)(heads * dim), sizeof *o), *p = calloc((size_t)(heads * dim), sizeof *p);
+        uint16_t *h = malloc((size_t)(n * dim) * 2 + 2);
+        for (int type = K_F32; type <= K_BF16; type++) {
+            const void *key = type == K_F32 ? (const void *)k.x : h;
+            if (type == K_F16) to_f16_c(k.x, n * dim, h);
+            if (type == K_BF16) to_bf16_c(k.x, n * dim, h);
+            scores_c((enum k_type)type, q.x, heads, key, dim, n, 0.3f, y, stride);
+            ops->scores((enum k_type)type, q.x, heads, key, dim, n, 0.3f, z, stride);
+            for (int i = 0; i < heads; i++)
+                for (int j = 0; j < n; j++) near(z[(size_t)i * stride + (size_t)j], y[(size_t)i * stride + (size_t)j], 0.3 * dim * EPS * dim);
+            if (type == K_F32) ops->score_f32(q.x, k.x, dim, n, 0.3f, z);
+            if (type == K_F16) ops->score_f16(q.x, h, dim, n, 0.3f, z);
+            if (type == K_BF16) ops->score_bf16(q.x, h, dim, n, 0.3f, z);
+            for (int j = 0; j < n; j++) near(z[j], y[j], 0.3 * dim * EPS * dim);
+            memset(o, 0, (size_t)(heads * dim) * sizeof *o);
+            memset(p, 0, (size_t)(heads * dim) * sizeof *p);
+            values_c((enum k_type)type, w.x, stride, heads, key, dim, n, o);
+            ops->values((enum k_type)type, w.x, stride, heads, key, dim, n, p);
+            for (int i = 0; i < heads * dim; i++) near(p[i], o[i], 2.0 * n * EPS * n);
+        }
+        free(q.base);
+        free(k.base);
+        free(w.base);
+        free(y);
+        free(z);
+        free(o);
+        free(p);
+        free(h);
+    }
+}
+
+static void folds(void)
+{
+    for (int rows = 0; rows < 40; rows++) {
+        struct block e = floats(rows * K_STEP_KEYS, 1), f = floats(rows, 1);
+        float a[K_STEP_KEYS], b[K_STEP_KEYS], c[K_STEP_KEYS], d[K_STEP_KEYS];
+        for (int i = 0; i < rows * K_STEP_KEYS; i++) e.x[i] = fabsf(e.x[i]);
+        for (int i = 0; i < rows; i++) f.x[i] = fabsf(f.x[i]);
+        fold_c(e.x, rows, f.x, a, b);
+        ops->fold(e.x, rows, f.x, c, d);
+        for (int i = 0; i < K_STEP_KEYS; i++) {
+            near(c[i], a[i], rows * EPS * rows);
+            assert_true(d[i] == b[i]);
+        }
+        free(e.base);
+        free(f.base);
+    }
+}
+
+static void at_levels(void (*f)(void))
+{
+    int best = (int)k_cpu_init(-1)->level;
+    for (int level = K_SCALAR; level <= best; level++) {
+        ops = k_cpu_init(level);
+        f();
+    }
+    k_cpu_init(-1);
+}
+static void test_sums(void **state) { (void)state; at_levels(sums); }
+static void test_curves(void **state) { (void)state; at_levels(curves); }
+static void test_page_bounds(void **state) { (void)state; at_levels(page_bounds); }
+static void test_halves(void **state) { (void)state; at_levels(halves); }
+static void test_scores(void **state) { (void)state; at_levels(scores); }
+static void test_folds(void **state) { (void)state; at_levels(folds); }
+
+static void test_every_half(void **state)   /* all 65536: to f32 and back is the identity, but for NaN payloads */
+{
+    (void)state;
+    for (int level = K_SCALAR; level <= (int)k_cpu_init(-1)->level; level++) {
+        const struct k_ops *o = k_cpu_init(level);
+        for (int i = 0; i < 65536; i++) {
+            uint16_t h = (uint16_t)i, back[2];
+            float x;
+            o->from_f16(&h, 1, &x);
+            o->to_f16(&x, 1, back);
+            assert_true(isnan(x) || back[0] == h);
+            o->from_bf16(&h, 1, &x);
+            o->to_bf16(&x, 1, back);
+            assert_true(isnan(x) || back[0] == h);
+        }
+        k_cpu_init(-1);
+    }
+}
+
+static void test_levels(void **state)
+{
+    (void)state;
+    assert_int_equal(k_level_find("scalar"), K_SCALAR);
+    assert_int_equal(k_level_find("avx2"), K_AVX2);
+    assert_int_equal(k_level_find("neon"), K_NEON);
+    assert_int_equal(k_level_find("sse9"), -1);
+    assert_int_equal(k_level_find(NULL), -1);
+    assert_int_equal(k_cpu_init(K_SCALAR)->level, K_SCALAR);
+    const struct k_ops *o = k_cpu_init(-1);
+    assert_true(o->dequant && o->dot && o->attn.step && o->attn_fast.step && o->f32.tile && o->unpack);
+    assert_true(o == k_ops());
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_sums), cmocka_unit_test(test_curves), cmocka_unit_test(test_page_bounds),
+        cmocka_unit_test(test_halves), cmocka_unit_test(test_scores), cmocka_unit_test(test_folds),
+        cmocka_unit_test(test_every_half), cmocka_unit_test(test_levels),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
