@@ -541,11 +541,13 @@ static void test_stop_tokens(void **state)
     assert_int_equal(mkdir(in_dir("stop"), 0700), 0);
     tiny_write_hf(&t, in_dir("stop"), ST_BF16, 1);
     const char *generation = "{\"eos_token_id\": [3, 5, 900]}", *tokenizer = "{\"model\": {\"type\": \"BPE\", \"vocab\": "
-        "{\"a\": 0, \"b\": 1, \"c\": 2, \"d\": 3, \"e\": 4, \"f\": 5}, \"merges\": []}}";
+        "{\"a\": 0, \"b\": 1, \"c\": 2, \"d\": 3, \"e\": 4, \"f\": 5}, \"merges\": []}}",
+        *limits = "{\"model_max_length\": 1000000000000000019884624838656, \"eos_token\": {\"content\": \"e\"}}";
     write_file("stop/generation_config.json", generation, strlen(generation));
     write_file("stop/tokenizer.json", tokenizer, strlen(tokenizer));
+    write_file("stop/tokenizer_config.json", limits, strlen(limits));
     if (sac_model_open(&m, in_dir("stop"), &o, &err)) fail_msg("%s", err.msg);
-    for (int i = -1; i < 7; i++) assert_int_equal(sac_token_is_stop(m, i), i == 3 || i == 5);
+    for (int i = -1; i < 7; i++) assert_int_equal(sac_token_is_stop(m, i), i == 3 || i == 4 || i == 5);
     sac_model_close(m);
     tiny_free(&t);
 }

@@ -20,8 +20,8 @@ static bool in_folder(const char *folder, const char *name, char out[PATH_LEN])
     return n > 0 && n < PATH_LEN;
 }
 
-/* Parses folder/name; an absent file is no error. */
-static enum sac_code read_json(const char *folder, const char *name, json_t **out, struct sac_err *err)
+/* Parses folder/name; an absent file is no error. flags: of the JSON reader. */
+static enum sac_code read_json(const char *folder, const char *name, size_t flags, json_t **out, struct sac_err *err)
 {
     char path[PATH_LEN];
     *out = NULL;
@@ -31,7 +31,7 @@ static enum sac_code read_json(const char *folder, const char *name, json_t **ou
     if (rc) return rc;
     json_error_t je = { .text = "too large" };
     *out = m.size && m.size < JSON_FILE_MAX
-               ? json_loadb((const char *)m.data, m.size, JSON_REJECT_DUPLICATES, &je) : NULL;
+               ? json_loadb((const char *)m.data, m.size, JSON_REJECT_DUPLICATES | flags, &je) : NULL;
     map_close(&m);
     if (json_is_object(*out)) return SAC_OK;
     json_decref(*out);
@@ -133,7 +133,7 @@ static enum sac_code open_folder_tensors(struct model_files *f, struct sac_err *
     if (exists(f->path, "model.safetensors")) return open_shard(f, "model.safetensors", err);
     if (exists(f->path, "model.safetensors.index.json")) {
         json_t *index;
-        enum sac_code rc = read_json(f->path, "model.safetensors.index.json", &index, err);
+        enum sac_code rc = read_json(f->path, "model.safetensors.index.json", 0, &index, err);
         if (!rc) rc = open_index(f, index, err);
         json_decref(index);
         return rc;
@@ -148,13 +148,14 @@ static enum sac_code open_folder(struct model_files *f, bool settings, struct sa
 {
     enum sac_code rc = SAC_OK;
     if (settings) {
-        rc = read_json(f->path, "config.json", &f->config, err);
+        rc = read_json(f->path, "config.json", 0, &f->config, err);
         if (!rc && !f->config)
             rc = sac_fail(err, SAC_EFORMAT, "%s: a folder without config.json; give a GGUF file or a Hugging Face model "
                           "folder", f->path);
-        if (!rc) rc = read_json(f->path, "generation_config.json", &f->generation, err);
-        if (!rc) rc = read_json(f->path, "tokenizer.json", &f->tokenizer, err);
-        if (!rc) rc = read_json(f->path, "tokenizer_config.json", &f->tokenizer_config, err);
+        if (!rc) rc = read_json(f->path, "generation_config.json", 0, &f->generation, err);
+        if (!rc) rc = read_json(f->path, "tokenizer.json", 0, &f->tokenizer, err);
+        /* Its model_max_length is often 10^30, which no integer holds. */
+        if (!rc) rc = read_json(f->path, "tokenizer_config.json", JSON_DECODE_INT_AS_REAL, &f->tokenizer_config, err);
         if (!rc) rc = read_text(f->path, "chat_template.jinja", &f->chat_template, err);
     }
     return rc ? rc : open_folder_tensors(f, err);
