@@ -9,8 +9,8 @@ dir=$root/build/$preset
 mkdir -p "$dir" || exit 1
 log=$dir/build.log
 [ -e "$dir/CMakeCache.txt" ] || echo "Building saccade ($preset), about a minute" >&2
-# Homebrew keeps these out of the default search path.
-for keg in ncurses openblas; do
+# Homebrew keeps it out of the default search path.
+for keg in ncurses; do
     for prefix in /opt/homebrew /usr/local; do
         [ -d "$prefix/opt/$keg/lib/pkgconfig" ] &&
             export PKG_CONFIG_PATH="$prefix/opt/$keg/lib/pkgconfig${PKG_CONFIG_PATH:+:$PKG_CONFIG_PATH}"
