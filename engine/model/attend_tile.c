@@ -148,7 +148,7 @@ static void add_piece(struct attend_pass *p, struct attend_work *w, int kv, int 
 {
     enum { MOST = 13 };
     if (hi - lo >= MOST) add_aligned(p, w, kv, lo / K_GROUP, lo, hi);
-    else add_keys(p, w, kv, lo, hi);
+    else add_keys(p, w, kv, lo, min_int(hi, w->t.row0 + w->t.rows));   /* hi may have been rounded past the end */
 }
 
 static void add_run(struct attend_pass *p, struct attend_work *w, int kv, struct sac_run run)
