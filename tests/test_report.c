@@ -118,6 +118,7 @@ static void test_scores_and_tolerance(void **state)
     NEAR(at(&t, "task", "niah", "method", "quest:sparsity=0.8", "mass")->value, 0.75);
     assert_true(isnan(at(&t, "task", "niah", "method", "quest:sparsity=0.8", "evidence")->value));
     NEAR(at(&t, "task", "niah", "method", "quest:sparsity=0.8", "sign p")->value, 1.0 / 16);
+    NEAR(at(&t, "task", "niah", "method", "quest:sparsity=0.9", "measured")->value, 0.85);
     NEAR(at(&t, "task", "niah", "method", "quest:sparsity=0.5", "welch p")->value, 1);
     NEAR(at(&t, "task", "niah", "method", "quest:sparsity=0.5", "score")->value, 16.0 / 17);
     NEAR(at(&t, "task", "niah", "method", "quest:sparsity=0.5", "change")->value, 0);      /* pairs only */

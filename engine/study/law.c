@@ -36,14 +36,15 @@ static int collect(const struct sac_report *r, int style, int base, struct law_p
         bool has = false;
         for (int k = 0; c->dense && k < r->n_cells && !has; k++)
             has = r->cell[k].base == base && !r->cell[k].dense && cell_same(c, &r->cell[k], true, false);
-        if (c->style != style || !(c->dense ? has : c->base == base) || c->task >= MAX_TASKS || c->level >= 1)
+        if (c->style != style || !(c->dense ? has : c->base == base) || c->task >= MAX_TASKS ||
+            c->measured >= 1)
             continue;
         double half = 0.5 / c->n, p = fmin(fmax(c->mean, half), 1 - half);
         out[n++] = (struct law_point){ .task = c->task,
                                        .score = c->mean,
                                        .logit = log(p / (1 - p)),
                                        .x = { log(fmax(1, r->model[c->model].n_params)), log(c->length),
-                                              -log(1 - c->level) } };
+                                              -log(1 - c->measured) } };
     }
     return n;
 }

@@ -44,12 +44,18 @@ static struct sac_series *new_series(struct sac_plot *p, char *name, int cap, bo
     return s->x && s->y && (!bars || (s->lo && s->hi)) ? s : NULL;
 }
 
+/* Points stay in order of x: a larger budget asked for is not always one that is used. */
 static void add_point(struct sac_series *s, double x, double y, double lo, double hi)
 {
-    s->x[s->n] = x;
-    s->y[s->n] = y;
-    if (s->lo) s->lo[s->n] = lo, s->hi[s->n] = hi;
-    s->n++;
+    int i = s->n++;
+    for (; i > 0 && s->x[i - 1] > x; i--) {
+        s->x[i] = s->x[i - 1];
+        s->y[i] = s->y[i - 1];
+        if (s->lo) s->lo[i] = s->lo[i - 1], s->hi[i] = s->hi[i - 1];
+    }
+    s->x[i] = x;
+    s->y[i] = y;
+    if (s->lo) s->lo[i] = lo, s->hi[i] = hi;
 }
 
 void sac_plots_free(struct sac_plots *all)
@@ -107,7 +113,7 @@ static bool score_plot(const struct sac_report *r, struct sac_plots *all, int fi
     p->title = text("%s at %d tokens", r->task.v[c->task], c->length);
     p->subtitle = text("%s, %s prompts, %d samples, 95%% intervals", report_model_name(r, c->model),
                        r->style.v[c->style], c->n);
-    p->x_title = strdup("sparsity");
+    p->x_title = strdup("measured sparsity");
     p->y_title = strdup("score");
     if (!named(p)) return false;
     const struct cell *dense = NULL;
@@ -121,7 +127,7 @@ static bool score_plot(const struct sac_report *r, struct sac_plots *all, int fi
             if (!s) return false;
             if (dense) add_point(s, 0, dense->mean, dense->lo, dense->hi);
         }
-        add_point(s, c[i].level, c[i].mean, c[i].lo, c[i].hi);
+        add_point(s, c[i].measured, c[i].mean, c[i].lo, c[i].hi);
     }
     return true;
 }
@@ -145,7 +151,7 @@ enum axis { BY_SPARSITY, BY_FLOPS, BY_READS };
 
 static double at(const struct point *p, enum axis a)
 {
-    return a == BY_SPARSITY ? p->level : a == BY_FLOPS ? p->flops / 1e9 : p->reads64 / 1e6;
+    return a == BY_SPARSITY ? p->measured : a == BY_FLOPS ? p->flops / 1e9 : p->reads64 / 1e6;
 }
 
 static bool takes(const struct point *p, enum axis a)
@@ -190,8 +196,8 @@ static bool point_plot(const struct sac_report *r, struct sac_plots *all, const 
     static const char *const name[] = { "score-mean", "isoflops", "isocost" };
     static const char *const title[] = { "Mean score", "Score against prefill operations",
                                          "Score against decode reads" };
-    static const char *const x_title[] = { "sparsity", "prefill operations",
-                                           "elements read by a decode step, batch 64" };
+    static const char *const x_title[] = { "measured sparsity", "prefill, GFLOP",
+                                           "million elements read by a decode step at batch 64" };
     struct sac_plot *p = new_plot(all);
     if (!p) return false;
     p->unit_y = true;

@@ -88,6 +88,7 @@ struct point *report_points(const struct sac_report *r, int *n)
         }
         double w = 1.0 / ++q->n_tasks;
         q->level += (c->level - q->level) * w;
+        q->measured += (c->measured - q->measured) * w;
         q->score += (c->mean - q->score) * w;
         q->prefill += (c->prefill - q->prefill) * w;
         q->decode += (c->decode - q->decode) * w;
@@ -105,10 +106,10 @@ struct point *report_points(const struct sac_report *r, int *n)
 
 bool table_cost(const struct sac_report *r, struct sac_table *t)
 {
-    static const char *const col[] = {
-        "model", "style",         "length",         "method",      "sparsity",         "tasks",
-        "score", "prefill GFLOP", "decode reads M", "at batch 64", "frontier prefill", "frontier decode"
-    };
+    static const char *const col[] = { "model",          "style",          "length",      "method",
+                                       "sparsity",       "measured",       "tasks",       "score",
+                                       "prefill GFLOP",  "decode reads M", "at batch 64", "frontier prefill",
+                                       "frontier decode" };
     bool ok = table_init(t, "cost", "Score against cost", col, (int)(sizeof col / sizeof *col));
     int n;
     struct point *p = report_points(r, &n);
@@ -116,15 +117,16 @@ bool table_cost(const struct sac_report *r, struct sac_table *t)
         ok = table_row(t) && table_text(t, 0, report_model_name(r, p[i].model)) &&
              table_text(t, 1, r->style.v[p[i].style]) &&
              table_text(t, 3, p[i].dense ? "dense" : r->base.v[p[i].base]) &&
-             (!p[i].best_flops || table_text(t, 10, "yes")) && (!p[i].best_reads || table_text(t, 11, "yes"));
+             (!p[i].best_flops || table_text(t, 11, "yes")) && (!p[i].best_reads || table_text(t, 12, "yes"));
         if (!ok) break;
         table_num(t, 2, p[i].length, 0);
         table_num(t, 4, p[i].level, 3);
-        table_num(t, 5, p[i].n_tasks, 0);
-        table_num(t, 6, p[i].score, 3);
-        table_num(t, 7, p[i].flops / 1e9, 2);
-        table_num(t, 8, p[i].reads1 / 1e6, 2);
-        table_num(t, 9, p[i].reads64 / 1e6, 2);
+        table_num(t, 5, p[i].measured, 3);
+        table_num(t, 6, p[i].n_tasks, 0);
+        table_num(t, 7, p[i].score, 3);
+        table_num(t, 8, p[i].flops / 1e9, 2);
+        table_num(t, 9, p[i].reads1 / 1e6, 2);
+        table_num(t, 10, p[i].reads64 / 1e6, 2);
     }
     free(p);
     return ok &&

@@ -33,7 +33,8 @@ struct row {
 /* One method on one task at one length. */
 struct cell {
     int model, style, task, length, method, base;
-    double level; /* as asked for, or measured */
+    double level;    /* sparsity as asked for, or measured where budgets were given otherwise */
+    double measured; /* what the run really left out, in the phase the method acts in */
     bool dense;
     int at, n, n_pairs; /* rows at .. at + n - 1; those with a dense partner */
     double mean, lo, hi, parsed;
@@ -77,7 +78,7 @@ bool table_law(const struct sac_report *r, struct sac_table *t);
 /* Mean over the tasks of one model, style, length and method level; one point of a frontier. */
 struct point {
     int model, style, length, base, method;
-    double level, score, prefill, decode, read;
+    double level, measured, score, prefill, decode, read;
     double flops, reads1, reads64; /* prefill operations; elements read by a decode step at batch 1, 64 */
     bool in_prefill, in_decode, dense;
     bool best_flops, best_reads; /* on the frontier */

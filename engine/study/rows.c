@@ -271,13 +271,15 @@ static bool cell_measure(struct cell *c, const struct row *row)
     return true;
 }
 
-/* Sparsity of a method whose budget was not given as one: of the phase it acts in. */
-static double measured_level(const struct sac_report *r, const struct cell *c)
+/* What was left out in the phase a method acts in; where it acts in both, in the sparser one. NAN: not
+ * measured. */
+static double measured_sparsity(const struct sac_report *r, const struct cell *c)
 {
-    double p = r->in_prefill[c->method] && isfinite(c->prefill) ? 1 - c->prefill : (double)NAN;
-    double d = r->in_decode[c->method] && isfinite(c->decode) ? 1 - c->decode : (double)NAN;
+    double keys = isfinite(c->decode) ? c->decode : c->read;
+    double p = r->in_prefill[c->method] ? 1 - c->prefill : (double)NAN;
+    double d = r->in_decode[c->method] ? 1 - keys : (double)NAN;
     double s = isnan(p) ? d : isnan(d) ? p : fmax(p, d);
-    return isnan(s) ? 0 : fmin(fmax(s, 0), 0.9999);
+    return isnan(s) ? s : fmin(fmax(s, 0), 0.9999);
 }
 
 static const struct row *find_dense(const struct row *row, const struct cell *dense, const struct row *want)
@@ -329,8 +331,11 @@ bool report_cells(struct sac_report *r)
             }
     for (int i = 0; i < r->n_cells; i++) {
         if (!cell_measure(&r->cell[i], r->row)) return false;
-        if (r->cell[i].dense) r->cell[i].level = 0;
-        if (isnan(r->cell[i].level)) r->cell[i].level = measured_level(r, &r->cell[i]);
+        struct cell *c = &r->cell[i];
+        c->measured = c->dense ? 0 : measured_sparsity(r, c);
+        if (c->dense) c->level = 0;
+        if (isnan(c->level)) c->level = isnan(c->measured) ? 0 : c->measured;
+        if (isnan(c->measured)) c->measured = c->level;
     }
     qsort(r->cell, (size_t)r->n_cells, sizeof *r->cell, cell_order);
     return true;

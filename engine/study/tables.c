@@ -72,10 +72,10 @@ void sac_table_free(struct sac_table *t)
 
 bool table_scores(const struct sac_report *r, struct sac_table *t)
 {
-    static const char *const col[] = { "model",    "style",  "length",   "task",     "method",
-                                       "sparsity", "n",      "score",    "low",      "high",
-                                       "dense",    "change", "welch p",  "paired p", "sign p",
-                                       "parsed",   "mass",   "evidence", "kl",       "nll gold" };
+    static const char *const col[] = { "model",    "style",   "length",   "task",   "method", "sparsity",
+                                       "measured", "n",       "score",    "low",    "high",   "dense",
+                                       "change",   "welch p", "paired p", "sign p", "parsed", "mass",
+                                       "evidence", "kl",      "nll gold" };
     bool ok = table_init(t, "scores", "Scores", col, (int)(sizeof col / sizeof *col));
     for (int i = 0; ok && i < r->n_cells; i++) {
         const struct cell *c = &r->cell[i];
@@ -85,22 +85,23 @@ bool table_scores(const struct sac_report *r, struct sac_table *t)
         if (!ok) break;
         table_num(t, 2, c->length, 0);
         table_num(t, 5, c->level, 3);
-        table_num(t, 6, c->n, 0);
-        table_num(t, 7, c->mean, 3);
-        table_num(t, 8, c->lo, 3);
-        table_num(t, 9, c->hi, 3);
+        table_num(t, 6, c->measured, 3);
+        table_num(t, 7, c->n, 0);
+        table_num(t, 8, c->mean, 3);
+        table_num(t, 9, c->lo, 3);
+        table_num(t, 10, c->hi, 3);
         if (!c->dense) {
-            table_num(t, 10, c->dense_mean, 3);
-            table_num(t, 11, c->diff, 3);
-            table_num(t, 12, c->p_welch, 3);
-            table_num(t, 13, c->p_paired, 3);
-            table_num(t, 14, c->p_sign, 3);
+            table_num(t, 11, c->dense_mean, 3);
+            table_num(t, 12, c->diff, 3);
+            table_num(t, 13, c->p_welch, 3);
+            table_num(t, 14, c->p_paired, 3);
+            table_num(t, 15, c->p_sign, 3);
         }
-        table_num(t, 15, c->parsed, 2);
-        table_num(t, 16, c->mass, 3);
-        table_num(t, 17, c->evidence, 3);
-        table_num(t, 18, c->kl, 3);
-        table_num(t, 19, c->nll, 3);
+        table_num(t, 16, c->parsed, 2);
+        table_num(t, 17, c->mass, 3);
+        table_num(t, 18, c->evidence, 3);
+        table_num(t, 19, c->kl, 3);
+        table_num(t, 20, c->nll, 3);
     }
     return ok &&
            table_note(
@@ -110,7 +111,9 @@ bool table_scores(const struct sac_report *r, struct sac_table *t)
                "chance of a drop as large as this when the method does no harm, one-sided, by Welch's test, "
                "the paired t test and the sign test over the same samples. A reply that does not parse "
                "scores "
-               "zero. sparsity: as asked for, or measured where the budget was given otherwise. mass: dense "
+               "zero. sparsity: as asked for; measured: what was left out in the phase the method acts in, "
+               "less than "
+               "asked for where keys that are always read leave no choice. mass: dense "
                "attention covered; evidence: share of the answer's tokens that are read; nll gold: mean "
                "negative log-likelihood of a token of the gold answer.");
 }
@@ -218,7 +221,8 @@ bool table_tolerable(const struct sac_report *r, struct sac_table *t)
                          "the paired test on "
                          "the same samples sees smaller drops. Not significant is not the same as no loss: "
                          "with few samples "
-                         "large drops go unseen. Tasks with a dense score below 0.05 have nothing to lose "
+                         "large drops go unseen. Sparsities are those asked for; the scores say what was "
+                         "measured. Tasks with a dense score below 0.05 have nothing to lose "
                          "and are left out.");
 }
 
