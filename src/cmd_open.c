@@ -14,7 +14,7 @@
 /* The commands that lead to a view. */
 static void put_script(FILE *f, const struct ui_recipe *r)
 {
-    static const char *const screen[UI_N_SHOTS] = { "map", "heads", "compare", "text", "pages", "map" };
+    static const char *const screen[UI_N_SHOTS] = { "map", "heads", "compare", "text", "pages", "map", "pages" };
     static const char *const sinks[] = { "show", "hide", "renormalise" };
     static const char *const diff[] = { "off", "signed", "absolute" };
     const struct ui_where *at = &r->shot.at;
@@ -30,7 +30,7 @@ static void put_script(FILE *f, const struct ui_recipe *r)
         if (w.q1) fprintf(f, "row %d\nkey %d\nselect\nrow %d\nkey %d\nzoom-selection\n", w.q0, w.k0, w.q1 - 1, w.k1 - 1);
     }
     if (r->shot.view == UI_SHOT_TEXT) fprintf(f, "row %d\nfold %g\n", at->row, at->fold);
-    if (r->shot.view == UI_SHOT_PAGES) fprintf(f, "step %d\n", at->step);
+    if (r->shot.view == UI_SHOT_PAGES || r->shot.view == UI_SHOT_TIMELINE) fprintf(f, "step %d\n", at->step);
     if (r->shot.map != UI_MAP_VIRIDIS) fprintf(f, "colormap %s\n", ui_map_name[r->shot.map]);
 }
 

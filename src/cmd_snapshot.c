@@ -381,7 +381,7 @@ int cmd_snapshot(int argc, char **argv)
     const char *scales[MOST_NAMES], *pools[MOST_NAMES], *sinks[MOST_NAMES], *maps[MOST_NAMES];
     const struct arg_opt opts[] = {
         { "What to show", .kind = ARG_HEADING },
-        { "view", 0, "VIEW", "map, heads, compare, text, pages or recall (default map)", ARG_CHOICE, .to = &o.view, .choices = ui_shot_name },
+        { "view", 0, "VIEW", "map, heads, compare, text, pages, recall or timeline (default map)", ARG_CHOICE, .to = &o.view, .choices = ui_shot_name },
         { "layer", 'l', "L", "layer (default 0)", ARG_INT, &o.layer, .min = 0, .max = 4096 },
         { "head", 0, "H", "query head (default 0)", ARG_INT, &o.head, .min = 0, .max = 4096 },
         { "group", 0, NULL, "the mean over the query heads that share the head's keys", ARG_FLAG, .to = &o.group },

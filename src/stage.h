@@ -19,7 +19,7 @@ extern const char *const stage_colors[];
 #define STAGE_OPTS(s) \
     { "headless", 0, NULL, "no terminal: run into a buffer and print its last frame", ARG_FLAG, .to = &(s).headless }, \
     { "size", 0, "WxH", "size without a terminal (default 120x40)", ARG_STR, .to = &(s).size }, \
-    { "dump", 0, "FILE", "write the last frame: text, or with colours when it ends in .ans (implies --headless)", ARG_STR, \
+    { "dump", 0, "FILE", "write the last frame: text, with colours when it ends in .ans, as .png, .svg or .pdf (implies --headless)", ARG_STR, \
       .to = &(s).dump }, \
     { "cast", 0, "FILE", "write the frames as an asciicast v2 (implies --headless)", ARG_STR, .to = &(s).cast }, \
     { "color", 0, "WHEN", "auto, never, 16, 256 or rgb (default auto)", ARG_CHOICE, &(s).color, .choices = stage_colors }, \

@@ -18,7 +18,7 @@ tour=$SACCADE_SAMPLES/traces/tour.trace
 [ -f "$tour" ] || { echo "no bundled recording"; exit 77; }
 
 # ---- every view in every format, from the bundled recording ----
-for view in map heads compare text pages recall; do
+for view in map heads compare text pages recall timeline; do
     for ext in png svg pdf; do
         want 0 "$bin" snapshot "$tour" --view $view --lane 6 --layer 7 --head 0 --step 9 --row 506 -o $view.$ext
         [ -s $view.$ext ] || bad "$view.$ext is empty"
@@ -66,7 +66,7 @@ cells = list(csv.DictReader(open('map.csv', newline='')))
 finite = [x for x in v if not math.isnan(x)]
 assert len(finite) == len(cells), (len(finite), len(cells))
 assert all(abs(float(c['weight']) - x) < 1e-7 for c, x in zip(cells, finite))
-for name in ('map', 'heads', 'compare', 'text', 'pages', 'recall'):
+for name in ("map", "heads", "compare", "text", "pages", "recall", "timeline"):
     d = json.load(open(name + '.json', encoding='utf-8'))
     assert d['schema'] == 'saccade.data/1' and d['recipe']['view']['name'] == name
     assert d['rows'] and all(len(r) == len(d['columns']) for r in d['rows'])
@@ -140,6 +140,8 @@ printf 'screen map\nlayer 7\nhead 2\n' > log.txt
 want 0 "$bin" replay log.txt "$tour" --headless --size 90x28 --dump r.txt
 grep -q 'L7 H2' r.txt || bad "the replay is elsewhere"
 printf 'screen map\nnonsense 1\n' > wrong.txt
+want 0 "$bin" replay log.txt "$tour" --size 90x28 --dump screen.png
+command -v pngcheck > /dev/null && { pngcheck -q screen.png || bad "the picture of a screen"; }
 want 5 "$bin" replay wrong.txt "$tour" --headless --dump r2.txt; said "nonsense"
 want 0 "$bin" replay log.txt "$tour" --cast demo.cast --size 80x24
 head -1 demo.cast | grep -q '"version": 2' || bad "no asciicast"

@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-const char *const ui_shot_name[UI_N_SHOTS + 1] = { "map", "heads", "compare", "text", "pages", "recall", NULL };
+const char *const ui_shot_name[UI_N_SHOTS + 1] = { "map", "heads", "compare", "text", "pages", "recall", "timeline", NULL };
 
 void ui_shot_default(struct ui_shot *s, const struct sac_trace *t, enum ui_shot_view view, int lane)
 {
@@ -251,7 +251,7 @@ enum sac_code ui_export_draw(struct sac_trace *t, const struct ui_shot *shot, en
                              struct figure_bytes *out, const atomic_bool *cancel, struct sac_err *err)
 {
     static enum sac_code (*const draw[UI_N_SHOTS])(struct shot_ctx *, struct figure_bytes *, struct sac_err *) = {
-        shot_map, shot_heads, shot_compare, shot_text, shot_pages, shot_recall };
+        shot_map, shot_heads, shot_compare, shot_text, shot_pages, shot_recall, shot_timeline };
     struct ui_shot s = *shot;
     *out = (struct figure_bytes){ NULL, 0 };
     enum sac_code rc = ui_shot_check(&s, t, err);

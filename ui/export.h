@@ -11,7 +11,7 @@
 #include "figure.h"
 
 enum ui_shot_view { UI_SHOT_MAP, UI_SHOT_HEADS, UI_SHOT_COMPARE, UI_SHOT_TEXT, UI_SHOT_PAGES, UI_SHOT_RECALL,
-                    UI_N_SHOTS };
+                    UI_SHOT_TIMELINE, UI_N_SHOTS };
 extern const char *const ui_shot_name[UI_N_SHOTS + 1];    /* NULL-terminated */
 
 struct ui_shot {

@@ -230,6 +230,32 @@ static bool data_pages(struct shot_ctx *c, FILE *f, enum data_format fmt)
     return true;
 }
 
+/* ---- pages of one KV head over the steps ---- */
+
+static bool data_timeline(struct shot_ctx *c, FILE *f, enum data_format fmt)
+{
+    static const char *const col[] = { "step", "page", "key_lo", "key_hi", "state", "dense_mass", "dense_top", NULL };
+    struct shot_timeline *t = shot_timeline_compute(c);
+    if (!t) return false;
+    struct emit e = { f, fmt == DATA_JSON, 0, 0 };
+    if (fmt == DATA_NPY) npy(f, t->mass, t->n_steps, t->n_pages);
+    else header(&e, col);
+    for (int i = 0; fmt != DATA_NPY && i < t->n_steps * t->n_pages; i++) {
+        int step = i / t->n_pages, page = i % t->n_pages, s = t->state[i], row = c->info.n_prompt - 1 + step;
+        if (page * t->page > row) continue;
+        put_int(&e, step);
+        put_int(&e, page);
+        put_int(&e, page * t->page);
+        put_int(&e, (page + 1) * t->page <= row + 1 ? (page + 1) * t->page : row + 1);
+        put_str(&e, s & UI_PAGE_CHOSEN ? "chosen" : s & UI_PAGE_FORCED ? "forced" : "left out");
+        put_num(&e, (double)t->mass[i]);
+        put_int(&e, (s & UI_PAGE_DENSE_TOP) != 0);
+        put_row(&e);
+    }
+    free(t);
+    return true;
+}
+
 /* ---- recall ---- */
 
 static bool data_recall(struct shot_ctx *c, FILE *f, enum data_format fmt)
@@ -291,7 +317,7 @@ enum sac_code ui_export_data(struct sac_trace *t, const struct ui_shot *shot, co
                              const atomic_bool *cancel, struct sac_err *err)
 {
     static bool (*const write[UI_N_SHOTS])(struct shot_ctx *, FILE *, enum data_format) = {
-        data_map, data_heads, data_map, data_text, data_pages, data_recall };
+        data_map, data_heads, data_map, data_text, data_pages, data_recall, data_timeline };
     enum data_format fmt;
     struct ui_shot s = *shot;
     if (!format_of(path, &fmt)) return sac_fail(err, SAC_EARG, "%s: numbers are written as .csv, .json or .npy", path);

@@ -39,11 +39,16 @@ bool shot_wide(int nq, int nk);
 void shot_cells(int nq, int nk, int most, int *h, int *w);
 int shot_row(const struct shot_ctx *c, int lane);              /* the query row looked at */
 
+/* What one KV head read at every step: [n_steps][n_pages] states (UI_PAGE_ bits) and dense mass, in one block. */
+struct shot_timeline { int n_steps, n_pages, page, own_page; unsigned char *state; float *mass, *recall; };
+struct shot_timeline *shot_timeline_compute(struct shot_ctx *c);
+
 enum sac_code shot_map(struct shot_ctx *c, struct figure_bytes *out, struct sac_err *err);
 enum sac_code shot_compare(struct shot_ctx *c, struct figure_bytes *out, struct sac_err *err);
 enum sac_code shot_heads(struct shot_ctx *c, struct figure_bytes *out, struct sac_err *err);
 enum sac_code shot_thumbs(struct shot_ctx *c, struct figure_bytes *out, struct sac_err *err);
 enum sac_code shot_pages(struct shot_ctx *c, struct figure_bytes *out, struct sac_err *err);
 enum sac_code shot_text(struct shot_ctx *c, struct figure_bytes *out, struct sac_err *err);
+enum sac_code shot_timeline(struct shot_ctx *c, struct figure_bytes *out, struct sac_err *err);
 enum sac_code shot_recall(struct shot_ctx *c, struct figure_bytes *out, struct sac_err *err);
 #endif

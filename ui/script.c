@@ -1,6 +1,7 @@
 /* Sessions without a person: --plain, which reads commands and answers in short lines, and scripts that run into a
  * cell buffer and leave its last frame. Both use the same table of commands as the screens. */
 #include "base.h"
+#include "export.h"
 #include "run.h"
 #include "work.h"
 
@@ -150,6 +151,9 @@ int ui_plain_run(struct ui_state *st, struct sac_err *err)
 static int dump(struct ui_state *st, const char *path, struct sac_err *err)
 {
     size_t n = strlen(path);
+    enum figure_format picture;
+    if (figure_format_of(path, &picture))
+        return ui_export_screen(&st->app->buf, st->look.theme != UI_THEME_LIGHT, path, true, NULL, 0, err);
     FILE *f = strcmp(path, "-") ? fopen(path, "w") : stdout;
     if (!f) return sac_fail(err, SAC_EIO, "%s: cannot be written", path);
     if (n > 4 && (!strcmp(path + n - 4, ".ans") || !strcmp(path + n - 4, ".asc"))) cells_dump_ansi(&st->app->buf, f);

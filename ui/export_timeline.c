@@ -1,0 +1,174 @@
+/* The page timeline as a figure: what one KV head reads at every step of the answer.
+ *
+ * A line is a step, labelled by the token it writes; a column is a page of the method, or 16 tokens where the method
+ * has no pages. The rule for "left out, though heavy" is that of the Pages screen: a page among the heaviest in
+ * dense attention, as many as are read. */
+#include "export_int.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { TOKEN_BIN = 16, CELLS = 320, MAX_STEPS = 512 };
+#define LOSS_RGB 0xd55e00u
+#define FORCED_RGB 0x56b4e9u
+#define CHOSEN_RGB 0xe69f00u
+#define GOLD_RGB 0xc79a00u
+
+struct scratch { float *w, *sum; unsigned char *kept; struct sac_run *run; float *rank; };
+
+static int heavier(const void *a, const void *b)
+{
+    float x = *(const float *)a, y = *(const float *)b;
+    return (x < y) - (x > y);
+}
+
+/* One step: mean weights of the group's heads, what any of them reads. False: not recorded. */
+static bool one_step(struct shot_ctx *c, struct shot_timeline *t, int step, struct scratch *s)
+{
+    const struct sac_shape *sh = &c->info.shape;
+    int per = sh->n_heads / sh->n_kv_heads, kv = c->s->at.head / per, row = c->info.n_prompt - 1 + step, n = row + 1;
+    unsigned char *state = t->state + (size_t)step * (size_t)t->n_pages;
+    float *mass = t->mass + (size_t)step * (size_t)t->n_pages;
+    double read_mass = 0;
+    memset(s->sum, 0, (size_t)n * sizeof *s->sum);
+    memset(s->kept, 0, (size_t)n);
+    for (int h = kv * per; h < (kv + 1) * per; h++) {
+        struct sac_rows rows = { .run = s->run, .cap = n / 2 + 1 };
+        if (shot_stopped(c) || !sac_trace_rows(c->t, c->s->at.a, c->s->at.layer, h, row, &rows) ||
+            !sac_trace_weights(c->t, c->s->at.a, c->s->at.layer, h, row, s->w))
+            return false;
+        for (int i = 0; i < n; i++) s->sum[i] += s->w[i] / (float)per;
+        for (int r = 0; r < rows.n; r++)
+            for (int k = rows.run[r].lo; k < rows.run[r].hi && k < n; k++) {
+                s->kept[k] = 1;
+                read_mass += (double)s->w[k] / per;
+            }
+    }
+    int n_read = 0, pages = (n + t->page - 1) / t->page;
+    for (int g = 0; g < pages; g++) {
+        int read = 0, forced = 0;
+        for (int k = g * t->page; k < (g + 1) * t->page && k < n; k++) {
+            mass[g] += s->sum[k];
+            read += s->kept[k];
+            forced += s->kept[k] && sac_trace_forced(c->t, c->s->at.a, row, k);
+        }
+        if (read) state[g] = forced * 2 >= read ? UI_PAGE_FORCED : UI_PAGE_CHOSEN;
+        n_read += read > 0;
+    }
+    memcpy(s->rank, mass, (size_t)pages * sizeof *mass);
+    qsort(s->rank, (size_t)pages, sizeof *s->rank, heavier);
+    for (int g = 0; g < pages; g++)
+        if (n_read > 0 && mass[g] >= s->rank[n_read - 1]) state[g] |= UI_PAGE_DENSE_TOP;
+    t->recall[step] = (float)read_mass;
+    return true;
+}
+
+struct shot_timeline *shot_timeline_compute(struct shot_ctx *c)
+{
+    int rows = sac_trace_n_rows(c->t, c->s->at.a, c->s->at.layer), steps = rows - (c->info.n_prompt - 1);
+    int own = sac_trace_page_size(c->t, c->s->at.a), page = own > 1 ? own : TOKEN_BIN;
+    if (steps > MAX_STEPS) steps = MAX_STEPS;
+    if (steps < 1) return NULL;
+    int last = c->info.n_prompt - 1 + steps, pages = (last + page - 1) / page;
+    size_t cells = (size_t)steps * (size_t)pages, n = (size_t)last;
+    struct shot_timeline *t = calloc(1, sizeof *t + (cells + (size_t)steps) * sizeof(float) + cells);
+    struct scratch s = { malloc(n * sizeof *s.w), malloc(n * sizeof *s.sum), malloc(n), malloc((n / 2 + 1) * sizeof *s.run),
+                         malloc((size_t)pages * sizeof *s.rank) };
+    bool ok = t && s.w && s.sum && s.kept && s.run && s.rank;
+    if (ok) {
+        *t = (struct shot_timeline){ .n_steps = steps, .n_pages = pages, .page = page, .own_page = own };
+        t->mass = (float *)(void *)(t + 1);
+        t->recall = t->mass + cells;
+        t->state = (unsigned char *)(t->recall + steps);
+    }
+    for (int i = 0; ok && i < steps; i++) ok = one_step(c, t, i, &s);
+    free(s.w);
+    free(s.sum);
+    free(s.kept);
+    free(s.run);
+    free(s.rank);
+    if (ok) return t;
+    free(t);
+    return NULL;
+}
+
+/* ---- the figure ---- */
+
+static uint32_t colour_of(const struct shot_timeline *t, const unsigned char *state, int lo, int hi)
+{
+    bool forced = false, chosen = false, missed = false;
+    for (int g = lo; g < hi && g < t->n_pages; g++) {
+        forced = forced || (state[g] & UI_PAGE_FORCED);
+        chosen = chosen || (state[g] & UI_PAGE_CHOSEN);
+        missed = missed || ((state[g] & UI_PAGE_DENSE_TOP) && !(state[g] & (UI_PAGE_FORCED | UI_PAGE_CHOSEN)));
+    }
+    return missed ? LOSS_RGB : chosen ? CHOSEN_RGB : forced ? FORCED_RGB : FIGURE_EMPTY;
+}
+
+static void step_names(struct shot_ctx *c, int n, char (*text)[96], const char **name)
+{
+    for (int i = 0; i < n; i++) {
+        char raw[48], shown[64];
+        int len = sac_trace_token(c->t, c->s->at.a, c->info.n_prompt + i, raw, sizeof raw);
+        shown[ui_text_visible(raw, len, shown, sizeof shown - 1)] = 0;
+        snprintf(text[i], sizeof text[i], "%d → %s", i, shown);
+        name[i] = text[i];
+    }
+}
+
+static enum sac_code draw(struct shot_ctx *c, const struct shot_timeline *t, struct figure_bytes *out, struct sac_err *err)
+{
+    int w = t->n_pages < CELLS ? t->n_pages : CELLS;
+    uint32_t *cell = malloc((size_t)t->n_steps * (size_t)w * sizeof *cell), *gold = malloc((size_t)w * sizeof *gold);
+    char (*text)[96] = malloc((size_t)t->n_steps * sizeof *text);
+    const char **name = malloc((size_t)t->n_steps * sizeof *name);
+    enum sac_code rc = SAC_OK;
+    if (!cell || !gold || !text || !name) rc = shot_failed(c, err, "this figure");
+    for (int x = 0; !rc && x < w; x++) {
+        int lo = ui_bin_lo(x, t->n_pages, w), hi = ui_bin_hi(x, t->n_pages, w);
+        gold[x] = FIGURE_EMPTY;
+        for (int i = 0; i < c->info.n_spans; i++)
+            if (c->info.span[i].lo < hi * t->page && c->info.span[i].hi > lo * t->page) gold[x] = GOLD_RGB;
+        for (int y = 0; y < t->n_steps; y++)
+            cell[(size_t)y * (size_t)w + (size_t)x] = colour_of(t, t->state + (size_t)y * (size_t)t->n_pages, lo, hi);
+    }
+    if (!rc) {
+        step_names(c, t->n_steps, text, name);
+        struct figure_strip strip = { .label = "gold", .cell = gold };
+        struct figure_pane pane = { .h = t->n_steps, .w = w, .cell = cell, .y = { 0, t->n_steps, "step → token", name, true },
+                                    .x = { 0, t->n_pages, t->own_page > 1 ? "page" : "stretch of tokens", NULL, true },
+                                    .n_strips = c->info.n_spans > 0, .strip = &strip, .side = t->recall,
+                                    .side_title = "mass read", .free_aspect = true };
+        const struct figure_key key[] = {
+            { FIGURE_SWATCH, CHOSEN_RGB, "chosen by score" }, { FIGURE_SWATCH, FORCED_RGB, "forced by rule" },
+            { FIGURE_SWATCH, LOSS_RGB, "left out, though among the heaviest in dense attention" },
+            { FIGURE_SWATCH, figure_theme_pane(c->s->dark), "left out" }, { FIGURE_TICK, GOLD_RGB, "gold" } };
+        struct figure_map m = { .text = { c->title, c->subtitle, c->caption }, .n_panes = 1, .pane = &pane,
+                                .n_keys = c->info.n_spans > 0 ? 5 : 4, .key = key, .pane_size = 640 };
+        rc = figure_draw_map(&m, &c->style, c->format, &c->meta, out, err);
+    }
+    free(cell);
+    free(gold);
+    free(text);
+    free(name);
+    return rc;
+}
+
+enum sac_code shot_timeline(struct shot_ctx *c, struct figure_bytes *out, struct sac_err *err)
+{
+    struct shot_timeline *t = shot_timeline_compute(c);
+    if (!t) return shot_failed(c, err, "the timeline");
+    char name[80], source[200];
+    int per = c->info.shape.n_heads / c->info.shape.n_kv_heads;
+    shot_lane_title(&c->a, name, sizeof name);
+    snprintf(c->title, sizeof c->title, "%s, what the answer reads: layer %d KV head %d", name, c->s->at.layer,
+             c->s->at.head / per);
+    snprintf(c->subtitle, sizeof c->subtitle, "%s · a line for each step · %d columns of %d tokens",
+             shot_source(c, source, sizeof source), t->n_pages, t->page);
+    shot_caption(c, "Mass read: dense attention mass on what is read, mean over the query heads of the group.");
+    enum sac_code rc = draw(c, t, out, err);
+    free(t);
+    return rc;
+}
