@@ -116,8 +116,13 @@ static void draw_shades(const struct ui_look *l, struct cell_buf *b, int x0, int
                     s.attr |= CELL_UNDERLINE;
                 if (is_missed(p, x, y)) { ch = U'-'; s = ui_style(l, UI_MISSED); }
             }
-            if (is_selected(p, x, y)) { ch = ch == U' ' ? U'+' : ch; s = ui_style(l, UI_MATCH); }
-            if (x == p->cx && y == p->cy) { ch = U'X'; s = ui_style(l, UI_CURSOR); }
+            if (is_selected(p, x, y)) {
+                int left = p->sx < p->cx ? p->sx : p->cx, right = p->sx < p->cx ? p->cx : p->sx;
+                if (p->frame) ch = x == left ? U'[' : x == right ? U']' : ch;
+                else if (ch == U' ') ch = U'+';
+                s = ui_style(l, UI_MATCH);
+            }
+            if (x == p->cx && y == p->cy && !p->frame) { ch = U'X'; s = ui_style(l, UI_CURSOR); }
             cells_put(b, x0 + x, y0 + y, ch, s);
         }
 }

@@ -22,6 +22,7 @@ struct ui_pic {
     int cx, cy;                      /* cursor pixel, -1 none */
     int sx, sy;                      /* other corner of a selection, -1 none */
     bool cross;                      /* faint lines through the cursor */
+    bool frame;                      /* the selection is a window to be shown as [ ] where colours are missing */
 };
 void ui_pic_draw(const struct ui_look *l, struct cell_buf *b, int x, int y, const struct ui_pic *p);
 

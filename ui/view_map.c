@@ -150,7 +150,7 @@ static void draw_cursor(const struct ui_state *st, struct cell_buf *b, struct ui
         uv_at(st, b, r.x, y++, r.w, UI_TEXT, "row: mass %.2f set %.2f H %.1f b", row->r.mass, row->r.set, row->r.entropy);
     uv_at(st, b, r.x, y++, r.w, UI_TEXT, "%s x the uniform level", lift);
     if (r.y + r.h > y)
-        uv_at(st, b, r.x, y, r.w, UI_DIM, row->n_requested > 0 && row->n_requested != row->n_kept ? "reads %d of %d, %d forced, asked %d"
+        uv_at(st, b, r.x, y, r.w, UI_DIM, row->n_requested > 0 && row->n_requested != row->n_kept ? "reads %d/%d, %d forced, asked %d"
               : "reads %d of %d, %d forced", row->n_kept, row->n_keys, row->n_forced, row->n_requested);
 }
 

@@ -256,6 +256,7 @@ void uv_minimap(const struct ui_state *st, struct cell_buf *b, struct ui_rect r,
     if (!t || !uv_thumb(st, lane, st->at.layer, ui_head_arg(st), false, w, h, t)) return;
     struct ui_pic p = { .w = w, .h = h, .t = t, .cx = -1, .cy = -1, .sx = -1, .sy = -1 };
     if (win->q1 - win->q0 < n || win->k1 - win->k0 < n) {
+        p.frame = true;
         p.sx = ui_bin_of(win->k0, n, w);
         p.sy = ui_bin_of(win->q0, n, h);
         p.cx = ui_bin_of(win->k1 - 1, n, w);

@@ -197,27 +197,24 @@ struct ui_pages *ui_pages_compute(struct sac_trace *t, int lane, int step, bool 
 
 /* ---- one page over the steps ---- */
 
-/* Upper bound of a page for the query heads of a group, as Quest computes it: per-channel minimum and
- * maximum of the keys, the larger product of the two; the group's largest bound decides. */
+/* Upper bound of a page as Quest with shared pages computes it: per-channel minimum and maximum of the keys, the
+ * larger product of the two, summed over channels and over the query heads of the group. */
 static float page_bound(const float *q, size_t q_stride, int per, const float *k, int lo, int hi, int d)
 {
-    float best = -INFINITY;
-    for (int h = 0; h < per; h++) {
-        const float *qh = q + (size_t)h * q_stride;
-        float sum = 0;
-        for (int c = 0; c < d; c++) {
-            float mn = INFINITY, mx = -INFINITY;
-            for (int j = lo; j < hi; j++) {
-                float v = k[(size_t)j * (size_t)d + (size_t)c];
-                if (v < mn) mn = v;
-                if (v > mx) mx = v;
-            }
-            float a = qh[c] * mn, b = qh[c] * mx;
-            sum += a > b ? a : b;
+    float total = 0;
+    for (int c = 0; c < d; c++) {
+        float mn = INFINITY, mx = -INFINITY;
+        for (int j = lo; j < hi; j++) {
+            float v = k[(size_t)j * (size_t)d + (size_t)c];
+            if (v < mn) mn = v;
+            if (v > mx) mx = v;
         }
-        if (sum > best) best = sum;
+        for (int h = 0; h < per; h++) {
+            float a = q[(size_t)h * q_stride + (size_t)c] * mn, b = q[(size_t)h * q_stride + (size_t)c] * mx;
+            total += a > b ? a : b;
+        }
     }
-    return best;
+    return total;
 }
 
 static float best_key(const float *q, size_t q_stride, int per, const float *k, int lo, int hi, int d)
@@ -252,7 +249,8 @@ static void page_why(struct ui_page_steps *s, struct work *k, int row)
                 if (g == s->page) continue;
                 s->bound_rank += b > mine;
                 s->best_rank += best > true_mine;
-                if (k->kept[lo] && b < cut) cut = b;
+                /* The page of the current token is read whatever its bound. */
+                if (k->kept[lo] && g < row / s->size && b < cut) cut = b;
             }
         s->bound = (double)mine;
         s->best = (double)true_mine;
