@@ -552,6 +552,31 @@ static void test_stop_tokens(void **state)
     tiny_free(&t);
 }
 
+/* A tokenizer may know more tokens than the embedding has rows (Gemma 3 does): they are never made. */
+static void test_more_tokens_than_rows(void **state)
+{
+    (void)state;
+    struct tiny t = small_llama;             /* 8 rows */
+    struct sac_err err = { SAC_OK, "" };
+    struct sac_model *m;
+    struct sac_tokens tok;
+    struct sac_model_opts o = { .directory_only = true };
+    tiny_random(&t, 1);
+    assert_int_equal(mkdir(in_dir("more"), 0700), 0);
+    tiny_write_hf(&t, in_dir("more"), ST_BF16, 1);
+    const char *json = "{\"added_tokens\": [{\"id\": 9, \"content\": \"<x>\", \"special\": true}], "
+        "\"pre_tokenizer\": {\"type\": \"ByteLevel\", \"add_prefix_space\": false}, \"model\": {\"type\": \"BPE\", "
+        "\"vocab\": {\"a\": 0, \"b\": 1, \"<\": 2, \"x\": 3, \">\": 4, \"ab\": 8, \"c\": 10}, \"merges\": [\"a b\"]}}";
+    write_file("more/tokenizer.json", json, strlen(json));
+    if (sac_model_open(&m, in_dir("more"), &o, &err)) fail_msg("%s", err.msg);
+    assert_int_equal(sac_tokenize(m, "ab<x>c", 6, SAC_TOK_SPECIAL, &tok, &err), SAC_OK);
+    assert_int_equal(tok.n, 5);
+    for (int i = 0; i < tok.n; i++) assert_int_equal(tok.id[i], i);
+    sac_tokens_free(&tok);
+    sac_model_close(m);
+    tiny_free(&t);
+}
+
 /* What cannot be run can still be described. */
 static void test_directory_only(void **state)
 {
@@ -613,6 +638,7 @@ int main(void)
         cmocka_unit_test(test_split), cmocka_unit_test(test_gguf_models), cmocka_unit_test(test_missing_keys),
         cmocka_unit_test(test_safetensors), cmocka_unit_test(test_safetensors_write), cmocka_unit_test(test_config),
         cmocka_unit_test(test_folder), cmocka_unit_test(test_stop_tokens), cmocka_unit_test(test_directory_only),
+        cmocka_unit_test(test_more_tokens_than_rows),
         cmocka_unit_test(test_forecast),
     };
     return cmocka_run_group_tests(tests, make_dir, remove_dir);

@@ -2,6 +2,7 @@
  * tokenizer.json part on small vocabularies where the answer can be worked out by hand. */
 #include "gguf_write.h"
 #include "model/model_int.h"
+#include "text/tok_int.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -222,6 +223,61 @@ static void test_templates(void **state)
     }
 }
 
+/* ---- pre-tokenizers by name ---- */
+
+struct joined { const char *s; char out[256]; size_t n; };
+
+static bool join_piece(void *ctx, size_t lo, size_t hi)
+{
+    struct joined *j = ctx;
+    if (j->n) j->out[j->n++] = '|';
+    memcpy(j->out + j->n, j->s + lo, hi - lo);
+    j->n += hi - lo;
+    j->out[j->n] = 0;
+    return j->n < sizeof j->out - 32;
+}
+
+/* Pieces worked out by hand from the published expressions. */
+static void test_pretokenizers(void **state)
+{
+    (void)state;
+    static const struct { const char *name, *text, *pieces; bool ignore_merges, bos; } cases[] = {
+        { "gpt-2", "I'm  12345, ok", "I|'m| | 12345|,| ok", false, false },
+        { "gpt-2", "I'M\xc2\xa0x \n\n y", "I|'|M|\xc2\xa0|x| \n\n| y", false, false },
+        { "smollm", "I'm  12345, ok", "I|'m|  |1|2|3|4|5|,| ok", false, false },
+        { "llama-bpe", "I'M  12345, ok", "I|'M| | |123|45|,| ok", true, true },
+        { "llama-bpe", "a !\n\n  b\t\tc", "a| !\n\n| | b|\t|\tc", true, true },
+        { "smaug-bpe", "12345", "123|45", false, false },
+        { "qwen2", "I'M  12345, ok", "I|'M| | |1|2|3|4|5|,| ok", false, false },
+        { "qwen35", "e\xcc\x81 1", "e\xcc\x81| |1", false, false },
+        { "tekken", "HelloWorld Foo's 12", "Hello|World| Foo|'s| |1|2", true, true },
+        { "gpt-4o", "HelloWorld Foo's 12", "Hello|World| Foo's| |12", false, false },
+        { "deepseek-llm", "Ab, c 12\n", "Ab|,| c| |12|\n", false, false },
+        { "deepseek-coder", "Ab, c 12\n", "Ab|,| c| |1|2|\n", false, false },
+        { "deepseek-v3", "Ab, c 12\n", "Ab|,| c| |12|\n", false, false },
+        { "falcon", "a$b 12345", "a|$|b| |123|45", false, false },
+        { "default", "a`b 12345", "a|`|b| |123|45", false, false },
+        { "llama3", "ab\xff" "c", "ab|\xff|c", true, true },           /* a byte that is no text stands alone */
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct tokenizer t = { 0 };
+        struct sac_err err = { SAC_OK, "" };
+        struct joined j = { .s = cases[i].text };
+        if (pretok_by_name(&t, cases[i].name, strlen(cases[i].name), "file", &err)) fail_msg("%s", err.msg);
+        struct split_run *run = split_run_new(&t);
+        assert_true(split_words(run, cases[i].text, strlen(cases[i].text), join_piece, &j));
+        if (strcmp(j.out, cases[i].pieces)) fail_msg("%s: '%s', expected '%s'", cases[i].name, j.out, cases[i].pieces);
+        assert_int_equal(t.ignore_merges, cases[i].ignore_merges);
+        assert_int_equal(t.add_bos, cases[i].bos);
+        split_run_free(run);
+        for (int k = 0; k < t.n_splits; k++) split_free(&t.split[k]);
+    }
+    struct tokenizer t = { 0 };
+    struct sac_err err = { SAC_OK, "" };
+    assert_int_equal(pretok_by_name(&t, "future", 6, "file", &err), SAC_ENOTSUP);
+    assert_non_null(strstr(err.msg, "future"));
+}
+
 /* ---- tokenizer.json ---- */
 
 static struct tokenizer *from_json(const char *json, struct sac_err *err)
@@ -365,7 +421,7 @@ int main(void)
         cmocka_unit_test(test_vocabularies), cmocka_unit_test(test_spans), cmocka_unit_test(test_special),
         cmocka_unit_test(test_chat), cmocka_unit_test(test_templates), cmocka_unit_test(test_json_bytes),
         cmocka_unit_test(test_json_marks), cmocka_unit_test(test_json_refused),
-        cmocka_unit_test(test_json_gemma), cmocka_unit_test(test_long_words),
+        cmocka_unit_test(test_json_gemma), cmocka_unit_test(test_pretokenizers), cmocka_unit_test(test_long_words),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -194,6 +194,7 @@ static enum sac_code open_files(struct sac_model *m, struct sac_err *err)
     describe(m);
     enum sac_code rc = load_settings(m, &reason);
     if (!rc) {
+        if (m->tok) tokenizer_limit(m->tok, m->hp.shape.n_vocab);
         describe_settings(m);
         rc = load_weights(m, &reason);
     }

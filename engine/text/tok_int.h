@@ -33,6 +33,7 @@ enum tok_normal { NORMAL_NONE, NORMAL_NFC, NORMAL_NFD, NORMAL_NFKC, NORMAL_NFKD 
 
 struct tokenizer {
     int n;
+    int limit;                  /* ids from here on are known but never made: the model has no row for them */
     struct tok *tok;            /* [n] */
     char *pool;
     size_t pool_n, pool_cap;

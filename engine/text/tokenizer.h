@@ -14,6 +14,9 @@ struct tokenizer;
 enum sac_code tokenizer_load(struct tokenizer **out, const struct model_files *f, struct sac_err *err);
 void tokenizer_free(struct tokenizer *t);
 
+/* Text never becomes an id of n or more: tokenizers may know tokens that the model's embedding lacks. */
+void tokenizer_limit(struct tokenizer *t, int n);
+
 int tokenizer_size(const struct tokenizer *t);
 int tokenizer_find(const struct tokenizer *t, const char *text);   /* id of a special or added token, -1 */
 int tokenizer_bytes(const struct tokenizer *t, int id, const char **bytes);

@@ -58,7 +58,7 @@ int byte_token(const char *s, size_t len)
 bool vocab_reserve(struct tokenizer *t, int n)
 {
     t->tok = calloc((size_t)(n ? n : 1), sizeof *t->tok);
-    t->n = t->tok ? n : 0;
+    t->n = t->limit = t->tok ? n : 0;
     return t->tok != NULL;
 }
 
@@ -114,7 +114,8 @@ bool vocab_index(struct tokenizer *t)
 
 int vocab_lookup(const struct tokenizer *t, const char *bytes, size_t len)
 {
-    return t->bucket[slot_of(t, bytes, len)];
+    int id = t->bucket[slot_of(t, bytes, len)];
+    return id < t->limit ? id : -1;
 }
 
 /* ---- merges ---- */
@@ -149,7 +150,7 @@ const struct tok_pair *pairs_find(const struct tokenizer *t, int left, int right
 {
     if (left < 0 || right < 0 || !t->n_pair) return NULL;
     const struct tok_pair *p = &t->pair[pair_slot(t, pair_key(left, right))];
-    return p->key == UINT64_MAX ? NULL : p;
+    return p->key == UINT64_MAX || p->id >= t->limit ? NULL : p;
 }
 
 /* ---- finishing ---- */
@@ -209,4 +210,18 @@ bool vocab_finish(struct tokenizer *t)
             if (s[b + 1] == ' ') t->before_space[(unsigned char)s[b] / 32] |= 1u << (unsigned char)s[b] % 32;
     }
     return sort_added(t);
+}
+
+void tokenizer_limit(struct tokenizer *t, int n)
+{
+    int kept = 0;
+    if (n >= t->n) return;
+    t->limit = n;
+    for (int i = 0; i < t->n_added; i++)
+        if (t->added[i] < n) t->added[kept++] = t->added[i];
+    t->n_added = kept;
+    for (int b = 0; b < 256; b++)
+        if (t->byte_id[b] >= n) t->byte_id[b] = -1;
+    if (t->bos >= n) t->bos = -1;
+    if (t->unk >= n) t->unk = -1;
 }
