@@ -214,7 +214,7 @@ static void draw_page(const struct ui_state *st, struct cell_buf *b, struct ui_r
         if (small) uv_at(st, b, in.x, y++, in.w, UI_TEXT, "min-max bound %.1f rank %d cut %.1f | true best key %.1f rank %d | read at %d of %d steps",
                          s->bound, s->bound_rank, s->cut, s->best, s->best_rank, s->n_sel, s->n);
         else {
-            uv_at(st, b, in.x, y++, in.w, UI_TEXT, "min-max bound %.1f (group sum) rank %d/%d; lowest %s read %.1f", s->bound, s->bound_rank,
+            uv_at(st, b, in.x, y++, in.w, UI_TEXT, "min-max bound %.1f rank %d/%d, lowest %s read %.1f", s->bound, s->bound_rank,
                   s->n_pages, unit ? "page" : "bin", s->cut);
             uv_at(st, b, in.x, y++, in.w, UI_TEXT, "true best key %.2f  rank %d  (scores q.k / sqrt d)", s->best, s->best_rank);
         }
