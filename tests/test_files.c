@@ -289,6 +289,12 @@ static void m_base_text(struct gw *g) { gw_text(g, "llama.rope.scaling.factor", 
 static void m_factor_nan(struct gw *g) { gw_f32(g, "llama.rope.scaling.factor", NAN); }
 static void m_values(struct gw *g) { gw_u32(g, "llama.rope.dimension_count", 5); }
 static void m_arch(struct gw *g) { gw_text(g, "general.architecture", "mamba"); }
+static void m_bert(struct gw *g)
+{
+    static const char *const one[] = { "a" };
+    gw_text(g, "tokenizer.ggml.model", "bert");
+    gw_texts(g, "tokenizer.ggml.tokens", one, 1);
+}
 static void m_extra_norm(struct gw *g)
 {
     static const float x[16];
@@ -590,6 +596,14 @@ static void test_directory_only(void **state)
     if (sac_model_open(&m, in_dir("x.gguf"), &o, &err)) fail_msg("%s", err.msg);
     assert_non_null(strstr(sac_model_info(m)->cannot_run, "architecture mamba"));
     assert_true(sac_model_info(m)->n_params > 0);
+    sac_model_close(m);
+    struct sac_tokens tok;
+    gguf_model(&t, NULL, m_bert, true);
+    check_says(open_code("x.gguf", &err), SAC_ENOTSUP, &err, "of kind bert");
+    err = (struct sac_err){ SAC_OK, "" };
+    if (sac_model_open(&m, in_dir("x.gguf"), &o, &err)) fail_msg("%s", err.msg);
+    assert_string_equal(sac_model_info(m)->template_name, "none");
+    check_says(sac_tokenize(m, "a", 1, 0, &tok, &err), SAC_ENOTSUP, &err, "of kind bert");
     sac_model_close(m);
     tiny_free(&t);
 }

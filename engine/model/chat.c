@@ -178,7 +178,7 @@ enum sac_code sac_chat_tokenize(const struct sac_model *m, const char *system, c
     struct render r;
     *out = (struct sac_tokens){ 0 };
     *text = NULL;
-    if (!m->tok) return sac_fail(err, SAC_ENOTSUP, "%s: has no tokenizer, so it cannot read text", m->info.name);
+    if (!m->tok) return model_no_text(m, err);
     if (!render(m, system, user, &r)) return sac_fail(err, SAC_ENOMEM, "out of memory for the prompt");
     enum sac_code rc = tokenizer_encode(m->tok, r.s, r.part, r.n_parts, true, out, err);
     if (rc) {

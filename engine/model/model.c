@@ -160,6 +160,13 @@ static void describe_settings(struct sac_model *m)
 
 /* ---- opening ---- */
 
+/* Why text cannot be read: the tokenizer was refused, or there is none. */
+enum sac_code model_no_text(const struct sac_model *m, struct sac_err *err)
+{
+    if (*m->info.cannot_run) return sac_fail(err, SAC_ENOTSUP, "%s", m->info.cannot_run);
+    return sac_fail(err, SAC_ENOTSUP, "%s: has no tokenizer, so it cannot read text", m->info.name);
+}
+
 static enum sac_code load_weights(struct sac_model *m, struct sac_err *err)
 {
     enum sac_code rc = bind_weights(m, err);
@@ -187,22 +194,20 @@ static enum sac_code load_settings(struct sac_model *m, struct sac_err *err)
 
 static enum sac_code open_files(struct sac_model *m, struct sac_err *err)
 {
-    struct sac_err reason = { SAC_OK, "" };
-    enum sac_code text = load_text(m, err);
-    if (text && !(text == SAC_ENOTSUP && m->opts.directory_only)) return text;
-    if (text && err) *err = (struct sac_err){ SAC_OK, "" };
+    struct sac_err text = { SAC_OK, "" }, reason = { SAC_OK, "" };
+    enum sac_code rc = load_text(m, &text);
+    if (rc && !(rc == SAC_ENOTSUP && m->opts.directory_only)) return sac_fail(err, rc, "%s", text.msg);
+    if (rc) chat_recognise(m, NULL, 0);
     describe(m);
-    enum sac_code rc = load_settings(m, &reason);
+    rc = load_settings(m, &reason);
     if (!rc) {
         if (m->tok) tokenizer_limit(m->tok, m->hp.shape.n_vocab);
         describe_settings(m);
         rc = load_weights(m, &reason);
     }
-    if (rc == SAC_ENOTSUP && m->opts.directory_only) {
-        snprintf(m->info.cannot_run, sizeof m->info.cannot_run, "%s", reason.msg);
-        return SAC_OK;
-    }
-    return rc ? sac_fail(err, rc, "%s", reason.msg) : SAC_OK;
+    if (rc && !(rc == SAC_ENOTSUP && m->opts.directory_only)) return sac_fail(err, rc, "%s", reason.msg);
+    snprintf(m->info.cannot_run, sizeof m->info.cannot_run, "%s", text.code ? text.msg : reason.msg);
+    return SAC_OK;
 }
 
 enum sac_code sac_model_open(struct sac_model **out, const char *path, const struct sac_model_opts *opts,
@@ -244,7 +249,7 @@ enum sac_code sac_tokenize(const struct sac_model *m, const char *text, size_t l
                            struct sac_tokens *out, struct sac_err *err)
 {
     *out = (struct sac_tokens){ 0 };
-    if (!m->tok) return sac_fail(err, SAC_ENOTSUP, "%s: has no tokenizer, so it cannot read text", m->info.name);
+    if (!m->tok) return model_no_text(m, err);
     struct tok_part part = { 0, len, flags & SAC_TOK_SPECIAL };
     return tokenizer_encode(m->tok, text, &part, 1, flags & SAC_TOK_BOS, out, err);
 }

@@ -31,6 +31,7 @@ struct sac_model {
 
 /* bind.c: fills m->w (and what the weights say of m->hp) from the tensors; checks every shape. */
 enum sac_code bind_weights(struct sac_model *m, struct sac_err *err);
+enum sac_code model_no_text(const struct sac_model *m, struct sac_err *err);
 /* chat.c: recognises the template. text NULL: none, the vocabulary decides. */
 void chat_recognise(struct sac_model *m, const char *text, size_t len);
 /* forecast.c: refuses what cannot fit, before weights are prepared. */
