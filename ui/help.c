@@ -176,5 +176,5 @@ void ui_help_draw(const struct ui_state *st, struct cell_buf *b)
     }
     if (!n) cells_text(b, r.x + 3, r.y + 2, r.w - 4, "nothing matches", ui_style(&st->look, UI_DIM));
     cells_text(b, r.x + 1, r.y + r.h - 1, r.w - 2,
-               "Keys shown are your current bindings.  Shift with the mouse leaves it to the terminal.", ui_style(&st->look, UI_DIM));
+               "Keys are your current bindings. With Shift the mouse is the terminal's.", ui_style(&st->look, UI_DIM));
 }

@@ -105,13 +105,13 @@ static int fields(const struct ui_state *st, struct field *f)
         const struct sac_shape *s = &m->shape;
         mega((double)m->kv_bytes_per_token * (st->trace ? st->info.n_prompt : w->length), kv, sizeof kv);
         mega((double)m->weight_bytes, weights, sizeof weights);
-        snprintf(field_add(f, &n, "model", NULL)->value, 200, "%s, %d layers, %d query / %d KV heads of %d", m->arch, s->n_layers,
+        snprintf(field_add(f, &n, "model", NULL)->value, 200, "%s  %d layers  %dQ/%dKV heads x %d", m->arch, s->n_layers,
                  s->n_heads, s->n_kv_heads, s->head_dim);
         snprintf(field_add(f, &n, "weights", NULL)->value, 200, "%s %s   KV cache %s", weights, m->file_type, kv);
         snprintf(field_add(f, &n, "context", NULL)->value, 200, "%d tokens   threads %d   %s", s->max_ctx, m->n_threads, m->cpu ? m->cpu : "");
     } else if (st->trace) {
         const struct sac_shape *s = &st->info.shape;
-        snprintf(field_add(f, &n, "model", NULL)->value, 200, "%s, %d layers, %d query / %d KV heads of %d", st->info.arch, s->n_layers,
+        snprintf(field_add(f, &n, "model", NULL)->value, 200, "%s  %d layers  %dQ/%dKV heads x %d", st->info.arch, s->n_layers,
                  s->n_heads, s->n_kv_heads, s->head_dim);
         snprintf(field_add(f, &n, "run", NULL)->value, 200, "recorded: opened from a file");
     }
@@ -197,6 +197,7 @@ static void prompt_line(const struct ui_state *st, struct cell_buf *b, int x, in
         bool g = ui_gold_byte(st, at);
         int end = at;
         while (end < l->hi && ui_gold_byte(st, end) == g) end++;
+        if (g && end - at > 1 && st->info.text[at] == ' ') g = false, end = at + 1;      /* the blank before a word */
         col += cells_textn(b, x + col, y, w - col, st->info.text + at, (size_t)(end - at), g ? gold : text);
         at = end;
     }
@@ -346,6 +347,13 @@ static void draw_methods(const struct ui_state *st, struct cell_buf *b, struct u
     }
 }
 
+/* Bars that stand above each other stay apart: a heavy line on a light one. */
+static void progress_bar(const struct ui_state *st, struct cell_buf *b, int x, int y, int w, double f, enum ui_role role)
+{
+    int n = f >= 1 ? w : f > 0 ? (int)floor(f * w) : 0;
+    for (int i = 0; i < w; i++) cells_put(b, x + i, y, i < n ? 0x2501 : 0x2500, style(st, i < n ? role : UI_LINE));
+}
+
 static void draw_progress(const struct ui_state *st, struct cell_buf *b, struct ui_rect box)
 {
     const struct ui_run *run = st->run;
@@ -353,7 +361,7 @@ static void draw_progress(const struct ui_state *st, struct cell_buf *b, struct 
     int y = r.y, wl = 12, wb = r.w - wl - 14;
     if (run->model && y < r.y + r.h) {
         cells_text(b, r.x + 1, y, wl, "load", style(st, UI_DIM));
-        cells_bar(b, r.x + 1 + wl, y, wb, 1, style(st, UI_BAR), style(st, UI_BAR_REST));
+        progress_bar(st, b, r.x + 1 + wl, y, wb, 1, UI_BAR);
         cells_printf(b, r.x + 2 + wl + wb, y++, 11, style(st, UI_DIM), "%.1f s", run->model_s + run->prompt_s);
     } else if (run->load == UI_LOAD_BUSY) {
         cells_text(b, r.x + 1, y++, r.w - 2, ui_load_stage[atomic_load(&st->run->stage)], style(st, UI_RUNNING));
@@ -371,8 +379,8 @@ static void draw_progress(const struct ui_state *st, struct cell_buf *b, struct 
         enum ui_role role;
         const char *state = lane_state(st, l, buf, sizeof buf, &role);
         cells_fit(b, r.x + 1, y, wl - 1, ui_lane_name(st, l), style(st, UI_TEXT));
-        cells_bar(b, r.x + 1 + wl, y, wb, done ? 1 : x->progress, style(st, x->state == SAC_LANE_FAILED ? UI_BAD : UI_BAR),
-                  style(st, UI_BAR_REST));
+        progress_bar(st, b, r.x + 1 + wl, y, wb, x->state == SAC_LANE_DONE ? 1 : x->progress,
+                     x->state == SAC_LANE_FAILED ? UI_BAD : done ? UI_BAR : UI_RUNNING);
         cells_fit(b, r.x + 2 + wl + wb, y++, 11, state, style(st, role));
     }
     if (!st->n_lanes || y >= r.y + r.h) return;
@@ -384,7 +392,7 @@ static void draw_progress(const struct ui_state *st, struct cell_buf *b, struct 
     cells_fit(b, r.x + 1, y, r.w - 2, rate, style(st, UI_DIM));
     if (y - 1 > r.y + st->n_lanes) {
         cells_text(b, r.x + 1, y - 1, wl, "overall", style(st, UI_STRONG));
-        cells_bar(b, r.x + 1 + wl, y - 1, wb, total / st->n_lanes, style(st, UI_BAR), style(st, UI_BAR_REST));
+        progress_bar(st, b, r.x + 1 + wl, y - 1, wb, total / st->n_lanes, UI_BAR);
         cells_printf(b, r.x + 2 + wl + wb, y - 1, 11, style(st, UI_DIM), "%.0f %%", 100 * total / st->n_lanes);
     }
 }
@@ -418,7 +426,7 @@ static void answer_text(const struct ui_state *st, struct cell_buf *b, int x, in
 static void draw_answers(const struct ui_state *st, struct cell_buf *b, struct ui_rect box)
 {
     struct ui_rect r = ui_pane(st, b, box, P_ANSWERS, "Answers");
-    if (!st->trace || !st->n_lanes) {
+    if (!st->n_lanes) {
         const struct ui_run *run = st->run;
         if (run->load == UI_LOAD_FAILED) ui_empty(st, b, r, run->error, "r tries again");
         else ui_empty(st, b, r, run->load == UI_LOAD_BUSY ? ui_load_stage[atomic_load(&st->run->stage)] : "nothing has run yet",
@@ -426,7 +434,7 @@ static void draw_answers(const struct ui_state *st, struct cell_buf *b, struct u
         return;
     }
     int y = r.y, wn = r.w >= 100 ? 17 : 15, x = r.x + 1 + wn + 6, w = r.x + r.w - x - 1;
-    if (*st->info.gold) {
+    if (st->info.gold && *st->info.gold) {
         size_t n = strlen(st->info.gold);
         while (n && st->info.gold[n - 1] == '\n') n--;
         cells_text(b, r.x + 1, y, wn, "gold answer", style(st, UI_GOLD));
@@ -630,9 +638,11 @@ static void status(const struct ui_state *st, char *buf, size_t cap)
         done += st->lane[l].state == SAC_LANE_DONE;
         if (st->lane[l].state == SAC_LANE_DONE && st->lane[l].score == st->lane[l].score) scored++, right += st->lane[l].score >= 0.999;
     }
-    if (!st->n_lanes) return;
-    if (scored) snprintf(buf, cap, "%d of %d methods done, %d answer%s right", done, st->n_lanes, right, right == 1 ? "" : "s");
-    else snprintf(buf, cap, "%d of %d methods done", done, st->n_lanes);
+    size_t n = 0;
+    if (scored) n = (size_t)snprintf(buf, cap, "%d of %d methods done, %d answer%s right", done, st->n_lanes, right, right == 1 ? "" : "s");
+    else if (st->n_lanes) n = (size_t)snprintf(buf, cap, "%d of %d methods done", done, st->n_lanes);
+    const struct ui_method_row *m = &st->run->row[st->at.cur[UI_SCREEN_RUN]];
+    if (focus(st) == P_METHODS && *m->params && n < cap) snprintf(buf + n, cap - n, "%s%s  %s", n ? "   " : "", m->name, m->params);
 }
 
 static void copy(const struct ui_state *st, char *buf, size_t cap)
