@@ -4,6 +4,7 @@
  * The families without a fixture are made here and compared with a forward pass in double precision. Each model is
  * also written as GGUF in every weight type and read back. */
 #include "model/model_int.h"
+#include "model/rope.h"
 #include "tiny_ref.h"
 
 #include <saccade/logits.h>
@@ -285,6 +286,31 @@ static void test_families(void **state)
     }
 }
 
+/* Rounding moves every frequency to the nearest bf16, whatever scaling it came from, and nothing else. */
+static void test_rounded_frequencies(void **state)
+{
+    (void)state;
+    static const float factors[8] = { 1, 1, 2, 2, 3, 3, 4, 4 };
+    for (int scaling = ROPE_NONE; scaling <= ROPE_LONGROPE; scaling++) {
+        struct rope_params p = { .base = 1e4, .factor = 8, .scaling = (enum rope_scaling)scaling, .orig_ctx = 64, .dim = 16,
+                                 .attn_factor = 1.5, .ext_factor = 1, .beta_fast = 32, .beta_slow = 1,
+                                 .freq_factors = scaling == ROPE_LLAMA3 || scaling == ROPE_LONGROPE ? factors : NULL };
+        struct config c = { .hp = { .rope = p, .rope_local = p } };
+        struct sac_arena arena = { 0 };
+        assert_true(config_round_frequencies(&c, &arena));
+        for (int i = 0; i < 8; i++) {
+            double m0, m1, a = rope_frequency(&p, i, &m0), b = rope_frequency(&c.hp.rope, i, &m1);
+            float x = (float)a, want;
+            uint16_t h;
+            to_bf16_c(&x, 1, &h);
+            from_bf16_c(&h, 1, &want);
+            assert_true(fabs(b - (double)want) <= 1e-7 * (double)want);   /* the factor is an f32 */
+            assert_true(fabs(m1 - m0) <= 1e-12);
+        }
+        sac_arena_free(&arena);
+    }
+}
+
 /* Phi 3 with longrope: the short table up to the original context, the long one beyond. */
 static void test_longrope(void **state)
 {
@@ -386,7 +412,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_reference_outputs), cmocka_unit_test(test_conversion), cmocka_unit_test(test_families),
-        cmocka_unit_test(test_longrope), cmocka_unit_test(test_all_types),
+        cmocka_unit_test(test_longrope),
+        cmocka_unit_test(test_rounded_frequencies), cmocka_unit_test(test_all_types),
     };
     return cmocka_run_group_tests(tests, make_dir, remove_dir);
 }

@@ -3,6 +3,7 @@
  * Nothing is guessed: an unknown class, activation, RoPE type or layer kind is refused by its name. Where a key
  * may be absent, the default is the one the reference implementation uses. */
 #include "model/family.h"
+#include "model/rope.h"
 
 #include <math.h>
 #include <string.h>
@@ -336,19 +337,24 @@ bool config_round_frequencies(struct config *c, struct sac_arena *a)
     struct rope_params *both[] = { &c->hp.rope, &c->hp.rope_local };
     for (int k = 0; k < 2; k++) {
         struct rope_params *p = both[k];
-        if (p->scaling != ROPE_NONE || p->freq_factors) continue;
         float *f = sac_arena_floats(a, (size_t)(p->dim / 2));
+        double mscale = 1;
         if (!f) return false;
         for (int i = 0; i < p->dim / 2; i++) {
-            double exact = pow(p->base, -2.0 * i / p->dim);
-            float x = (float)exact;
+            float x = (float)rope_frequency(p, i, &mscale);
             uint32_t bits;
             memcpy(&bits, &x, sizeof bits);
             bits = (bits + 0x7fff + (bits >> 16 & 1)) & 0xffff0000u;
             memcpy(&x, &bits, sizeof x);
-            f[i] = (float)(exact / (double)x);
+            f[i] = (float)(pow(p->base, -2.0 * i / p->dim) / (double)x);
         }
+        /* The factors now hold all of the scaling; what is left of it is the factor on cos and sin. */
         p->freq_factors = f;
+        if (p->scaling == ROPE_LINEAR) p->scaling = ROPE_NONE;
+        if (p->scaling == ROPE_YARN) {
+            p->scaling = ROPE_LONGROPE;
+            p->attn_factor = mscale;
+        }
     }
     return true;
 }

@@ -14,8 +14,7 @@ static double yarn_dim(const struct rope_params *p, double turns)
     return p->dim * log(p->orig_ctx / (two_pi * turns)) / (2.0 * log(p->base));
 }
 
-/* Angle per position of pair i, and the factor on cos and sin. */
-static double pair_frequency(const struct rope_params *p, int i, double *mscale)
+double rope_frequency(const struct rope_params *p, int i, double *mscale)
 {
     double inv = pow(p->base, -2.0 * i / p->dim);
     *mscale = 1.0;
@@ -59,7 +58,7 @@ bool rope_table_make(struct rope_table *t, const struct rope_params *p, int n)
         return false;
     }
     for (int i = 0; i < half; i++) {
-        double mscale, freq = pair_frequency(p, i, &mscale);
+        double mscale, freq = rope_frequency(p, i, &mscale);
         for (int pos = 0; pos < n; pos++) {
             /* References compute the angle in f32: position times a rounded frequency. */
             double angle = (double)((float)pos * (float)freq);
