@@ -9,7 +9,8 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-static const struct ui_view *const views[] = { &ui_view_heads, &ui_view_map, &ui_view_compare, &ui_view_text, &ui_view_pages };
+static const struct ui_view *const views[] = { &ui_view_heads, &ui_view_map, &ui_view_compare, &ui_view_text,
+                                               &ui_view_pages };
 enum { N_VIEWS = sizeof views / sizeof *views };
 
 /* A view drawn between its two lines of text above and below, as on screen. */
@@ -83,9 +84,13 @@ static void compare_frame(const struct cell_buf *b, const char *name, bool ansi)
 
 static void test_golden(void **state)
 {
-    static const struct { const char *name, *before[3]; } extra[N_VIEWS] = {
-        { "worst", { "sort worst", "filter recall<0.9" } }, { "zoomed", { "zoom in", "zoom in", "overlay mask" } },
-        { "difference", { "diff signed" } }, { "unfolded", { "fold 0", "shade difference" } }, { "count", { "view count" } },
+    static const struct { const char *name, *before[3];
+    } extra[N_VIEWS] = {
+        { "worst", { "sort worst", "filter recall<0.9" } },
+        { "zoomed", { "zoom in", "zoom in", "overlay mask" } },
+        { "difference", { "diff signed" } },
+        { "unfolded", { "fold 0", "shade difference" } },
+        { "count", { "view count" } },
     };
     static const struct { int w, h; enum ui_tier tier; bool ascii; const char *name; } as[] = {
         { 120, 40, UI_TIER_MONO, false, "120x40-mono" }, { 80, 24, UI_TIER_MONO, true, "80x24-ascii" },
@@ -114,7 +119,8 @@ static void test_golden(void **state)
 /* Any size, tier and state: nothing is written outside the body, and drawing changes nothing. */
 static void test_stays_inside(void **state)
 {
-    static const int size[][2] = { { 60, 12 }, { 79, 13 }, { 80, 24 }, { 99, 31 }, { 120, 40 }, { 160, 50 }, { 200, 60 }, { 400, 100 }, { 20, 5 } };
+    static const int size[][2] = { { 60, 12 },  { 79, 13 },  { 80, 24 },   { 99, 31 }, { 120, 40 },
+                                   { 160, 50 }, { 200, 60 }, { 400, 100 }, { 20, 5 } };
     static struct ui_state st, before;
     (void)state;
     for (int i = 0; i < N_VIEWS; i++)
@@ -125,7 +131,8 @@ static void test_stays_inside(void **state)
                 fake_open(&st, (enum ui_tier)tier, tier == 0);
                 st.at.screen = (enum ui_screen)(UI_SCREEN_HEADS + i);
                 assert_true(cells_init(&b, w + 8, h + 8));
-                cells_fill(&b, (struct ui_rect){ 0, 0, w + 8, h + 8 }, U'~', (struct ui_style){ CELL_DEFAULT, CELL_DEFAULT, 0 });
+                cells_fill(&b, (struct ui_rect){ 0, 0, w + 8, h + 8 }, U'~',
+                           (struct ui_style){ CELL_DEFAULT, CELL_DEFAULT, 0 });
                 st.body = (struct ui_rect){ 4, 4, w, h };
                 views[i]->settle(&st);
                 before = st;
@@ -137,7 +144,8 @@ static void test_stays_inside(void **state)
                 for (int y = 0; y < h + 8; y++)
                     for (int x = 0; x < w + 8; x++) {
                         bool inside = x >= 4 && x < 4 + w && y >= 4 && y < 4 + h;
-                        if (!inside && cells_at(&b, x, y)->ch != U'~') fail_msg("%s at %dx%d writes at %d,%d", views[i]->name, w, h, x - 4, y - 4);
+                        if (!inside && cells_at(&b, x, y)->ch != U'~')
+                            fail_msg("%s at %dx%d writes at %d,%d", views[i]->name, w, h, x - 4, y - 4);
                     }
                 cells_free(&b);
             }
@@ -175,10 +183,12 @@ static void test_states(void **state)
     for (int i = 0; i < N_VIEWS; i++) {
         state_says(views[i], 80, 24, "Nothing has run yet");
         fake_pending = true;
-        if (views[i] != &ui_view_map && views[i] != &ui_view_compare) state_says(views[i], 80, 24, "waiting for the worker");
+        if (views[i] != &ui_view_map && views[i] != &ui_view_compare)
+            state_says(views[i], 80, 24, "waiting for the worker");
         fake_state = SAC_LANE_QUEUED;
         fake_layers = 0;
-        if (views[i] != &ui_view_map && views[i] != &ui_view_compare) state_says(views[i], 120, 40, "quest: queued");
+        if (views[i] != &ui_view_map && views[i] != &ui_view_compare)
+            state_says(views[i], 120, 40, "quest: queued");
         fake_pending = false;
         fake_state = SAC_LANE_PREFILL;
         fake_layers = 2;
@@ -186,7 +196,8 @@ static void test_states(void **state)
         if (views[i] == &ui_view_heads) state_says(views[i], 120, 40, "2 of 4 layers measured");
         fake_state = SAC_LANE_FAILED;
         fake_layers = 0;
-        if (views[i] == &ui_view_heads || views[i] == &ui_view_pages) state_says(views[i], 120, 40, "page_size=0 is below the minimum 1");
+        if (views[i] == &ui_view_heads || views[i] == &ui_view_pages)
+            state_says(views[i], 120, 40, "page_size=0 is below the minimum 1");
         fake_state = SAC_LANE_DONE;
         fake_layers = F_LAYERS;
     }
@@ -213,11 +224,22 @@ static void test_wandering(void **state)
         st.body = (struct ui_rect){ 0, 1, 60 + (int)(seed >> 8) % 100, 10 + (int)(seed >> 16) % 40 };
         v->settle(&st);
         switch ((seed >> 4) % 8) {
-        case 0: case 1: case 2: v->move(&st, (enum ui_move)((seed >> 10) % 12), 1 + (int)(seed >> 20) % 30); break;
+        case 0:
+        case 1:
+        case 2: v->move(&st, (enum ui_move)((seed >> 10) % 12), 1 + (int)(seed >> 20) % 30); break;
         case 3: if (v->event) v->event(&st, seed & 64 ? 1 : -1); break;
         case 4: if (v->toggle) v->toggle(&st); break;
-        case 5: if (v->click) v->click(&st, (int)(seed >> 9) % 160, (int)(seed >> 13) % 50, (enum ui_click)((seed >> 20) % 5)); break;
-        case 6: if (v->cancel && (seed & 256)) v->cancel(&st); else if (v->find) v->find(&st, seed & 512 ? "ember" : "L3H1", seed & 1024 ? 1 : -1); break;
+        case 5:
+            if (v->click)
+                v->click(&st, (int)(seed >> 9) % 160, (int)(seed >> 13) % 50,
+                         (enum ui_click)((seed >> 20) % 5));
+            break;
+        case 6:
+            if (v->cancel && (seed & 256))
+                v->cancel(&st);
+            else if (v->find)
+                v->find(&st, seed & 512 ? "ember" : "L3H1", seed & 1024 ? 1 : -1);
+            break;
         default: {
             const struct ui_cmd *c = &v->cmds[(seed >> 12) % (unsigned)v->n_cmds];
             c->run(&st, strchr(c->args, '|') ? "next" : "");

@@ -41,11 +41,14 @@ static void test_bins_cover(void **state)
 static void test_scales(void **state)
 {
     (void)state;
-    static const struct { enum ui_scale s; double v, n, t; } row[] = {
-        { UI_SCALE_LOG, 1, 100, 1 },           { UI_SCALE_LOG, 1e-5, 100, 0 },   { UI_SCALE_LOG, 0, 100, 0 },
-        { UI_SCALE_LOG, .1, 100, .8 },         { UI_SCALE_LIFT, .01, 100, .5 },  { UI_SCALE_LIFT, 1, 4096, 1 },
-        { UI_SCALE_LIFT, 1.0 / 4096, 1, 0 },   { UI_SCALE_ROOT, .25, 9, .5 },    { UI_SCALE_LINEAR, .25, 9, .25 },
-        { UI_SCALE_LINEAR, 7, 9, 1 },          { UI_SCALE_RANK, .5, 9, .5 },
+    static const struct { enum ui_scale s; double v, n, t;
+    } row[] = {
+        { UI_SCALE_LOG, 1, 100, 1 },         { UI_SCALE_LOG, 1e-5, 100, 0 },
+        { UI_SCALE_LOG, 0, 100, 0 },         { UI_SCALE_LOG, .1, 100, .8 },
+        { UI_SCALE_LIFT, .01, 100, .5 },     { UI_SCALE_LIFT, 1, 4096, 1 },
+        { UI_SCALE_LIFT, 1.0 / 4096, 1, 0 }, { UI_SCALE_ROOT, .25, 9, .5 },
+        { UI_SCALE_LINEAR, .25, 9, .25 },    { UI_SCALE_LINEAR, 7, 9, 1 },
+        { UI_SCALE_RANK, .5, 9, .5 },
     };
     for (int i = 0; i < COUNT(row); i++) {
         struct ui_heat h = ui_heat_default(row[i].s);
@@ -141,7 +144,9 @@ static void test_filter(void **state)
         assert_string_equal(err, "");
         assert_true(v == row[i].v);
     }
-    static const char *bad[] = { "", "recal < 1", "recall <", "(recall", "recall 3", "&& 1", "recall < 0.7 )" };
+    static const char *bad[] = {
+        "", "recal < 1", "recall <", "(recall", "recall 3", "&& 1", "recall < 0.7 )"
+    };
     for (int i = 0; i < COUNT(bad); i++) {
         assert_true(isnan(ui_filter_eval(bad[i], name, 3, err, sizeof err)));
         assert_true(strncmp(err, "filter, column ", 15) == 0);
@@ -161,7 +166,8 @@ static void test_fold(void **state)
     lift[0] = 50;
     tok[60].keep = true;
     assert_int_equal(ui_text_fold(tok, lift, 100, 20, 5, 10, folded), (55 - 6) + (100 - 66));
-    assert_true(!folded[5] && folded[6] && folded[54] && !folded[55] && !folded[65] && folded[66] && folded[99]);
+    assert_true(!folded[5] && folded[6] && folded[54] && !folded[55] && !folded[65] && folded[66] &&
+                folded[99]);
     assert_int_equal(ui_text_fold(tok, lift, 100, 0, 5, 10, folded), 0);
     assert_int_equal(ui_text_fold(tok, lift, 100, 20, 5, 60, folded), 0);
     assert_int_equal(ui_text_fold(tok, NULL, 0, 20, 5, 60, folded), 0);
@@ -175,7 +181,8 @@ static void test_layout(void **state)
     float lift[200] = { 0 };
     unsigned char folded[200] = { 0 };
     for (int i = 0; i < 200; i++)
-        tok[i] = (struct ui_tok){ .cols = (unsigned char)(1 + i * 7 % 9), .word = i % 3 == 0, .newline = i == 50 };
+        tok[i] =
+            (struct ui_tok){ .cols = (unsigned char)(1 + i * 7 % 9), .word = i % 3 == 0, .newline = i == 50 };
     memset(folded + 80, 1, 40);
     lift[90] = 30;
     tok[150].cols = 60;
@@ -188,7 +195,8 @@ static void test_layout(void **state)
             at = l.line[i].hi;
             int cols = 0;
             for (int j = l.line[i].lo; j < l.line[i].hi; j++) cols += tok[j].cols;
-            if (l.line[i].kind == UI_LINE_TEXT) assert_true(cols <= width || l.line[i].hi == l.line[i].lo + 1);
+            if (l.line[i].kind == UI_LINE_TEXT)
+                assert_true(cols <= width || l.line[i].hi == l.line[i].lo + 1);
             if (l.line[i].kind == UI_LINE_FOLD) { folds++; assert_int_equal(l.line[i].notable, 1); }
             if (l.line[i].kind == UI_LINE_RULE) { rules++; assert_int_equal(at, 170); }
             if (l.line[i].hi == 51) assert_true(l.line[i].lo <= 50);

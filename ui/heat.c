@@ -141,8 +141,12 @@ double ui_diff_range(const float *d, size_t n)
 int ui_heat_label(const struct ui_heat *h, char *buf, size_t cap)
 {
     switch (h->scale) {
-    case UI_SCALE_LOG:  return snprintf(buf, cap, "log10 [1e%g, %s]", h->lo,
-                                        h->hi == 0 ? "1" : h->hi == -1 ? "0.1" : h->hi == -2 ? "0.01" : "1e-3");
+    case UI_SCALE_LOG:
+        return snprintf(buf, cap, "log10 [1e%g, %s]", h->lo,
+                        h->hi == 0    ? "1"
+                        : h->hi == -1 ? "0.1"
+                        : h->hi == -2 ? "0.01"
+                                      : "1e-3");
     case UI_SCALE_LIFT: return snprintf(buf, cap, "lift [1/4096, 4096]");
     case UI_SCALE_RANK: return snprintf(buf, cap, "rank in row");
     default:            return snprintf(buf, cap, "%s [0, %.3g]", ui_scale_name[h->scale], h->hi);

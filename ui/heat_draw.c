@@ -152,11 +152,12 @@ void ui_ruler(const struct ui_look *l, struct cell_buf *b, int x, int y, int w, 
         free_at = at + len + 1;
     }
     if (mark >= lo && mark < hi)
-        cells_put(b, x + ui_bin_of(mark - lo, hi - lo, w), y, l->ascii ? U'v' : 0x25BC, ui_style(l, UI_QUERY));
+        cells_put(b, x + ui_bin_of(mark - lo, hi - lo, w), y, l->ascii ? U'v' : 0x25BC,
+                  ui_style(l, UI_QUERY));
 }
 
-void ui_ruler_down(const struct ui_look *l, struct cell_buf *b, int x, int y, int cols, int lines, int lo, int hi,
-                   int mark)
+void ui_ruler_down(const struct ui_look *l, struct cell_buf *b, int x, int y, int cols, int lines, int lo,
+                   int hi, int mark)
 {
     struct ui_tick tick[40];
     int max = lines / 3 + 1, n = ui_ticks(lo, hi, max > 40 ? 40 : max, tick), free_at = 0;
@@ -206,18 +207,25 @@ void ui_gold_line(const struct ui_look *l, struct cell_buf *b, int x, int y, int
     for (int i = 0; i < info->n_spans; i++) {
         int a = info->span[i].lo, z = info->span[i].hi;
         if (z <= lo || a >= hi || z <= a) continue;
-        int x0 = ui_bin_of((a > lo ? a : lo) - lo, hi - lo, w), x1 = ui_bin_of((z < hi ? z : hi) - 1 - lo, hi - lo, w);
+        int x0 = ui_bin_of((a > lo ? a : lo) - lo, hi - lo, w),
+            x1 = ui_bin_of((z < hi ? z : hi) - 1 - lo, hi - lo, w);
         for (int c = x0; c <= x1; c++) cells_put(b, x + c, y, U'^', s);
         if (x1 + 1 < w && x1 - x0 < 6 && info->span_item)
             cells_put(b, x + x1 + 1, y, U'1' + (char32_t)(info->span_item[i] % 9), ui_style(l, UI_DIM));
     }
 }
 
-int ui_scale_legend(const struct ui_look *l, struct cell_buf *b, int x, int y, int h, const struct ui_heat *heat)
+int ui_scale_legend(const struct ui_look *l, struct cell_buf *b, int x, int y, int h,
+                    const struct ui_heat *heat)
 {
-    static const char *const lift[] = { "4096x", "512x", "64x", "8x", "1x", "1/8", "1/64", "1/512", "1/4096" };
+    static const char *const lift[] = {
+        "4096x", "512x", "64x", "8x", "1x", "1/8", "1/64", "1/512", "1/4096"
+    };
     char label[24];
-    int full = heat->scale == UI_SCALE_LOG ? (int)(heat->hi - heat->lo) + 1 : heat->scale == UI_SCALE_LIFT ? 9 : 7, n = h < full ? h : full;
+    int full = heat->scale == UI_SCALE_LOG    ? (int)(heat->hi - heat->lo) + 1
+               : heat->scale == UI_SCALE_LIFT ? 9
+                                              : 7,
+        n = h < full ? h : full;
     for (int i = 0; i < n; i++) {
         double t = n > 1 ? 1 - (double)i / (n - 1) : 1;
         if (heat->scale == UI_SCALE_LIFT) t = 1 - i / 8.0;
@@ -238,8 +246,8 @@ int ui_scale_legend(const struct ui_look *l, struct cell_buf *b, int x, int y, i
     return n;
 }
 
-void ui_plot_draw(const struct ui_look *l, struct cell_buf *b, struct ui_rect r, const float *v, int n, double lo,
-                  double hi, enum ui_role role)
+void ui_plot_draw(const struct ui_look *l, struct cell_buf *b, struct ui_rect r, const float *v, int n,
+                  double lo, double hi, enum ui_role role)
 {
     char label[16];
     int w = r.w - 5;

@@ -61,8 +61,8 @@ static int line_end(const struct ui_tok *tok, int n, const unsigned char *folded
     return j;
 }
 
-bool ui_text_layout(const struct ui_tok *tok, const float *lift, int n, const unsigned char *folded, int width,
-                    bool wrap, int rule_at, double notable, struct ui_text_lines *out)
+bool ui_text_layout(const struct ui_tok *tok, const float *lift, int n, const unsigned char *folded,
+                    int width, bool wrap, int rule_at, double notable, struct ui_text_lines *out)
 {
     out->n = 0;
     if (width < 1) width = 1;

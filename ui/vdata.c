@@ -327,7 +327,8 @@ void ui_bin_flags(const unsigned char *flag, unsigned char bit, int n, int bins,
     }
 }
 
-struct ui_strips *ui_strips_compute(struct sac_trace *t, int lane, int row, int bins, const atomic_bool *cancel)
+struct ui_strips *ui_strips_compute(struct sac_trace *t, int lane, int row, int bins,
+                                    const atomic_bool *cancel)
 {
     struct sac_trace_info info;
     sac_trace_info(t, &info);

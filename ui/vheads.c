@@ -91,7 +91,8 @@ static int by_key(const void *a, const void *b)
 
 int ui_heads_similar(const struct ui_heads *hs, int of, int n, int *out)
 {
-    static const enum ui_metric feature[] = { UI_M_ENTROPY, UI_M_SINK, UI_M_LOCAL, UI_M_GOLD, UI_M_MASS, UI_M_SET };
+    static const enum ui_metric feature[] = { UI_M_ENTROPY, UI_M_SINK, UI_M_LOCAL,
+                                              UI_M_GOLD,    UI_M_MASS, UI_M_SET };
     int all = hs->n_layers * hs->n_heads, m = 0;
     if (of < 0 || of >= all || !hs->head[of].known) return 0;
     struct pick *p = malloc((size_t)all * sizeof *p);
@@ -100,7 +101,8 @@ int ui_heads_similar(const struct ui_heads *hs, int of, int n, int *out)
         if (i == of || !hs->head[i].known) continue;
         double d = 0;
         for (size_t f = 0; f < sizeof feature / sizeof *feature; f++) {
-            double a = ui_head_metric(&hs->head[of], feature[f]), b = ui_head_metric(&hs->head[i], feature[f]);
+            double a = ui_head_metric(&hs->head[of], feature[f]),
+                   b = ui_head_metric(&hs->head[i], feature[f]);
             double unit = ui_metric_info[feature[f]].hi;
             if (!isnan(a) && !isnan(b)) d += (a - b) * (a - b) / (unit * unit);
         }
@@ -148,8 +150,8 @@ static double badness(const struct ui_head *h, enum ui_metric m)
     return ui_metric_info[m].good > 0 ? v : -v;
 }
 
-int ui_heads_order(const struct ui_heads *hs, enum ui_metric m, bool worst_first, const char *filter, int *order,
-                   char *err, size_t cap)
+int ui_heads_order(const struct ui_heads *hs, enum ui_metric m, bool worst_first, const char *filter,
+                   int *order, char *err, size_t cap)
 {
     int all = hs->n_layers * hs->n_heads, n = 0;
     struct pick *p = malloc((size_t)(all ? all : 1) * sizeof *p);

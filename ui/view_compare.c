@@ -1,9 +1,9 @@
 /* Compare: two lanes side by side, one cursor, one colour scale.
  *
- * A on the left is the method looked at, B on the right what it is compared with. Both panes show what the lane
- * really gives weight to: its weights over the keys it reads. d shows the difference instead, \ puts B in place
- * of A for a blink, which is also how narrow terminals compare. Below: recall along the queries, keys that B
- * gives weight to and A does not read, and both answers with the first differing token. */
+ * A on the left is the method looked at, B on the right what it is compared with. Both panes show what the
+ * lane really gives weight to: its weights over the keys it reads. d shows the difference instead, \ puts B
+ * in place of A for a blink, which is also how narrow terminals compare. Below: recall along the queries,
+ * keys that B gives weight to and A does not read, and both answers with the first differing token. */
 #include "lines.h"
 #include "views.h"
 
@@ -22,7 +22,12 @@ static bool one_pane(const struct ui_state *st, struct ui_rect r)
 static struct boxes layout(const struct ui_state *st, struct ui_rect r)
 {
     struct boxes x = { .n_maps = one_pane(st, r) ? 1 : 2 };
-    int text = r.h >= 26 ? 4 : 0, low = r.h >= 40 ? 10 : r.h >= 26 ? 8 : r.h >= 16 ? 6 : 0, h = r.h - text - low;
+    int text = r.h >= 26 ? 4 : 0,
+        low = r.h >= 40   ? 10
+              : r.h >= 26 ? 8
+              : r.h >= 16 ? 6
+                          : 0,
+        h = r.h - text - low;
     x.a = (struct ui_rect){ r.x, r.y, x.n_maps == 2 ? r.w / 2 : r.w, h };
     if (x.n_maps == 2) x.b = (struct ui_rect){ r.x + r.w / 2, r.y, r.w - r.w / 2, h };
     if (low && r.w >= 100) {
@@ -54,8 +59,8 @@ static struct ui_window window(const struct ui_state *st)
     return uv_window(st, UI_SCREEN_COMPARE, st->at.a);
 }
 
-static bool get_maps(const struct ui_state *st, const struct boxes *x, struct uv_map *a, struct uv_map *b, enum ui_req_state *ra,
-                     enum ui_req_state *rb)
+static bool get_maps(const struct ui_state *st, const struct boxes *x, struct uv_map *a, struct uv_map *b,
+                     enum ui_req_state *ra, enum ui_req_state *rb)
 {
     struct ui_window w = window(st);
     struct ui_state sa = with_sparse(st, st->at.a), sb = with_sparse(st, st->at.b);
@@ -73,38 +78,46 @@ static bool get_maps(const struct ui_state *st, const struct boxes *x, struct uv
 
 /* ---- panes ---- */
 
-static void pane_foot(const struct ui_state *st, struct cell_buf *b, struct ui_rect in, int lane, const struct ui_row *r)
+static void pane_foot(const struct ui_state *st, struct cell_buf *b, struct ui_rect in, int lane,
+                      const struct ui_row *r)
 {
     int y = in.y + in.h - 1;
     if (!r) { uv_at(st, b, in.x, y, in.w, UI_DIM, "computing the row"); return; }
     int above = 0;
     for (int k = 0; k < r->n_keys; k++) above += r->w[k] * (float)r->n_keys > 1;
-    if (r->n_kept == r->n_keys) uv_at(st, b, in.x, y, in.w, UI_TEXT, "reads all %d keys; %d are above uniform", r->n_keys, above);
-    else uv_at(st, b, in.x, y, in.w, UI_TEXT, "reads %d of %d keys (%d forced)  mass %.2f  sparsity %.3f", r->n_kept, r->n_keys, r->n_forced,
-               r->have_recall ? r->r.mass : (double)NAN, 1 - (double)r->n_kept / r->n_keys);
+    if (r->n_kept == r->n_keys)
+        uv_at(st, b, in.x, y, in.w, UI_TEXT, "reads all %d keys; %d are above uniform", r->n_keys, above);
+    else
+        uv_at(st, b, in.x, y, in.w, UI_TEXT, "reads %d of %d keys (%d forced)  mass %.2f  sparsity %.3f",
+              r->n_kept, r->n_keys, r->n_forced, r->have_recall ? r->r.mass : (double)NAN,
+              1 - (double)r->n_kept / r->n_keys);
     (void)lane;
 }
 
-static void draw_map(const struct ui_state *st, struct cell_buf *b, struct ui_rect box, int pane, char name, int lane,
-                     const struct uv_map *m, enum ui_req_state rs)
+static void draw_map(const struct ui_state *st, struct cell_buf *b, struct ui_rect box, int pane, char name,
+                     int lane, const struct uv_map *m, enum ui_req_state rs)
 {
     enum ui_req_state rrs;
     char state[200] = "";
     if (has(st, lane)) uv_lane_state(st, lane, state, sizeof state);
-    struct ui_rect in = ui_pane(st, b, box, pane, "%s%c  %s%s%s%s%s", m->approx ? "~ " : "", name, has(st, lane) ? ui_lane_name(st, lane) : "none",
-                                has(st, lane) && st->lane[lane].params[0] && box.w > 50 ? "  " : "",
-                                has(st, lane) && box.w > 50 ? st->lane[lane].params : "", state[0] ? "  " : "", state);
+    struct ui_rect in =
+        ui_pane(st, b, box, pane, "%s%c  %s%s%s%s%s", m->approx ? "~ " : "", name,
+                has(st, lane) ? ui_lane_name(st, lane) : "none",
+                has(st, lane) && st->lane[lane].params[0] && box.w > 50 ? "  " : "",
+                has(st, lane) && box.w > 50 ? st->lane[lane].params : "", state[0] ? "  " : "", state);
     if (!m->have && uv_notice(st, b, in, lane, st->at.layer, rs)) return;
     if (!m->have) return;
     uv_map_draw(st, b, in.x, in.y, lane, m);
     pane_foot(st, b, in, lane, uv_row(st, lane, st->at.layer, ui_head_arg(st), st->at.row, &rrs));
 }
 
-static void draw_diff(const struct ui_state *st, struct cell_buf *b, struct ui_rect box, struct uv_map *a, const struct uv_map *m)
+static void draw_diff(const struct ui_state *st, struct cell_buf *b, struct ui_rect box, struct uv_map *a,
+                      const struct uv_map *m)
 {
     size_t n = (size_t)a->w * (size_t)a->h;
-    struct ui_rect in = ui_pane(st, b, box, 0, "%s  %s - %s", st->at.diff == UI_DIFF_ABS ? "|A - B|" : "A - B", ui_lane_name(st, st->at.a),
-                                ui_lane_name(st, st->at.b));
+    struct ui_rect in =
+        ui_pane(st, b, box, 0, "%s  %s - %s", st->at.diff == UI_DIFF_ABS ? "|A - B|" : "A - B",
+                ui_lane_name(st, st->at.a), ui_lane_name(st, st->at.b));
     for (size_t i = 0; i < n; i++) a->t[i] = a->value[i] - m->value[i];
     double range = ui_diff_range(a->t, n);
     bool abs = st->at.diff == UI_DIFF_ABS;
@@ -113,20 +126,34 @@ static void draw_diff(const struct ui_state *st, struct cell_buf *b, struct ui_r
         a->t[i] = (float)(abs ? fabs(t) : t);
     }
     struct ui_window w = a->win;
-    struct ui_pic p = { .w = a->w, .h = a->h, .t = a->t, .diff = !abs, .kept = a->kept, .missed = a->missed, .overlay = st->at.overlay,
-        .block_px = 3, .cx = ui_bin_of(st->at.key - w.k0, w.k1 - w.k0, a->w), .cy = ui_bin_of(st->at.row - w.q0, w.q1 - w.q0, a->h),
-        .sx = -1, .sy = -1, .cross = true };
+    struct ui_pic p = { .w = a->w,
+                        .h = a->h,
+                        .t = a->t,
+                        .diff = !abs,
+                        .kept = a->kept,
+                        .missed = a->missed,
+                        .overlay = st->at.overlay,
+                        .block_px = 3,
+                        .cx = ui_bin_of(st->at.key - w.k0, w.k1 - w.k0, a->w),
+                        .cy = ui_bin_of(st->at.row - w.q0, w.q1 - w.q0, a->h),
+                        .sx = -1,
+                        .sy = -1,
+                        .cross = true };
     if (st->at.key < w.k0 || st->at.key >= w.k1) p.cx = -1;
     if (st->at.row < w.q0 || st->at.row >= w.q1) p.cy = -1;
     ui_pic_draw(&st->look, b, in.x, in.y, &p);
-    uv_at(st, b, in.x, in.y + in.h - 1, in.w, UI_DIM, abs ? "0 .. %.3g (99.5th percentile)" : "+ A gives more, - B gives more; range +-%.3g (99.5th percentile)", range);
+    uv_at(st, b, in.x, in.y + in.h - 1, in.w, UI_DIM,
+          abs ? "0 .. %.3g (99.5th percentile)"
+              : "+ A gives more, - B gives more; range +-%.3g (99.5th percentile)",
+          range);
 }
 
 static void draw_recall(const struct ui_state *st, struct cell_buf *b, struct ui_rect r)
 {
     if (r.h < 3) return;
     struct ui_window w = window(st);
-    struct ui_rect in = ui_pane(st, b, r, -1, "Mass recall of A along the queries, %s", st->at.group ? "first head of the group" : "this head");
+    struct ui_rect in = ui_pane(st, b, r, -1, "Mass recall of A along the queries, %s",
+                                st->at.group ? "first head of the group" : "this head");
     enum ui_req_state rs;
     int n = 2 * (in.w - 5);
     n = n > 120 ? 120 : n;
@@ -168,7 +195,8 @@ static void draw_keys(const struct ui_state *st, struct cell_buf *b, struct ui_r
     const struct ui_row *ra = row_of(st, st->at.a), *rb = row_of(st, st->at.b);
     int key[UI_ROW_TOP], cur = st->at.cur[UI_SCREEN_COMPARE];
     if (!ra || !rb) { ui_empty(st, b, in, "computing", ""); return; }
-    int n = lost_keys(ra, rb, key, UI_ROW_TOP), page = sac_trace_page_size(st->trace, st->at.a), answers = st->body.w < 100 && in.h >= 4 ? 2 : 0;
+    int n = lost_keys(ra, rb, key, UI_ROW_TOP), page = sac_trace_page_size(st->trace, st->at.a),
+        answers = st->body.w < 100 && in.h >= 4 ? 2 : 0;
     int lines = in.h - answers, from = cur >= lines ? cur - lines + 1 : 0;
     if (!n) uv_at(st, b, in.x, in.y, in.w, UI_OK, "none of the %d largest: A reads them all", rb->n_top);
     for (int i = from; i < n && i - from < lines; i++) {
@@ -193,7 +221,8 @@ static void draw_keys(const struct ui_state *st, struct cell_buf *b, struct ui_r
         int lane = i ? st->at.b : st->at.a, first = has(st, lane) ? st->lane[lane].first_diff : -1;
         char text[400];
         if (!has(st, lane)) continue;
-        int m = ui_text_visible(st->lane[lane].answer, (int)strlen(st->lane[lane].answer), text, (int)sizeof text - 1);
+        int m = ui_text_visible(st->lane[lane].answer, (int)strlen(st->lane[lane].answer), text,
+                                (int)sizeof text - 1);
         text[m] = 0;
         uv_at(st, b, in.x, in.y + lines + i, in.w, i ? UI_LANE_B : UI_LANE_A, "%c %s", i ? 'B' : 'A', text);
         if (first >= 0) cells_right(b, in.x + in.w, in.y + lines + i, 12, " differs ^", uv_style(st, UI_BAD));
@@ -204,7 +233,8 @@ static void draw_answers(const struct ui_state *st, struct cell_buf *b, struct u
 {
     if (r.h < 4) return;
     int first = has(st, st->at.a) ? st->lane[st->at.a].first_diff : -1;
-    struct ui_rect in = first >= 0 ? ui_pane(st, b, r, -1, "Answers   %s differs from dense at step %d", ui_lane_name(st, st->at.a), first + 1)
+    struct ui_rect in = first >= 0 ? ui_pane(st, b, r, -1, "Answers   %s differs from dense at step %d",
+                                             ui_lane_name(st, st->at.a), first + 1)
                                    : ui_pane(st, b, r, -1, "Answers");
     char shown[2][900];
     int len[2] = { 0, 0 }, same = 0;
@@ -221,8 +251,16 @@ static void draw_answers(const struct ui_state *st, struct cell_buf *b, struct u
         if (!has(st, lane)) continue;
         const struct sac_lane *la = &st->lane[lane];
         bool scored = !isnan(la->score) && la->state == SAC_LANE_DONE, right = scored && la->score > 0.999;
-        int x = in.x + uv_at(st, b, in.x, y, 3, i ? UI_LANE_B : UI_LANE_A, "%c ", i ? 'B' : 'A'), end = in.x + in.w;
-        x += uv_at(st, b, x, y, 7, right ? UI_OK : scored ? UI_BAD : UI_DIM, "%s ", right ? "ok   " : scored ? "WRONG" : "...  ");
+        int x = in.x + uv_at(st, b, in.x, y, 3, i ? UI_LANE_B : UI_LANE_A, "%c ", i ? 'B' : 'A'),
+            end = in.x + in.w;
+        x += uv_at(st, b, x, y, 7,
+                   right    ? UI_OK
+                   : scored ? UI_BAD
+                            : UI_DIM,
+                   "%s ",
+                   right    ? "ok   "
+                   : scored ? "WRONG"
+                            : "...  ");
         bool differs = same < len[0] || same < len[1];
         int cut = differs && same > 40 ? same - 40 : 0;     /* keep the difference in sight */
         while (cut > 0 && (shown[i][cut] & 0xC0) == 0x80) cut--;
@@ -260,11 +298,14 @@ static void compare_context(const struct ui_state *st, char *buf, size_t cap, in
     int n = uv_what(st, buf, cap, w);
     if (!has(st, st->at.a) || n < 0 || (size_t)n >= cap) return;
     ui_head_name(st, head, sizeof head);
-    n += snprintf(buf + n, cap - (size_t)n, " | %s | A %s  B %s", head, ui_lane_name(st, st->at.a), has(st, st->at.b) ? ui_lane_name(st, st->at.b) : "-");
+    n += snprintf(buf + n, cap - (size_t)n, " | %s | A %s  B %s", head, ui_lane_name(st, st->at.a),
+                  has(st, st->at.b) ? ui_lane_name(st, st->at.b) : "-");
     if (w >= 100 && (size_t)n < cap)
-        n += snprintf(buf + n, cap - (size_t)n, " | %s weights | %s %s, one scale, one cursor", st->at.sparse ? "dense" : "sparse",
-                      ui_scale_name[st->at.scale], ui_pool_name[st->at.pool]);
-    if (st->at.sinks && (size_t)n < cap) n += snprintf(buf + n, cap - (size_t)n, " | sinks %s", ui_sinks_name[st->at.sinks]);
+        n += snprintf(buf + n, cap - (size_t)n, " | %s weights | %s %s, one scale, one cursor",
+                      st->at.sparse ? "dense" : "sparse", ui_scale_name[st->at.scale],
+                      ui_pool_name[st->at.pool]);
+    if (st->at.sinks && (size_t)n < cap)
+        n += snprintf(buf + n, cap - (size_t)n, " | sinks %s", ui_sinks_name[st->at.sinks]);
     if (st->at.blink && (size_t)n < cap) snprintf(buf + n, cap - (size_t)n, " | blink: showing B");
 }
 
@@ -276,18 +317,22 @@ static void compare_status(const struct ui_state *st, char *buf, size_t cap)
     double lost = 0, gold = 0;
     int n = rb->n_keys < ra->n_keys ? rb->n_keys : ra->n_keys;
     for (int k = 0; k < n; k++)
-        if (ra->have_rows && !(ra->flag[k] & UI_KEY_KEPT) && (!rb->have_rows || (rb->flag[k] & UI_KEY_KEPT))) {
+        if (ra->have_rows && !(ra->flag[k] & UI_KEY_KEPT) &&
+            (!rb->have_rows || (rb->flag[k] & UI_KEY_KEPT))) {
             lost += (double)rb->w[k];
             if (ra->flag[k] & UI_KEY_GOLD) gold += (double)rb->w[k];
         }
-    int m = snprintf(buf, cap, "query %d: A leaves out %.1f %% of what B gives weight to", st->at.row, 100 * lost);
+    int m = snprintf(buf, cap, "query %d: A leaves out %.1f %% of what B gives weight to", st->at.row,
+                     100 * lost);
     if (lost > 0.001 && st->info.n_spans && m > 0 && (size_t)m < cap)
         m += snprintf(buf + m, cap - (size_t)m, "; %.0f %% of the loss is gold", 100 * gold / lost);
     char tok[72];
     uv_quote(st, st->at.a, st->at.key, tok, sizeof tok);
     if (st->at.key < n && m > 0 && (size_t)m < cap)
-        snprintf(buf + m, cap - (size_t)m, " | key %d %s A %.4f%s B %.4f", st->at.key, tok, (double)ra->w[st->at.key],
-                 ra->have_rows && !(ra->flag[st->at.key] & UI_KEY_KEPT) ? " (not read)" : "", (double)rb->w[st->at.key]);
+        snprintf(buf + m, cap - (size_t)m, " | key %d %s A %.4f%s B %.4f", st->at.key, tok,
+                 (double)ra->w[st->at.key],
+                 ra->have_rows && !(ra->flag[st->at.key] & UI_KEY_KEPT) ? " (not read)" : "",
+                 (double)rb->w[st->at.key]);
 }
 
 static void compare_plain(const struct ui_state *st, char *buf, size_t cap)
@@ -303,8 +348,8 @@ static void compare_plain(const struct ui_state *st, char *buf, size_t cap)
     for (int i = 0; i < m && (size_t)n + 120 < cap; i++) {
         char tok[72];
         uv_quote(st, st->at.b, rb->top[key[i]].key, tok, sizeof tok);
-        n += snprintf(buf + n, cap - (size_t)n, "lost key %d %s weight %.4f rank %d\n", rb->top[key[i]].key, tok,
-                      (double)rb->top[key[i]].weight, key[i] + 1);
+        n += snprintf(buf + n, cap - (size_t)n, "lost key %d %s weight %.4f rank %d\n", rb->top[key[i]].key,
+                      tok, (double)rb->top[key[i]].weight, key[i] + 1);
     }
 }
 
@@ -336,7 +381,8 @@ static bool compare_open(struct ui_state *st)
     int key[UI_ROW_TOP], cur = st->at.cur[UI_SCREEN_COMPARE];
     if (!has(st, st->at.a)) return false;
     const struct ui_row *ra = row_of(st, st->at.a), *rb = row_of(st, st->at.b);
-    if (st->at.pane[UI_SCREEN_COMPARE] == 1 && ra && rb && cur < lost_keys(ra, rb, key, UI_ROW_TOP)) st->at.key = rb->top[key[cur]].key;
+    if (st->at.pane[UI_SCREEN_COMPARE] == 1 && ra && rb && cur < lost_keys(ra, rb, key, UI_ROW_TOP))
+        st->at.key = rb->top[key[cur]].key;
     ui_go(st, UI_SCREEN_MAP);
     return true;
 }
@@ -421,22 +467,41 @@ static bool cmd_blink(struct ui_state *st, const char *arg)
 
 #define HERE UI_CTX(UI_SCREEN_COMPARE)
 static const struct ui_cmd cmds[] = {
-    { "diff", "off|signed|absolute|next", "difference A - B instead of the two maps", UI_GROUP_LOOK, HERE, UI_CMD_VIEW, cmd_diff },
+    { "diff", "off|signed|absolute|next", "difference A - B instead of the two maps", UI_GROUP_LOOK, HERE,
+      UI_CMD_VIEW, cmd_diff },
     { "blink", "", "show B in the place of A, and back", UI_GROUP_LOOK, HERE, UI_CMD_VIEW, cmd_blink },
 };
 static const struct ui_bind binds[] = {
     { HERE, "d", "diff next" }, { HERE, "\\", "blink" }, { HERE, "w", "swap" },
 };
 static const struct ui_hint hints[] = {
-    { "method-pick", "method A" }, { "method-pick b", "B" }, { "diff next", "difference" }, { "blink", "blink" }, { "swap", "swap" },
-    { "layer +1", "layer" }, { "head +1", "head" }, { "step +1", "step" }, { "event +1", "first difference" }, { "scale next", "scale" },
-    { "zoom in", "zoom" }, { "open", "map" },
+    { "method-pick", "method A" }, { "method-pick b", "B" }, { "diff next", "difference" },
+    { "blink", "blink" },          { "swap", "swap" },       { "layer +1", "layer" },
+    { "head +1", "head" },         { "step +1", "step" },    { "event +1", "first difference" },
+    { "scale next", "scale" },     { "zoom in", "zoom" },    { "open", "map" },
 };
 
 const struct ui_view ui_view_compare = {
-    .name = "compare", .tab = "Compare", .tab_short = "Comp", .draw = compare_draw, .context = compare_context,
-    .status = compare_status, .settle = compare_settle, .move = compare_move, .open = compare_open, .cancel = compare_cancel,
-    .find = compare_find, .event = compare_event, .click = compare_click, .copy = compare_status, .plain = compare_plain,
-    .n_panes = 2, .cmds = cmds, .n_cmds = (int)(sizeof cmds / sizeof *cmds), .binds = binds,
-    .n_binds = (int)(sizeof binds / sizeof *binds), .hints = hints, .n_hints = (int)(sizeof hints / sizeof *hints),
+    .name = "compare",
+    .tab = "Compare",
+    .tab_short = "Comp",
+    .draw = compare_draw,
+    .context = compare_context,
+    .status = compare_status,
+    .settle = compare_settle,
+    .move = compare_move,
+    .open = compare_open,
+    .cancel = compare_cancel,
+    .find = compare_find,
+    .event = compare_event,
+    .click = compare_click,
+    .copy = compare_status,
+    .plain = compare_plain,
+    .n_panes = 2,
+    .cmds = cmds,
+    .n_cmds = (int)(sizeof cmds / sizeof *cmds),
+    .binds = binds,
+    .n_binds = (int)(sizeof binds / sizeof *binds),
+    .hints = hints,
+    .n_hints = (int)(sizeof hints / sizeof *hints),
 };

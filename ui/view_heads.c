@@ -1,8 +1,8 @@
 /* Heads: every query head of the model in one grid, coloured by one of nine measures.
  *
  * Columns are query heads, bracketed by the KV head they share; rows are layers. Sorted or filtered the grid
- * becomes a list with all measures. The side shows the head under the cursor in numbers and as two small maps,
- * and how the measure spreads over all heads. Enter opens the head in Map. */
+ * becomes a list with all measures. The side shows the head under the cursor in numbers and as two small
+ * maps, and how the measure spreads over all heads. Enter opens the head in Map. */
 #include "lines.h"
 #include "views.h"
 
@@ -104,14 +104,16 @@ static int tall(int rows, int n_layers)
     return n < 1 ? 1 : n > 3 ? 3 : n;
 }
 
-static void grid_head(const struct ui_state *st, struct cell_buf *b, struct ui_rect in, int x0, int w, int h0, int n)
+static void grid_head(const struct ui_state *st, struct cell_buf *b, struct ui_rect in, int x0, int w, int h0,
+                      int n)
 {
     const struct sac_shape *s = &st->info.shape;
     int per = s->n_heads / (s->n_kv_heads > 0 ? s->n_kv_heads : 1);
     struct ui_style line = uv_style(st, UI_LINE);
     for (int i = 0; i < n; i++) {
         int h = h0 + i;
-        uv_at(st, b, x0 + i * w + (w > 4 ? (w - 1) / 2 - 1 : 0), in.y + 1, w, h == st->at.head ? UI_STRONG : UI_DIM, w > 3 ? "H%d" : "%d", h);
+        uv_at(st, b, x0 + i * w + (w > 4 ? (w - 1) / 2 - 1 : 0), in.y + 1, w,
+              h == st->at.head ? UI_STRONG : UI_DIM, w > 3 ? "H%d" : "%d", h);
     }
     for (int g = h0 / per; g * per < h0 + n; g++) {
         int a = g * per > h0 ? g * per : h0, z = (g + 1) * per < h0 + n ? (g + 1) * per : h0 + n;
@@ -123,7 +125,8 @@ static void grid_head(const struct ui_state *st, struct cell_buf *b, struct ui_r
     }
 }
 
-static void draw_grid(const struct ui_state *st, struct cell_buf *b, struct ui_rect in, const struct ui_heads *hs)
+static void draw_grid(const struct ui_state *st, struct cell_buf *b, struct ui_rect in,
+                      const struct ui_heads *hs)
 {
     int w = (in.w - 5) / (hs->n_heads > 0 ? hs->n_heads : 1);
     w = w > 12 ? 12 : w < 4 ? 4 : w;
@@ -138,21 +141,26 @@ static void draw_grid(const struct ui_state *st, struct cell_buf *b, struct ui_r
         bool local = sac_trace_layer_windowed(st->trace, l, &window);
         uv_at(st, b, in.x, y, 5, l == st->at.layer ? UI_STRONG : UI_DIM, "%cL%d", local ? 'w' : ' ', l);
         for (int j = 0; j < cols; j++)
-            draw_cell(st, b, in.x + 5 + j * w, y, w, step, &hs->head[l * hs->n_heads + h0 + j], l * hs->n_heads + h0 + j);
+            draw_cell(st, b, in.x + 5 + j * w, y, w, step, &hs->head[l * hs->n_heads + h0 + j],
+                      l * hs->n_heads + h0 + j);
     }
     int used = 2 + step * (hs->n_layers - l0 < rows ? hs->n_layers - l0 : rows);
     bool windowed = false;
-    for (int l = 0, window; l < hs->n_layers; l++) windowed = windowed || sac_trace_layer_windowed(st->trace, l, &window);
+    for (int l = 0, window; l < hs->n_layers; l++)
+        windowed = windowed || sac_trace_layer_windowed(st->trace, l, &window);
     const char *sense = ui_pic_rows(&st->look) == 2 ? "darker = lower" : "more ink = lower";
     if (in.h > used)
-        uv_at(st, b, in.x, in.y + in.h - 1, in.w, UI_DIM, "%s  [ ] cursor%s%s", sense, windowed ? "  w sliding window" : "",
+        uv_at(st, b, in.x, in.y + in.h - 1, in.w, UI_DIM, "%s  [ ] cursor%s%s", sense,
+              windowed ? "  w sliding window" : "",
               cols < hs->n_heads || rows < hs->n_layers ? "  scrolls with the cursor" : "");
 }
 
-static void draw_thumbs(const struct ui_state *st, struct cell_buf *b, struct ui_rect in, const struct ui_heads *hs)
+static void draw_thumbs(const struct ui_state *st, struct cell_buf *b, struct ui_rect in,
+                        const struct ui_heads *hs)
 {
     enum { LINES = 5, MAX_W = 24 };
-    int n = uv_n(st, st->at.a), per = ui_pic_rows(&st->look), w = (in.w - 5) / (hs->n_heads > 0 ? hs->n_heads : 1);
+    int n = uv_n(st, st->at.a), per = ui_pic_rows(&st->look),
+        w = (in.w - 5) / (hs->n_heads > 0 ? hs->n_heads : 1);
     w = w > MAX_W ? MAX_W : w < 9 ? 9 : w;
     int cols = (in.w - 5) / w < hs->n_heads ? (in.w - 5) / w : hs->n_heads, rows = in.h / LINES;
     if (cols < 1 || rows < 1 || n < 1) return;
@@ -170,18 +178,22 @@ static void draw_thumbs(const struct ui_state *st, struct cell_buf *b, struct ui
                 uv_at(st, b, x, y + 2, w - 1, UI_DIM, "...");
                 continue;
             }
-            struct ui_pic p = { .w = w - 1, .h = (LINES - 1) * per, .t = t, .cx = -1, .cy = -1, .sx = -1, .sy = -1 };
+            struct ui_pic p = {
+                .w = w - 1, .h = (LINES - 1) * per, .t = t, .cx = -1, .cy = -1, .sx = -1, .sy = -1
+            };
             ui_pic_draw(&st->look, b, x, y + 1, &p);
         }
 }
 
-static void draw_list(const struct ui_state *st, struct cell_buf *b, struct ui_rect in, const struct ui_heads *hs)
+static void draw_list(const struct ui_state *st, struct cell_buf *b, struct ui_rect in,
+                      const struct ui_heads *hs)
 {
     static int index[MAX_HEADS];     /* drawn by the UI thread alone */
     char err[240];
     int n = order(st, hs, index, err, sizeof err), y = in.y;
     if (n <= 0) {
-        ui_empty(st, b, in, n < 0 ? err : "No head matches the filter.", "f changes it, :filter alone clears it");
+        ui_empty(st, b, in, n < 0 ? err : "No head matches the filter.",
+                 "f changes it, :filter alone clears it");
         return;
     }
     bool wide = in.w >= 70;
@@ -198,22 +210,25 @@ static void draw_list(const struct ui_state *st, struct cell_buf *b, struct ui_r
         struct ui_style s = uv_style(st, on ? UI_CURSOR : UI_TEXT);
         char name[24];
         bool mark = index[i] < (int)sizeof st->marked && st->marked[index[i]];
-        snprintf(name, sizeof name, "%c%cL%d H%d", on ? '>' : ' ', mark ? 'o' : ' ', index[i] / hs->n_heads, index[i] % hs->n_heads);
+        snprintf(name, sizeof name, "%c%cL%d H%d", on ? '>' : ' ', mark ? 'o' : ' ', index[i] / hs->n_heads,
+                 index[i] % hs->n_heads);
         if (on) cells_fill(b, (struct ui_rect){ in.x, y, in.w, 1 }, U' ', s);
         if (!h->known) { cells_printf(b, in.x, y, in.w, s, "%-10s  not measured yet", name); continue; }
         if (wide)
-            cells_printf(b, in.x, y, in.w, s, "%-10s %6.2f %6.2f %5.2f  %6.2f  %6.1f %6.2f %6.2f %6.2f %5.2f  %s", name,
-                         h->r.mass, h->r.oracle, h->r.set, h->r.oracle - h->r.mass, h->r.entropy, h->r.sink, h->r.local,
+            cells_printf(b, in.x, y, in.w, s,
+                         "%-10s %6.2f %6.2f %5.2f  %6.2f  %6.1f %6.2f %6.2f %6.2f %5.2f  %s", name, h->r.mass,
+                         h->r.oracle, h->r.set, h->r.oracle - h->r.mass, h->r.entropy, h->r.sink, h->r.local,
                          h->r.evidence_mass, 1 - h->d.kernel, ui_head_pattern(h));
         else
-            cells_printf(b, in.x, y, in.w, s, "%-10s %6.2f %4.2f %4.2f %5.1f  %4.2f  %4.2f", name, h->r.mass, h->r.oracle,
-                         h->r.set, h->r.entropy, h->r.evidence_mass, 1 - h->d.kernel);
+            cells_printf(b, in.x, y, in.w, s, "%-10s %6.2f %4.2f %4.2f %5.1f  %4.2f  %4.2f", name, h->r.mass,
+                         h->r.oracle, h->r.set, h->r.entropy, h->r.evidence_mass, 1 - h->d.kernel);
     }
 }
 
 /* ---- side ---- */
 
-static void draw_stats(const struct ui_state *st, struct cell_buf *b, struct ui_rect r, const struct ui_head *h)
+static void draw_stats(const struct ui_state *st, struct cell_buf *b, struct ui_rect r,
+                       const struct ui_head *h)
 {
     char v[64];
     int y = r.y, end = r.y + r.h;
@@ -246,7 +261,8 @@ static void draw_stats(const struct ui_state *st, struct cell_buf *b, struct ui_
 /* Dense and sparse weights of the head as two small maps. */
 static void draw_pair(const struct ui_state *st, struct cell_buf *b, struct ui_rect r)
 {
-    int per = ui_pic_rows(&st->look), n = uv_n(st, st->at.a), two = r.w >= 30 ? 2 : 1, w = r.w / two - (two > 1);
+    int per = ui_pic_rows(&st->look), n = uv_n(st, st->at.a), two = r.w >= 30 ? 2 : 1,
+        w = r.w / two - (two > 1);
     if (w > 2 * r.h) w = 2 * r.h;
     if (w > 64) w = 64;
     if (r.h < 3 || w < 4 || n < 1) return;
@@ -262,7 +278,8 @@ static void draw_pair(const struct ui_state *st, struct cell_buf *b, struct ui_r
     }
 }
 
-static void draw_spread(const struct ui_state *st, struct cell_buf *b, struct ui_rect r, const struct ui_heads *hs)
+static void draw_spread(const struct ui_state *st, struct cell_buf *b, struct ui_rect r,
+                        const struct ui_heads *hs)
 {
     enum { BINS = 7 };
     enum ui_metric m = metric(st);
@@ -279,14 +296,16 @@ static void draw_spread(const struct ui_state *st, struct cell_buf *b, struct ui
     int y = r.y, bins = r.h - 1 < BINS ? r.h - 1 : BINS;
     for (int i = 0; i < bins; i++, y++) {
         char label[24];
-        double hi = info->lo + edge[i] * (info->hi - info->lo), lo = info->lo + edge[i + 1] * (info->hi - info->lo);
+        double hi = info->lo + edge[i] * (info->hi - info->lo),
+               lo = info->lo + edge[i + 1] * (info->hi - info->lo);
         if (i == BINS - 1) snprintf(label, sizeof label, "< %.3g", hi);
         else snprintf(label, sizeof label, "%.3g-%.3g", lo, hi);
         uv_at(st, b, r.x, y, 9, UI_DIM, "%s", label);
         char32_t bar[64];
         int w = r.w - 14 < 64 ? r.w - 14 : 64;
         ui_bar((double)count[i] / most, w, st->look.ascii, bar);
-        for (int k = 0; k < w; k++) cells_put(b, r.x + 9 + k, y, bar[k] == U'.' ? U' ' : bar[k], uv_style(st, UI_BAR));
+        for (int k = 0; k < w; k++)
+            cells_put(b, r.x + 9 + k, y, bar[k] == U'.' ? U' ' : bar[k], uv_style(st, UI_BAR));
         uv_at(st, b, r.x + r.w - 4, y, 4, UI_TEXT, "%4d", count[i]);
     }
     float mean[512];
@@ -305,7 +324,8 @@ static void draw_spread(const struct ui_state *st, struct cell_buf *b, struct ui
     ui_spark_line(&st->look, b, r.x + 11, r.y + r.h - 1, w, mean, nl, UI_BAR);
 }
 
-static void draw_side(const struct ui_state *st, struct cell_buf *b, struct ui_rect r, const struct ui_heads *hs)
+static void draw_side(const struct ui_state *st, struct cell_buf *b, struct ui_rect r,
+                      const struct ui_heads *hs)
 {
     if (r.w < 1) return;
     char name[48];
@@ -315,13 +335,15 @@ static void draw_side(const struct ui_state *st, struct cell_buf *b, struct ui_r
     draw_stats(st, b, ui_pane(st, b, (struct ui_rect){ r.x, r.y, r.w, top }, -1, "%s", name), h);
     if (r.h - top - spread >= 5) {
         struct ui_rect mid = { r.x, r.y + top, r.w, r.h - top - spread };
-        struct ui_rect in = r.w >= 30 ? ui_pane(st, b, mid, -1, "dense weights   %s", ui_lane_name(st, st->at.a))
-                                      : ui_pane(st, b, mid, -1, "dense weights");
+        struct ui_rect in = r.w >= 30
+                                ? ui_pane(st, b, mid, -1, "dense weights   %s", ui_lane_name(st, st->at.a))
+                                : ui_pane(st, b, mid, -1, "dense weights");
         draw_pair(st, b, in);
     }
     if (!spread) return;
     struct ui_rect low = { r.x, r.y + r.h - spread, r.w, spread };
-    draw_spread(st, b, ui_pane(st, b, low, -1, "%s of %d heads", ui_metric_info[metric(st)].title, hs->n_known), hs);
+    draw_spread(st, b,
+                ui_pane(st, b, low, -1, "%s of %d heads", ui_metric_info[metric(st)].title, hs->n_known), hs);
 }
 
 /* ---- the view ---- */
@@ -335,15 +357,18 @@ static void heads_draw(const struct ui_state *st, struct cell_buf *b, struct ui_
     char part[64] = "";
     int all = hs ? hs->n_layers * hs->n_heads : 0;
     if (hs && hs->n_known < all)
-        snprintf(part, sizeof part, "  %d of %d layers measured", hs->n_known / (hs->n_heads > 0 ? hs->n_heads : 1), hs->n_layers);
+        snprintf(part, sizeof part, "  %d of %d layers measured",
+                 hs->n_known / (hs->n_heads > 0 ? hs->n_heads : 1), hs->n_layers);
     struct ui_rect in;
     if (st->at.similar_to >= 0 && hs)
-        in = ui_pane(st, b, c.main, 0, "Heads like L%d H%d, nearest first", st->at.similar_to / hs->n_heads, st->at.similar_to % hs->n_heads);
+        in = ui_pane(st, b, c.main, 0, "Heads like L%d H%d, nearest first", st->at.similar_to / hs->n_heads,
+                     st->at.similar_to % hs->n_heads);
     else if (listed(st))
         in = ui_pane(st, b, c.main, 0, "Heads%s%s%s%s", st->at.worst_first ? " worst first" : " by layer",
                      st->at.filter[0] ? " where " : "", st->at.filter, part);
     else
-        in = ui_pane(st, b, c.main, 0, "Layer x head   %d x %d%s", st->info.shape.n_layers, st->info.shape.n_heads, part);
+        in = ui_pane(st, b, c.main, 0, "Layer x head   %d x %d%s", st->info.shape.n_layers,
+                     st->info.shape.n_heads, part);
     if (!hs || !hs->n_known) {
         uv_notice(st, b, in, st->at.a, -1, hs ? UI_REQ_NOTHING : rs);
         return;
@@ -364,10 +389,12 @@ static void heads_context(const struct ui_state *st, char *buf, size_t cap, int 
     int n = uv_what(st, buf, cap, w);
     if (!st->trace || st->at.a >= st->n_lanes || n < 0 || (size_t)n >= cap) return;
     const struct ui_heads *hs = uv_heads(st, st->at.a, &rs);
-    snprintf(buf + n, cap - (size_t)n, w >= 100 ? " | %s | cell: %s%s at %s, of its own dense weights | %s"
-             : " | %s | cell: %s%s at %s",
+    snprintf(buf + n, cap - (size_t)n,
+             w >= 100 ? " | %s | cell: %s%s at %s, of its own dense weights | %s"
+                      : " | %s | cell: %s%s at %s",
              ui_lane_name(st, st->at.a), ui_metric_info[metric(st)].title,
-             metric(st) == UI_M_ENTROPY ? " (bits)" : " (%)", hs && hs->decode ? "answer rows" : "prefill rows (sample)",
+             metric(st) == UI_M_ENTROPY ? " (bits)" : " (%)",
+             hs && hs->decode ? "answer rows" : "prefill rows (sample)",
              st->at.worst_first ? "worst first" : "by layer");
 }
 
@@ -381,10 +408,12 @@ static void heads_status(const struct ui_state *st, char *buf, size_t cap)
     const struct ui_metric_info *m = &ui_metric_info[metric(st)];
     struct ui_heads_sum s = ui_heads_summary(hs, metric(st));
     if (!s.n) { snprintf(buf, cap, "%s is not defined for this run", m->title); return; }
-    int n = snprintf(buf, cap, "%d heads, %s: mean %.2f  median %.2f  %s L%d H%d %.2f", s.n, m->title, s.mean, s.median,
-                     m->good ? "worst" : "largest", s.worst / hs->n_heads, s.worst % hs->n_heads, s.worst_value);
+    int n = snprintf(buf, cap, "%d heads, %s: mean %.2f  median %.2f  %s L%d H%d %.2f", s.n, m->title, s.mean,
+                     s.median, m->good ? "worst" : "largest", s.worst / hs->n_heads, s.worst % hs->n_heads,
+                     s.worst_value);
     if (m->good && n > 0 && (size_t)n < cap)
-        snprintf(buf + n, cap - (size_t)n, "  %d %s %.2f", s.n_bad, m->good > 0 ? "below" : "above", s.bad_line);
+        snprintf(buf + n, cap - (size_t)n, "  %d %s %.2f", s.n_bad, m->good > 0 ? "below" : "above",
+                 s.bad_line);
 }
 
 static void heads_plain(const struct ui_state *st, char *buf, size_t cap)
@@ -402,8 +431,10 @@ static void heads_plain(const struct ui_state *st, char *buf, size_t cap)
     for (int i = 0; i < m && (size_t)n + 100 < cap; i++) {
         const struct ui_head *h = &hs->head[index[i]];
         if (!h->known) continue;
-        n += snprintf(buf + n, cap - (size_t)n, "layer %d head %d mass recall %.2f oracle %.2f set recall %.2f gold mass %.2f\n",
-                      index[i] / hs->n_heads, index[i] % hs->n_heads, h->r.mass, h->r.oracle, h->r.set, h->r.evidence_mass);
+        n += snprintf(buf + n, cap - (size_t)n,
+                      "layer %d head %d mass recall %.2f oracle %.2f set recall %.2f gold mass %.2f\n",
+                      index[i] / hs->n_heads, index[i] % hs->n_heads, h->r.mass, h->r.oracle, h->r.set,
+                      h->r.evidence_mass);
     }
 }
 
@@ -463,7 +494,8 @@ static bool heads_toggle(struct ui_state *st)
     int i = index_of(st);
     if (!st->trace || i >= (int)sizeof st->marked) return false;
     st->marked[i] = !st->marked[i];
-    ui_say(st, UI_SAY_INFO, "L%d H%d %s (< > go round the marked heads)", st->at.layer, st->at.head, st->marked[i] ? "marked" : "not marked");
+    ui_say(st, UI_SAY_INFO, "L%d H%d %s (< > go round the marked heads)", st->at.layer, st->at.head,
+           st->marked[i] ? "marked" : "not marked");
     return true;
 }
 
@@ -494,14 +526,16 @@ static bool heads_find(struct ui_state *st, const char *text, int dir)
     int l, h;
     char end;
     (void)dir;
-    if (sscanf(text, "L%dH%d%c", &l, &h, &end) == 2 || sscanf(text, "l%dh%d%c", &l, &h, &end) == 2) return uv_find(st, text, 0, true);
+    if (sscanf(text, "L%dH%d%c", &l, &h, &end) == 2 || sscanf(text, "l%dh%d%c", &l, &h, &end) == 2)
+        return uv_find(st, text, 0, true);
     ui_say(st, UI_SAY_BAD, "'%s': here a head is looked for, as L7H2", text);
     return false;
 }
 
 static bool heads_click(struct ui_state *st, int x, int y, enum ui_click what)
 {
-    if (what == UI_WHEEL_UP || what == UI_WHEEL_DOWN) return heads_move(st, what == UI_WHEEL_UP ? UI_UP : UI_DOWN, 1);
+    if (what == UI_WHEEL_UP || what == UI_WHEEL_DOWN)
+        return heads_move(st, what == UI_WHEEL_UP ? UI_UP : UI_DOWN, 1);
     if (what != UI_CLICK || !st->trace || listed(st) || st->at.thumbs) return false;
     struct uv_cols c = uv_layout(st->body, 36, 24, 0);
     if (c.side2.w) c.main.w += c.side2.w;
@@ -569,25 +603,48 @@ static bool cmd_similar(struct ui_state *st, const char *arg)
 
 #define HERE UI_CTX(UI_SCREEN_HEADS)
 static const struct ui_cmd cmds[] = {
-    { "metric", "recall|set|regret|entropy|sink|local|gold|sparsity|error|next", "the measure that colours the grid", UI_GROUP_LOOK, HERE, UI_CMD_VIEW, cmd_metric },
-    { "sort", "layer|worst|next", "by layer, or a list with the worst head first", UI_GROUP_LOOK, HERE, UI_CMD_VIEW, cmd_sort },
-    { "filter", "EXPRESSION", "list heads such as recall<0.7 && layer>6", UI_GROUP_LOOK, HERE, UI_CMD_VIEW, cmd_filter },
+    { "metric", "recall|set|regret|entropy|sink|local|gold|sparsity|error|next",
+      "the measure that colours the grid", UI_GROUP_LOOK, HERE, UI_CMD_VIEW, cmd_metric },
+    { "sort", "layer|worst|next", "by layer, or a list with the worst head first", UI_GROUP_LOOK, HERE,
+      UI_CMD_VIEW, cmd_sort },
+    { "filter", "EXPRESSION", "list heads such as recall<0.7 && layer>6", UI_GROUP_LOOK, HERE, UI_CMD_VIEW,
+      cmd_filter },
     { "thumbs", "off|on|next", "a small map for every head", UI_GROUP_LOOK, HERE, UI_CMD_VIEW, cmd_thumbs },
-    { "similar", "", "list heads whose measures are nearest to this one", UI_GROUP_LOOK, HERE, UI_CMD_VIEW, cmd_similar },
+    { "similar", "", "list heads whose measures are nearest to this one", UI_GROUP_LOOK, HERE, UI_CMD_VIEW,
+      cmd_similar },
 };
 static const struct ui_bind binds[] = {
     { HERE, "i", "metric next" }, { HERE, "S", "sort next" }, { HERE, "f", "command filter " },
     { HERE, "t", "thumbs next" }, { HERE, "~", "similar" },
 };
 static const struct ui_hint hints[] = {
-    { "open", "open map" }, { "metric next", "measure" }, { "sort next", "sort" }, { "command filter ", "filter" },
-    { "thumbs next", "thumbnails" }, { "toggle", "mark" }, { "similar", "similar heads" }, { "method-pick", "method" },
+    { "open", "open map" },          { "metric next", "measure" },    { "sort next", "sort" },
+    { "command filter ", "filter" }, { "thumbs next", "thumbnails" }, { "toggle", "mark" },
+    { "similar", "similar heads" },  { "method-pick", "method" },
 };
 
 const struct ui_view ui_view_heads = {
-    .name = "heads", .tab = "Heads", .tab_short = "Head", .draw = heads_draw, .context = heads_context,
-    .status = heads_status, .settle = heads_settle, .move = heads_move, .open = heads_open, .toggle = heads_toggle,
-    .cancel = heads_cancel, .find = heads_find, .event = heads_event, .click = heads_click, .copy = heads_status,
-    .plain = heads_plain, .n_panes = 2, .cmds = cmds, .n_cmds = (int)(sizeof cmds / sizeof *cmds), .binds = binds,
-    .n_binds = (int)(sizeof binds / sizeof *binds), .hints = hints, .n_hints = (int)(sizeof hints / sizeof *hints),
+    .name = "heads",
+    .tab = "Heads",
+    .tab_short = "Head",
+    .draw = heads_draw,
+    .context = heads_context,
+    .status = heads_status,
+    .settle = heads_settle,
+    .move = heads_move,
+    .open = heads_open,
+    .toggle = heads_toggle,
+    .cancel = heads_cancel,
+    .find = heads_find,
+    .event = heads_event,
+    .click = heads_click,
+    .copy = heads_status,
+    .plain = heads_plain,
+    .n_panes = 2,
+    .cmds = cmds,
+    .n_cmds = (int)(sizeof cmds / sizeof *cmds),
+    .binds = binds,
+    .n_binds = (int)(sizeof binds / sizeof *binds),
+    .hints = hints,
+    .n_hints = (int)(sizeof hints / sizeof *hints),
 };

@@ -1,8 +1,9 @@
 /* Map: queries down, keys across, one head of one lane.
  *
- * The picture comes from a tile that a worker computes exactly for the window and the pixels on screen; until it
- * arrives the overview of the run stands in and the title says ~. Beside it the cursor's row: exact weights, rank,
- * kept, forced or missed, and the keys the query reads most. Below, what happens to every key column. */
+ * The picture comes from a tile that a worker computes exactly for the window and the pixels on screen; until
+ * it arrives the overview of the run stands in and the title says ~. Beside it the cursor's row: exact
+ * weights, rank, kept, forced or missed, and the keys the query reads most. Below, what happens to every key
+ * column. */
 #include "lines.h"
 #include "views.h"
 
@@ -30,7 +31,8 @@ static struct ui_rect pixels(const struct ui_state *st, const struct boxes *x)
 
 /* ---- strips under the map ---- */
 
-static void column_strips(const struct ui_state *st, struct cell_buf *b, const struct boxes *x, const struct uv_map *m)
+static void column_strips(const struct ui_state *st, struct cell_buf *b, const struct boxes *x,
+                          const struct uv_map *m)
 {
     float top[512], kept[512];
     int w = m->w < 512 ? m->w : 512, y = x->map.y + x->map.h;
@@ -51,9 +53,11 @@ static void column_strips(const struct ui_state *st, struct cell_buf *b, const s
     const struct sac_lane *la = &st->lane[st->at.a];
     enum ui_req_state rs;
     bool one = la->prefill.kernel > 0.9999 && la->decode.kernel < 0.9999;
-    const struct ui_row *row = one ? uv_row(st, st->at.a, st->at.layer, ui_head_arg(st), st->at.row, &rs) : NULL;
+    const struct ui_row *row =
+        one ? uv_row(st, st->at.a, st->at.layer, ui_head_arg(st), st->at.row, &rs) : NULL;
     for (int i = 0; row && row->have_rows && i < w; i++) {
-        int lo = m->win.k0 + ui_bin_lo(i, m->win.k1 - m->win.k0, w), hi = m->win.k0 + ui_bin_hi(i, m->win.k1 - m->win.k0, w);
+        int lo = m->win.k0 + ui_bin_lo(i, m->win.k1 - m->win.k0, w),
+            hi = m->win.k0 + ui_bin_hi(i, m->win.k1 - m->win.k0, w);
         int n = 0, in = 0;
         for (int k = lo; k < hi && k < row->n_keys; k++, n++) in += row->flag[k] & UI_KEY_KEPT;
         kept[i] = n ? (float)in / (float)n : NAN;
@@ -67,7 +71,8 @@ static void column_strips(const struct ui_state *st, struct cell_buf *b, const s
         cells_text(b, x->map.x - 6, y, 6, row ? "read>" : "kept>", dim);
         for (int i = 0; i < w; i++)
             if (!isnan(kept[i]))
-                cells_put(b, x->map.x + i, y, kept[i] <= 0 ? U'.' : ui_spark_glyph((double)kept[i], st->look.ascii),
+                cells_put(b, x->map.x + i, y,
+                          kept[i] <= 0 ? U'.' : ui_spark_glyph((double)kept[i], st->look.ascii),
                           uv_style(st, kept[i] <= 0 ? UI_DIM : UI_KEPT));
         y++;
     }
@@ -78,7 +83,8 @@ static void column_strips(const struct ui_state *st, struct cell_buf *b, const s
 }
 
 /* Columns and diagonals that a method chose as such: ticks on the ruler and on the right edge. */
-static void list_ticks(const struct ui_state *st, struct cell_buf *b, const struct boxes *x, const struct uv_map *m)
+static void list_ticks(const struct ui_state *st, struct cell_buf *b, const struct boxes *x,
+                       const struct uv_map *m)
 {
     const struct sac_plan *p = sac_trace_plan(st->trace, st->at.a, st->at.layer, st->at.head);
     struct ui_style s = uv_style(st, UI_KEPT);
@@ -97,20 +103,21 @@ static void list_ticks(const struct ui_state *st, struct cell_buf *b, const stru
 }
 
 /* Where the text searched for stands, on the ruler. */
-static void hit_ticks(const struct ui_state *st, struct cell_buf *b, const struct boxes *x, const struct uv_map *m)
+static void hit_ticks(const struct ui_state *st, struct cell_buf *b, const struct boxes *x,
+                      const struct uv_map *m)
 {
     int pos[512], n = uv_hits(st, st->at.a, pos, 512);
     const struct ui_window *w = &m->win;
     for (int i = 0; i < n; i++)
         if (pos[i] >= w->k0 && pos[i] < w->k1)
-            cells_put(b, x->map.x + ui_bin_of(pos[i] - w->k0, w->k1 - w->k0, m->w), x->map.y - 1, st->look.ascii ? U'*' : 0x2022,
-                      uv_style(st, UI_MATCH));
+            cells_put(b, x->map.x + ui_bin_of(pos[i] - w->k0, w->k1 - w->k0, m->w), x->map.y - 1,
+                      st->look.ascii ? U'*' : 0x2022, uv_style(st, UI_MATCH));
 }
 
 /* ---- side panes ---- */
 
-static void draw_cursor(const struct ui_state *st, struct cell_buf *b, struct ui_rect r, const struct ui_row *row,
-                        const struct uv_map *m)
+static void draw_cursor(const struct ui_state *st, struct cell_buf *b, struct ui_rect r,
+                        const struct ui_row *row, const struct uv_map *m)
 {
     char q[72], k[72], nx[72];
     const struct ui_where *a = &st->at;
@@ -126,8 +133,9 @@ static void draw_cursor(const struct ui_state *st, struct cell_buf *b, struct ui
     if (!row) {
         double v = (double)NAN;
         if (m->have && a->row >= m->win.q0 && a->row < m->win.q1 && a->key >= m->win.k0 && a->key < m->win.k1)
-            v = (double)m->value[(size_t)ui_bin_of(a->row - m->win.q0, m->win.q1 - m->win.q0, m->h) * (size_t)m->w
-                                 + (size_t)ui_bin_of(a->key - m->win.k0, m->win.k1 - m->win.k0, m->w)];
+            v = (double)m->value[(size_t)ui_bin_of(a->row - m->win.q0, m->win.q1 - m->win.q0, m->h) *
+                                     (size_t)m->w +
+                                 (size_t)ui_bin_of(a->key - m->win.k0, m->win.k1 - m->win.k0, m->w)];
         char num[24];
         ui_fmt_weight(v, num, sizeof num);
         uv_at(st, b, r.x, y++, r.w, UI_DIM, "dense ~%s (pooled)", num);
@@ -145,20 +153,26 @@ static void draw_cursor(const struct ui_state *st, struct cell_buf *b, struct ui
     used += uv_at(st, b, r.x + used, y, r.w - used, role, "%s", word);
     if (page > 1) uv_at(st, b, r.x + used, y, r.w - used, UI_DIM, "  page %d", a->key / page);
     y++;
-    uv_at(st, b, r.x, y++, r.w, UI_TEXT, "oracle@%d keeps it: %s", row->n_kept, rank <= row->n_kept ? "yes" : "no");
+    uv_at(st, b, r.x, y++, r.w, UI_TEXT, "oracle@%d keeps it: %s", row->n_kept,
+          rank <= row->n_kept ? "yes" : "no");
     if (row->have_recall)
-        uv_at(st, b, r.x, y++, r.w, UI_TEXT, "row: mass %.2f set %.2f H %.1f b", row->r.mass, row->r.set, row->r.entropy);
+        uv_at(st, b, r.x, y++, r.w, UI_TEXT, "row: mass %.2f set %.2f H %.1f b", row->r.mass, row->r.set,
+              row->r.entropy);
     uv_at(st, b, r.x, y++, r.w, UI_TEXT, "%s x the uniform level", lift);
     if (r.y + r.h > y)
-        uv_at(st, b, r.x, y, r.w, UI_DIM, row->n_requested > 0 && row->n_requested != row->n_kept ? "reads %d/%d, %d forced, asked %d"
-              : "reads %d of %d, %d forced", row->n_kept, row->n_keys, row->n_forced, row->n_requested);
+        uv_at(st, b, r.x, y, r.w, UI_DIM,
+              row->n_requested > 0 && row->n_requested != row->n_kept ? "reads %d/%d, %d forced, asked %d"
+                                                                      : "reads %d of %d, %d forced",
+              row->n_kept, row->n_keys, row->n_forced, row->n_requested);
 }
 
-static void draw_top(const struct ui_state *st, struct cell_buf *b, struct ui_rect r, const struct ui_row *row)
+static void draw_top(const struct ui_state *st, struct cell_buf *b, struct ui_rect r,
+                     const struct ui_row *row)
 {
     bool wide = r.w >= 30, stats = r.w < 30 && r.h >= 12;
     int y = r.y, end = r.y + r.h - (stats ? 6 : wide ? 1 : r.h > 6 ? 1 : 0);
-    int cur = st->at.cur[UI_SCREEN_MAP], lines = end - y - (wide ? 1 : 0), from = cur >= lines ? cur - lines + 1 : 0;
+    int cur = st->at.cur[UI_SCREEN_MAP], lines = end - y - (wide ? 1 : 0),
+        from = cur >= lines ? cur - lines + 1 : 0;
     bool focus = st->at.pane[UI_SCREEN_MAP] == 1;
     if (!row) { ui_empty(st, b, r, "computing the row", ""); return; }
     if (wide) uv_at(st, b, r.x, y++, r.w, UI_DIM, " rk    key  weight  sel token");
@@ -174,7 +188,9 @@ static void draw_top(const struct ui_state *st, struct cell_buf *b, struct ui_re
         if (focus && i == cur) cells_fill(b, (struct ui_rect){ r.x, y, r.w, 1 }, U' ', line);
         int x = r.x;
         if (wide) x += cells_printf(b, x, y, r.w, line, "%3d %6d  %-7s ", i + 1, t->key, num);
-        else x += cells_printf(b, x, y, r.w, line, "%5d %-4.4s ", t->key, num[0] == '0' && num[1] ? num + 1 : num);
+        else
+            x += cells_printf(b, x, y, r.w, line, "%5d %-4.4s ", t->key,
+                              num[0] == '0' && num[1] ? num + 1 : num);
         struct ui_style ms = uv_style(st, role);
         if (focus && i == cur) ms.bg = line.bg;
         cells_put(b, x + (wide ? 1 : 0), y, (char32_t)mark, ms);
@@ -201,8 +217,8 @@ static void draw_top(const struct ui_state *st, struct cell_buf *b, struct ui_re
     }
 }
 
-static void draw_side(const struct ui_state *st, struct cell_buf *b, const struct boxes *x, const struct ui_row *row,
-                      const struct uv_map *m)
+static void draw_side(const struct ui_state *st, struct cell_buf *b, const struct boxes *x,
+                      const struct ui_row *row, const struct uv_map *m)
 {
     struct ui_rect r = x->c.side;
     if (r.w < 1) return;
@@ -240,7 +256,8 @@ static void draw_heads(const struct ui_state *st, struct cell_buf *b, struct ui_
     for (int h = 0; h < n && all > 0; h++) {
         int x = in.x + (h % cols) * (in.w / cols), y = in.y + (h / cols) * th;
         if (y + th > in.y + in.h || tw < 4 || tw > 64 || (th - 1) * per > 64) break;
-        uv_at(st, b, x, y, tw + 8, h == st->at.head ? UI_CURSOR : UI_DIM, "%sH%d", h == st->at.head ? "> " : "", h);
+        uv_at(st, b, x, y, tw + 8, h == st->at.head ? UI_CURSOR : UI_DIM, "%sH%d",
+              h == st->at.head ? "> " : "", h);
         if (!uv_thumb(st, st->at.a, st->at.layer, h, false, tw, (th - 1) * per, t)) continue;
         struct ui_pic p = { .w = tw, .h = (th - 1) * per, .t = t, .cx = -1, .cy = -1, .sx = -1, .sy = -1 };
         ui_pic_draw(&st->look, b, x, y + 1, &p);
@@ -248,7 +265,8 @@ static void draw_heads(const struct ui_state *st, struct cell_buf *b, struct ui_
 }
 
 /* Two lines of text around the key and the query. */
-static void draw_text(const struct ui_state *st, struct cell_buf *b, struct ui_rect r, const struct ui_row *row)
+static void draw_text(const struct ui_state *st, struct cell_buf *b, struct ui_rect r,
+                      const struct ui_row *row)
 {
     if (r.h < 3) return;
     struct ui_rect in = ui_pane(st, b, r, -1, "Text at the cursor");
@@ -257,12 +275,17 @@ static void draw_text(const struct ui_state *st, struct cell_buf *b, struct ui_r
     for (int line = 0; x && line < 2 && line < in.h; line++) {
         int mid = line ? st->at.row : st->at.key, cols = 0, lo = mid, room = (in.w - 14) / 2;
         while (lo > 0 && lo < x->n && cols + x->tok[lo - 1].cols < room) cols += x->tok[--lo].cols;
-        int at = in.x + uv_at(st, b, in.x, in.y + line, 16, UI_DIM, "%s %6d.. ", line ? "query" : "key  ", lo);
+        int at =
+            in.x + uv_at(st, b, in.x, in.y + line, 16, UI_DIM, "%s %6d.. ", line ? "query" : "key  ", lo);
         for (int i = lo; i < x->n && at < in.x + in.w; i++) {
-            struct ui_style s = uv_style(st, i == mid ? (line ? UI_QUERY : UI_CURSOR)
-                                             : row && i < row->n_keys && (row->flag[i] & UI_KEY_GOLD) ? UI_GOLD : UI_TEXT);
-            if (row && i < row->n_keys && row->have_rows && (row->flag[i] & UI_KEY_KEPT)) s.attr |= CELL_UNDERLINE;
-            at += cells_textn(b, at, in.y + line, in.x + in.w - at, x->bytes + x->at[i], (size_t)(x->at[i + 1] - x->at[i]), s);
+            struct ui_style s =
+                uv_style(st, i == mid ? (line ? UI_QUERY : UI_CURSOR)
+                             : row && i < row->n_keys && (row->flag[i] & UI_KEY_GOLD) ? UI_GOLD
+                                                                                      : UI_TEXT);
+            if (row && i < row->n_keys && row->have_rows && (row->flag[i] & UI_KEY_KEPT))
+                s.attr |= CELL_UNDERLINE;
+            at += cells_textn(b, at, in.y + line, in.x + in.w - at, x->bytes + x->at[i],
+                              (size_t)(x->at[i + 1] - x->at[i]), s);
         }
     }
 }
@@ -280,8 +303,9 @@ static void map_draw(const struct ui_state *st, struct cell_buf *b, struct ui_re
     if (lane) m = uv_map_get(st, 0, st->at.a, &win, px.w, px.h, &rs);
     char more[80] = "";
     if (lane) uv_lane_state(st, st->at.a, more, sizeof more);
-    struct ui_rect in = ui_pane(st, b, x.c.main, 0, "%s%s queries (down) x keys (across)%s%s", m.approx ? "~ " : "",
-                                st->at.sparse ? "Sparse weights," : "Attention,", more[0] ? "  " : "", more);
+    struct ui_rect in =
+        ui_pane(st, b, x.c.main, 0, "%s%s queries (down) x keys (across)%s%s", m.approx ? "~ " : "",
+                st->at.sparse ? "Sparse weights," : "Attention,", more[0] ? "  " : "", more);
     if (!m.have && uv_notice(st, b, in, st->at.a, st->at.layer, rs)) return;
     if (!m.have) { ui_empty(st, b, in, "The window is too small for a map.", "widen the terminal"); return; }
     const struct ui_row *row = uv_row(st, st->at.a, st->at.layer, ui_head_arg(st), st->at.row, &rrs);
@@ -294,7 +318,8 @@ static void map_draw(const struct ui_state *st, struct cell_buf *b, struct ui_re
         if (st->at.overlay == UI_OVER_LISTS) list_ticks(st, b, &x, &m);
     }
     draw_side(st, b, &x, row, &m);
-    if (!x.c.side.w && st->at.topk && st->at.pane[UI_SCREEN_MAP] == 1 && r.w >= 50) {     /* narrow: Tab lays it over */
+    if (!x.c.side.w && st->at.topk && st->at.pane[UI_SCREEN_MAP] == 1 &&
+        r.w >= 50) { /* narrow: Tab lays it over */
         struct ui_rect over = { r.x + r.w - 30, r.y, 30, r.h };
         cells_fill(b, over, U' ', uv_style(st, UI_TEXT));
         draw_top(st, b, ui_pane(st, b, over, 1, "Top keys of query %d", st->at.row), row);
@@ -305,7 +330,8 @@ static void map_draw(const struct ui_state *st, struct cell_buf *b, struct ui_re
 
 static void map_context(const struct ui_state *st, char *buf, size_t cap, int w)
 {
-    static const char *const over[UI_N_OVERLAYS] = { "", " | dim: not read", " | outline: read", " | ticks: columns, diagonals",
+    static const char *const over[UI_N_OVERLAYS] = { "", " | dim: not read", " | outline: read",
+                                                     " | ticks: columns, diagonals",
                                                      " | red -: > 1 % missed" };
     char head[48], heat[48];
     int n = uv_what(st, buf, cap, w);
@@ -319,10 +345,12 @@ static void map_context(const struct ui_state *st, char *buf, size_t cap, int w)
     else snprintf(heat, sizeof heat, "%s%s", ui_scale_name[st->at.scale], st->at.range_auto ? " auto" : "");
     n += snprintf(buf + n, cap - (size_t)n, " | %s | %s | %s%s %s", head, ui_lane_name(st, st->at.a), heat,
                   w >= 100 ? " pool" : "", ui_pool_name[st->at.pool]);
-    if (st->at.sinks && (size_t)n < cap) n += snprintf(buf + n, cap - (size_t)n, " | sinks %s", ui_sinks_name[st->at.sinks]);
+    if (st->at.sinks && (size_t)n < cap)
+        n += snprintf(buf + n, cap - (size_t)n, " | sinks %s", ui_sinks_name[st->at.sinks]);
     if (px.w > 0 && px.h > 0 && (size_t)n < cap)
-        n += snprintf(buf + n, cap - (size_t)n, w >= 100 ? " | 1 px = %.4g keys x %.4g queries" : "|%.4g:%.4g",
-                      (double)(win.k1 - win.k0) / px.w, (double)(win.q1 - win.q0) / px.h);
+        n +=
+            snprintf(buf + n, cap - (size_t)n, w >= 100 ? " | 1 px = %.4g keys x %.4g queries" : "|%.4g:%.4g",
+                     (double)(win.k1 - win.k0) / px.w, (double)(win.q1 - win.q0) / px.h);
     if ((size_t)n < cap) snprintf(buf + n, cap - (size_t)n, "%s", over[st->at.overlay]);
 }
 
@@ -469,7 +497,8 @@ static bool cmd_fit(struct ui_state *st, const char *arg)
         bool all = uv_window(st, zoomed(st), st->at.a).q0 == 0;
         st->at.rows = all ? UI_ROWS_ANSWERS : UI_ROWS_ALL;
         if (all && st->at.row < st->info.n_prompt - 1) uv_set_row(st, uv_n(st, st->at.a) - 1);
-        ui_say(st, UI_SAY_INFO, all ? "answer rows only; = shows all rows" : "all rows; = shows the answer rows");
+        ui_say(st, UI_SAY_INFO,
+               all ? "answer rows only; = shows all rows" : "all rows; = shows the answer rows");
     }
     *w = (struct ui_window){ 0 };
     return true;
@@ -531,16 +560,24 @@ CHOICE(cmd_rows, rows_arg, UI_N_ROWS, rows, enum ui_rows)
 static const struct ui_cmd cmds[] = {
     { "zoom", "in|out", "zoom at the cursor", UI_GROUP_ZOOM, BOTH, UI_CMD_VIEW, cmd_zoom },
     { "fit", "", "show the whole map; again: answer rows only", UI_GROUP_ZOOM, BOTH, UI_CMD_VIEW, cmd_fit },
-    { "rows", "auto|all|answers|next", "rows of the map when it is not zoomed", UI_GROUP_ZOOM, BOTH, UI_CMD_VIEW, cmd_rows },
+    { "rows", "auto|all|answers|next", "rows of the map when it is not zoomed", UI_GROUP_ZOOM, BOTH,
+      UI_CMD_VIEW, cmd_rows },
     { "select", "", "start or drop a selection at the cursor", UI_GROUP_ZOOM, BOTH, UI_CMD_VIEW, cmd_select },
     { "zoom-selection", "", "zoom to the selection", UI_GROUP_ZOOM, BOTH, UI_CMD_VIEW, cmd_zoom_selection },
-    { "scale", "log|lift|root|linear|rank|next", "how a weight becomes a colour", UI_GROUP_LOOK, BOTH, UI_CMD_VIEW, cmd_scale },
-    { "pool", "max|mass|mean|next", "how many weights become one pixel", UI_GROUP_LOOK, BOTH, UI_CMD_VIEW, cmd_pool },
-    { "sinks", "show|hide|renormalise|next", "the first 4 tokens: show, leave out, or rescale the rest", UI_GROUP_LOOK, BOTH, UI_CMD_VIEW, cmd_sinks },
-    { "overlay", "none|mask|blocks|lists|misses|next", "mark what the method reads on the map", UI_GROUP_LOOK, BOTH, UI_CMD_VIEW, cmd_overlay },
-    { "range", "fixed|auto|next", "colour range: fixed, or the 99.5th percentile on screen", UI_GROUP_LOOK, BOTH, UI_CMD_VIEW, cmd_range },
-    { "weights", "dense|sparse|next", "dense weights, or those over the kept keys only", UI_GROUP_LOOK, BOTH, UI_CMD_VIEW, cmd_weights },
-    { "topk", "off|on|next", "list the keys a query reads most", UI_GROUP_LOOK, UI_CTX(UI_SCREEN_MAP), UI_CMD_VIEW, cmd_topk },
+    { "scale", "log|lift|root|linear|rank|next", "how a weight becomes a colour", UI_GROUP_LOOK, BOTH,
+      UI_CMD_VIEW, cmd_scale },
+    { "pool", "max|mass|mean|next", "how many weights become one pixel", UI_GROUP_LOOK, BOTH, UI_CMD_VIEW,
+      cmd_pool },
+    { "sinks", "show|hide|renormalise|next", "the first 4 tokens: show, leave out, or rescale the rest",
+      UI_GROUP_LOOK, BOTH, UI_CMD_VIEW, cmd_sinks },
+    { "overlay", "none|mask|blocks|lists|misses|next", "mark what the method reads on the map", UI_GROUP_LOOK,
+      BOTH, UI_CMD_VIEW, cmd_overlay },
+    { "range", "fixed|auto|next", "colour range: fixed, or the 99.5th percentile on screen", UI_GROUP_LOOK,
+      BOTH, UI_CMD_VIEW, cmd_range },
+    { "weights", "dense|sparse|next", "dense weights, or those over the kept keys only", UI_GROUP_LOOK, BOTH,
+      UI_CMD_VIEW, cmd_weights },
+    { "topk", "off|on|next", "list the keys a query reads most", UI_GROUP_LOOK, UI_CTX(UI_SCREEN_MAP),
+      UI_CMD_VIEW, cmd_topk },
 };
 static const struct ui_bind binds[] = {
     { BOTH, "+", "zoom in" }, { BOTH, "-", "zoom out" }, { BOTH, "=", "fit" }, { BOTH, "v", "select" },
@@ -549,15 +586,41 @@ static const struct ui_bind binds[] = {
     { UI_CTX(UI_SCREEN_MAP), "t", "topk next" },
 };
 static const struct ui_hint hints[] = {
-    { "layer +1", "layer" }, { "head +1", "head" }, { "zoom in", "zoom" }, { "fit", "fit" }, { "scale next", "scale" },
-    { "overlay next", "overlay" }, { "step +1", "step" }, { "pool next", "pool" }, { "sinks next", "sinks" },
-    { "topk next", "top keys" }, { "event +1", "next gold/miss" }, { "open", "text" },
+    { "layer +1", "layer" },
+    { "head +1", "head" },
+    { "zoom in", "zoom" },
+    { "fit", "fit" },
+    { "scale next", "scale" },
+    { "overlay next", "overlay" },
+    { "step +1", "step" },
+    { "pool next", "pool" },
+    { "sinks next", "sinks" },
+    { "topk next", "top keys" },
+    { "event +1", "next gold/miss" },
+    { "open", "text" },
 };
 
 const struct ui_view ui_view_map = {
-    .name = "map", .tab = "Map", .tab_short = "Map", .draw = map_draw, .context = map_context, .status = map_readout,
-    .settle = map_settle, .move = map_move, .open = map_open, .cancel = map_cancel, .find = map_find,
-    .event = map_event, .click = map_click, .copy = map_readout, .plain = map_plain, .n_panes = 2,
-    .cmds = cmds, .n_cmds = (int)(sizeof cmds / sizeof *cmds), .binds = binds,
-    .n_binds = (int)(sizeof binds / sizeof *binds), .hints = hints, .n_hints = (int)(sizeof hints / sizeof *hints),
+    .name = "map",
+    .tab = "Map",
+    .tab_short = "Map",
+    .draw = map_draw,
+    .context = map_context,
+    .status = map_readout,
+    .settle = map_settle,
+    .move = map_move,
+    .open = map_open,
+    .cancel = map_cancel,
+    .find = map_find,
+    .event = map_event,
+    .click = map_click,
+    .copy = map_readout,
+    .plain = map_plain,
+    .n_panes = 2,
+    .cmds = cmds,
+    .n_cmds = (int)(sizeof cmds / sizeof *cmds),
+    .binds = binds,
+    .n_binds = (int)(sizeof binds / sizeof *binds),
+    .hints = hints,
+    .n_hints = (int)(sizeof hints / sizeof *hints),
 };

@@ -1,8 +1,9 @@
 /* Pages: what each layer and KV head reads of the cache, page by page and step by step.
  *
  * Rows are (layer, KV head), columns pages (bins of several where they do not fit). One glyph says forced,
- * chosen, left out, or left out although dense ranks it among as many pages as are read. Eviction methods show
- * the tokens they kept, binned by 16. Below, why the page under the cursor is in or out, over the steps. */
+ * chosen, left out, or left out although dense ranks it among as many pages as are read. Eviction methods
+ * show the tokens they kept, binned by 16. Below, why the page under the cursor is in or out, over the steps.
+ */
 #include "lines.h"
 #include "views.h"
 
@@ -106,13 +107,15 @@ static struct mark mode_mark(const struct ui_state *st, const struct ui_pages *p
     return (struct mark){ first - 1 < 36 ? (char32_t)digit[first - 1] : U'+', UI_KEPT };
 }
 
-static struct ui_style mark_style(const struct ui_state *st, const struct ui_pages *p, struct mark m, int pair, int lo, int hi)
+static struct ui_style mark_style(const struct ui_state *st, const struct ui_pages *p, struct mark m,
+                                  int pair, int lo, int hi)
 {
     struct ui_style s = uv_style(st, m.role);
     /* In colour the dense mass of the column tints the background. */
     if (st->look.tier >= UI_TIER_256 && m.role != UI_DIM) {
         float mass = 0;
-        for (int g = lo; g < hi && g < p->n_pages; g++) mass += p->mass[(size_t)pair * (size_t)p->n_pages + (size_t)g];
+        for (int g = lo; g < hi && g < p->n_pages; g++)
+            mass += p->mass[(size_t)pair * (size_t)p->n_pages + (size_t)g];
         struct ui_heat h = ui_heat_default(UI_SCALE_LOG);
         h.lo = -3;
         double t = ui_heat_t(&h, (double)mass, p->row + 1);
@@ -146,19 +149,24 @@ static void draw_grid(const struct ui_state *st, struct cell_buf *b, struct ui_r
                       const struct ui_pages *p)
 {
     static int row[MAX_PAIRS];
-    int n = order(st, p, row, MAX_PAIRS), w = x->cols < p->n_pages ? x->cols : p->n_pages, lines = in.h - 2, cur = 0;
+    int n = order(st, p, row, MAX_PAIRS), w = x->cols < p->n_pages ? x->cols : p->n_pages, lines = in.h - 2,
+        cur = 0;
     if (w < 4 || lines < 1) return;
     int x0 = in.x + 7, curcol = ui_bin_of(st->at.page, p->n_pages, w);
     for (int i = 0; i < n; i++)
         if (row[i] == st->at.pair) cur = i;
-    int first = n <= lines ? 0 : cur - lines / 2 < 0 ? 0 : cur - lines / 2 > n - lines ? n - lines : cur - lines / 2;
+    int first = n <= lines                    ? 0
+                : cur - lines / 2 < 0         ? 0
+                : cur - lines / 2 > n - lines ? n - lines
+                                              : cur - lines / 2;
     uv_at(st, b, in.x, in.y, 7, UI_DIM, " L  kv");
     page_ruler(st, b, x0, in.y, w, p->n_pages);
     uv_at(st, b, x0 + w + 1, in.y, 5, UI_DIM, "mass");
     for (int i = 0; i < lines && first + i < n; i++) {
         int pair = row[first + i], y = in.y + 1 + i;
         bool on = pair == st->at.pair;
-        uv_at(st, b, in.x, y, 7, on ? UI_STRONG : UI_DIM, "%c%-3d%d", on ? '>' : ' ', pair / p->n_kv_heads, pair % p->n_kv_heads);
+        uv_at(st, b, in.x, y, 7, on ? UI_STRONG : UI_DIM, "%c%-3d%d", on ? '>' : ' ', pair / p->n_kv_heads,
+              pair % p->n_kv_heads);
         for (int c = 0; c < w; c++) {
             int lo = ui_bin_lo(c, p->n_pages, w), hi = ui_bin_hi(c, p->n_pages, w);
             struct mark m = mode_mark(st, p, pair, lo, hi);
@@ -184,19 +192,22 @@ static void draw_grid(const struct ui_state *st, struct cell_buf *b, struct ui_r
 
 /* ---- the page under the cursor ---- */
 
-static const struct ui_page_steps *page_steps(const struct ui_state *st, const struct ui_pages *p, enum ui_req_state *rs)
+static const struct ui_page_steps *page_steps(const struct ui_state *st, const struct ui_pages *p,
+                                              enum ui_req_state *rs)
 {
-    return uv_page_steps(st, st->at.a, st->at.pair / p->n_kv_heads, st->at.pair % p->n_kv_heads, st->at.page, p->page,
-                         step_of(st), rs);
+    return uv_page_steps(st, st->at.a, st->at.pair / p->n_kv_heads, st->at.pair % p->n_kv_heads, st->at.page,
+                         p->page, step_of(st), rs);
 }
 
-static void draw_page(const struct ui_state *st, struct cell_buf *b, struct ui_rect r, const struct ui_pages *p)
+static void draw_page(const struct ui_state *st, struct cell_buf *b, struct ui_rect r,
+                      const struct ui_pages *p)
 {
     if (r.h < 3) return;
     int lo = st->at.page * p->page, hi = lo + p->page < p->row + 1 ? lo + p->page : p->row + 1, gold = -1;
     for (int k = lo; k < hi && gold < 1; k++) gold = uv_gold(st, k);
-    struct ui_rect in = ui_pane(st, b, r, 1, "%s %d  tokens %d-%d%s", p->own_page > 1 ? "Page" : "Tokens, bin", st->at.page, lo, hi - 1,
-                                gold > 0 ? "  [gold]" : "");
+    struct ui_rect in =
+        ui_pane(st, b, r, 1, "%s %d  tokens %d-%d%s", p->own_page > 1 ? "Page" : "Tokens, bin", st->at.page,
+                lo, hi - 1, gold > 0 ? "  [gold]" : "");
     enum ui_req_state rs;
     const struct ui_page_steps *s = page_steps(st, p, &rs);
     int y = in.y, end = in.y + in.h;
@@ -205,18 +216,25 @@ static void draw_page(const struct ui_state *st, struct cell_buf *b, struct ui_r
     for (int k = lo; k < hi && at < in.x + in.w; k++) {
         char tok[64];
         ui_token_text(st, st->at.a, k, tok, sizeof tok);
-        at += cells_text(b, at, y, in.x + in.w - at, tok, uv_style(st, ui_gold_at(st, k) >= 0 ? UI_GOLD : UI_TEXT));
+        at += cells_text(b, at, y, in.x + in.w - at, tok,
+                         uv_style(st, ui_gold_at(st, k) >= 0 ? UI_GOLD : UI_TEXT));
     }
     y++;
-    if (!s) { uv_at(st, b, in.x, y, in.w, UI_DIM, rs == UI_REQ_NOTHING ? "not recorded" : "computing"); return; }
+    if (!s) {
+        uv_at(st, b, in.x, y, in.w, UI_DIM, rs == UI_REQ_NOTHING ? "not recorded" : "computing");
+        return;
+    }
     int unit = p->own_page > 1;
     if (!isnan(s->bound)) {
-        if (small) uv_at(st, b, in.x, y++, in.w, UI_TEXT, "min-max bound %.1f rank %d cut %.1f | true best key %.1f rank %d | read at %d of %d steps",
-                         s->bound, s->bound_rank, s->cut, s->best, s->best_rank, s->n_sel, s->n);
+        if (small)
+            uv_at(st, b, in.x, y++, in.w, UI_TEXT,
+                  "min-max bound %.1f rank %d cut %.1f | true best key %.1f rank %d | read at %d of %d steps",
+                  s->bound, s->bound_rank, s->cut, s->best, s->best_rank, s->n_sel, s->n);
         else {
-            uv_at(st, b, in.x, y++, in.w, UI_TEXT, "min-max bound %.1f rank %d/%d, lowest %s read %.1f", s->bound, s->bound_rank,
-                  s->n_pages, unit ? "page" : "bin", s->cut);
-            uv_at(st, b, in.x, y++, in.w, UI_TEXT, "true best key %.2f  rank %d  (scores q.k / sqrt d)", s->best, s->best_rank);
+            uv_at(st, b, in.x, y++, in.w, UI_TEXT, "min-max bound %.1f rank %d/%d, lowest %s read %.1f",
+                  s->bound, s->bound_rank, s->n_pages, unit ? "page" : "bin", s->cut);
+            uv_at(st, b, in.x, y++, in.w, UI_TEXT, "true best key %.2f  rank %d  (scores q.k / sqrt d)",
+                  s->best, s->best_rank);
         }
     }
     if (!small && y < end) {
@@ -234,18 +252,24 @@ static void draw_page(const struct ui_state *st, struct cell_buf *b, struct ui_r
             pairs += (v & (UI_PAGE_CHOSEN | UI_PAGE_FORCED)) != 0;
             dense += (v & UI_PAGE_DENSE_TOP) != 0;
         }
-        uv_at(st, b, in.x, y++, in.w, state & (UI_PAGE_CHOSEN | UI_PAGE_FORCED) ? UI_KEPT : UI_MISSED, "%s by L%d kv%d at this step; dense mass %.3f",
-              state & UI_PAGE_FORCED ? "read (f forced)" : state & UI_PAGE_CHOSEN ? "read (# chosen)" : "left out", st->at.pair / p->n_kv_heads,
-              st->at.pair % p->n_kv_heads, (double)p->mass[cell]);
+        uv_at(st, b, in.x, y++, in.w, state & (UI_PAGE_CHOSEN | UI_PAGE_FORCED) ? UI_KEPT : UI_MISSED,
+              "%s by L%d kv%d at this step; dense mass %.3f",
+              state & UI_PAGE_FORCED   ? "read (f forced)"
+              : state & UI_PAGE_CHOSEN ? "read (# chosen)"
+                                       : "left out",
+              st->at.pair / p->n_kv_heads, st->at.pair % p->n_kv_heads, (double)p->mass[cell]);
         if (y < end)
-            uv_at(st, b, in.x, y++, in.w, UI_TEXT, "%d of %d (layer, KV head) read it; in the dense top of %d", pairs, p->n_pairs, dense);
+            uv_at(st, b, in.x, y++, in.w, UI_TEXT,
+                  "%d of %d (layer, KV head) read it; in the dense top of %d", pairs, p->n_pairs, dense);
     }
 }
 
-static void draw_steps(const struct ui_state *st, struct cell_buf *b, struct ui_rect r, const struct ui_pages *p)
+static void draw_steps(const struct ui_state *st, struct cell_buf *b, struct ui_rect r,
+                       const struct ui_pages *p)
 {
     if (r.w < 20 || r.h < 5) return;
-    struct ui_rect in = ui_pane(st, b, r, -1, "Steps (columns) of this page, L%d kv%d", st->at.pair / p->n_kv_heads, st->at.pair % p->n_kv_heads);
+    struct ui_rect in = ui_pane(st, b, r, -1, "Steps (columns) of this page, L%d kv%d",
+                                st->at.pair / p->n_kv_heads, st->at.pair % p->n_kv_heads);
     enum ui_req_state rs;
     const struct ui_page_steps *s = page_steps(st, p, &rs);
     if (!s) { ui_empty(st, b, in, rs == UI_REQ_NOTHING ? "not recorded" : "computing", ""); return; }
@@ -259,7 +283,9 @@ static void draw_steps(const struct ui_state *st, struct cell_buf *b, struct ui_
             enum ui_role role = UI_DIM;
             if (line == 0 && s->step[i].dense_top) {
                 role = UI_STRONG;
-                ch = s->step[i].rank > 0 && s->step[i].rank < 10 ? (char32_t)(U'0' + (char32_t)s->step[i].rank) : U'+';
+                ch = s->step[i].rank > 0 && s->step[i].rank < 10
+                         ? (char32_t)(U'0' + (char32_t)s->step[i].rank)
+                         : U'+';
             }
             if (line == 1 && s->step[i].kept) { ch = U'#'; role = UI_KEPT; }
             if (line == 1 && !s->step[i].kept && s->step[i].dense_top) { ch = U'-'; role = UI_MISSED; }
@@ -271,7 +297,8 @@ static void draw_steps(const struct ui_state *st, struct cell_buf *b, struct ui_
         }
     }
     int y = in.y + 3, end = in.y + in.h, kv = p->n_kv_heads, layer = st->at.pair / kv, most = 1;
-    if (y < end) uv_at(st, b, in.x, y++, in.w, UI_DIM, "rank 1-9, + later, . not in the dense top; lost in tenths");
+    if (y < end)
+        uv_at(st, b, in.x, y++, in.w, UI_DIM, "rank 1-9, + later, . not in the dense top; lost in tenths");
     if (y >= end) return;
     uv_at(st, b, in.x, y++, in.w, UI_DIM, "keys read by L%d at this step, of %d:", layer, p->row + 1);
     for (int g = 0; g < kv; g++)
@@ -282,8 +309,11 @@ static void draw_steps(const struct ui_state *st, struct cell_buf *b, struct ui_
         uv_at(st, b, in.x, y, 5, UI_DIM, "kv%d", g);
         if (bw < 4) continue;
         ui_bar((double)p->n_kept[pair] / most, bw, st->look.ascii, bar);
-        for (int k = 0; k < bw; k++) cells_put(b, in.x + 5 + k, y, bar[k] == U'.' ? U' ' : bar[k], uv_style(st, UI_BAR));
-        if (p->kept_cache[pair] >= 0) uv_at(st, b, in.x + 6 + bw, y, 24, UI_TEXT, "%d, cache kept %d", p->n_kept[pair], p->kept_cache[pair]);
+        for (int k = 0; k < bw; k++)
+            cells_put(b, in.x + 5 + k, y, bar[k] == U'.' ? U' ' : bar[k], uv_style(st, UI_BAR));
+        if (p->kept_cache[pair] >= 0)
+            uv_at(st, b, in.x + 6 + bw, y, 24, UI_TEXT, "%d, cache kept %d", p->n_kept[pair],
+                  p->kept_cache[pair]);
         else uv_at(st, b, in.x + 6 + bw, y, 24, UI_TEXT, "%d", p->n_kept[pair]);
     }
 }
@@ -295,18 +325,22 @@ static const char *const mode_name[] = { "step", "union", "count", "first" };
 static void pages_draw(const struct ui_state *st, struct cell_buf *b, struct ui_rect r)
 {
     static const char *const legend[] = { "f forced  # chosen  . left out  - left out, in the dense top",
-        "# read at any step so far  - never, in the dense top now", "0-9 tenths of the steps so far, # every step",
-        "step of the first read: 0-9 a-z, + later" };
+                                          "# read at any step so far  - never, in the dense top now",
+                                          "0-9 tenths of the steps so far, # every step",
+                                          "step of the first read: 0-9 a-z, + later" };
     struct boxes x = layout(st, r);
     enum ui_req_state rs;
     const struct ui_pages *p = pages(st, &rs);
-    struct ui_rect in = ui_pane(st, b, x.main, 0, x.main.w >= 90 ? "%s at step %d   %s" : "%s, step %d  %s",
-                                p && p->own_page <= 1 ? "Tokens by 16" : "Pages", step_of(st) + 1, legend[st->at.pages_mode]);
+    struct ui_rect in =
+        ui_pane(st, b, x.main, 0, x.main.w >= 90 ? "%s at step %d   %s" : "%s, step %d  %s",
+                p && p->own_page <= 1 ? "Tokens by 16" : "Pages", step_of(st) + 1, legend[st->at.pages_mode]);
     if (!p) {
-        if (rs == UI_REQ_NOTHING && st->trace && st->at.a < st->n_lanes && ui_n_steps(st, st->at.a) < 1 && st->lane[st->at.a].state != SAC_LANE_FAILED) {
+        if (rs == UI_REQ_NOTHING && st->trace && st->at.a < st->n_lanes && ui_n_steps(st, st->at.a) < 1 &&
+            st->lane[st->at.a].state != SAC_LANE_FAILED) {
             char what[300];
             uv_lane_state(st, st->at.a, what, sizeof what);
-            ui_empty(st, b, in, what[0] ? what : "no token was generated", "pages are read when tokens are generated");
+            ui_empty(st, b, in, what[0] ? what : "no token was generated",
+                     "pages are read when tokens are generated");
         } else {
             uv_notice(st, b, in, st->at.a, -1, rs);
         }
@@ -328,14 +362,18 @@ static void pages_context(const struct ui_state *st, char *buf, size_t cap, int 
     struct boxes x = layout(st, st->body);
     int cols = x.cols < p->n_pages ? x.cols : p->n_pages, read = 0;
     for (int g = 0; g < p->n_pages && st->at.pair < p->n_pairs; g++)
-        read += (p->state[(size_t)st->at.pair * (size_t)p->n_pages + (size_t)g] & (UI_PAGE_CHOSEN | UI_PAGE_FORCED)) != 0;
-    n += snprintf(buf + n, cap - (size_t)n, " | %s | %d of %d %s", ui_lane_name(st, st->at.a), read, p->n_pages,
-                  p->own_page > 1 ? "pages" : "bins of 16");
+        read += (p->state[(size_t)st->at.pair * (size_t)p->n_pages + (size_t)g] &
+                 (UI_PAGE_CHOSEN | UI_PAGE_FORCED)) != 0;
+    n += snprintf(buf + n, cap - (size_t)n, " | %s | %d of %d %s", ui_lane_name(st, st->at.a), read,
+                  p->n_pages, p->own_page > 1 ? "pages" : "bins of 16");
     if (w >= 100 && (size_t)n < cap)
-        n += snprintf(buf + n, cap - (size_t)n, " read by L%d kv%d, its query heads together | 1 column = %.3g %s",
-                      st->at.pair / p->n_kv_heads, st->at.pair % p->n_kv_heads, (double)p->n_pages / (cols > 0 ? cols : 1),
-                      p->own_page > 1 ? "pages" : "bins");
-    if ((size_t)n < cap) snprintf(buf + n, cap - (size_t)n, " | view: %s%s", mode_name[st->at.pages_mode], st->at.playing ? " | playing" : "");
+        n += snprintf(buf + n, cap - (size_t)n,
+                      " read by L%d kv%d, its query heads together | 1 column = %.3g %s",
+                      st->at.pair / p->n_kv_heads, st->at.pair % p->n_kv_heads,
+                      (double)p->n_pages / (cols > 0 ? cols : 1), p->own_page > 1 ? "pages" : "bins");
+    if ((size_t)n < cap)
+        snprintf(buf + n, cap - (size_t)n, " | view: %s%s", mode_name[st->at.pages_mode],
+                 st->at.playing ? " | playing" : "");
 }
 
 static void pages_status(const struct ui_state *st, char *buf, size_t cap)
@@ -350,7 +388,8 @@ static void pages_status(const struct ui_state *st, char *buf, size_t cap)
         pairs += (v & (UI_PAGE_CHOSEN | UI_PAGE_FORCED)) != 0;
         dense += (v & UI_PAGE_DENSE_TOP) != 0;
     }
-    for (int k = st->at.page * p->page; k < (st->at.page + 1) * p->page && gold < 1; k++) gold = uv_gold(st, k);
+    for (int k = st->at.page * p->page; k < (st->at.page + 1) * p->page && gold < 1; k++)
+        gold = uv_gold(st, k);
     char what[32] = "";
     if (gold > 0) snprintf(what, sizeof what, "gold %d ", gold);
     snprintf(buf, cap, "%s%s %d: read by %d of %d (layer, KV head) at step %d, in the dense top of %d", what,
@@ -367,8 +406,8 @@ static void pages_plain(const struct ui_state *st, char *buf, size_t cap)
     n += snprintf(buf + n, cap - (size_t)n, "%s\n", line);
     const struct ui_pages *p = pages(st, &rs);
     for (int i = 0; p && i < p->n_pairs && (size_t)n + 80 < cap; i++)
-        n += snprintf(buf + n, cap - (size_t)n, "layer %d kv %d keys read %d mass %.2f\n", i / p->n_kv_heads, i % p->n_kv_heads,
-                      p->n_kept[i], (double)p->recall[i]);
+        n += snprintf(buf + n, cap - (size_t)n, "layer %d kv %d keys read %d mass %.2f\n", i / p->n_kv_heads,
+                      i % p->n_kv_heads, p->n_kept[i], (double)p->recall[i]);
 }
 
 /* Tokens of a column's unit: the method's pages, or bins of 16. */
@@ -498,14 +537,19 @@ static bool pages_click(struct ui_state *st, int cx, int cy, enum ui_click what)
 {
     static int row[MAX_PAIRS];
     enum ui_req_state rs;
-    if (what == UI_WHEEL_UP || what == UI_WHEEL_DOWN) return pages_move(st, what == UI_WHEEL_UP ? UI_UP : UI_DOWN, 1);
+    if (what == UI_WHEEL_UP || what == UI_WHEEL_DOWN)
+        return pages_move(st, what == UI_WHEEL_UP ? UI_UP : UI_DOWN, 1);
     const struct ui_pages *p = what == UI_CLICK ? pages(st, &rs) : NULL;
     if (!p) return false;
     struct boxes x = layout(st, st->body);
-    int n = order(st, p, row, MAX_PAIRS), lines = x.main.h - 4, cur = 0, w = x.cols < p->n_pages ? x.cols : p->n_pages;
+    int n = order(st, p, row, MAX_PAIRS), lines = x.main.h - 4, cur = 0,
+        w = x.cols < p->n_pages ? x.cols : p->n_pages;
     for (int i = 0; i < n; i++)
         if (row[i] == st->at.pair) cur = i;
-    int first = n <= lines ? 0 : cur - lines / 2 < 0 ? 0 : cur - lines / 2 > n - lines ? n - lines : cur - lines / 2;
+    int first = n <= lines                    ? 0
+                : cur - lines / 2 < 0         ? 0
+                : cur - lines / 2 > n - lines ? n - lines
+                                              : cur - lines / 2;
     int c = cx - x.main.x - 8, i = first + cy - x.main.y - 2;
     if (c < 0 || c >= w || i < first || i >= n || i >= first + lines) return false;
     st->at.pair = row[i];
@@ -557,23 +601,51 @@ static bool cmd_force(struct ui_state *st, const char *arg)
 
 #define HERE UI_CTX(UI_SCREEN_PAGES)
 static const struct ui_cmd cmds[] = {
-    { "view", "step|union|count|first|next", "this step, or all steps so far: union, count, first read", UI_GROUP_LOOK, HERE, UI_CMD_VIEW, cmd_view },
-    { "sort", "layer|worst|next", "rows by layer, or the least mass first", UI_GROUP_LOOK, HERE, UI_CMD_VIEW, cmd_sort },
+    { "view", "step|union|count|first|next", "this step, or all steps so far: union, count, first read",
+      UI_GROUP_LOOK, HERE, UI_CMD_VIEW, cmd_view },
+    { "sort", "layer|worst|next", "rows by layer, or the least mass first", UI_GROUP_LOOK, HERE, UI_CMD_VIEW,
+      cmd_sort },
     { "play", "", "play the steps, or stop", UI_GROUP_ACT, HERE, 0, cmd_play },
-    { "force-page", "head|layer|all", "run again with this page kept in the chosen scope", UI_GROUP_ACT, HERE, 0, cmd_force },
+    { "force-page", "head|layer|all", "run again with this page kept in the chosen scope", UI_GROUP_ACT, HERE,
+      0, cmd_force },
 };
 static const struct ui_bind binds[] = {
     { HERE, "v", "view next" }, { HERE, "S", "sort next" }, { HERE, "F", "force-page head" },
 };
 static const struct ui_hint hints[] = {
-    { "step +1", "step" }, { "toggle", "play" }, { "open", "map" }, { "view next", "view" }, { "event +1", "next gold/miss" },
-    { "sort next", "sort" }, { "layer +1", "layer" }, { "force-page head", "force page" }, { "method-pick", "method" },
+    { "step +1", "step" },
+    { "toggle", "play" },
+    { "open", "map" },
+    { "view next", "view" },
+    { "event +1", "next gold/miss" },
+    { "sort next", "sort" },
+    { "layer +1", "layer" },
+    { "force-page head", "force page" },
+    { "method-pick", "method" },
 };
 
 const struct ui_view ui_view_pages = {
-    .name = "pages", .tab = "Pages", .tab_short = "Page", .draw = pages_draw, .context = pages_context, .status = pages_status,
-    .settle = pages_settle, .move = pages_move, .open = pages_open, .toggle = pages_toggle, .cancel = pages_cancel,
-    .find = pages_find, .event = pages_event, .click = pages_click, .copy = pages_status, .plain = pages_plain, .n_panes = 1,
-    .cmds = cmds, .n_cmds = (int)(sizeof cmds / sizeof *cmds), .binds = binds,
-    .n_binds = (int)(sizeof binds / sizeof *binds), .hints = hints, .n_hints = (int)(sizeof hints / sizeof *hints),
+    .name = "pages",
+    .tab = "Pages",
+    .tab_short = "Page",
+    .draw = pages_draw,
+    .context = pages_context,
+    .status = pages_status,
+    .settle = pages_settle,
+    .move = pages_move,
+    .open = pages_open,
+    .toggle = pages_toggle,
+    .cancel = pages_cancel,
+    .find = pages_find,
+    .event = pages_event,
+    .click = pages_click,
+    .copy = pages_status,
+    .plain = pages_plain,
+    .n_panes = 1,
+    .cmds = cmds,
+    .n_cmds = (int)(sizeof cmds / sizeof *cmds),
+    .binds = binds,
+    .n_binds = (int)(sizeof binds / sizeof *binds),
+    .hints = hints,
+    .n_hints = (int)(sizeof hints / sizeof *hints),
 };

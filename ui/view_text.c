@@ -1,9 +1,9 @@
 /* Text: the prompt and the answer as text, shaded by the attention of one query.
  *
- * Background is lift (weight times visible keys) in steps of four, underline is what the method reads, brackets
- * are gold, '-' in the gutter counts missed keys. Stretches nobody reads are folded. Below, densities along the
- * prompt for both methods; beside it the stretches read most and the next-token tables; at the foot where the
- * query looks in every layer. */
+ * Background is lift (weight times visible keys) in steps of four, underline is what the method reads,
+ * brackets are gold, '-' in the gutter counts missed keys. Stretches nobody reads are folded. Below,
+ * densities along the prompt for both methods; beside it the stretches read most and the next-token tables;
+ * at the foot where the query looks in every layer. */
 #include "lines.h"
 #include "views.h"
 
@@ -20,7 +20,12 @@ static struct boxes layout(const struct ui_state *st, struct ui_rect r)
 {
     (void)st;
     struct boxes x = { .c = uv_layout(r, 34, 0, r.h >= 32 ? 10 : 0) };
-    if (x.c.side2.w) { x.c.main.w += x.c.side2.w - 20; x.c.side.x += x.c.side2.w - 20; x.c.side.w += 20; x.c.side2.w = 0; }
+    if (x.c.side2.w) {
+        x.c.main.w += x.c.side2.w - 20;
+        x.c.side.x += x.c.side2.w - 20;
+        x.c.side.w += 20;
+        x.c.side2.w = 0;
+    }
     int h = x.c.main.h - 2;
     x.strips = h >= 16 ? (x.c.side.w ? (h >= 20 ? 6 : 4) : 7) : h >= 10 ? 3 : 0;
     x.text = (struct ui_rect){ x.c.main.x + 1, x.c.main.y + 1, x.c.main.w - 2, h - x.strips };
@@ -50,9 +55,10 @@ static const struct ui_row *shade_row(const struct ui_state *st)
 
 static bool lay_out(const struct ui_state *st, const struct ui_text *x, const struct ui_row *row, int width)
 {
-    if (cache.text == x && cache.row == row && cache.lane == x->lane && cache.layer == st->at.layer
-        && cache.head == ui_head_arg(st) && cache.generation == st->generation && cache.width == width && cache.wrap == st->at.wrap
-        && cache.query == st->at.row && !(cache.fold < st->at.fold) && !(cache.fold > st->at.fold) && cache.n == x->n)
+    if (cache.text == x && cache.row == row && cache.lane == x->lane && cache.layer == st->at.layer &&
+        cache.head == ui_head_arg(st) && cache.generation == st->generation && cache.width == width &&
+        cache.wrap == st->at.wrap && cache.query == st->at.row && !(cache.fold < st->at.fold) &&
+        !(cache.fold > st->at.fold) && cache.n == x->n)
         return cache.lines.n > 0;
     free(cache.folded);
     free(cache.lift);
@@ -65,8 +71,8 @@ static bool lay_out(const struct ui_state *st, const struct ui_text *x, const st
     memcpy(keep, x->tok, (size_t)x->n * sizeof *keep);
     if (st->at.row >= 0 && st->at.row < x->n) keep[st->at.row].keep = true;
     ui_text_fold(keep, cache.lift, x->n, row ? st->at.fold : 0, FOLD_MARGIN, FOLD_SHORTEST, cache.folded);
-    bool ok = ui_text_layout(keep, cache.lift, x->n, cache.folded, width, st->at.wrap, x->n > x->n_prompt ? x->n_prompt : -1,
-                             20, &cache.lines);
+    bool ok = ui_text_layout(keep, cache.lift, x->n, cache.folded, width, st->at.wrap,
+                             x->n > x->n_prompt ? x->n_prompt : -1, 20, &cache.lines);
     free(keep);
     cache.text = x;
     cache.row = row;
@@ -117,8 +123,8 @@ static bool is_hit(int i)
     return lo < n_hits && hit[lo] == i;
 }
 
-static void draw_token(const struct ui_state *st, struct cell_buf *b, int x, int y, int room, const struct ui_text *tx,
-                       const struct ui_row *row, const struct ui_row *other, int i)
+static void draw_token(const struct ui_state *st, struct cell_buf *b, int x, int y, int room,
+                       const struct ui_text *tx, const struct ui_row *row, const struct ui_row *other, int i)
 {
     double lift = row && i < row->n_keys ? (double)cache.lift[i] : 0, sign = 1;
     bool diff = st->at.shade == UI_SHADE_DIFF;
@@ -127,7 +133,8 @@ static void draw_token(const struct ui_state *st, struct cell_buf *b, int x, int
         sign = d < 0 ? -1 : 1;
         lift = fabs(d);
     }
-    struct ui_style s = st->at.shade == UI_SHADE_NONE ? uv_style(st, UI_TEXT) : shade_style(st, shade_level(lift), diff, sign);
+    struct ui_style s = st->at.shade == UI_SHADE_NONE ? uv_style(st, UI_TEXT)
+                                                      : shade_style(st, shade_level(lift), diff, sign);
     if (row && i < row->n_keys && row->have_rows) {
         if (row->flag[i] & UI_KEY_KEPT) s.attr |= CELL_UNDERLINE;
         else if (lift >= 20) s.attr |= CELL_BOLD;
@@ -139,8 +146,9 @@ static void draw_token(const struct ui_state *st, struct cell_buf *b, int x, int
     cells_textn(b, x, y, room, tx->bytes + tx->at[i], (size_t)(tx->at[i + 1] - tx->at[i]), s);
 }
 
-static void draw_line(const struct ui_state *st, struct cell_buf *b, struct ui_rect t, int y, const struct ui_text *x,
-                      const struct ui_row *row, const struct ui_row *other, const struct ui_text_line *l)
+static void draw_line(const struct ui_state *st, struct cell_buf *b, struct ui_rect t, int y,
+                      const struct ui_text *x, const struct ui_row *row, const struct ui_row *other,
+                      const struct ui_text_line *l)
 {
     if (l->kind == UI_LINE_RULE) {
         cells_hline(b, t.x, y, t.w, uv_style(st, UI_LINE));
@@ -158,7 +166,8 @@ static void draw_line(const struct ui_state *st, struct cell_buf *b, struct ui_r
     }
     int missed = 0, at = t.x + 8, end = t.x + t.w;
     for (int i = l->lo; i < l->hi; i++)
-        missed += row && row->have_rows && i < row->n_keys && !(row->flag[i] & UI_KEY_KEPT) && cache.lift[i] >= 20;
+        missed +=
+            row && row->have_rows && i < row->n_keys && !(row->flag[i] & UI_KEY_KEPT) && cache.lift[i] >= 20;
     uv_at(st, b, t.x, y, 6, UI_DIM, "%6d", l->lo);
     if (missed) cells_put(b, t.x + 6, y, U'-', uv_style(st, UI_MISSED));
     for (int i = l->lo; i < l->hi && at < end; i++) {
@@ -166,7 +175,8 @@ static void draw_line(const struct ui_state *st, struct cell_buf *b, struct ui_r
         if (g >= 0 && g != before && at < end) cells_put(b, at++, y, U'[', uv_style(st, UI_GOLD));
         draw_token(st, b, at, y, end - at, x, row, other, i);
         at += x->tok[i].cols;
-        if (g >= 0 && ui_gold_at(st, i + 1) != g && at < end) cells_put(b, at++, y, U']', uv_style(st, UI_GOLD));
+        if (g >= 0 && ui_gold_at(st, i + 1) != g && at < end)
+            cells_put(b, at++, y, U']', uv_style(st, UI_GOLD));
     }
 }
 
@@ -182,14 +192,15 @@ static int first_line(const struct ui_state *st, int room)
 
 /* ---- strips and side ---- */
 
-static void draw_density(const struct ui_state *st, struct cell_buf *b, struct ui_rect r, const struct ui_row *a,
-                         const struct ui_row *o)
+static void draw_density(const struct ui_state *st, struct cell_buf *b, struct ui_rect r,
+                         const struct ui_row *a, const struct ui_row *o)
 {
     float v[512], k[512];
     int n = st->info.n_prompt, w = r.w - 12 < 512 ? r.w - 12 : 512, y = r.y;
     if (w < 8 || n < 1 || r.h < 1) return;
     if (r.h >= 4)
-        uv_at(st, b, r.x, y++, r.w, UI_DIM, "along the prompt, one column = %.3g tokens: weight in the column, log", (double)n / w);
+        uv_at(st, b, r.x, y++, r.w, UI_DIM,
+              "along the prompt, one column = %.3g tokens: weight in the column, log", (double)n / w);
     const struct ui_row *row[2] = { a, o };
     int lane[2] = { st->at.a, st->at.b };
     for (int i = 0; i < 2 && y < r.y + r.h - 1; i++) {
@@ -234,8 +245,15 @@ static void draw_answers(const struct ui_state *st, struct cell_buf *b, struct u
         bool differs = lane[0] != lane[1] && (same < len[0] || same < len[1]);
         int y = r.y + i, x = r.x + 12;
         uv_at(st, b, r.x, y, 11, i ? UI_LANE_B : UI_LANE_A, "%s", ui_lane_name(st, lane[i]));
-        x += uv_at(st, b, x, y, 7, right ? UI_OK : scored ? UI_BAD : UI_DIM, "%s ", right ? "ok" : scored ? "WRONG" : "...");
-        int end = r.x + r.w, cut = same > 24 && differs ? same - 24 : 0;     /* keep the difference in sight */
+        x += uv_at(st, b, x, y, 7,
+                   right    ? UI_OK
+                   : scored ? UI_BAD
+                            : UI_DIM,
+                   "%s ",
+                   right    ? "ok"
+                   : scored ? "WRONG"
+                            : "...");
+        int end = r.x + r.w, cut = same > 24 && differs ? same - 24 : 0; /* keep the difference in sight */
         while (cut > 0 && (shown[i][cut] & 0xC0) == 0x80) cut--;
         if (cut) x += cells_text(b, x, y, end - x, st->look.ascii ? "..." : "\u2026", uv_style(st, UI_DIM));
         x += cells_textn(b, x, y, end - x, shown[i] + cut, (size_t)(same - cut), uv_style(st, UI_TEXT));
@@ -245,7 +263,8 @@ static void draw_answers(const struct ui_state *st, struct cell_buf *b, struct u
     }
 }
 
-static void draw_spans(const struct ui_state *st, struct cell_buf *b, struct ui_rect r, const struct ui_row *row)
+static void draw_spans(const struct ui_state *st, struct cell_buf *b, struct ui_rect r,
+                       const struct ui_row *row)
 {
     struct ui_stretch s[16];
     if (!row) { ui_empty(st, b, r, "computing", ""); return; }
@@ -257,7 +276,8 @@ static void draw_spans(const struct ui_state *st, struct cell_buf *b, struct ui_
         snprintf(label, sizeof label, "%d-%d", s[i].lo, s[i].hi - 1);
         uv_at(st, b, r.x, y, 11, UI_DIM, "%-11s", label);
         ui_bar(s[i].sum, 6, st->look.ascii, bar);
-        for (int k = 0; k < 6; k++) cells_put(b, r.x + 11 + k, y, bar[k] == U'.' ? U' ' : bar[k], uv_style(st, UI_BAR));
+        for (int k = 0; k < 6; k++)
+            cells_put(b, r.x + 11 + k, y, bar[k] == U'.' ? U' ' : bar[k], uv_style(st, UI_BAR));
         uv_at(st, b, r.x + 18, y, r.w - 18, UI_TEXT, "%.2f %s", s[i].sum, text);
         int used = 5 + cells_text_width(text, strlen(text));
         if (s[i].lo + 1 < row->n_keys) ui_token_text(st, row->lane, s[i].lo + 1, text, sizeof text);
@@ -275,12 +295,14 @@ static void draw_spans(const struct ui_state *st, struct cell_buf *b, struct ui_
     uv_at(st, b, r.x, y + 1, r.w, UI_GOLD, "%.2f of it is read by %s", read, ui_lane_name(st, row->lane));
 }
 
-static void next_column(const struct ui_state *st, struct cell_buf *b, int x, int y, int w, int lines, int lane, int step)
+static void next_column(const struct ui_state *st, struct cell_buf *b, int x, int y, int w, int lines,
+                        int lane, int step)
 {
     int id[5];
     float p[5];
     int n = lane >= 0 && lane < st->n_lanes ? sac_trace_next(st->trace, lane, step, id, p) : 0;
-    uv_at(st, b, x, y, w, lane == st->at.a ? UI_LANE_A : UI_LANE_B, "%s", lane >= 0 && lane < st->n_lanes ? ui_lane_name(st, lane) : "-");
+    uv_at(st, b, x, y, w, lane == st->at.a ? UI_LANE_A : UI_LANE_B, "%s",
+          lane >= 0 && lane < st->n_lanes ? ui_lane_name(st, lane) : "-");
     for (int i = 0; i < n && i < lines - 1; i++) {
         char raw[64], text[80];
         int len = sac_trace_vocab(st->trace, id[i], raw, (int)sizeof raw);
@@ -300,18 +322,21 @@ static void draw_next(const struct ui_state *st, struct cell_buf *b, struct ui_r
     next_column(st, b, r.x + w, r.y, r.w - w, r.h < 6 ? r.h : 6, st->at.b, step);
     if (r.h < 8) return;
     double kl = sac_trace_step_kl(st->trace, st->at.a, step);
-    if (!isnan(kl)) uv_at(st, b, r.x, r.y + 6, r.w, UI_TEXT, "KL(dense || %s) %.3f nat", ui_lane_name(st, st->at.a), kl);
+    if (!isnan(kl))
+        uv_at(st, b, r.x, r.y + 6, r.w, UI_TEXT, "KL(dense || %s) %.3f nat", ui_lane_name(st, st->at.a), kl);
     if (r.h < 10) return;
     int n = ui_n_steps(st, st->at.a), first = st->lane[st->at.a].first_diff;
     uv_at(st, b, r.x, r.y + 7, r.w, UI_DIM, "steps: = same token, ! differs");
     for (int i = 0; i < n && i < r.w; i++)
         cells_put(b, r.x + i, r.y + 8, first >= 0 && i >= first ? U'!' : U'=',
-                  i == step ? uv_style(st, UI_CURSOR) : uv_style(st, first >= 0 && i >= first ? UI_BAD : UI_DIM));
+                  i == step ? uv_style(st, UI_CURSOR)
+                            : uv_style(st, first >= 0 && i >= first ? UI_BAD : UI_DIM));
 }
 
 static void draw_layers(const struct ui_state *st, struct cell_buf *b, struct ui_rect r)
 {
-    struct ui_rect in = ui_pane(st, b, r, -1, "Where query %d looks, by layer (mean over heads, %s)", st->at.row, ui_lane_name(st, st->at.a));
+    struct ui_rect in = ui_pane(st, b, r, -1, "Where query %d looks, by layer (mean over heads, %s)",
+                                st->at.row, ui_lane_name(st, st->at.a));
     enum ui_req_state rs;
     int w = in.w - 5, n = st->at.row + 1;
     if (w > 480) w = 480;
@@ -361,9 +386,11 @@ static void text_draw(const struct ui_state *st, struct cell_buf *b, struct ui_r
             int n = ui_stretches(row->w, row->n_keys, 10, 6, s), at = in.x;
             at += uv_at(st, b, at, y + 4, in.w, UI_DIM, "top spans: ");
             for (int i = 0; i < n; i++)
-                at += uv_at(st, b, at, y + 4, in.x + in.w - at, UI_TEXT, "%d-%d %.2f  ", s[i].lo, s[i].hi - 1, s[i].sum);
+                at += uv_at(st, b, at, y + 4, in.x + in.w - at, UI_TEXT, "%d-%d %.2f  ", s[i].lo, s[i].hi - 1,
+                            s[i].sum);
             next_column(st, b, in.x, y + 5, in.w / 2 - 2, 2, st->at.a, st->at.step < 0 ? 0 : st->at.step);
-            next_column(st, b, in.x + in.w / 2, y + 5, in.w / 2, 2, st->at.b, st->at.step < 0 ? 0 : st->at.step);
+            next_column(st, b, in.x + in.w / 2, y + 5, in.w / 2, 2, st->at.b,
+                        st->at.step < 0 ? 0 : st->at.step);
         }
     }
     if (x.c.side.w) {
@@ -372,7 +399,9 @@ static void text_draw(const struct ui_state *st, struct cell_buf *b, struct ui_r
         draw_spans(st, b, ui_pane(st, b, up, -1, "Top spans (10 tokens)"), row);
         if (low) {
             struct ui_rect dn = { up.x, up.y + up.h, up.w, low };
-            draw_next(st, b, ui_pane(st, b, dn, -1, "Next token at step %d", (st->at.step < 0 ? 0 : st->at.step) + 1));
+            draw_next(
+                st, b,
+                ui_pane(st, b, dn, -1, "Next token at step %d", (st->at.step < 0 ? 0 : st->at.step) + 1));
         }
     }
     if (x.c.foot.h) draw_layers(st, b, x.c.foot);
@@ -390,12 +419,15 @@ static void text_context(const struct ui_state *st, char *buf, size_t cap, int w
     int lane = st->at.shade == UI_SHADE_B ? st->at.b : st->at.a;
     const char *name = lane >= 0 && lane < st->n_lanes ? ui_lane_name(st, lane) : "-";
     if (st->at.shade == UI_SHADE_DIFF)
-        snprintf(buf + n, cap - (size_t)n, " | %s | shade: A - B, query %d %s | underline: read by %s", head, st->at.row, q, name);
+        snprintf(buf + n, cap - (size_t)n, " | %s | shade: A - B, query %d %s | underline: read by %s", head,
+                 st->at.row, q, name);
     else if (st->at.shade == UI_SHADE_NONE)
         snprintf(buf + n, cap - (size_t)n, " | %s | no shading | underline: read by %s", head, name);
     else
-        snprintf(buf + n, cap - (size_t)n, w >= 100 ? " | %s | shade: dense weights of query %d %s in %s | underline: read by it"
-                 : " | %s | query %d %s | shade: %s, underline: read", head, st->at.row, q, name);
+        snprintf(buf + n, cap - (size_t)n,
+                 w >= 100 ? " | %s | shade: dense weights of query %d %s in %s | underline: read by it"
+                          : " | %s | query %d %s | shade: %s, underline: read",
+                 head, st->at.row, q, name);
 }
 
 static void text_status(const struct ui_state *st, char *buf, size_t cap)
@@ -409,7 +441,10 @@ static void text_status(const struct ui_state *st, char *buf, size_t cap)
     uv_quote(st, st->at.a, st->at.key, tok, sizeof tok);
     int n = snprintf(buf, cap, "token %d %s", st->at.key, tok);
     if (!r || n < 0 || (size_t)n >= cap) return;
-    if (st->at.key >= r->n_keys) { snprintf(buf + n, cap - (size_t)n, "  after the query: not visible to it"); return; }
+    if (st->at.key >= r->n_keys) {
+        snprintf(buf + n, cap - (size_t)n, "  after the query: not visible to it");
+        return;
+    }
     ui_fmt_weight((double)r->w[st->at.key], num, sizeof num);
     ui_fmt_lift((double)r->w[st->at.key] * r->n_keys, lift, sizeof lift);
     snprintf(buf + n, cap - (size_t)n, "  weight %s = %s x uniform, %s: %s%s", num, lift,
@@ -430,7 +465,8 @@ static void text_plain(const struct ui_state *st, char *buf, size_t cap)
     const struct ui_row *r = uv_row(st, st->at.a, st->at.layer, ui_head_arg(st), st->at.row, &rs);
     int k = r ? ui_stretches(r->w, r->n_keys, 10, 8, s) : 0;
     for (int i = 0; i < k && (size_t)n + 200 < cap; i++) {
-        n += snprintf(buf + n, cap - (size_t)n, "span %d-%d weight %.3f text", s[i].lo, s[i].hi - 1, s[i].sum);
+        n +=
+            snprintf(buf + n, cap - (size_t)n, "span %d-%d weight %.3f text", s[i].lo, s[i].hi - 1, s[i].sum);
         for (int j = s[i].lo; j < s[i].hi && (size_t)n + 80 < cap; j++) {
             char tok[64];
             ui_token_text(st, st->at.a, j, tok, sizeof tok);
@@ -449,7 +485,8 @@ static bool text_move(struct ui_state *st, enum ui_move m, int n)
     const struct ui_text *x = uv_text(st, st->at.a, &rs);
     struct boxes box = layout(st, st->body);
     if (!x || x->n < 1 || !lay_out(st, x, shade_row(st), box.text.w - 11)) return true;
-    int key = st->at.key >= x->n ? x->n - 1 : st->at.key, line = ui_text_line_of(&cache.lines, key), to = line;
+    int key = st->at.key >= x->n ? x->n - 1 : st->at.key, line = ui_text_line_of(&cache.lines, key),
+        to = line;
     int half = box.text.h / 2 > 0 ? box.text.h / 2 : 1;
     switch (m) {
     case UI_LEFT:       key -= n; break;
@@ -469,12 +506,16 @@ static bool text_move(struct ui_state *st, enum ui_move m, int n)
     if (to != line) {
         int dir = to < line ? -1 : 1;
         to = to < 0 ? 0 : to >= cache.lines.n ? cache.lines.n - 1 : to;
-        while (to + dir >= 0 && to + dir < cache.lines.n && cache.lines.line[to].hi == cache.lines.line[to].lo) to += dir;
+        while (to + dir >= 0 && to + dir < cache.lines.n &&
+               cache.lines.line[to].hi == cache.lines.line[to].lo)
+            to += dir;
         /* The same column of the other line, as near as its tokens allow. */
         int cols = 0, want = 0;
-        for (int i = cache.lines.line[line].lo; i < key && cache.lines.line[line].kind == UI_LINE_TEXT; i++) want += x->tok[i].cols;
+        for (int i = cache.lines.line[line].lo; i < key && cache.lines.line[line].kind == UI_LINE_TEXT; i++)
+            want += x->tok[i].cols;
         key = cache.lines.line[to].lo;
-        while (cache.lines.line[to].kind == UI_LINE_TEXT && key + 1 < cache.lines.line[to].hi && cols + x->tok[key].cols <= want)
+        while (cache.lines.line[to].kind == UI_LINE_TEXT && key + 1 < cache.lines.line[to].hi &&
+               cols + x->tok[key].cols <= want)
             cols += x->tok[key++].cols;
     } else if (cache.lines.line[line].kind == UI_LINE_FOLD && (m == UI_LEFT || m == UI_RIGHT)) {
         key = m == UI_LEFT ? cache.lines.line[line].lo - 1 : cache.lines.line[line].hi;
@@ -542,16 +583,20 @@ static bool text_event(struct ui_state *st, int by)
 static bool text_click(struct ui_state *st, int cx, int cy, enum ui_click what)
 {
     enum ui_req_state rs;
-    if (what == UI_WHEEL_UP || what == UI_WHEEL_DOWN) return text_move(st, what == UI_WHEEL_UP ? UI_UP : UI_DOWN, 3);
+    if (what == UI_WHEEL_UP || what == UI_WHEEL_DOWN)
+        return text_move(st, what == UI_WHEEL_UP ? UI_UP : UI_DOWN, 3);
     if (what != UI_CLICK || !st->trace || st->at.a >= st->n_lanes) return false;
     struct boxes box = layout(st, st->body);
     const struct ui_text *x = uv_text(st, st->at.a, &rs);
     if (!x || !lay_out(st, x, shade_row(st), box.text.w - 11)) return false;
     int i = first_line(st, box.text.h) + cy - box.text.y, at = box.text.x + 8;
-    if (cy < box.text.y || cy >= box.text.y + box.text.h || i >= cache.lines.n || cx >= box.text.x + box.text.w) return false;
+    if (cy < box.text.y || cy >= box.text.y + box.text.h || i >= cache.lines.n ||
+        cx >= box.text.x + box.text.w)
+        return false;
     const struct ui_text_line *l = &cache.lines.line[i];
     int key = l->lo;
-    for (; l->kind == UI_LINE_TEXT && key + 1 < l->hi && at + x->tok[key].cols <= cx; key++) at += x->tok[key].cols;
+    for (; l->kind == UI_LINE_TEXT && key + 1 < l->hi && at + x->tok[key].cols <= cx; key++)
+        at += x->tok[key].cols;
     if (key < x->n) st->at.key = key;
     return true;
 }
@@ -584,35 +629,64 @@ static bool cmd_fold(struct ui_state *st, const char *arg)
     } else {
         double v = strtod(arg, &end);
         if (*end || !(v >= 0)) {
-            ui_say(st, UI_SAY_BAD, "fold %s: a number of times the uniform weight, such as 20; 0 folds nothing", arg);
+            ui_say(st, UI_SAY_BAD,
+                   "fold %s: a number of times the uniform weight, such as 20; 0 folds nothing", arg);
             return false;
         }
         st->at.fold = v;
     }
-    if (st->at.fold > 0) ui_say(st, UI_SAY_INFO, "folded: stretches where no weight reaches %g x uniform", st->at.fold);
+    if (st->at.fold > 0)
+        ui_say(st, UI_SAY_INFO, "folded: stretches where no weight reaches %g x uniform", st->at.fold);
     else ui_say(st, UI_SAY_INFO, "nothing is folded");
     return true;
 }
 
 #define HERE UI_CTX(UI_SCREEN_TEXT)
 static const struct ui_cmd cmds[] = {
-    { "shade", "a|b|difference|none|next", "whose attention shades the text", UI_GROUP_LOOK, HERE, UI_CMD_VIEW, cmd_shade },
-    { "wrap", "off|on|next", "wrap lines at words, or at line breaks only", UI_GROUP_LOOK, HERE, UI_CMD_VIEW, cmd_wrap },
-    { "fold", "TIMES|next", "fold stretches below this many times the uniform weight", UI_GROUP_LOOK, HERE, UI_CMD_VIEW, cmd_fold },
+    { "shade", "a|b|difference|none|next", "whose attention shades the text", UI_GROUP_LOOK, HERE,
+      UI_CMD_VIEW, cmd_shade },
+    { "wrap", "off|on|next", "wrap lines at words, or at line breaks only", UI_GROUP_LOOK, HERE, UI_CMD_VIEW,
+      cmd_wrap },
+    { "fold", "TIMES|next", "fold stretches below this many times the uniform weight", UI_GROUP_LOOK, HERE,
+      UI_CMD_VIEW, cmd_fold },
 };
 static const struct ui_bind binds[] = {
     { HERE, "o", "shade next" }, { HERE, "w", "wrap next" }, { HERE, "f", "fold next" },
 };
 static const struct ui_hint hints[] = {
-    { "find", "find" }, { "step +1", "step" }, { "event +1", "next gold/miss" }, { "toggle", "make it the query" },
-    { "layer +1", "layer" }, { "head +1", "head" }, { "shade next", "shade" }, { "fold next", "fold" }, { "wrap next", "wrap" },
+    { "find", "find" },
+    { "step +1", "step" },
+    { "event +1", "next gold/miss" },
+    { "toggle", "make it the query" },
+    { "layer +1", "layer" },
+    { "head +1", "head" },
+    { "shade next", "shade" },
+    { "fold next", "fold" },
+    { "wrap next", "wrap" },
     { "open", "page" },
 };
 
 const struct ui_view ui_view_text = {
-    .name = "text", .tab = "Text", .tab_short = "Text", .draw = text_draw, .context = text_context, .status = text_status,
-    .settle = text_settle, .move = text_move, .open = text_open, .toggle = text_toggle, .find = text_find,
-    .event = text_event, .click = text_click, .copy = text_status, .plain = text_plain, .n_panes = 1,
-    .cmds = cmds, .n_cmds = (int)(sizeof cmds / sizeof *cmds), .binds = binds,
-    .n_binds = (int)(sizeof binds / sizeof *binds), .hints = hints, .n_hints = (int)(sizeof hints / sizeof *hints),
+    .name = "text",
+    .tab = "Text",
+    .tab_short = "Text",
+    .draw = text_draw,
+    .context = text_context,
+    .status = text_status,
+    .settle = text_settle,
+    .move = text_move,
+    .open = text_open,
+    .toggle = text_toggle,
+    .find = text_find,
+    .event = text_event,
+    .click = text_click,
+    .copy = text_status,
+    .plain = text_plain,
+    .n_panes = 1,
+    .cmds = cmds,
+    .n_cmds = (int)(sizeof cmds / sizeof *cmds),
+    .binds = binds,
+    .n_binds = (int)(sizeof binds / sizeof *binds),
+    .hints = hints,
+    .n_hints = (int)(sizeof hints / sizeof *hints),
 };

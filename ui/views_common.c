@@ -78,12 +78,14 @@ const struct ui_text *uv_text(const struct ui_state *st, int lane, enum ui_req_s
     return ui_request(st, do_text, (int[]){ lane }, 1, UI_REQ_LIVE, rs);
 }
 
-const struct ui_strips *uv_strips(const struct ui_state *st, int lane, int row, int bins, enum ui_req_state *rs)
+const struct ui_strips *uv_strips(const struct ui_state *st, int lane, int row, int bins,
+                                  enum ui_req_state *rs)
 {
     return ui_request(st, do_strips, (int[]){ lane, row, bins }, 3, UI_REQ_LOW, rs);
 }
 
-const struct ui_pages *uv_pages(const struct ui_state *st, int lane, int step, bool all, enum ui_req_state *rs)
+const struct ui_pages *uv_pages(const struct ui_state *st, int lane, int step, bool all,
+                                enum ui_req_state *rs)
 {
     return ui_request(st, do_pages, (int[]){ lane, step, all }, 3, 0, rs);
 }
@@ -94,8 +96,8 @@ const struct ui_page_steps *uv_page_steps(const struct ui_state *st, int lane, i
     return ui_request(st, do_page_steps, (int[]){ lane, layer, kv, page, size, step }, 6, UI_REQ_LOW, rs);
 }
 
-const struct ui_along *uv_along(const struct ui_state *st, int lane, int layer, int head, int q0, int q1, int n,
-                                enum ui_req_state *rs)
+const struct ui_along *uv_along(const struct ui_state *st, int lane, int layer, int head, int q0, int q1,
+                                int n, enum ui_req_state *rs)
 {
     return ui_request(st, do_along, (int[]){ lane, layer, head, q0, q1, n }, 6, UI_REQ_LOW, rs);
 }
@@ -107,7 +109,8 @@ struct ui_style uv_style(const struct ui_state *st, enum ui_role role)
     return ui_style(&st->look, role);
 }
 
-int uv_at(const struct ui_state *st, struct cell_buf *b, int x, int y, int w, enum ui_role role, const char *fmt, ...)
+int uv_at(const struct ui_state *st, struct cell_buf *b, int x, int y, int w, enum ui_role role,
+          const char *fmt, ...)
 {
     char buf[1024];
     va_list ap;
@@ -131,7 +134,9 @@ static const char *lane_doing(const struct sac_lane *la, int n_layers, char *buf
     switch (la->state) {
     case SAC_LANE_QUEUED:  snprintf(buf, cap, "queued"); break;
     case SAC_LANE_PREFILL: snprintf(buf, cap, "prefill, layer %d of %d", la->prefill_layer, n_layers); break;
-    case SAC_LANE_DECODE:  snprintf(buf, cap, "decode, step %d of at most %d", la->n_steps, la->max_steps); break;
+    case SAC_LANE_DECODE:
+        snprintf(buf, cap, "decode, step %d of at most %d", la->n_steps, la->max_steps);
+        break;
     case SAC_LANE_MEASURE: snprintf(buf, cap, "measuring"); break;
     case SAC_LANE_STOPPED: snprintf(buf, cap, "stopped; results so far are kept"); break;
     case SAC_LANE_FAILED:  snprintf(buf, cap, "failed: %s", la->error); break;
@@ -159,7 +164,8 @@ bool uv_notice(const struct ui_state *st, struct cell_buf *b, struct ui_rect r, 
         return true;
     }
     if (lane < 0 || lane >= st->n_lanes) {
-        ui_empty(st, b, r, "There is no second method to compare with.", "1 adds methods: Space ticks, r runs");
+        ui_empty(st, b, r, "There is no second method to compare with.",
+                 "1 adds methods: Space ticks, r runs");
         return true;
     }
     if (rs == UI_REQ_READY) return false;
@@ -171,7 +177,8 @@ bool uv_notice(const struct ui_state *st, struct cell_buf *b, struct ui_rect r, 
     } else if (rs == UI_REQ_NOTHING) {
         bool early = layer >= 0 && la->prefill_layer <= layer;
         if (!what[0]) snprintf(what, sizeof what, "This part was not recorded.");
-        ui_empty(st, b, r, what, early ? "this layer comes later: [ goes back a layer" : "m picks another method");
+        ui_empty(st, b, r, what,
+                 early ? "this layer comes later: [ goes back a layer" : "m picks another method");
     } else {
         ui_empty(st, b, r, rs == UI_REQ_RUNNING ? "computing" : "waiting for the worker", "");
     }
@@ -185,7 +192,8 @@ int uv_what(const struct ui_state *st, char *buf, size_t cap, int w)
     const char *task = st->info.task;
     if (w >= 100 && task && *task) n = snprintf(buf, cap, "%s#%d ", task, st->info.sample);
     n += snprintf(buf + n, cap - (size_t)n, "N=%d", st->info.n_prompt);
-    if (st->at.step >= 0 && steps > 0) n += snprintf(buf + n, cap - (size_t)n, " step %d/%d", st->at.step + 1, steps);
+    if (st->at.step >= 0 && steps > 0)
+        n += snprintf(buf + n, cap - (size_t)n, " step %d/%d", st->at.step + 1, steps);
     return n;
 }
 
@@ -269,7 +277,8 @@ static bool find_place(struct ui_state *st, const char *text, bool keys, bool *d
         }
         return true;
     }
-    if (sscanf(text, "L%dH%d%c", &layer, &head, &end) == 2 || sscanf(text, "l%dh%d%c", &layer, &head, &end) == 2) {
+    if (sscanf(text, "L%dH%d%c", &layer, &head, &end) == 2 ||
+        sscanf(text, "l%dh%d%c", &layer, &head, &end) == 2) {
         if (layer < 0 || layer >= st->info.shape.n_layers || head < 0 || head >= st->info.shape.n_heads) {
             ui_say(st, UI_SAY_BAD, "%s: layers go to L%d, heads to H%d", text, st->info.shape.n_layers - 1,
                    st->info.shape.n_heads - 1);
@@ -347,7 +356,8 @@ bool uv_find(struct ui_state *st, const char *text, int dir, bool keys)
     return true;
 }
 
-/* The nearest place past `from` in direction `by` among gold spans, dropped keys and the first differing token. */
+/* The nearest place past `from` in direction `by` among gold spans, dropped keys and the first differing
+ * token. */
 bool uv_event(struct ui_state *st, int by, bool keys)
 {
     if (!st->trace) return false;
@@ -365,7 +375,8 @@ bool uv_event(struct ui_state *st, int by, bool keys)
         OFFER(st->info.n_prompt + st->lane[st->at.a].first_diff, "first differing token");
 #undef OFFER
     if (best < 0 || best >= uv_n(st, st->at.a) + (keys ? 0 : 1)) {
-        ui_say(st, UI_SAY_INFO, by > 0 ? "no gold span or missed key further on" : "no gold span or missed key before");
+        ui_say(st, UI_SAY_INFO,
+               by > 0 ? "no gold span or missed key further on" : "no gold span or missed key before");
         return true;
     }
     if (keys && best > st->at.row) uv_set_row(st, best);

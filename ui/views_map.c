@@ -11,7 +11,8 @@ int uv_n(const struct ui_state *st, int lane)
     /* While tokens come the map stays over the prompt; it would be computed anew for each of them. */
     const struct sac_lane *la = &st->lane[lane];
     int rows = ui_n_rows(st, lane);
-    bool growing = la->state == SAC_LANE_PREFILL || la->state == SAC_LANE_DECODE || la->state == SAC_LANE_QUEUED;
+    bool growing =
+        la->state == SAC_LANE_PREFILL || la->state == SAC_LANE_DECODE || la->state == SAC_LANE_QUEUED;
     return growing || rows < st->info.n_prompt ? st->info.n_prompt : rows;
 }
 
@@ -29,7 +30,8 @@ struct ui_window uv_window(const struct ui_state *st, enum ui_screen s, int lane
 {
     int n = uv_n(st, lane);
     struct ui_window w = st->at.win[s];
-    if (w.q1 <= w.q0 || w.k1 <= w.k0) return (struct ui_window){ answers(st, s, lane) ? st->info.n_prompt - 1 : 0, n, 0, n };
+    if (w.q1 <= w.q0 || w.k1 <= w.k0)
+        return (struct ui_window){ answers(st, s, lane) ? st->info.n_prompt - 1 : 0, n, 0, n };
     if (w.q1 > n) { w.q0 -= w.q1 - n; w.q1 = n; }
     if (w.k1 > n) { w.k0 -= w.k1 - n; w.k1 = n; }
     if (w.q0 < 0) w.q0 = 0;
@@ -137,7 +139,10 @@ bool uv_map_move(struct ui_state *st, enum ui_screen s, int lane, struct ui_rect
 /* ---- tiles as pictures ---- */
 
 enum { SLOTS = 6 };
-static struct { float *f; size_t cap; } buffer[SLOTS];    /* pictures of this frame; the UI thread alone draws */
+static struct {
+    float *f;
+    size_t cap;
+} buffer[SLOTS]; /* pictures of this frame; the UI thread alone draws */
 
 static float *floats(int slot, size_t n)
 {
@@ -165,14 +170,25 @@ void uv_map_rescale(struct uv_map *m, struct ui_heat heat)
     if (m->have) scale_map(m);
 }
 
-struct uv_map uv_map_get(const struct ui_state *st, int slot, int lane, const struct ui_window *win, int w, int h,
-                         enum ui_req_state *rs)
+struct uv_map uv_map_get(const struct ui_state *st, int slot, int lane, const struct ui_window *win, int w,
+                         int h, enum ui_req_state *rs)
 {
     struct uv_map m = { .slot = slot, .win = *win, .w = w, .h = h, .heat = ui_heat_default(st->at.scale) };
     float some;
-    struct sac_tile want = { .lane = lane, .layer = st->at.layer, .head = ui_head_arg(st), .q0 = win->q0,
-        .q1 = win->q1, .k0 = win->k0, .k1 = win->k1, .w = w, .h = h, .pool = st->at.pool, .sinks = st->at.sinks,
-        .sparse = st->at.sparse, .kept = &some, .missed = &some };
+    struct sac_tile want = { .lane = lane,
+                             .layer = st->at.layer,
+                             .head = ui_head_arg(st),
+                             .q0 = win->q0,
+                             .q1 = win->q1,
+                             .k0 = win->k0,
+                             .k1 = win->k1,
+                             .w = w,
+                             .h = h,
+                             .pool = st->at.pool,
+                             .sinks = st->at.sinks,
+                             .sparse = st->at.sparse,
+                             .kept = &some,
+                             .missed = &some };
     size_t n = (size_t)w * (size_t)h;
     *rs = UI_REQ_NOTHING;
     if (w < 1 || h < 1 || win->q1 <= win->q0 || win->k1 <= win->k0) return m;
@@ -204,13 +220,24 @@ struct uv_map uv_map_get(const struct ui_state *st, int slot, int lane, const st
     return m;
 }
 
-void uv_map_draw(const struct ui_state *st, struct cell_buf *b, int x, int y, int lane, const struct uv_map *m)
+void uv_map_draw(const struct ui_state *st, struct cell_buf *b, int x, int y, int lane,
+                 const struct uv_map *m)
 {
     const struct ui_window *w = &m->win;
     int page = sac_trace_page_size(st->trace, lane), rows = w->q1 - w->q0, keys = w->k1 - w->k0;
-    struct ui_pic p = { .w = m->w, .h = m->h, .t = m->t, .kept = m->kept, .missed = m->missed,
-        .lift = m->heat.scale == UI_SCALE_LIFT, .overlay = st->at.overlay, .block_px = (double)(page > 1 ? page : 1) * m->w / (keys > 0 ? keys : 1),
-        .cx = -1, .cy = -1, .sx = -1, .sy = -1, .cross = true };
+    struct ui_pic p = { .w = m->w,
+                        .h = m->h,
+                        .t = m->t,
+                        .kept = m->kept,
+                        .missed = m->missed,
+                        .lift = m->heat.scale == UI_SCALE_LIFT,
+                        .overlay = st->at.overlay,
+                        .block_px = (double)(page > 1 ? page : 1) * m->w / (keys > 0 ? keys : 1),
+                        .cx = -1,
+                        .cy = -1,
+                        .sx = -1,
+                        .sy = -1,
+                        .cross = true };
     if (page <= 1) p.block_px = 3;
     if (st->at.row >= w->q0 && st->at.row < w->q1) p.cy = ui_bin_of(st->at.row - w->q0, rows, m->h);
     if (st->at.key >= w->k0 && st->at.key < w->k1) p.cx = ui_bin_of(st->at.key - w->k0, keys, m->w);
@@ -226,8 +253,17 @@ bool uv_thumb(const struct ui_state *st, int lane, int layer, int head, bool spa
 {
     float some;
     int n = uv_n(st, lane);
-    struct sac_tile want = { .lane = lane, .layer = layer, .head = head, .q1 = n, .k1 = n, .w = w, .h = h, .pool = SAC_POOL_MAX,
-        .sparse = sparse, .kept = &some, .missed = &some };
+    struct sac_tile want = { .lane = lane,
+                             .layer = layer,
+                             .head = head,
+                             .q1 = n,
+                             .k1 = n,
+                             .w = w,
+                             .h = h,
+                             .pool = SAC_POOL_MAX,
+                             .sparse = sparse,
+                             .kept = &some,
+                             .missed = &some };
     if (n < 1 || w < 1 || h < 1) return false;
     struct ui_heat heat = ui_heat_default(UI_SCALE_LOG);
     struct ui_tile *o = NULL;

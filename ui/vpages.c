@@ -197,8 +197,8 @@ struct ui_pages *ui_pages_compute(struct sac_trace *t, int lane, int step, bool 
 
 /* ---- one page over the steps ---- */
 
-/* Upper bound of a page as Quest with shared pages computes it: per-channel minimum and maximum of the keys, the
- * larger product of the two, summed over channels and over the query heads of the group. */
+/* Upper bound of a page as Quest with shared pages computes it: per-channel minimum and maximum of the keys,
+ * the larger product of the two, summed over channels and over the query heads of the group. */
 static float page_bound(const float *q, size_t q_stride, int per, const float *k, int lo, int hi, int d)
 {
     float total = 0;
@@ -223,7 +223,8 @@ static float best_key(const float *q, size_t q_stride, int per, const float *k, 
     for (int h = 0; h < per; h++)
         for (int j = lo; j < hi; j++) {
             float sum = 0;
-            for (int c = 0; c < d; c++) sum += q[(size_t)h * q_stride + (size_t)c] * k[(size_t)j * (size_t)d + (size_t)c];
+            for (int c = 0; c < d; c++)
+                sum += q[(size_t)h * q_stride + (size_t)c] * k[(size_t)j * (size_t)d + (size_t)c];
             if (sum > best) best = sum;
         }
     return best;
@@ -273,8 +274,16 @@ struct ui_page_steps *ui_page_steps_compute(struct sac_trace *t, int lane, int l
     struct ranked *rank = malloc((size_t)n_pages * sizeof *rank);
     bool ok = work_open(&k, t, row + 1, cancel) && s && rank;
     if (ok)
-        *s = (struct ui_page_steps){ .lane = lane, .layer = layer, .kv_head = kv_head, .page = page, .size = size,
-            .n = step + 1, .bound = (double)NAN, .cut = (double)NAN, .best = (double)NAN, .n_pages = n_pages };
+        *s = (struct ui_page_steps){ .lane = lane,
+                                     .layer = layer,
+                                     .kv_head = kv_head,
+                                     .page = page,
+                                     .size = size,
+                                     .n = step + 1,
+                                     .bound = (double)NAN,
+                                     .cut = (double)NAN,
+                                     .best = (double)NAN,
+                                     .n_pages = n_pages };
     for (int i = 0; ok && i <= step; i++) {
         int r = info.n_prompt - 1 + i, np = r / size + 1, n_top = 0;
         s->step[i].rank = 0;
@@ -283,7 +292,10 @@ struct ui_page_steps *ui_page_steps_compute(struct sac_trace *t, int lane, int l
         for (int g = 0; g < np; g++) {
             float m = 0;
             bool read = false;
-            for (int j = g * size; j < (g + 1) * size && j <= r; j++) { m += k.sum[j]; read |= k.kept[j] > 0; }
+            for (int j = g * size; j < (g + 1) * size && j <= r; j++) {
+                m += k.sum[j];
+                read |= k.kept[j] > 0;
+            }
             rank[g] = (struct ranked){ m, g };
             n_top += read;
             if (g == page) { s->step[i].kept = read; s->step[i].mass = m; }
