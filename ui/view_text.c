@@ -327,10 +327,12 @@ static void draw_next(const struct ui_state *st, struct cell_buf *b, struct ui_r
     if (r.h < 10) return;
     int n = ui_n_steps(st, st->at.a), first = st->lane[st->at.a].first_diff;
     uv_at(st, b, r.x, r.y + 7, r.w, UI_DIM, "steps: = same token, ! differs");
-    for (int i = 0; i < n && i < r.w; i++)
-        cells_put(b, r.x + i, r.y + 8, first >= 0 && i >= first ? U'!' : U'=',
-                  i == step ? uv_style(st, UI_CURSOR)
-                            : uv_style(st, first >= 0 && i >= first ? UI_BAD : UI_DIM));
+    int from = n <= r.w ? 0 : step - r.w / 2 < 0 ? 0 : step - r.w / 2 > n - r.w ? n - r.w : step - r.w / 2;
+    for (int i = from; i < n && i - from < r.w; i++) {
+        bool differs = first >= 0 && i >= first;
+        enum ui_role role = i == step ? UI_CURSOR : differs ? UI_BAD : UI_DIM;
+        cells_put(b, r.x + i - from, r.y + 8, differs ? U'!' : U'=', uv_style(st, role));
+    }
 }
 
 static void draw_layers(const struct ui_state *st, struct cell_buf *b, struct ui_rect r)
