@@ -326,7 +326,7 @@ static void draw_next(const struct ui_state *st, struct cell_buf *b, struct ui_r
         uv_at(st, b, r.x, r.y + 6, r.w, UI_TEXT, "KL(dense || %s) %.3f nat", ui_lane_name(st, st->at.a), kl);
     if (r.h < 10) return;
     int n = ui_n_steps(st, st->at.a), first = st->lane[st->at.a].first_diff;
-    uv_at(st, b, r.x, r.y + 7, r.w, UI_DIM, "steps: = same token, ! differs");
+    uv_at(st, b, r.x, r.y + 7, r.w, UI_DIM, "steps: = as dense, ! since it differed");
     int from = n <= r.w ? 0 : step - r.w / 2 < 0 ? 0 : step - r.w / 2 > n - r.w ? n - r.w : step - r.w / 2;
     for (int i = from; i < n && i - from < r.w; i++) {
         bool differs = first >= 0 && i >= first;
