@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_NAMES = 96, STRIP_ROWS = 96, N_STRIPS = 3, LOSS_PARTS = 100 };
+enum { MAX_NAMES = 96, STRIP_ROWS = 96, N_STRIPS = 5, LOSS_PARTS = 100 };
 #define LOSS_RGB 0xd55e00u
 #define FORCED_RGB 0x56b4e9u
 #define CHOSEN_RGB 0xe69f00u
@@ -19,7 +19,7 @@ enum { MAX_NAMES = 96, STRIP_ROWS = 96, N_STRIPS = 3, LOSS_PARTS = 100 };
 struct shown {                       /* one pane in the making */
     struct ui_window win;
     struct ui_tile *tile;
-    uint32_t *cell, *key_max, *gold;
+    uint32_t *cell, *key_max, *gold, *columns, *diagonals;
     float *kept, *forced;
     struct figure_strip strip[N_STRIPS];
     int n_strips;
@@ -34,6 +34,8 @@ static void shown_free(struct shown *p)
     free(p->cell);
     free(p->key_max);
     free(p->gold);
+    free(p->columns);
+    free(p->diagonals);
     free(p->kept);
     free(p->forced);
     free(p->names);
@@ -121,6 +123,32 @@ static bool kept_strip(struct shot_ctx *c, struct shown *p, int lane)
     return ok;
 }
 
+/* What the rule chose, where it is lists: columns under their keys, diagonals under the key that the last row reads
+ * through them. */
+static bool list_strips(struct shot_ctx *c, struct shown *p, int lane)
+{
+    const struct sac_tile *t = &p->tile->t;
+    const struct sac_plan *plan = sac_trace_plan(c->t, lane, t->layer, c->s->at.head);
+    size_t w = (size_t)t->w;
+    int nk = t->k1 - t->k0;
+    if (!plan || (!plan->vertical && !plan->slash)) return true;
+    p->columns = malloc(w * sizeof *p->columns);
+    p->diagonals = malloc(w * sizeof *p->diagonals);
+    if (!p->columns || !p->diagonals) return false;
+    for (size_t x = 0; x < w; x++) p->columns[x] = p->diagonals[x] = FIGURE_EMPTY;
+    for (int i = 0; plan->vertical && i < plan->n_vertical; i++) {
+        int key = plan->vertical[i] - t->k0;
+        if (key >= 0 && key < nk) p->columns[ui_bin_of(key, nk, t->w)] = CHOSEN_RGB;
+    }
+    for (int i = 0; plan->slash && i < plan->n_slash; i++) {
+        int key = t->q1 - 1 - plan->slash[i] - t->k0;
+        if (key >= 0 && key < nk) p->diagonals[ui_bin_of(key, nk, t->w)] = CHOSEN_RGB;
+    }
+    p->strip[p->n_strips++] = (struct figure_strip){ .label = "columns", .cell = p->columns };
+    p->strip[p->n_strips++] = (struct figure_strip){ .label = "diagonals", .cell = p->diagonals };
+    return true;
+}
+
 static bool add_strips(struct shot_ctx *c, struct shown *p, int lane, const struct ui_heat *heat)
 {
     const struct sac_tile *t = &p->tile->t;
@@ -150,6 +178,7 @@ static bool add_strips(struct shot_ctx *c, struct shown *p, int lane, const stru
         p->strip[p->n_strips++] = (struct figure_strip){ .label = "read", .height = p->kept, .lower = p->forced,
                                                          .rgb = CHOSEN_RGB, .rgb2 = FORCED_RGB };
     }
+    if (lane > 0 && c->s->at.overlay == UI_OVER_LISTS && !list_strips(c, p, lane)) return false;
     if (c->info.n_spans) p->strip[p->n_strips++] = (struct figure_strip){ .label = "gold", .cell = p->gold };
     return true;
 }
