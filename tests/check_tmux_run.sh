@@ -70,7 +70,7 @@ fi
 
 # ---- other sizes: nothing breaks, too small is said ----
 size 80 24
-wait_for 'query' 20
+wait_for 'Attention, queries' 20
 size 60 12
 wait_for '3 ?Map|Map' 20
 size 50 10

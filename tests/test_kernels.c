@@ -53,11 +53,8 @@ static void sums(void)
     for (int round = 0; round < 300; round++) {
         int n = upto(150);
         struct block a = floats(n, 1), b = floats(n, 1), y = floats(n, 1), z = floats(n, 1);
-        double terms = 0, squares = 0;
-        for (int i = 0; i < n; i++) {
-            terms += fabs((double)a.x[i] * (double)b.x[i]);
-            squares += (double)a.x[i] * (double)a.x[i];
-        }
+        double terms = 0;
+        for (int i = 0; i < n; i++) terms += fabs((double)a.x[i] * (double)b.x[i]);
         near(ops->dot(a.x, b.x, n), dot_c(a.x, b.x, n), (n + 1) * EPS * terms);
         if (n) {
             float m = ops->max(a.x, n);
