@@ -1,6 +1,6 @@
-/* The real program in a pseudo-terminal that we own and read with libvterm: every TERM, colour tier and size, resize
- * storms, signals, crashes, pasted text, closed terminals. After every exit the line settings are as before and
- * the cursor is visible. */
+/* The real program in a pseudo-terminal that we own and read with libvterm: every TERM, colour tier and size,
+ * resize storms, signals, crashes, pasted text, closed terminals. After every exit the line settings are as
+ * before and the cursor is visible. */
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -286,9 +286,15 @@ static void test_ascii(void **state)
 static void test_signals(void **state)
 {
     (void)state;
-    static const struct { int sig, code; } cases[] = { { SIGTERM, 143 }, { SIGHUP, 129 }, { SIGINT, 130 }, { SIGSEGV, 128 + SIGSEGV },
-                                                       { SIGABRT, 128 + SIGABRT } };
-    static const char *const env[] = { "TERM=xterm-256color", "COLORTERM=truecolor", "ASAN_OPTIONS=handle_segv=0:handle_abort=0", NULL };
+    static const struct {
+        int sig, code;
+    } cases[] = { { SIGTERM, 143 },
+                  { SIGHUP, 129 },
+                  { SIGINT, 130 },
+                  { SIGSEGV, 128 + SIGSEGV },
+                  { SIGABRT, 128 + SIGABRT } };
+    static const char *const env[] = { "TERM=xterm-256color", "COLORTERM=truecolor",
+                                       "ASAN_OPTIONS=handle_segv=0:handle_abort=0", NULL };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct term t;
         start(&t, 80, 24, env, idle);
@@ -359,8 +365,9 @@ int main(void)
 {
     signal(SIGPIPE, SIG_IGN);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_terms), cmocka_unit_test(test_sizes), cmocka_unit_test(test_ascii), cmocka_unit_test(test_signals),
-        cmocka_unit_test(test_keys), cmocka_unit_test(test_no_terminal), cmocka_unit_test(test_closed),
+        cmocka_unit_test(test_terms),   cmocka_unit_test(test_sizes), cmocka_unit_test(test_ascii),
+        cmocka_unit_test(test_signals), cmocka_unit_test(test_keys),  cmocka_unit_test(test_no_terminal),
+        cmocka_unit_test(test_closed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -119,7 +119,8 @@ static void test_maps(void **state)
                 last = l;
                 if (tier == UI_TIER_256) assert_true((c & 0xff) >= 16);      /* 0-15 are the user's theme */
                 /* Text on the cell: at least 4.5 : 1. */
-                double y = ui_luminance(ui_colour_rgb(c)), t = ui_luminance(ui_colour_rgb(ui_contrast((enum ui_tier)tier, c)));
+                double y = ui_luminance(ui_colour_rgb(c)),
+                       t = ui_luminance(ui_colour_rgb(ui_contrast((enum ui_tier)tier, c)));
                 double ratio = y > t ? (y + 0.05) / (t + 0.05) : (t + 0.05) / (y + 0.05);
                 assert_true(ratio > 4.4);
             }
@@ -132,11 +133,13 @@ static void test_maps(void **state)
     assert_int_equal(ui_map_colour(UI_MAP_VIRIDIS, UI_TIER_MONO, 3), CELL_DEFAULT);
 }
 
-/* Chrome text against common backgrounds: 4.5 : 1; in mono every role that means something keeps an attribute. */
+/* Chrome text against common backgrounds: 4.5 : 1; in mono every role that means something keeps an
+ * attribute. */
 static void test_theme(void **state)
 {
     (void)state;
-    static const enum ui_role must[] = { UI_STRONG, UI_TITLE, UI_TAB_ON, UI_CURSOR, UI_OK, UI_BAD, UI_MISSED, UI_GOLD, UI_KEPT, UI_QUERY };
+    static const enum ui_role must[] = { UI_STRONG, UI_TITLE,  UI_TAB_ON, UI_CURSOR, UI_OK,
+                                         UI_BAD,    UI_MISSED, UI_GOLD,   UI_KEPT,   UI_QUERY };
     for (int theme = 0; theme < UI_N_THEMES; theme++) {
         struct ui_look l = { UI_TIER_RGB, false, (enum ui_theme)theme, UI_MAP_VIRIDIS, false };
         double bg = ui_luminance(theme == UI_THEME_LIGHT ? 0xffffff : 0x101010);
@@ -166,7 +169,8 @@ static void test_key_names(void **state)
         if (key == 8 || key == 10) continue;         /* arrive as Backspace and Enter */
         if (key >= 0x80 && key < 0xa0) continue;
         if (key < UI_KEY_SPECIAL && key >= 0x80 && cell_width((char32_t)key) < 0) continue;
-        if (ui_key_parse(name) != key) fail_msg("key %d is named '%s' which is %d", key, name, ui_key_parse(name));
+        if (ui_key_parse(name) != key)
+            fail_msg("key %d is named '%s' which is %d", key, name, ui_key_parse(name));
     }
     assert_int_equal(ui_key_parse("Ctrl-H"), UI_KEY_NONE);      /* cannot be told from Backspace */
     assert_int_equal(ui_key_parse("Ctrl-I"), UI_KEY_NONE);
@@ -191,7 +195,8 @@ static void test_tables(void **state)
         }
         const struct ui_view *v = ui_view_of((enum ui_screen)s);
         for (int i = 0; i < v->n_hints; i++)
-            if (!ui_key_of((enum ui_screen)s, v->hints[i].line)) fail_msg("%s: no key for hint '%s'", v->name, v->hints[i].line);
+            if (!ui_key_of((enum ui_screen)s, v->hints[i].line))
+                fail_msg("%s: no key for hint '%s'", v->name, v->hints[i].line);
         for (int i = 0; i < v->n_binds; i++) assert_true(ui_key_parse(v->binds[i].key) != UI_KEY_NONE);
         /* Movement letters keep their meaning. */
         assert_string_equal(ui_key_line((enum ui_screen)s, 'j'), "move down");
@@ -215,7 +220,8 @@ static void report(void *ctx, const char *msg)
 static void test_key_file(void **state)
 {
     (void)state;
-    char text[] = "# mine\nmap K = head +1\nall Ctrl-R = redraw\nall q = none\nmap X = no-such\nnowhere x = quit\nmap Blah = quit\n"
+    char text[] = "# mine\nmap K = head +1\nall Ctrl-R = redraw\nall q = none\nmap X = no-such\nnowhere x = "
+                  "quit\nmap Blah = quit\n"
                   "map K = head -1\nrubbish\n";
     FILE *f = fmemopen(text, strlen(text), "r");
     ui_keys_reset();
@@ -238,13 +244,18 @@ static void test_key_file(void **state)
 static void test_tier(void **state)
 {
     (void)state;
-    static const struct { struct ui_env e; const char *wish; enum ui_tier want; } cases[] = {
+    static const struct { struct ui_env e; const char *wish; enum ui_tier want;
+    } cases[] = {
         { { "xterm-256color", NULL, NULL, true, false }, NULL, UI_TIER_256 },
         { { "xterm-256color", "truecolor", NULL, true, false }, NULL, UI_TIER_RGB },
         { { "xterm-direct", NULL, NULL, true, false }, NULL, UI_TIER_RGB },
         { { "xterm-256color", "truecolor", "1", true, false }, NULL, UI_TIER_MONO },
-        { { "xterm-256color", "truecolor", "", true, false }, NULL, UI_TIER_RGB },       /* empty NO_COLOR does not count */
-        { { "xterm-256color", "truecolor", "1", true, false }, "256", UI_TIER_256 },     /* the command line goes first */
+        { { "xterm-256color", "truecolor", "", true, false },
+          NULL,
+          UI_TIER_RGB }, /* empty NO_COLOR does not count */
+        { { "xterm-256color", "truecolor", "1", true, false },
+          "256",
+          UI_TIER_256 }, /* the command line goes first */
         { { NULL, NULL, NULL, true, false }, NULL, UI_TIER_256 },
         { { "xterm", NULL, NULL, true, false }, "never", UI_TIER_MONO },
         { { "xterm", NULL, NULL, true, false }, "auto", UI_TIER_256 },
@@ -473,9 +484,10 @@ int main(void)
     setenv("XDG_STATE_HOME", "/nonexistent", 1);
     setenv("XDG_CONFIG_HOME", "/nonexistent", 1);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_text), cmocka_unit_test(test_clip), cmocka_unit_test(test_maps), cmocka_unit_test(test_theme),
-        cmocka_unit_test(test_key_names), cmocka_unit_test(test_tables), cmocka_unit_test(test_key_file), cmocka_unit_test(test_tier),
-        cmocka_unit_test(test_commands), cmocka_unit_test(test_prompt), cmocka_unit_test(test_methods), cmocka_unit_test(test_no_trace),
+        cmocka_unit_test(test_text),     cmocka_unit_test(test_clip),      cmocka_unit_test(test_maps),
+        cmocka_unit_test(test_theme),    cmocka_unit_test(test_key_names), cmocka_unit_test(test_tables),
+        cmocka_unit_test(test_key_file), cmocka_unit_test(test_tier),      cmocka_unit_test(test_commands),
+        cmocka_unit_test(test_prompt),   cmocka_unit_test(test_methods),   cmocka_unit_test(test_no_trace),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,5 +1,5 @@
-/* Ten thousand random keys, clicks and pastes on a real run, at sizes that change, from a fixed seed: nothing may
- * crash, draw outside, or run as a command what was pasted. Sanitizers watch in the dev build. */
+/* Ten thousand random keys, clicks and pastes on a real run, at sizes that change, from a fixed seed: nothing
+ * may crash, draw outside, or run as a command what was pasted. Sanitizers watch in the dev build. */
 #include "base.h"
 #include "keys.h"
 #include "run.h"
@@ -25,8 +25,9 @@ static uint32_t rnd(uint32_t n)
 
 static int random_key(void)
 {
-    static const int special[] = { UI_K_UP, UI_K_DOWN, UI_K_LEFT, UI_K_RIGHT, UI_K_TAB, UI_K_BACKTAB, UI_K_ENTER, UI_K_ESC,
-                                   UI_K_BACKSPACE, UI_K_PGUP, UI_K_PGDN, UI_K_HOME, UI_K_END, UI_K_F1, UI_K_DEL, ' ' };
+    static const int special[] = { UI_K_UP,    UI_K_DOWN, UI_K_LEFT,      UI_K_RIGHT, UI_K_TAB,  UI_K_BACKTAB,
+                                   UI_K_ENTER, UI_K_ESC,  UI_K_BACKSPACE, UI_K_PGUP,  UI_K_PGDN, UI_K_HOME,
+                                   UI_K_END,   UI_K_F1,   UI_K_DEL,       ' ' };
     static const char often[] = "1234567hjklHJKL[]{}(),.<>+-=vzsaxotd\\wmMbBnNuUgG0$SfiDE/:";
     switch (rnd(6)) {
     case 0: return special[rnd(sizeof special / sizeof *special)];
@@ -58,8 +59,15 @@ static void test_random_keys(void **state)
     (void)state;
     const char *model = SOURCE_DIR "/samples/models/saccade-sample-q8_0.gguf";
     static const char *const methods[] = { "quest:token_budget=64", "snapkv:capacity=160,window=32" };
-    struct ui_app_opts o = { .model = model, .task = "niah", .length = 256, .seed = 43, .max_tokens = 8, .method = methods,
-                             .n_methods = 2, .headless = true, .no_mouse = true };
+    struct ui_app_opts o = { .model = model,
+                             .task = "niah",
+                             .length = 256,
+                             .seed = 43,
+                             .max_tokens = 8,
+                             .method = methods,
+                             .n_methods = 2,
+                             .headless = true,
+                             .no_mouse = true };
     char dir[] = "/tmp/saccade-random-XXXXXX";
     if (access(model, R_OK) != 0) skip();
     assert_non_null(mkdtemp(dir));
@@ -85,8 +93,9 @@ static void test_random_keys(void **state)
         int key = random_key();
         /* What leaves the program or runs new work for minutes is not what this is about. */
         const char *line = a->mode == UI_MODE_NORMAL ? ui_key_line(st->at.screen, key) : NULL;
-        bool leaves = line && (!strncmp(line, "run", 3) || !strncmp(line, "quit", 4) || !strncmp(line, "budget", 6) ||
-                               !strncmp(line, "force", 5) || !strncmp(line, "snapshot", 8) || !strncmp(line, "task", 4) ||
+        bool leaves = line && (!strncmp(line, "run", 3) || !strncmp(line, "quit", 4) ||
+                               !strncmp(line, "budget", 6) || !strncmp(line, "force", 5) ||
+                               !strncmp(line, "snapshot", 8) || !strncmp(line, "task", 4) ||
                                (!strcmp(line, "open") && st->at.screen == UI_SCREEN_TASKS));
         if (a->mode == UI_MODE_EXPORT && key == UI_K_ENTER) leaves = true;
         if (a->mode == UI_MODE_PROMPT && key == UI_K_ENTER && rnd(4)) leaves = true;
@@ -95,7 +104,8 @@ static void test_random_keys(void **state)
         if (!rnd(20)) ui_mouse(st, (int)rnd(130) - 2, (int)rnd(44) - 2, (enum ui_click)rnd(5));
         if (!rnd(300)) ui_paste(st, "quit\nQ\x1b[31m\xff\xfe \xe2\x82\xac", 16);
         if (!rnd(150)) {
-            static const int size[][2] = { { 59, 11 }, { 60, 12 }, { 80, 24 }, { 120, 40 }, { 200, 60 }, { 97, 33 }, { 1, 1 }, { 400, 100 } };
+            static const int size[][2] = { { 59, 11 },  { 60, 12 }, { 80, 24 }, { 120, 40 },
+                                           { 200, 60 }, { 97, 33 }, { 1, 1 },   { 400, 100 } };
             const int *s = size[rnd(30) ? rnd(7) : 7];
             assert_true(cells_resize(&a->buf, s[0], s[1]));
         }

@@ -1,5 +1,5 @@
-/* Golden frames of the base: the Run and Tasks screens in their states without a model, and everything that lies over
- * a view. Text and style files lie in tests/screens; SACCADE_UPDATE_SCREENS=1 writes them anew. */
+/* Golden frames of the base: the Run and Tasks screens in their states without a model, and everything that
+ * lies over a view. Text and style files lie in tests/screens; SACCADE_UPDATE_SCREENS=1 writes them anew. */
 #include "base.h"
 #include "keys.h"
 #include "run.h"
@@ -15,9 +15,15 @@
 
 #include <cmocka.h>
 
-static const char *const methods[] = { "vertical_slash:sparsity=0.8", "snapkv:capacity=154,window=32", "quest:token_budget=96" };
-static const struct ui_app_opts opts = { .model = "models/saccade-sample-q8_0.gguf", .task = "niah", .length = 1024, .seed = 43,
-                                         .method = methods, .n_methods = 3, .headless = true };
+static const char *const methods[] = { "vertical_slash:sparsity=0.8", "snapkv:capacity=154,window=32",
+                                       "quest:token_budget=96" };
+static const struct ui_app_opts opts = { .model = "models/saccade-sample-q8_0.gguf",
+                                         .task = "niah",
+                                         .length = 1024,
+                                         .seed = 43,
+                                         .method = methods,
+                                         .n_methods = 3,
+                                         .headless = true };
 
 static struct ui_state *open_state(int w, int h, enum ui_tier tier, bool ascii)
 {
@@ -93,8 +99,8 @@ static void golden(struct ui_state *st, const char *name)
     }
 }
 
-static void lane(struct ui_state *st, int i, const char *spec, const char *title, enum sac_lane_state state, double progress,
-                 const char *answer, double score)
+static void lane(struct ui_state *st, int i, const char *spec, const char *title, enum sac_lane_state state,
+                 double progress, const char *answer, double score)
 {
     struct sac_lane *l = &st->lane[i];
     snprintf(l->spec, sizeof l->spec, "%s", spec);
@@ -123,7 +129,8 @@ static void fill(struct ui_state *st)
     st->n_lanes = 4;
     st->info.shape.n_layers = 10;
     lane(st, 0, "dense", "Dense", SAC_LANE_DONE, 1, "1. amber-fox-12: 805078\n2. quiet-lake-7: 974025", 1);
-    lane(st, 1, methods[0], "Vertical-Slash", SAC_LANE_DONE, 1, "1. amber-fox-12: 805078\n2. quiet-lake-7: 111111", 0.5);
+    lane(st, 1, methods[0], "Vertical-Slash", SAC_LANE_DONE, 1,
+         "1. amber-fox-12: 805078\n2. quiet-lake-7: 111111", 0.5);
     lane(st, 2, methods[1], "SnapKV", SAC_LANE_DECODE, 0.8, "1. amber-fox-12: 80", (double)NAN);
     lane(st, 3, methods[2], "Quest", SAC_LANE_PREFILL, 0.3, "", (double)NAN);
     st->lane[2].first_diff = -1;
@@ -134,9 +141,11 @@ static void fill(struct ui_state *st)
 static void test_run(void **state)
 {
     (void)state;
-    static const struct { int w, h; enum ui_tier tier; bool ascii; const char *name; } cases[] = {
-        { 60, 12, UI_TIER_RGB, false, "run_60x12" }, { 80, 24, UI_TIER_RGB, false, "run_80x24" }, { 80, 24, UI_TIER_256, false, "run_80x24_256" },
-        { 80, 24, UI_TIER_MONO, true, "run_80x24_ascii" }, { 120, 40, UI_TIER_RGB, false, "run_120x40" }, { 200, 60, UI_TIER_RGB, false, "run_200x60" },
+    static const struct { int w, h; enum ui_tier tier; bool ascii; const char *name;
+    } cases[] = {
+        { 60, 12, UI_TIER_RGB, false, "run_60x12" },     { 80, 24, UI_TIER_RGB, false, "run_80x24" },
+        { 80, 24, UI_TIER_256, false, "run_80x24_256" }, { 80, 24, UI_TIER_MONO, true, "run_80x24_ascii" },
+        { 120, 40, UI_TIER_RGB, false, "run_120x40" },   { 200, 60, UI_TIER_RGB, false, "run_200x60" },
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct ui_state *st = open_state(cases[i].w, cases[i].h, cases[i].tier, cases[i].ascii);
@@ -179,9 +188,16 @@ static void test_tasks(void **state)
             for (int m = 0; m < 3; m++)
                 for (int s = 0; s < 4; s++) {
                     struct ui_t_cell *c = &t->cell[i][m][s];
-                    *c = (struct ui_t_cell){ .state = UI_T_DONE, .score = m == 2 && s > 1 ? 0.25 : 1, .mass = 1 - 0.1 * m, .parsed = s != 3,
-                                             .evidence = 0.5, .steps = 64, .first_diff = m == 2 && s > 1 ? 19 : -1, .stop = "eos" };
-                    snprintf(c->answer, sizeof c->answer, "1. amber-fox-12: %s", m == 2 && s > 1 ? "111111" : "805078");
+                    *c = (struct ui_t_cell){ .state = UI_T_DONE,
+                                             .score = m == 2 && s > 1 ? 0.25 : 1,
+                                             .mass = 1 - 0.1 * m,
+                                             .parsed = s != 3,
+                                             .evidence = 0.5,
+                                             .steps = 64,
+                                             .first_diff = m == 2 && s > 1 ? 19 : -1,
+                                             .stop = "eos" };
+                    snprintf(c->answer, sizeof c->answer, "1. amber-fox-12: %s",
+                             m == 2 && s > 1 ? "111111" : "805078");
                     snprintf(t->gold[i][s], sizeof t->gold[0][0], "1. amber-fox-12: 805078");
                 }
         t->cell[1][2][3].state = UI_T_RUNNING;
@@ -229,7 +245,7 @@ int main(void)
 {
     setenv("XDG_STATE_HOME", "/nonexistent", 1);
     setenv("XDG_CONFIG_HOME", "/nonexistent", 1);
-    const struct CMUnitTest tests[] = { cmocka_unit_test(test_run), cmocka_unit_test(test_failed), cmocka_unit_test(test_tasks),
-                                        cmocka_unit_test(test_overlays) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(test_run), cmocka_unit_test(test_failed),
+                                        cmocka_unit_test(test_tasks), cmocka_unit_test(test_overlays) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

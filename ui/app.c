@@ -1,7 +1,7 @@
 /* The program: opening the terminal, the event loop, and putting everything away again.
  *
- * One frame is drawn when something changed, at most 30 a second (10 over ssh); input goes before drawing. Workers
- * wake the loop through a pipe. The first frame appears before the model is touched. */
+ * One frame is drawn when something changed, at most 30 a second (10 over ssh); input goes before drawing.
+ * Workers wake the loop through a pipe. The first frame appears before the model is touched. */
 #include "base.h"
 #include "keys.h"
 #include "run.h"
@@ -30,8 +30,10 @@ static void open_session(struct ui_state *st)
     struct ui_app *a = st->app;
     char path[600];
     if (a->opts->log) a->session = fopen(a->opts->log, "w");
-    else if (!a->headless && ui_xdg("STATE", "session.log", true, path, sizeof path)) a->session = fopen(path, "w");
-    if (a->opts->log && !a->session) ui_say(st, UI_SAY_BAD, "%s: cannot be written: %s", a->opts->log, strerror(errno));
+    else if (!a->headless && ui_xdg("STATE", "session.log", true, path, sizeof path))
+        a->session = fopen(path, "w");
+    if (a->opts->log && !a->session)
+        ui_say(st, UI_SAY_BAD, "%s: cannot be written: %s", a->opts->log, strerror(errno));
     if (!a->headless && ui_xdg("STATE", "history", false, path, sizeof path)) {
         FILE *f = fopen(path, "r");
         if (f) ui_history_load(st, f), fclose(f);
@@ -58,10 +60,13 @@ static void edit_prompt(struct ui_state *st)
     text = NULL;
     int rc = ui_screen_edit(path);
     if (rc != 0) {
-        ui_say(st, UI_SAY_BAD, rc < 0 ? "the editor could not be started: set EDITOR" : "the editor failed: prompt unchanged");
+        ui_say(st, UI_SAY_BAD,
+               rc < 0 ? "the editor could not be started: set EDITOR"
+                      : "the editor failed: prompt unchanged");
     } else if ((f = fopen(path, "r")) != NULL) {
         struct stat sb;
-        size_t n = fstat(fileno(f), &sb) == 0 && sb.st_size > 0 && sb.st_size < 1 << 26 ? (size_t)sb.st_size : 0;
+        size_t n =
+            fstat(fileno(f), &sb) == 0 && sb.st_size > 0 && sb.st_size < 1 << 26 ? (size_t)sb.st_size : 0;
         text = malloc(n + 1);
         if (text) {
             n = fread(text, 1, n, f);
@@ -147,7 +152,8 @@ static void loop(struct ui_state *st)
 static bool opens_first(struct ui_state *st, const char *name, struct sac_err *err)
 {
     for (int s = 0; name && s < UI_N_SCREENS; s++)
-        if (!strcmp(name, ui_view_of((enum ui_screen)s)->name)) return st->at.screen = (enum ui_screen)s, true;
+        if (!strcmp(name, ui_view_of((enum ui_screen)s)->name))
+            return st->at.screen = (enum ui_screen)s, true;
     if (!name) return true;
     sac_fail(err, SAC_EARG, "%s is no screen: run, heads, map, compare, text, pages, tasks", name);
     return false;
@@ -166,12 +172,14 @@ static int run_screen(struct ui_state *st, struct sac_err *err)
     ui_config_read(st, o->config);
     if (o->theme && strcmp(o->theme, "auto") != 0 && !ui_config_set(st, "theme", o->theme))
         return sac_fail(err, SAC_EARG, "%s", a->say);
-    if (o->colormap && !ui_config_set(st, "colormap", o->colormap)) return sac_fail(err, SAC_EARG, "%s", a->say);
+    if (o->colormap && !ui_config_set(st, "colormap", o->colormap))
+        return sac_fail(err, SAC_EARG, "%s", a->say);
     if (o->no_mouse) a->mouse = false;
     enum sac_code rc = ui_screen_open(&st->look.tier, a->mouse, note, sizeof note, err);
     if (rc) return rc;
     if (*note) ui_log(st, "%s", note);
-    ui_log(st, "colours: %s (%s)%s", ui_tier_name[st->look.tier], why, st->look.ascii ? ", ASCII characters" : "");
+    ui_log(st, "colours: %s (%s)%s", ui_tier_name[st->look.tier], why,
+           st->look.ascii ? ", ASCII characters" : "");
     if (!o->no_run) ui_run_start(st);
     loop(st);
     ui_run_stop(st);

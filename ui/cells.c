@@ -83,7 +83,10 @@ int cell_width(char32_t ch)
     if (!utf8proc_codepoint_valid((utf8proc_int32_t)ch)) return -1;
     switch (utf8proc_category((utf8proc_int32_t)ch)) {
     case UTF8PROC_CATEGORY_MN: case UTF8PROC_CATEGORY_ME: return 0;
-    case UTF8PROC_CATEGORY_CC: case UTF8PROC_CATEGORY_CF: case UTF8PROC_CATEGORY_CS: case UTF8PROC_CATEGORY_CO:
+    case UTF8PROC_CATEGORY_CC:
+    case UTF8PROC_CATEGORY_CF:
+    case UTF8PROC_CATEGORY_CS:
+    case UTF8PROC_CATEGORY_CO:
     case UTF8PROC_CATEGORY_CN: case UTF8PROC_CATEGORY_ZL: case UTF8PROC_CATEGORY_ZP: return -1;
     default: break;
     }
@@ -107,7 +110,8 @@ int cell_decode(const char *s, size_t len, char32_t *ch)
 {
     utf8proc_int32_t c;
     if (!len) return *ch = 0, 1;
-    utf8proc_ssize_t n = utf8proc_iterate((const utf8proc_uint8_t *)s, (utf8proc_ssize_t)(len < 4 ? len : 4), &c);
+    utf8proc_ssize_t n =
+        utf8proc_iterate((const utf8proc_uint8_t *)s, (utf8proc_ssize_t)(len < 4 ? len : 4), &c);
     if (n < 1 || c < 0) return *ch = 0xfffd, 1;
     *ch = (char32_t)c;
     return (int)n;
@@ -168,15 +172,39 @@ size_t cells_text_cut(const char *s, size_t len, int w)
 
 char cell_ascii(char32_t ch)
 {
-    static const struct { char32_t lo, hi; const char *as; } map[] = {
-        { 0x2500, 0x2501, "-=" }, { 0x2502, 0x2503, "||" }, { 0x250c, 0x254b, NULL }, { 0x2580, 0x2580, "\"" },
-        { 0x2581, 0x2588, "..:-=+*#" }, { 0x2589, 0x258f, "####+=-" }, { 0x2590, 0x2590, "#" }, { 0x2591, 0x2593, ".+#" },
-        { 0x2190, 0x2193, "<^>v" }, { 0x21b5, 0x21b5, "/" }, { 0xb7, 0xb7, "." }, { 0xd7, 0xd7, "x" },
-        { 0x2013, 0x2014, "--" }, { 0x2018, 0x2019, "''" }, { 0x201c, 0x201d, "\"\"" }, { 0x2022, 0x2022, "*" },
-        { 0x2026, 0x2026, "~" }, { 0x2713, 0x2713, "+" }, { 0x2717, 0x2717, "x" }, { 0x25b2, 0x25b2, "^" },
-        { 0x25b6, 0x25b6, ">" }, { 0x25b8, 0x25b8, ">" }, { 0x25bc, 0x25bc, "v" }, { 0x25c0, 0x25c0, "<" }, { 0x25c6, 0x25c6, "X" },
-        { 0x25cf, 0x25cf, "o" }, { 0x2423, 0x2423, "_" }, { 0x2212, 0x2212, "-" }, { 0x2264, 0x2265, "<>" },
-        { 0xa0, 0xa0, " " }, { 0x203a, 0x203a, ">" },
+    static const struct { char32_t lo, hi; const char *as;
+    } map[] = {
+        { 0x2500, 0x2501, "-=" },
+        { 0x2502, 0x2503, "||" },
+        { 0x250c, 0x254b, NULL },
+        { 0x2580, 0x2580, "\"" },
+        { 0x2581, 0x2588, "..:-=+*#" },
+        { 0x2589, 0x258f, "####+=-" },
+        { 0x2590, 0x2590, "#" },
+        { 0x2591, 0x2593, ".+#" },
+        { 0x2190, 0x2193, "<^>v" },
+        { 0x21b5, 0x21b5, "/" },
+        { 0xb7, 0xb7, "." },
+        { 0xd7, 0xd7, "x" },
+        { 0x2013, 0x2014, "--" },
+        { 0x2018, 0x2019, "''" },
+        { 0x201c, 0x201d, "\"\"" },
+        { 0x2022, 0x2022, "*" },
+        { 0x2026, 0x2026, "~" },
+        { 0x2713, 0x2713, "+" },
+        { 0x2717, 0x2717, "x" },
+        { 0x25b2, 0x25b2, "^" },
+        { 0x25b6, 0x25b6, ">" },
+        { 0x25b8, 0x25b8, ">" },
+        { 0x25bc, 0x25bc, "v" },
+        { 0x25c0, 0x25c0, "<" },
+        { 0x25c6, 0x25c6, "X" },
+        { 0x25cf, 0x25cf, "o" },
+        { 0x2423, 0x2423, "_" },
+        { 0x2212, 0x2212, "-" },
+        { 0x2264, 0x2265, "<>" },
+        { 0xa0, 0xa0, " " },
+        { 0x203a, 0x203a, ">" },
     };
     if (ch >= CELL_CLUSTER) ch = cluster[(ch - CELL_CLUSTER) % N_CLUSTERS][0];
     if (ch < 0x80) return (char)ch;
@@ -310,12 +338,13 @@ void cells_vline(struct cell_buf *b, int x, int y, int h, struct ui_style s)
     for (int i = 0; i < h; i++) cells_put(b, x, y + i, 0x2502, s);
 }
 
-struct ui_rect cells_box(struct cell_buf *b, struct ui_rect r, const char *title, bool heavy, struct ui_style line,
-                         struct ui_style text)
+struct ui_rect cells_box(struct cell_buf *b, struct ui_rect r, const char *title, bool heavy,
+                         struct ui_style line, struct ui_style text)
 {
     static const char32_t light[6] = { 0x2500, 0x2502, 0x250c, 0x2510, 0x2514, 0x2518 };
     static const char32_t bold[6] = { 0x2501, 0x2503, 0x250f, 0x2513, 0x2517, 0x251b };
-    static const char32_t plain[6] = { '-', '|', '+', '+', '+', '+' }, focus[6] = { '=', '|', '+', '+', '+', '+' };
+    static const char32_t plain[6] = { '-', '|', '+', '+', '+', '+' },
+                          focus[6] = { '=', '|', '+', '+', '+', '+' };
     if (r.w < 2 || r.h < 2) return (struct ui_rect){ r.x, r.y, 0, 0 };
     const char32_t *g = b->ascii ? (heavy ? focus : plain) : heavy ? bold : light;
     int x1 = r.x + r.w - 1, y1 = r.y + r.h - 1;
@@ -348,7 +377,11 @@ void cells_bar(struct cell_buf *b, int x, int y, int w, double f, struct ui_styl
         int e = eighths - 8 * i;
         struct ui_style st = e > 0 ? s : rest;
         if (e > 0 && e < 8) st.bg = rest.bg;
-        cells_put(b, x + i, y, e >= 8 ? 0x2588 : e <= 0 ? (rest.bg == CELL_DEFAULT ? 0x2591 : U' ') : 0x2590 - (char32_t)e, st);
+        cells_put(b, x + i, y,
+                  e >= 8   ? 0x2588
+                  : e <= 0 ? (rest.bg == CELL_DEFAULT ? 0x2591 : U' ')
+                           : 0x2590 - (char32_t)e,
+                  st);
     }
 }
 

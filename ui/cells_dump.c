@@ -80,5 +80,6 @@ void cells_dump_styles(const struct cell_buf *b, FILE *f)
         fwrite(line, 1, (size_t)end, f);
         fputc('\n', f);
     }
-    for (int i = 0; i < n; i++) fprintf(f, "%c fg %08x bg %08x attr %d\n", letters[i], seen[i].fg, seen[i].bg, seen[i].attr);
+    for (int i = 0; i < n; i++)
+        fprintf(f, "%c fg %08x bg %08x attr %d\n", letters[i], seen[i].fg, seen[i].bg, seen[i].attr);
 }

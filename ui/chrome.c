@@ -1,4 +1,5 @@
-/* The frame around every view: tabs, context, status, hints; panes, notices, the lane chooser; one frame drawn.
+/* The frame around every view: tabs, context, status, hints; panes, notices, the lane chooser; one frame
+ * drawn.
  *
  * Hints and tabs are laid out by the same functions that resolve a click on them. */
 #include "base.h"
@@ -15,7 +16,8 @@ static struct ui_style style(const struct ui_state *st, enum ui_role r)
     return ui_style(&st->look, r);
 }
 
-struct ui_rect ui_pane(const struct ui_state *st, struct cell_buf *b, struct ui_rect r, int index, const char *fmt, ...)
+struct ui_rect ui_pane(const struct ui_state *st, struct cell_buf *b, struct ui_rect r, int index,
+                       const char *fmt, ...)
 {
     char title[300];
     va_list ap;
@@ -23,10 +25,12 @@ struct ui_rect ui_pane(const struct ui_state *st, struct cell_buf *b, struct ui_
     vsnprintf(title, sizeof title, fmt, ap);
     va_end(ap);
     bool on = st->at.pane[st->at.screen] == index && index >= 0;
-    return cells_box(b, r, title, on, style(st, on ? UI_LINE_FOCUS : UI_LINE), style(st, on ? UI_STRONG : UI_TITLE));
+    return cells_box(b, r, title, on, style(st, on ? UI_LINE_FOCUS : UI_LINE),
+                     style(st, on ? UI_STRONG : UI_TITLE));
 }
 
-void ui_empty(const struct ui_state *st, struct cell_buf *b, struct ui_rect r, const char *what, const char *hint)
+void ui_empty(const struct ui_state *st, struct cell_buf *b, struct ui_rect r, const char *what,
+              const char *hint)
 {
     int y = r.y + (r.h - 1) / 2 - (hint && r.h > 2);
     int w = cells_text_width(what, strlen(what)), x = r.x + (r.w - w) / 2;
@@ -79,8 +83,8 @@ static void draw_tabs(const struct ui_state *st, struct cell_buf *b)
     char info[200] = "";
     if (st->trace) {
         const struct sac_shape *p = &st->info.shape;
-        snprintf(info, sizeof info, "%s %s  %dL %dQ/%dKV", st->info.model, st->info.file_type, p->n_layers, p->n_heads,
-                 p->n_kv_heads);
+        snprintf(info, sizeof info, "%s %s  %dL %dQ/%dKV", st->info.model, st->info.file_type, p->n_layers,
+                 p->n_heads, p->n_kv_heads);
         if (cells_text_width(info, strlen(info)) > b->w - end - 2)
             snprintf(info, sizeof info, "%dL %dQ/%dKV", p->n_layers, p->n_heads, p->n_kv_heads);
     }
@@ -90,9 +94,12 @@ static void draw_tabs(const struct ui_state *st, struct cell_buf *b)
 
 /* ---- hints ---- */
 
-static int hint_at(const struct ui_state *st, int w, int i, int *x, char *key, size_t cap, const struct ui_hint **out)
+static int hint_at(const struct ui_state *st, int w, int i, int *x, char *key, size_t cap,
+                   const struct ui_hint **out)
 {
-    static const struct ui_hint common[] = { { "help", "help" }, { "command", "cmd" }, { "back-or-quit", "quit" } };
+    static const struct ui_hint common[] = { { "help", "help" },
+                                             { "command", "cmd" },
+                                             { "back-or-quit", "quit" } };
     const struct ui_view *v = ui_view_of(st->at.screen);
     int col = 1;
     for (int k = 0;; k++) {
@@ -164,7 +171,8 @@ static bool running_text(const struct ui_state *st, char *buf, size_t cap, doubl
 {
     static const char spin[] = "|/-\\";
     const struct ui_run *r = st->run;
-    char s = st->plain || st->look.tier == UI_TIER_MONO || st->app->headless ? '*' : spin[(int)(st->now * 6) & 3];
+    char s =
+        st->plain || st->look.tier == UI_TIER_MONO || st->app->headless ? '*' : spin[(int)(st->now * 6) & 3];
     *progress = (double)NAN;
     if (r && r->load == UI_LOAD_BUSY) {
         snprintf(buf, cap, "%c %s", s, ui_load_stage[atomic_load(&st->run->stage)]);
@@ -177,8 +185,8 @@ static bool running_text(const struct ui_state *st, char *buf, size_t cap, doubl
             time_left(x->eta_s, left, sizeof left);
             *progress = x->progress;
             if (x->state == SAC_LANE_PREFILL)
-                snprintf(buf, cap, "%c %s: prefill, layer %d of %d%s", s, ui_lane_name(st, l), x->prefill_layer,
-                         st->info.shape.n_layers, left);
+                snprintf(buf, cap, "%c %s: prefill, layer %d of %d%s", s, ui_lane_name(st, l),
+                         x->prefill_layer, st->info.shape.n_layers, left);
             else if (x->state == SAC_LANE_DECODE)
                 snprintf(buf, cap, "%c %s: answering, token %d%s", s, ui_lane_name(st, l), x->n_steps, left);
             else snprintf(buf, cap, "%c %s: measuring%s", s, ui_lane_name(st, l), left);
@@ -261,7 +269,8 @@ static void draw_pick(const struct ui_state *st, struct cell_buf *b)
         if (on) cells_fill(b, (struct ui_rect){ r.x, y, r.w, 1 }, U' ', t);
         cells_printf(b, r.x + 1, y, 6, t, "%2d %s", l, l == st->at.a ? "A" : l == st->at.b ? "B" : " ");
         cells_fit(b, r.x + 7, y, 24, ui_lane_name(st, l), t);
-        cells_fit(b, r.x + 32, y, r.w - 33, st->lane[l].intervention ? st->lane[l].params : st->lane[l].spec, d);
+        cells_fit(b, r.x + 32, y, r.w - 33, st->lane[l].intervention ? st->lane[l].params : st->lane[l].spec,
+                  d);
     }
     cells_text(b, r.x + 1, r.y + r.h - 1, r.w - 2, "j k move   Enter choose   Esc close", style(st, UI_DIM));
 }

@@ -22,7 +22,8 @@ static void add(const struct ui_cmd *c, int n)
 static void need_table(void)
 {
     if (n_table) return;
-    for (int s = 0; s < UI_N_SCREENS; s++) add(ui_view_of((enum ui_screen)s)->cmds, ui_view_of((enum ui_screen)s)->n_cmds);
+    for (int s = 0; s < UI_N_SCREENS; s++)
+        add(ui_view_of((enum ui_screen)s)->cmds, ui_view_of((enum ui_screen)s)->n_cmds);
     add(ui_tasks_cmds, ui_n_tasks_cmds);
     add(ui_run_cmds, ui_n_run_cmds);
     add(ui_shot_cmds, ui_n_shot_cmds);
@@ -58,7 +59,8 @@ static void no_such(struct ui_state *st, const char *word)
         if (!strcmp(table[i]->name, word)) {
             for (int s = 0; s < UI_N_SCREENS; s++)
                 if (table[i]->ctx & UI_CTX(s)) {
-                    ui_say(st, UI_SAY_BAD, "%s works on the %s screen (%d)", word, ui_view_of((enum ui_screen)s)->tab, s + 1);
+                    ui_say(st, UI_SAY_BAD, "%s works on the %s screen (%d)", word,
+                           ui_view_of((enum ui_screen)s)->tab, s + 1);
                     return;
                 }
         }
@@ -92,7 +94,8 @@ bool ui_run_line(struct ui_state *st, const char *line)
     st->app->dirty = true;
     /* A run of cursor moves is one step of undo. */
     bool moved = memcmp(&before, &st->at, sizeof before) != 0;
-    if (c->flags & UI_CMD_VIEW && moved && !(c->flags & UI_CMD_QUIET && st->app->last_quiet)) ui_undo_save(st, &before);
+    if (c->flags & UI_CMD_VIEW && moved && !(c->flags & UI_CMD_QUIET && st->app->last_quiet))
+        ui_undo_save(st, &before);
     st->app->last_quiet = c->flags & UI_CMD_QUIET ? c : NULL;
     return ok;
 }
@@ -140,7 +143,8 @@ bool ui_complete(const char *prefix, enum ui_screen screen, int i, char *out, si
         for (int k = 0; k < n_table; k++) {
             bool seen = false;
             if (!(table[k]->ctx & UI_CTX(screen)) || strncmp(table[k]->name, prefix, n) != 0) continue;
-            for (int j = 0; j < k; j++) seen |= table[j]->ctx & UI_CTX(screen) && !strcmp(table[j]->name, table[k]->name);
+            for (int j = 0; j < k; j++)
+                seen |= table[j]->ctx & UI_CTX(screen) && !strcmp(table[j]->name, table[k]->name);
             if (!seen && i-- == 0) return snprintf(out, cap, "%s", table[k]->name), true;
         }
         return false;
@@ -151,7 +155,8 @@ bool ui_complete(const char *prefix, enum ui_screen screen, int i, char *out, si
     const char *arg = prefix + n + strspn(prefix + n, " ");
     if (!c) return false;
     for (int k = 0; arg_word(c, k, word, sizeof word); k++)
-        if (!strncmp(word, arg, strlen(arg)) && i-- == 0) return snprintf(out, cap, "%s %s", name, word), true;
+        if (!strncmp(word, arg, strlen(arg)) && i-- == 0)
+            return snprintf(out, cap, "%s %s", name, word), true;
     return false;
 }
 
@@ -163,7 +168,8 @@ bool ui_arg_int(struct ui_state *st, const char *arg, int now, int lo, int hi, i
     long v = strtol(arg, &end, 10);
     double scale = 1;
     if (end > arg && (*end == 'k' || *end == 'K')) scale = 1024, end++;
-    if (end == arg || *end) return ui_say(st, UI_SAY_BAD, "expected a number, found %s", *arg ? arg : "nothing"), false;
+    if (end == arg || *end)
+        return ui_say(st, UI_SAY_BAD, "expected a number, found %s", *arg ? arg : "nothing"), false;
     double x = (double)v * scale + (*arg == '+' || *arg == '-' ? now : 0);
     *out = x < lo ? lo : x > hi ? hi : (int)x;
     return true;

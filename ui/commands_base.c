@@ -36,11 +36,23 @@ static bool cmd_move(struct ui_state *st, const char *arg) { return cmd_move_by(
 static bool cmd_move_10(struct ui_state *st, const char *arg) { return cmd_move_by(st, arg, 10); }
 static bool cmd_top(struct ui_state *st, const char *arg) { return (void)arg, moved(st, UI_TOP, 1); }
 static bool cmd_bottom(struct ui_state *st, const char *arg) { return (void)arg, moved(st, UI_BOTTOM, 1); }
-static bool cmd_line_start(struct ui_state *st, const char *arg) { return (void)arg, moved(st, UI_LINE_START, 1); }
-static bool cmd_line_end(struct ui_state *st, const char *arg) { return (void)arg, moved(st, UI_LINE_END, 1); }
-static bool cmd_half_down(struct ui_state *st, const char *arg) { return (void)arg, moved(st, UI_HALF_DOWN, 1); }
+static bool cmd_line_start(struct ui_state *st, const char *arg)
+{
+    return (void)arg, moved(st, UI_LINE_START, 1);
+}
+static bool cmd_line_end(struct ui_state *st, const char *arg)
+{
+    return (void)arg, moved(st, UI_LINE_END, 1);
+}
+static bool cmd_half_down(struct ui_state *st, const char *arg)
+{
+    return (void)arg, moved(st, UI_HALF_DOWN, 1);
+}
 static bool cmd_half_up(struct ui_state *st, const char *arg) { return (void)arg, moved(st, UI_HALF_UP, 1); }
-static bool cmd_page_down(struct ui_state *st, const char *arg) { return (void)arg, moved(st, UI_PAGE_DOWN, 1); }
+static bool cmd_page_down(struct ui_state *st, const char *arg)
+{
+    return (void)arg, moved(st, UI_PAGE_DOWN, 1);
+}
 static bool cmd_page_up(struct ui_state *st, const char *arg) { return (void)arg, moved(st, UI_PAGE_UP, 1); }
 
 static bool cmd_screen(struct ui_state *st, const char *arg)
@@ -107,7 +119,8 @@ static bool cmd_layer(struct ui_state *st, const char *arg)
 
 static bool cmd_head(struct ui_state *st, const char *arg)
 {
-    if (!have_trace(st) || !ui_arg_int(st, arg, st->at.head, 0, st->info.shape.n_heads - 1, &st->at.head)) return false;
+    if (!have_trace(st) || !ui_arg_int(st, arg, st->at.head, 0, st->info.shape.n_heads - 1, &st->at.head))
+        return false;
     st->at.group = false;
     return true;
 }
@@ -118,7 +131,9 @@ static bool cmd_group(struct ui_state *st, const char *arg)
     const struct sac_shape *s = &st->info.shape;
     int g = s->n_heads / s->n_kv_heads, kv = ui_kv_head(st);
     if (!strcmp(arg, "off")) return st->at.group = false, true;
-    if (!ui_arg_int(st, st->at.group || (*arg != '+' && *arg != '-') ? arg : "+0", kv, 0, s->n_kv_heads - 1, &kv)) return false;
+    if (!ui_arg_int(st, st->at.group || (*arg != '+' && *arg != '-') ? arg : "+0", kv, 0, s->n_kv_heads - 1,
+                    &kv))
+        return false;
     st->at.group = true;     /* the first step shows the group of the head, later ones move on */
     st->at.head = kv * g + st->at.head % g;
     return true;
@@ -167,7 +182,8 @@ static int find_lane(const struct ui_state *st, const char *arg)
         for (int l = 0; l < st->n_lanes; l++) {
             const struct sac_lane *x = &st->lane[l];
             size_t n = pass ? strlen(arg) : 300;
-            if (!strncmp(x->spec, arg, n) || !strncmp(x->method, arg, n) || !strncmp(x->title, arg, n)) return l;
+            if (!strncmp(x->spec, arg, n) || !strncmp(x->method, arg, n) || !strncmp(x->title, arg, n))
+                return l;
         }
     return -1;
 }
@@ -216,7 +232,8 @@ static bool find_go(struct ui_state *st, const char *text)
     int layer, head, at = 0;
     if (!st->trace) return false;
     if (sscanf(text, "L%d H%d%n", &layer, &head, &at) == 2 && !text[at]) {
-        if (layer < 0 || layer >= st->info.shape.n_layers || head < 0 || head >= st->info.shape.n_heads) return false;
+        if (layer < 0 || layer >= st->info.shape.n_layers || head < 0 || head >= st->info.shape.n_heads)
+            return false;
         st->at.layer = layer;
         st->at.head = head;
         st->at.group = false;
@@ -271,7 +288,8 @@ static bool cmd_stop(struct ui_state *st, const char *arg)
     bool busy = ui_run_busy(st) || ui_tasks_busy(st);
     ui_run_stop(st);
     ui_tasks_stop(st);
-    ui_say(st, UI_SAY_INFO, busy ? "stopping: what has been computed is kept" : "nothing runs; Ctrl-C twice or Q quits");
+    ui_say(st, UI_SAY_INFO,
+           busy ? "stopping: what has been computed is kept" : "nothing runs; Ctrl-C twice or Q quits");
     return true;
 }
 
@@ -290,7 +308,8 @@ static bool cmd_copy_command(struct ui_state *st, const char *arg)
     char text[2048];
     struct ui_shot shot;
     if (!have_trace(st)) return false;
-    if (!ui_shot_of(&shot, st)) return ui_say(st, UI_SAY_INFO, "this screen is not a figure: screens 2 to 6 are"), true;
+    if (!ui_shot_of(&shot, st))
+        return ui_say(st, UI_SAY_INFO, "this screen is not a figure: screens 2 to 6 are"), true;
     ui_recipe_command(st->trace, &shot, text, sizeof text);
     return ui_copy(st, text), true;
 }
@@ -300,7 +319,7 @@ static bool cmd_copy_command(struct ui_state *st, const char *arg)
 static bool cmd_command(struct ui_state *st, const char *arg)
 {
     char text[UI_INPUT_MAX];
-    snprintf(text, sizeof text, "%s%s", arg, *arg ? " " : "");     /* "command filter" waits for the expression */
+    snprintf(text, sizeof text, "%s%s", arg, *arg ? " " : ""); /* "command filter" waits for the expression */
     return ui_prompt_open(st, ':', text), true;
 }
 
@@ -384,7 +403,8 @@ static bool cmd_quit(struct ui_state *st, const char *arg)
 static bool cmd_set(struct ui_state *st, const char *arg)
 {
     char name[40] = "", value[200] = "";
-    if (sscanf(arg, "%39s %199s", name, value) < 1) return ui_say(st, UI_SAY_BAD, "set: expected NAME VALUE"), false;
+    if (sscanf(arg, "%39s %199s", name, value) < 1)
+        return ui_say(st, UI_SAY_BAD, "set: expected NAME VALUE"), false;
     if (!*value) {
         ui_config_get(st, name, value, sizeof value);
         if (*value) return ui_say(st, UI_SAY_INFO, "%s is %s", name, value), true;
@@ -425,7 +445,8 @@ static bool cmd_log(struct ui_state *st, const char *arg)
 #define QUIET (UI_CMD_VIEW | UI_CMD_QUIET)
 #define ARROWS "left|right|up|down"
 const struct ui_cmd ui_base_cmds[] = {
-    { "screen", "run|heads|map|compare|text|pages|tasks", "go to a screen", UI_GROUP_MOVE, ALL, VIEW, cmd_screen },
+    { "screen", "run|heads|map|compare|text|pages|tasks", "go to a screen", UI_GROUP_MOVE, ALL, VIEW,
+      cmd_screen },
     { "pane-next", "", "next pane", UI_GROUP_MOVE, ALL, 0, cmd_pane_next },
     { "pane-prev", "", "previous pane", UI_GROUP_MOVE, ALL, 0, cmd_pane_prev },
     { "move", ARROWS, "one cell or line", UI_GROUP_MOVE, ALL, QUIET, cmd_move },
@@ -441,7 +462,8 @@ const struct ui_cmd ui_base_cmds[] = {
     { "open", "", "drill down", UI_GROUP_MOVE, ALL, VIEW, cmd_open },
     { "back", "", "back to the view before", UI_GROUP_MOVE, ALL, 0, cmd_back },
     { "cancel", "", "close, clear the selection", UI_GROUP_MOVE, ALL, 0, cmd_cancel },
-    { "find", "TEXT or L14H5 or @5120", "find text, a head or a position", UI_GROUP_MOVE, ALL, VIEW, cmd_find },
+    { "find", "TEXT or L14H5 or @5120", "find text, a head or a position", UI_GROUP_MOVE, ALL, VIEW,
+      cmd_find },
     { "find-next", "", "next match", UI_GROUP_MOVE, ALL, VIEW, cmd_find_next },
     { "find-prev", "", "previous match", UI_GROUP_MOVE, ALL, VIEW, cmd_find_prev },
     { "goto", "POSITION", "go to a token", UI_GROUP_MOVE, ALL, VIEW, cmd_goto },
@@ -452,9 +474,11 @@ const struct ui_cmd ui_base_cmds[] = {
     { "step", "+N|-N|N", "decode step", UI_GROUP_MODEL, ALL, QUIET, cmd_step },
     { "row", "+N|-N|N", "query position", UI_GROUP_MODEL, ALL, QUIET, cmd_row },
     { "key", "+N|-N|N", "key position", UI_GROUP_MODEL, ALL, QUIET, cmd_key },
-    { "event", "+1|-1", "next or previous gold span, missed key, differing token", UI_GROUP_MODEL, ALL, VIEW, cmd_event },
+    { "event", "+1|-1", "next or previous gold span, missed key, differing token", UI_GROUP_MODEL, ALL, VIEW,
+      cmd_event },
     { "toggle", "", "tick, play, mark", UI_GROUP_ACT, ALL, VIEW, cmd_toggle },
-    { "method-pick", "[b]", "choose the method of this pane (A), or of the other (B)", UI_GROUP_MODEL, ALL, 0, cmd_method_pick },
+    { "method-pick", "[b]", "choose the method of this pane (A), or of the other (B)", UI_GROUP_MODEL, ALL, 0,
+      cmd_method_pick },
     { "method", "METHOD or lane number", "method A", UI_GROUP_MODEL, ALL, VIEW, cmd_method },
     { "method-b", "METHOD or lane number", "method B", UI_GROUP_MODEL, ALL, VIEW, cmd_method_b },
     { "method-step", "+1|-1", "next or previous method", UI_GROUP_MODEL, ALL, VIEW, cmd_method_step },
@@ -462,7 +486,8 @@ const struct ui_cmd ui_base_cmds[] = {
     { "stop", "", "stop the running work, keep results", UI_GROUP_ACT, ALL, 0, cmd_stop },
     { "copy", "", "copy the read-out", UI_GROUP_ACT, ALL, 0, cmd_copy },
     { "copy-command", "", "copy the command that makes this view", UI_GROUP_ACT, ALL, 0, cmd_copy_command },
-    { "colormap", "next|viridis|magma|inferno|cividis|grey", "colours of values", UI_GROUP_LOOK, ALL, 0, cmd_colormap },
+    { "colormap", "next|viridis|magma|inferno|cividis|grey", "colours of values", UI_GROUP_LOOK, ALL, 0,
+      cmd_colormap },
     { "theme", "next|dark|light|contrast", "colours of the frame", UI_GROUP_LOOK, ALL, 0, cmd_theme },
     { "set", "NAME VALUE", "change a setting", UI_GROUP_APP, ALL, 0, cmd_set },
     { "bind", "SCREEN KEY = COMMAND", "bind a key", UI_GROUP_APP, ALL, 0, cmd_bind },
@@ -482,29 +507,87 @@ const int ui_n_base_cmds = sizeof ui_base_cmds / sizeof *ui_base_cmds;
 
 #define RUN UI_CTX(UI_SCREEN_RUN)
 const struct ui_bind ui_base_binds[] = {
-    { ALL, "1", "screen run" }, { ALL, "2", "screen heads" }, { ALL, "3", "screen map" }, { ALL, "4", "screen compare" },
-    { ALL, "5", "screen text" }, { ALL, "6", "screen pages" }, { ALL, "7", "screen tasks" },
-    { ALL, "Tab", "pane-next" }, { ALL, "Shift-Tab", "pane-prev" },
-    { ALL, "h", "move left" }, { ALL, "j", "move down" }, { ALL, "k", "move up" }, { ALL, "l", "move right" },
-    { ALL, "Left", "move left" }, { ALL, "Down", "move down" }, { ALL, "Up", "move up" }, { ALL, "Right", "move right" },
-    { ALL, "H", "move-10 left" }, { ALL, "J", "move-10 down" }, { ALL, "K", "move-10 up" }, { ALL, "L", "move-10 right" },
-    { ALL, "Shift-Left", "move-10 left" }, { ALL, "Shift-Down", "move-10 down" }, { ALL, "Shift-Up", "move-10 up" },
-    { ALL, "Shift-Right", "move-10 right" }, { ALL, "g", "prefix-g" }, { ALL, "G", "bottom" }, { ALL, "0", "line-start" },
-    { ALL, "$", "line-end" }, { ALL, "Home", "line-start" }, { ALL, "End", "line-end" }, { ALL, "Ctrl-D", "half-down" },
-    { ALL, "Ctrl-U", "half-up" }, { ALL, "PgDn", "page-down" }, { ALL, "PgUp", "page-up" }, { ALL, "Enter", "open" },
-    { ALL, "Backspace", "back" }, { ALL, "Esc", "cancel" }, { ALL, "/", "find" }, { ALL, "n", "find-next" },
-    { ALL, "N", "find-prev" }, { ALL, ":", "command" }, { ALL, "Ctrl-P", "command" }, { ALL, "?", "help" },
-    { ALL, "F1", "help" }, { ALL, "[", "layer -1" }, { ALL, "]", "layer +1" }, { ALL, "{", "head -1" },
-    { ALL, "}", "head +1" }, { ALL, "(", "group -1" }, { ALL, ")", "group +1" }, { ALL, ",", "step -1" },
-    { ALL, ".", "step +1" }, { ALL, "<", "event -1" }, { ALL, ">", "event +1" }, { ALL, "Space", "toggle" },
-    { ALL, "m", "method-pick" }, { ALL, "M", "method-pick b" }, { ALL, "b", "budget *0.875" },
-    { ALL, "B", "budget *1.125" }, { ALL, "r", "run" }, { ALL, "R", "run-all" }, { ALL, "Ctrl-C", "stop" },
-    { ALL, "y", "copy" }, { ALL, "Y", "copy-command" }, { ALL, "p", "snapshot" }, { ALL, "P", "export" },
-    { ALL, "u", "undo" }, { ALL, "U", "redo" }, { ALL, "'", "goto-mark" }, { ALL, "\"", "mark" },
-    { ALL, "Ctrl-L", "redraw" }, { ALL, "Ctrl-Z", "suspend" }, { ALL, "q", "back-or-quit" }, { ALL, "Q", "quit" },
-    { RUN, "e", "edit-prompt" }, { RUN, "T", "task next" }, { RUN, "O", "open-trace" }, { RUN, "x", "tick none" },
-    { UI_CTX(UI_SCREEN_HEADS) | UI_CTX(UI_SCREEN_MAP) | UI_CTX(UI_SCREEN_COMPARE) | UI_CTX(UI_SCREEN_TEXT), "c",
-      "colormap next" },
+    { ALL, "1", "screen run" },
+    { ALL, "2", "screen heads" },
+    { ALL, "3", "screen map" },
+    { ALL, "4", "screen compare" },
+    { ALL, "5", "screen text" },
+    { ALL, "6", "screen pages" },
+    { ALL, "7", "screen tasks" },
+    { ALL, "Tab", "pane-next" },
+    { ALL, "Shift-Tab", "pane-prev" },
+    { ALL, "h", "move left" },
+    { ALL, "j", "move down" },
+    { ALL, "k", "move up" },
+    { ALL, "l", "move right" },
+    { ALL, "Left", "move left" },
+    { ALL, "Down", "move down" },
+    { ALL, "Up", "move up" },
+    { ALL, "Right", "move right" },
+    { ALL, "H", "move-10 left" },
+    { ALL, "J", "move-10 down" },
+    { ALL, "K", "move-10 up" },
+    { ALL, "L", "move-10 right" },
+    { ALL, "Shift-Left", "move-10 left" },
+    { ALL, "Shift-Down", "move-10 down" },
+    { ALL, "Shift-Up", "move-10 up" },
+    { ALL, "Shift-Right", "move-10 right" },
+    { ALL, "g", "prefix-g" },
+    { ALL, "G", "bottom" },
+    { ALL, "0", "line-start" },
+    { ALL, "$", "line-end" },
+    { ALL, "Home", "line-start" },
+    { ALL, "End", "line-end" },
+    { ALL, "Ctrl-D", "half-down" },
+    { ALL, "Ctrl-U", "half-up" },
+    { ALL, "PgDn", "page-down" },
+    { ALL, "PgUp", "page-up" },
+    { ALL, "Enter", "open" },
+    { ALL, "Backspace", "back" },
+    { ALL, "Esc", "cancel" },
+    { ALL, "/", "find" },
+    { ALL, "n", "find-next" },
+    { ALL, "N", "find-prev" },
+    { ALL, ":", "command" },
+    { ALL, "Ctrl-P", "command" },
+    { ALL, "?", "help" },
+    { ALL, "F1", "help" },
+    { ALL, "[", "layer -1" },
+    { ALL, "]", "layer +1" },
+    { ALL, "{", "head -1" },
+    { ALL, "}", "head +1" },
+    { ALL, "(", "group -1" },
+    { ALL, ")", "group +1" },
+    { ALL, ",", "step -1" },
+    { ALL, ".", "step +1" },
+    { ALL, "<", "event -1" },
+    { ALL, ">", "event +1" },
+    { ALL, "Space", "toggle" },
+    { ALL, "m", "method-pick" },
+    { ALL, "M", "method-pick b" },
+    { ALL, "b", "budget *0.875" },
+    { ALL, "B", "budget *1.125" },
+    { ALL, "r", "run" },
+    { ALL, "R", "run-all" },
+    { ALL, "Ctrl-C", "stop" },
+    { ALL, "y", "copy" },
+    { ALL, "Y", "copy-command" },
+    { ALL, "p", "snapshot" },
+    { ALL, "P", "export" },
+    { ALL, "u", "undo" },
+    { ALL, "U", "redo" },
+    { ALL, "'", "goto-mark" },
+    { ALL, "\"", "mark" },
+    { ALL, "Ctrl-L", "redraw" },
+    { ALL, "Ctrl-Z", "suspend" },
+    { ALL, "q", "back-or-quit" },
+    { ALL, "Q", "quit" },
+    { RUN, "e", "edit-prompt" },
+    { RUN, "T", "task next" },
+    { RUN, "O", "open-trace" },
+    { RUN, "x", "tick none" },
+    { UI_CTX(UI_SCREEN_HEADS) | UI_CTX(UI_SCREEN_MAP) | UI_CTX(UI_SCREEN_COMPARE) | UI_CTX(UI_SCREEN_TEXT),
+      "c", "colormap next" },
     { UI_CTX(UI_SCREEN_MAP) | UI_CTX(UI_SCREEN_COMPARE), "w", "swap" },
 };
 const int ui_n_base_binds = sizeof ui_base_binds / sizeof *ui_base_binds;

@@ -1,7 +1,7 @@
 /* Settings: one table read by the config file, by :set, by completion and by help; and where files are kept.
  *
- * The config file has one `name = value` a line; # starts a comment. Files: $XDG_CONFIG_HOME/saccade/config and keys,
- * $XDG_STATE_HOME/saccade/ for the session log and the history. Nothing is written elsewhere. */
+ * The config file has one `name = value` a line; # starts a comment. Files: $XDG_CONFIG_HOME/saccade/config
+ * and keys, $XDG_STATE_HOME/saccade/ for the session log and the history. Nothing is written elsewhere. */
 #include "config.h"
 #include "keys.h"
 
@@ -143,7 +143,9 @@ bool ui_config_set(struct ui_state *st, const char *name, const char *value)
     }
     const char *near = sac_nearest(name, names, N_SETTINGS);
     if (near) ui_say(st, UI_SAY_BAD, "there is no setting %s; did you mean %s?", name, near);
-    else ui_say(st, UI_SAY_BAD, "there is no setting %s: theme, colormap, ascii, mouse, scale, pool, wrap", name);
+    else
+        ui_say(st, UI_SAY_BAD, "there is no setting %s: theme, colormap, ascii, mouse, scale, pool, wrap",
+               name);
     return false;
 }
 
@@ -169,7 +171,8 @@ bool ui_xdg(const char *kind, const char *file, bool create, char *out, size_t c
     int n;
     if (base && *base == '/') n = snprintf(out, cap, "%s/saccade/%s", base, file);
     else if (home && *home)
-        n = snprintf(out, cap, "%s/%s/saccade/%s", home, strcmp(kind, "CONFIG") ? ".local/state" : ".config", file);
+        n = snprintf(out, cap, "%s/%s/saccade/%s", home, strcmp(kind, "CONFIG") ? ".local/state" : ".config",
+                     file);
     else return false;
     return n > 0 && (size_t)n < cap && (!create || make_folders(out));
 }
@@ -182,7 +185,8 @@ static void report(void *ctx, const char *msg)
 void ui_config_read(struct ui_state *st, const char *given)
 {
     char path[600], line[300];
-    bool have = given ? snprintf(path, sizeof path, "%s", given) > 0 : ui_xdg("CONFIG", "config", false, path, sizeof path);
+    bool have = given ? snprintf(path, sizeof path, "%s", given) > 0
+                      : ui_xdg("CONFIG", "config", false, path, sizeof path);
     FILE *f = have ? fopen(path, "r") : NULL;
     if (!f && given) ui_say(st, UI_SAY_BAD, "%s: cannot be read: %s", given, strerror(errno));
     for (int no = 1; f && fgets(line, sizeof line, f); no++) {

@@ -61,7 +61,8 @@ void ui_key(struct ui_state *st, int key)
             return;
         }
     }
-    /* Esc and a letter typed fast look like Alt and the letter: unless that is bound, they are what was typed. */
+    /* Esc and a letter typed fast look like Alt and the letter: unless that is bound, they are what was
+     * typed. */
     if (key & UI_KEY_ALT && (a->mode != UI_MODE_NORMAL || !ui_key_line(st->at.screen, key))) {
         ui_key(st, UI_K_ESC);
         ui_key(st, key & ~UI_KEY_ALT);

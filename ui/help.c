@@ -1,4 +1,5 @@
-/* Help from the live tables: what the keys of this screen do now, filtered by what is typed, run with Enter. */
+/* Help from the live tables: what the keys of this screen do now, filtered by what is typed, run with Enter.
+ */
 #include "base.h"
 #include "keys.h"
 
@@ -71,7 +72,9 @@ static int collect(const struct ui_state *st, struct help_line *out)
                 for (int k = 0; k < n; k++) {
                     have |= !out[k].heading && !strcmp(out[k].line, line);
                     size_t w = strlen(line);
-                    if (pass == 1) have |= !out[k].heading && !strncmp(out[k].line, line, w) && strchr(" ", out[k].line[w]);
+                    if (pass == 1)
+                        have |=
+                            !out[k].heading && !strncmp(out[k].line, line, w) && strchr(" ", out[k].line[w]);
                 }
                 if (have) continue;
                 struct help_line *h = &out[n];
@@ -122,7 +125,8 @@ void ui_help_key(struct ui_state *st, int key)
             char line[130];
             const struct ui_cmd *c = ui_cmd_find(l[a->help_cur].line, st->at.screen);
             snprintf(line, sizeof line, "%s", l[a->help_cur].line);
-            bool needs = c && *c->args && c->args[0] != '[' && !strstr(c->args, "next") && !*l[a->help_cur].keys;
+            bool needs =
+                c && *c->args && c->args[0] != '[' && !strstr(c->args, "next") && !*l[a->help_cur].keys;
             if (needs) {
                 strcat(line, " ");
                 ui_prompt_open(st, ':', line);
@@ -148,9 +152,11 @@ void ui_help_draw(const struct ui_state *st, struct cell_buf *b)
     if (h < 8) h = b->h - 2 < 8 ? b->h - 2 : 8;
     struct ui_rect box = { (b->w - w) / 2, 2, w, h };
     char title[160];
-    snprintf(title, sizeof title, "Help: %s   type to filter   Enter runs   Esc closes", ui_view_of(st->at.screen)->tab);
+    snprintf(title, sizeof title, "Help: %s   type to filter   Enter runs   Esc closes",
+             ui_view_of(st->at.screen)->tab);
     cells_fill(b, box, U' ', ui_style(&st->look, UI_TEXT));
-    struct ui_rect r = cells_box(b, box, title, true, ui_style(&st->look, UI_LINE_FOCUS), ui_style(&st->look, UI_TITLE));
+    struct ui_rect r =
+        cells_box(b, box, title, true, ui_style(&st->look, UI_LINE_FOCUS), ui_style(&st->look, UI_TITLE));
     struct ui_style in = ui_style(&st->look, UI_INPUT);
     cells_fill(b, (struct ui_rect){ r.x, r.y, r.w, 1 }, U' ', in);
     cells_put(b, r.x, r.y, '/', in);
@@ -166,7 +172,8 @@ void ui_help_draw(const struct ui_state *st, struct cell_buf *b)
             cells_text(b, r.x + 1, y, r.w - 2, ui_group_name[x->group], ui_style(&st->look, UI_STRONG));
             continue;
         }
-        struct ui_style t = ui_style(&st->look, on ? UI_CURSOR : UI_TEXT), k = ui_style(&st->look, on ? UI_CURSOR : UI_KEYCAP),
+        struct ui_style t = ui_style(&st->look, on ? UI_CURSOR : UI_TEXT),
+                        k = ui_style(&st->look, on ? UI_CURSOR : UI_KEYCAP),
                         d = ui_style(&st->look, on ? UI_CURSOR : UI_DIM);
         if (on) cells_fill(b, (struct ui_rect){ r.x, y, r.w, 1 }, U' ', t);
         int kw = r.w > 60 ? 18 : 10, cw = r.w > 60 ? 22 : 0;
@@ -176,5 +183,6 @@ void ui_help_draw(const struct ui_state *st, struct cell_buf *b)
     }
     if (!n) cells_text(b, r.x + 3, r.y + 2, r.w - 4, "nothing matches", ui_style(&st->look, UI_DIM));
     cells_text(b, r.x + 1, r.y + r.h - 1, r.w - 2,
-               "Keys are your current bindings. With Shift the mouse is the terminal's.", ui_style(&st->look, UI_DIM));
+               "Keys are your current bindings. With Shift the mouse is the terminal's.",
+               ui_style(&st->look, UI_DIM));
 }

@@ -230,7 +230,8 @@ void ui_prompt_draw(const struct ui_state *st, struct cell_buf *b, int *cx, int 
         snprintf(name, sizeof name, "%.*s", (int)strcspn(out, " "), out);
         const struct ui_cmd *c = ui_cmd_find(name, st->at.screen);
         bool on = first + i == a->complete_at;
-        struct ui_style ls = ui_style(&st->look, on ? UI_CURSOR : UI_TEXT), ds = ui_style(&st->look, on ? UI_CURSOR : UI_DIM);
+        struct ui_style ls = ui_style(&st->look, on ? UI_CURSOR : UI_TEXT),
+                        ds = ui_style(&st->look, on ? UI_CURSOR : UI_DIM);
         if (on) cells_fill(b, (struct ui_rect){ r.x, r.y + i, r.w, 1 }, U' ', ls);
         int used = cells_fit(b, r.x + 1, r.y + i, 24, out, ls);
         if (c && !strchr(out, ' ')) used += 1 + cells_fit(b, r.x + 2 + used, r.y + i, 20, c->args, ds);

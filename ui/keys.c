@@ -1,4 +1,5 @@
-/* Names of keys, and the live table of bindings: defaults of the base and of the views, changed by key files. */
+/* Names of keys, and the live table of bindings: defaults of the base and of the views, changed by key files.
+ */
 #include "keys.h"
 #include "base.h"
 #include "cells.h"
@@ -45,7 +46,8 @@ void ui_key_name(int key, char *buf, size_t cap)
 
 void ui_key_short(int key, char *buf, size_t cap)
 {
-    if (key > 0 && key < 32 && key != UI_K_TAB && key != UI_K_ENTER && key != UI_K_ESC) snprintf(buf, cap, "^%c", key + '@');
+    if (key > 0 && key < 32 && key != UI_K_TAB && key != UI_K_ENTER && key != UI_K_ESC)
+        snprintf(buf, cap, "^%c", key + '@');
     else ui_key_name(key, buf, cap);
 }
 
@@ -60,7 +62,8 @@ int ui_key_parse(const char *name)
     }
     if (!strncasecmp(name, "Ctrl-", 5) && len == 6) {
         int c = name[5] & 0x1f;
-        if (!strchr("abcdefghijklmnopqrstuvwxyz\\]^_", name[5] | 0x20) && !strchr("\\]^_", name[5])) return UI_KEY_NONE;
+        if (!strchr("abcdefghijklmnopqrstuvwxyz\\]^_", name[5] | 0x20) && !strchr("\\]^_", name[5]))
+            return UI_KEY_NONE;
         return c == 8 || c == 9 || c == 10 || c == 13 || c == 27 ? UI_KEY_NONE : c;
     }
     if ((name[0] == 'F' || name[0] == 'f') && len > 1) {
@@ -148,7 +151,8 @@ bool ui_key_at(enum ui_screen s, int i, int *key, const char **line)
 }
 
 /* "map K = head +1" in its parts. */
-static bool parse(const char *text, unsigned *ctx, int *key, char *line, size_t line_cap, char *err, size_t cap)
+static bool parse(const char *text, unsigned *ctx, int *key, char *line, size_t line_cap, char *err,
+                  size_t cap)
 {
     char screen[24], name[40];
     int at = 0;

@@ -22,7 +22,8 @@ void ui_spec_text(const struct sac_spec *spec, char *out, size_t cap)
             const struct sac_param *q = &p->m->params[k];
             double v = sac_part_get(p, q->name);
             if (v == q->def || (q->budget && p->sparsity == p->sparsity)) continue;
-            if (q->kind == SAC_CHOICE) n += (size_t)snprintf(out + n, cap - n, "%c%s=%s", sep, q->name, q->choices[(int)v]);
+            if (q->kind == SAC_CHOICE)
+                n += (size_t)snprintf(out + n, cap - n, "%c%s=%s", sep, q->name, q->choices[(int)v]);
             else n += (size_t)snprintf(out + n, cap - n, "%c%s=%g", sep, q->name, v);
             sep = ',';
         }
@@ -58,7 +59,8 @@ bool ui_spec_scale(const char *text, const struct sac_shape *shape, int n, doubl
     if (!any) return false;
     ui_spec_text(&spec, out, cap);
     struct sac_spec check;      /* multiples of pages and blocks: let the method settle them */
-    if (sac_spec_parse(&check, out, NULL) == SAC_OK && shape && sac_spec_resolve(&check, shape, n, NULL) == SAC_OK)
+    if (sac_spec_parse(&check, out, NULL) == SAC_OK && shape &&
+        sac_spec_resolve(&check, shape, n, NULL) == SAC_OK)
         return true;
     for (int i = 0; i < spec.n; i++)
         for (int k = 0; k < spec.part[i].m->n_params; k++) {
@@ -118,7 +120,8 @@ void ui_rows_resolve(struct ui_state *st)
 int ui_row_add(struct ui_state *st, const char *spec, bool on)
 {
     struct ui_run *r = st->run;
-    if (r->n_rows == UI_MAX_ROWS) return ui_say(st, UI_SAY_BAD, "the list is full: at most %d methods", UI_MAX_ROWS), -1;
+    if (r->n_rows == UI_MAX_ROWS)
+        return ui_say(st, UI_SAY_BAD, "the list is full: at most %d methods", UI_MAX_ROWS), -1;
     int i = r->n_rows;
     r->row[i] = (struct ui_method_row){ .lane = -1 };
     if (!ui_row_set(st, i, spec)) return -1;
@@ -134,8 +137,9 @@ int ui_run_add(struct ui_state *st, const char *spec)
     struct ui_run *r = st->run;
     struct sac_err err = { 0 };
     if (!r->job) {
-        ui_say(st, UI_SAY_BAD, st->info.recorded ? "a recorded run has no model behind it: start saccade with the model"
-                                                 : "nothing has run yet: press r");
+        ui_say(st, UI_SAY_BAD,
+               st->info.recorded ? "a recorded run has no model behind it: start saccade with the model"
+                                 : "nothing has run yet: press r");
         return -1;
     }
     int lane = sac_job_add_lane(r->job, spec, &err);
@@ -151,8 +155,9 @@ bool ui_run_more(struct ui_state *st)
     int added = 0;
     for (int i = 0; i < r->n_rows; i++) {
         struct ui_method_row *m = &r->row[i];
-        bool again = m->lane >= 0 && m->lane < st->n_lanes &&
-                     (st->lane[m->lane].state == SAC_LANE_STOPPED || st->lane[m->lane].state == SAC_LANE_FAILED);
+        bool again =
+            m->lane >= 0 && m->lane < st->n_lanes &&
+            (st->lane[m->lane].state == SAC_LANE_STOPPED || st->lane[m->lane].state == SAC_LANE_FAILED);
         if (!m->on || (m->lane >= 0 && !again)) continue;
         if (!strcmp(m->spec, "dense")) {
             if (again) return ui_run_start(st);
@@ -184,8 +189,8 @@ void ui_force(struct ui_state *st, int lane, struct sac_span span, int layer, in
     char where[40] = "all layers";
     if (layer >= 0 && kv_head >= 0) snprintf(where, sizeof where, "L%d kv%d", layer, kv_head);
     else if (layer >= 0) snprintf(where, sizeof where, "L%d", layer);
-    ui_say(st, UI_SAY_OK, "intervention: tokens %d-%d forced in %s of %s, as lane %d", span.lo, span.hi - 1, where,
-           ui_lane_name(st, lane), at);
+    ui_say(st, UI_SAY_OK, "intervention: tokens %d-%d forced in %s of %s, as lane %d", span.lo, span.hi - 1,
+           where, ui_lane_name(st, lane), at);
 }
 
 char *ui_run_prompt(const struct ui_state *st)
@@ -246,7 +251,8 @@ static bool cmd_method_set(struct ui_state *st, const char *arg)
 
 static bool cmd_method_add(struct ui_state *st, const char *arg)
 {
-    if (!*arg) return ui_say(st, UI_SAY_BAD, "name a method, as in: method-add quest:token_budget=512"), false;
+    if (!*arg)
+        return ui_say(st, UI_SAY_BAD, "name a method, as in: method-add quest:token_budget=512"), false;
     int i = ui_row_add(st, arg, true);
     if (i < 0) return false;
     st->at.cur[UI_SCREEN_RUN] = i;
@@ -288,9 +294,11 @@ static bool cmd_budget(struct ui_state *st, const char *arg)
         if (!st->n_lanes) return ui_say(st, UI_SAY_BAD, "nothing has run yet"), false;
         const struct sac_lane *l = &st->lane[st->at.a];
         if (times ? !ui_spec_scale(l->spec, shape, n, f, spec, sizeof spec)
-                  : snprintf(spec, sizeof spec, "%.*s:sparsity=%g", (int)strcspn(l->spec, ":"), l->spec, 1 - f) < 0)
+                  : snprintf(spec, sizeof spec, "%.*s:sparsity=%g", (int)strcspn(l->spec, ":"), l->spec,
+                             1 - f) < 0)
             return ui_say(st, UI_SAY_BAD, "%s has no budget to change", l->title), false;
-        if (!strcmp(spec, l->spec)) return ui_say(st, UI_SAY_INFO, "%s: the budget is at its end", l->title), true;
+        if (!strcmp(spec, l->spec))
+            return ui_say(st, UI_SAY_INFO, "%s: the budget is at its end", l->title), true;
         int lane = ui_run_add(st, spec);
         if (lane < 0) return false;
         st->at.a = lane;
@@ -440,18 +448,23 @@ static bool cmd_budget_search(struct ui_state *st, const char *arg)
 
 #define RUN UI_CTX(UI_SCREEN_RUN)
 const struct ui_cmd ui_run_cmds[] = {
-    { "run", "", "run what is ticked and has not run yet", UI_GROUP_ACT, UI_CTX_ALL & ~UI_CTX(UI_SCREEN_TASKS), 0, cmd_run },
-    { "run-all", "", "run everything again", UI_GROUP_ACT, UI_CTX_ALL & ~UI_CTX(UI_SCREEN_TASKS), 0, cmd_run_all },
-    { "budget", "*FACTOR or SHARE", "budget of the ticked methods (Run), or of the method looked at", UI_GROUP_ACT,
-      UI_CTX_ALL, 0, cmd_budget },
-    { "budget-search", "[METHOD]", "find the smallest budget that still answers (an intervention)", UI_GROUP_ACT,
-      UI_CTX_ALL, 0, cmd_budget_search },
-    { "preset", "paper|tenth|quarter|half", "a budget for all ticked methods", UI_GROUP_ACT, UI_CTX_ALL, 0, cmd_preset },
+    { "run", "", "run what is ticked and has not run yet", UI_GROUP_ACT,
+      UI_CTX_ALL & ~UI_CTX(UI_SCREEN_TASKS), 0, cmd_run },
+    { "run-all", "", "run everything again", UI_GROUP_ACT, UI_CTX_ALL & ~UI_CTX(UI_SCREEN_TASKS), 0,
+      cmd_run_all },
+    { "budget", "*FACTOR or SHARE", "budget of the ticked methods (Run), or of the method looked at",
+      UI_GROUP_ACT, UI_CTX_ALL, 0, cmd_budget },
+    { "budget-search", "[METHOD]", "find the smallest budget that still answers (an intervention)",
+      UI_GROUP_ACT, UI_CTX_ALL, 0, cmd_budget_search },
+    { "preset", "paper|tenth|quarter|half", "a budget for all ticked methods", UI_GROUP_ACT, UI_CTX_ALL, 0,
+      cmd_preset },
     { "tick", "[all|none|METHOD]", "tick or untick a method", UI_GROUP_ACT, UI_CTX_ALL, 0, cmd_tick },
-    { "method-set", "SPEC", "parameters of the method under the cursor", UI_GROUP_ACT, RUN, 0, cmd_method_set },
+    { "method-set", "SPEC", "parameters of the method under the cursor", UI_GROUP_ACT, RUN, 0,
+      cmd_method_set },
     { "method-add", "SPEC", "add a method to the list", UI_GROUP_ACT, UI_CTX_ALL, 0, cmd_method_add },
     { "queue-move", "up|down", "move a waiting method in the queue", UI_GROUP_ACT, RUN, 0, cmd_reorder },
-    { "task", "[TASK]", "the task that makes the prompt; nothing: the next one", UI_GROUP_ACT, UI_CTX_ALL, 0, cmd_task },
+    { "task", "[TASK]", "the task that makes the prompt; nothing: the next one", UI_GROUP_ACT, UI_CTX_ALL, 0,
+      cmd_task },
     { "length", "TOKENS", "length of the task's prompt", UI_GROUP_ACT, UI_CTX_ALL, 0, cmd_length },
     { "sample", "N", "sample of the task", UI_GROUP_ACT, RUN, 0, cmd_sample },
     { "seed", "N", "seed of the task", UI_GROUP_ACT, UI_CTX_ALL, 0, cmd_seed },

@@ -20,8 +20,8 @@ static enum sac_code load_prompt(struct ui_run *r, struct sac_tokens *tok, char 
     if (!user) {
         d->sample = calloc(1, sizeof *d->sample);
         if (!d->sample) return sac_fail(&d->err, SAC_ENOMEM, "out of memory");
-        rc = sac_sample_make(d->sample, d->model, w->task, (enum sac_style)w->style, w->length, w->seed, w->sample,
-                             *w->task_file ? w->task_file : NULL, &d->err);
+        rc = sac_sample_make(d->sample, d->model, w->task, (enum sac_style)w->style, w->length, w->seed,
+                             w->sample, *w->task_file ? w->task_file : NULL, &d->err);
         if (rc) {
             free(d->sample);
             d->sample = NULL;
@@ -43,7 +43,9 @@ static void load_job(struct ui_run *r, struct ui_loaded *d)
     const struct ui_job_want *w = &r->todo;
     double t0 = ui_clock();
     if (!d->model) {
-        struct sac_model_opts mo = { .threads = w->threads, .kv = (enum sac_kv_type)w->kv, .strict = w->strict };
+        struct sac_model_opts mo = { .threads = w->threads,
+                                     .kv = (enum sac_kv_type)w->kv,
+                                     .strict = w->strict };
         atomic_store(&r->stage, 1);
         if (sac_model_open(&d->model, w->model, &mo, &d->err) != SAC_OK) return;
         d->model_s = ui_clock() - t0;
@@ -59,8 +61,12 @@ static void load_job(struct ui_run *r, struct ui_loaded *d)
     enum sac_code rc = load_prompt(r, &tok, &text, &at, d);
     d->prompt_s = ui_clock() - t0;
     if (!rc && !atomic_load(&r->cancel)) {
-        struct sac_job_opts jo = { .max_tokens = w->max_tokens, .sampling = { w->temperature, w->top_p, w->seed },
-                                   .nice = 5, .seed = w->seed, .notify = r->notify, .notify_ctx = r->ctx };
+        struct sac_job_opts jo = { .max_tokens = w->max_tokens,
+                                   .sampling = { w->temperature, w->top_p, w->seed },
+                                   .nice = 5,
+                                   .seed = w->seed,
+                                   .notify = r->notify,
+                                   .notify_ctx = r->ctx };
         atomic_store(&r->stage, 4);
         rc = sac_job_new(&d->job, d->model, text, &tok, d->sample, at, &jo, &d->err);
         for (int i = 0; !rc && i < w->n_spec; i++) {
@@ -89,7 +95,8 @@ static void *load_main(void *ctx)
     r->old_sample = NULL;
     if (*r->todo.trace) {
         atomic_store(&r->stage, 5);
-        if (!r->trace_open) sac_fail(&d->err, SAC_ENOTSUP, "%s: recorded runs cannot be opened here", r->todo.trace);
+        if (!r->trace_open)
+            sac_fail(&d->err, SAC_ENOTSUP, "%s: recorded runs cannot be opened here", r->todo.trace);
         else r->trace_open(&d->trace, r->todo.trace, &d->err);
     } else {
         load_job(r, d);
@@ -212,9 +219,11 @@ static void log_lanes(struct ui_state *st)
         r->said[l] = (int)x->state + 1;
         char score[80] = "";
         if (x->score == x->score)
-            snprintf(score, sizeof score, ": score %.2f%s", x->score, x->parsed ? "" : ", answer not in the asked form");
+            snprintf(score, sizeof score, ": score %.2f%s", x->score,
+                     x->parsed ? "" : ", answer not in the asked form");
         if (x->state == SAC_LANE_DONE)
-            ui_log(st, "%s done in %.2f s%s", x->title, (x->shared_prefill ? 0 : x->prefill_s) + x->decode_s, score);
+            ui_log(st, "%s done in %.2f s%s", x->title, (x->shared_prefill ? 0 : x->prefill_s) + x->decode_s,
+                   score);
         else if (x->state == SAC_LANE_FAILED) ui_say(st, UI_SAY_BAD, "%s failed: %s", x->title, x->error);
         else if (x->state == SAC_LANE_STOPPED) ui_log(st, "%s stopped: what it has is kept", x->title);
         else if (x->state == SAC_LANE_PREFILL && !first) ui_log(st, "%s: prefill", x->title);

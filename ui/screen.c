@@ -1,10 +1,10 @@
 /* The curses back end, and all that talks to a terminal.
  *
- * Cells become wide characters with a colour pair; pairs are handed out as they are met and never recycled while
- * they are on screen. 24-bit colour does not need installed descriptions: two are compiled in and given to newterm
- * through TERMINFO for the moment of the call. The mouse is read by us in SGR form, because descriptions differ in
- * what they know of it. Fatal signals write a fixed string and put the line settings back, which is all that is
- * safe then. */
+ * Cells become wide characters with a colour pair; pairs are handed out as they are met and never recycled
+ * while they are on screen. 24-bit colour does not need installed descriptions: two are compiled in and given
+ * to newterm through TERMINFO for the moment of the call. The mouse is read by us in SGR form, because
+ * descriptions differ in what they know of it. Fatal signals write a fixed string and put the line settings
+ * back, which is all that is safe then. */
 #define _XOPEN_SOURCE_EXTENDED 1
 #include "screen.h"
 #include "keys.h"
@@ -57,7 +57,8 @@ static int n_pairs;
 
 static void on_fatal(int sig)
 {
-    static const char rst[] = "\033[?2026l\033[?1006l\033[?1002l\033[?1000l\033[?2004l\033[?1049l\033[?25h\033[0m\r\n";
+    static const char rst[] =
+        "\033[?2026l\033[?1006l\033[?1002l\033[?1000l\033[?2004l\033[?1049l\033[?25h\033[0m\r\n";
     if (scr.fd >= 0) {
         if (write(scr.fd, rst, sizeof rst - 1) < 0) {}
         if (scr.have_tio) tcsetattr(scr.fd, TCSANOW, &scr.tio);
@@ -191,8 +192,9 @@ static void at_exit(void)
 static enum sac_code open_streams(struct sac_err *err)
 {
     if (!isatty(STDOUT_FILENO))
-        return sac_fail(err, SAC_EARG, "the explorer needs a terminal and standard output is none; for scripts there is "
-                                       "saccade run --json, for a plain session saccade --plain");
+        return sac_fail(err, SAC_EARG,
+                        "the explorer needs a terminal and standard output is none; for scripts there is "
+                        "saccade run --json, for a plain session saccade --plain");
     scr.out = stdout;
     scr.own_in = scr.own_out = false;
     if (isatty(STDIN_FILENO)) {
@@ -201,7 +203,10 @@ static enum sac_code open_streams(struct sac_err *err)
         return SAC_OK;
     }
     scr.in = fopen("/dev/tty", "r+");      /* stdin may be a pipe with the prompt */
-    if (!scr.in) return sac_fail(err, SAC_EARG, "the explorer needs a terminal: standard input is none and /dev/tty cannot be opened");
+    if (!scr.in)
+        return sac_fail(
+            err, SAC_EARG,
+            "the explorer needs a terminal: standard input is none and /dev/tty cannot be opened");
     scr.own_in = true;
     scr.fd = fileno(scr.in);
     return SAC_OK;
@@ -215,13 +220,16 @@ enum sac_code ui_screen_open(enum ui_tier *tier, bool mouse, char *note, size_t 
     enum sac_code rc = open_streams(err);
     if (rc) return rc;
     if (term && !strcmp(term, "dumb"))
-        return sac_fail(err, SAC_EARG, "TERM=dumb cannot place a cursor: use saccade --plain, or set TERM to what your terminal is");
+        return sac_fail(
+            err, SAC_EARG,
+            "TERM=dumb cannot place a cursor: use saccade --plain, or set TERM to what your terminal is");
     scr.thread = pthread_self();
     scr.have_tio = tcgetattr(scr.fd, &scr.tio) == 0;
     got_signal = 0;
     if (!getenv("ESCDELAY")) set_escdelay(25);
     if (!open_terminal(tier, note, cap)) {
-        return sac_fail(err, SAC_EARG, "TERM=%s is not known and no other description works: use saccade --plain",
+        return sac_fail(err, SAC_EARG,
+                        "TERM=%s is not known and no other description works: use saccade --plain",
                         term ? term : "(unset)");
     }
     char cup[] = "cup";
@@ -230,7 +238,8 @@ enum sac_code ui_screen_open(enum ui_tier *tier, bool mouse, char *note, size_t 
         endwin();
         delscreen(scr.s);
         scr.s = NULL;
-        return sac_fail(err, SAC_EARG, "TERM=%s cannot place a cursor: use saccade --plain", term ? term : "(unset)");
+        return sac_fail(err, SAC_EARG, "TERM=%s cannot place a cursor: use saccade --plain",
+                        term ? term : "(unset)");
     }
     settle_colours(tier);
     scr.tier = *tier;
@@ -404,7 +413,8 @@ void ui_screen_show(const struct cell_buf *b, int cx, int cy, bool repaint)
 
 void ui_screen_mouse(bool on)
 {
-    if (scr.s && on != scr.mouse) raw_write(on ? "\033[?1000h\033[?1002h\033[?1006h" : "\033[?1006l\033[?1002l\033[?1000l");
+    if (scr.s && on != scr.mouse)
+        raw_write(on ? "\033[?1000h\033[?1002h\033[?1006h" : "\033[?1006l\033[?1002l\033[?1000l");
     scr.mouse = on;
 }
 
@@ -431,11 +441,24 @@ void ui_screen_copy(const char *text)
 
 static int translate(int code)
 {
-    static const struct { int curses, key; } map[] = {
-        { KEY_UP, UI_K_UP }, { KEY_DOWN, UI_K_DOWN }, { KEY_LEFT, UI_K_LEFT }, { KEY_RIGHT, UI_K_RIGHT },
-        { KEY_SR, UI_K_S_UP }, { KEY_SF, UI_K_S_DOWN }, { KEY_SLEFT, UI_K_S_LEFT }, { KEY_SRIGHT, UI_K_S_RIGHT },
-        { KEY_HOME, UI_K_HOME }, { KEY_END, UI_K_END }, { KEY_PPAGE, UI_K_PGUP }, { KEY_NPAGE, UI_K_PGDN },
-        { KEY_IC, UI_K_INS }, { KEY_DC, UI_K_DEL }, { KEY_BTAB, UI_K_BACKTAB }, { KEY_ENTER, UI_K_ENTER },
+    static const struct { int curses, key;
+    } map[] = {
+        { KEY_UP, UI_K_UP },
+        { KEY_DOWN, UI_K_DOWN },
+        { KEY_LEFT, UI_K_LEFT },
+        { KEY_RIGHT, UI_K_RIGHT },
+        { KEY_SR, UI_K_S_UP },
+        { KEY_SF, UI_K_S_DOWN },
+        { KEY_SLEFT, UI_K_S_LEFT },
+        { KEY_SRIGHT, UI_K_S_RIGHT },
+        { KEY_HOME, UI_K_HOME },
+        { KEY_END, UI_K_END },
+        { KEY_PPAGE, UI_K_PGUP },
+        { KEY_NPAGE, UI_K_PGDN },
+        { KEY_IC, UI_K_INS },
+        { KEY_DC, UI_K_DEL },
+        { KEY_BTAB, UI_K_BACKTAB },
+        { KEY_ENTER, UI_K_ENTER },
         { KEY_BACKSPACE, UI_K_BACKSPACE },
     };
     for (size_t i = 0; i < sizeof map / sizeof *map; i++)
@@ -519,7 +542,9 @@ struct ui_event ui_screen_event(void)
             if (code == KEY_RESIZE) return ev.kind = UI_EVENT_RESIZE, ev;
             if (code == PASTE_ON && read_paste(&ev)) return ev;
             if (code == MOUSE_SGR && read_mouse(&ev)) return ev;
-            if (code == MOUSE_SGR || code == PASTE_ON || code == PASTE_OFF || code == FOCUS_IN || code == FOCUS_OUT) continue;
+            if (code == MOUSE_SGR || code == PASTE_ON || code == PASTE_OFF || code == FOCUS_IN ||
+                code == FOCUS_OUT)
+                continue;
             ev.key = translate(code);
             if (!ev.key) continue;
             return ev.kind = UI_EVENT_KEY, ev;
@@ -620,8 +645,9 @@ int ui_screen_light(void)
     const char *term = getenv("TERM");
     struct termios old, t;
     int fd = STDIN_FILENO, light = -1;
-    if (!isatty(fd) || !isatty(STDOUT_FILENO) || !term || !strncmp(term, "tmux", 4) || !strncmp(term, "screen", 6) ||
-        !strcmp(term, "linux") || !strcmp(term, "dumb") || !strncmp(term, "vt", 2) || getenv("TMUX"))
+    if (!isatty(fd) || !isatty(STDOUT_FILENO) || !term || !strncmp(term, "tmux", 4) ||
+        !strncmp(term, "screen", 6) || !strcmp(term, "linux") || !strcmp(term, "dumb") ||
+        !strncmp(term, "vt", 2) || getenv("TMUX"))
         return -1;
     if (tcgetattr(fd, &old) != 0) return -1;
     t = old;
@@ -666,7 +692,7 @@ void ui_screen_describe(char *buf, size_t cap)
     }
     char colors[] = "colors", pairs_cap[] = "pairs", cup[] = "cup";
     const char *c = tigetstr(cup);
-    snprintf(buf, cap, "TERM=%s: %d colours, %d pairs, cursor %s", term, tigetnum(colors), tigetnum(pairs_cap),
-             c && c != (char *)-1 ? "yes" : "no");
+    snprintf(buf, cap, "TERM=%s: %d colours, %d pairs, cursor %s", term, tigetnum(colors),
+             tigetnum(pairs_cap), c && c != (char *)-1 ? "yes" : "no");
     del_curterm(cur_term);
 }

@@ -1,5 +1,5 @@
-/* Sessions without a person: --plain, which reads commands and answers in short lines, and scripts that run into a
- * cell buffer and leave its last frame. Both use the same table of commands as the screens. */
+/* Sessions without a person: --plain, which reads commands and answers in short lines, and scripts that run
+ * into a cell buffer and leave its last frame. Both use the same table of commands as the screens. */
 #include "base.h"
 #include "export.h"
 #include "run.h"
@@ -15,7 +15,7 @@ enum { SETTLE_S = 600 };
 static void frame(struct ui_state *st)
 {
     int cx, cy;
-    st->now = st->app->headless ? st->now + 1 : ui_clock();   /* a fake clock: frames do not depend on speed */
+    st->now = st->app->headless ? st->now + 1 : ui_clock(); /* a fake clock: frames do not depend on speed */
     ui_frame(st, &st->app->buf, &cx, &cy);
 }
 
@@ -44,13 +44,16 @@ static bool settle(struct ui_state *st)
 
 static const char *state_name(const struct sac_lane *x)
 {
-    static const char *const name[] = { "queued", "prefill", "answering", "measuring", "done", "stopped", "failed" };
+    static const char *const name[] = { "queued", "prefill", "answering", "measuring",
+                                        "done",   "stopped", "failed" };
     return name[x->state];
 }
 
 static void plain_lanes(const struct ui_state *st)
 {
-    if (*st->info.task) printf("task %s length %d sample %d tokens %d\n", st->info.task, st->info.length, st->info.sample, st->info.n_prompt);
+    if (*st->info.task)
+        printf("task %s length %d sample %d tokens %d\n", st->info.task, st->info.length, st->info.sample,
+               st->info.n_prompt);
     else printf("prompt tokens %d\n", st->info.n_prompt);
     if (*st->info.gold) printf("gold %s\n", st->info.gold);
     for (int l = 0; l < st->n_lanes; l++) {
@@ -107,7 +110,8 @@ int ui_plain_run(struct ui_state *st, struct sac_err *err)
     ui_config_read(st, a->opts->config);
     st->look.tier = UI_TIER_MONO;
     if (!a->opts->no_run && (a->opts->model || a->opts->trace)) {
-        printf("saccade %s, plain. Commands are the same as behind ':'; help lists them, quit leaves.\n", SACCADE_VERSION);
+        printf("saccade %s, plain. Commands are the same as behind ':'; help lists them, quit leaves.\n",
+               SACCADE_VERSION);
         ui_run_start(st);
         settle(st);
         if (*st->run->error) printf("error %s\n", st->run->error);
@@ -156,7 +160,8 @@ static int dump(struct ui_state *st, const char *path, struct sac_err *err)
         return ui_export_screen(&st->app->buf, st->look.theme != UI_THEME_LIGHT, path, true, NULL, 0, err);
     FILE *f = strcmp(path, "-") ? fopen(path, "w") : stdout;
     if (!f) return sac_fail(err, SAC_EIO, "%s: cannot be written", path);
-    if (n > 4 && (!strcmp(path + n - 4, ".ans") || !strcmp(path + n - 4, ".asc"))) cells_dump_ansi(&st->app->buf, f);
+    if (n > 4 && (!strcmp(path + n - 4, ".ans") || !strcmp(path + n - 4, ".asc")))
+        cells_dump_ansi(&st->app->buf, f);
     else if (n > 7 && !strcmp(path + n - 7, ".styles")) cells_dump_styles(&st->app->buf, f);
     else cells_dump_text(&st->app->buf, f);
     if (f != stdout) fclose(f);
@@ -173,7 +178,8 @@ int ui_headless_run(struct ui_state *st, struct sac_err *err)
     st->look.ascii = o->ascii;
     st->now = 0;
     if (o->theme && !ui_config_set(st, "theme", o->theme)) return sac_fail(err, SAC_EARG, "%s", a->say);
-    if (o->colormap && !ui_config_set(st, "colormap", o->colormap)) return sac_fail(err, SAC_EARG, "%s", a->say);
+    if (o->colormap && !ui_config_set(st, "colormap", o->colormap))
+        return sac_fail(err, SAC_EARG, "%s", a->say);
     if (o->config) ui_config_read(st, o->config);
     if (!cells_resize(&a->buf, o->cols ? o->cols : 120, o->lines ? o->lines : 40))
         return sac_fail(err, SAC_EARG, "a screen of %d x %d cannot be drawn", o->cols, o->lines);

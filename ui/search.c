@@ -1,7 +1,7 @@
 /* The smallest budget that still answers: bisection over the sparsity of one method, lane by lane.
  *
- * An intervention: its lanes are extra runs on the same prompt, and the result is a sentence in the log, never a
- * score. */
+ * An intervention: its lanes are extra runs on the same prompt, and the result is a sentence in the log,
+ * never a score. */
 #include "base.h"
 #include "run.h"
 
@@ -32,14 +32,20 @@ static bool next(struct ui_state *st)
 bool ui_search_start(struct ui_state *st, const char *method)
 {
     char name[64];
-    if (!st->trace || !st->n_lanes) return ui_say(st, UI_SAY_BAD, "nothing has run yet: press r first"), false;
-    if (s.on && s.trace == st->trace) return ui_say(st, UI_SAY_BAD, "a search is running: Ctrl-C stops it"), false;
-    if (!*st->info.gold) return ui_say(st, UI_SAY_BAD, "without a gold answer no answer can be called right"), false;
-    if (!method) method = st->at.screen == UI_SCREEN_RUN ? st->run->row[st->at.cur[UI_SCREEN_RUN]].name : st->lane[st->at.a].method;
+    if (!st->trace || !st->n_lanes)
+        return ui_say(st, UI_SAY_BAD, "nothing has run yet: press r first"), false;
+    if (s.on && s.trace == st->trace)
+        return ui_say(st, UI_SAY_BAD, "a search is running: Ctrl-C stops it"), false;
+    if (!*st->info.gold)
+        return ui_say(st, UI_SAY_BAD, "without a gold answer no answer can be called right"), false;
+    if (!method)
+        method = st->at.screen == UI_SCREEN_RUN ? st->run->row[st->at.cur[UI_SCREEN_RUN]].name
+                                                : st->lane[st->at.a].method;
     snprintf(name, sizeof name, "%s", method);
     if (!sac_method_find(name) || !strcmp(name, "dense"))
         return ui_say(st, UI_SAY_BAD, "budget-search: name one method with a budget, not %s", name), false;
-    if (!(st->lane[0].score > 0)) return ui_say(st, UI_SAY_BAD, "dense itself does not answer this sample"), false;
+    if (!(st->lane[0].score > 0))
+        return ui_say(st, UI_SAY_BAD, "dense itself does not answer this sample"), false;
     memset(&s, 0, sizeof s);
     snprintf(s.method, sizeof s.method, "%s", name);
     s.lo = 0;
@@ -62,7 +68,8 @@ void ui_search_poll(struct ui_state *st)
     if (l->state < SAC_LANE_DONE) return;
     if (l->state != SAC_LANE_DONE) {
         s.on = false;
-        ui_say(st, UI_SAY_INFO, "budget search of %s stopped between sparsity %.2f and %.2f", s.method, s.lo, s.hi);
+        ui_say(st, UI_SAY_INFO, "budget search of %s stopped between sparsity %.2f and %.2f", s.method, s.lo,
+               s.hi);
         return;
     }
     double mid = (s.lo + s.hi) / 2;

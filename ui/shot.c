@@ -1,7 +1,7 @@
 /* `p` and `P`: pictures and numbers of what is shown.
  *
- * Drawing may recompute a large tile, so a thread of its own does it; one at a time. The result is said in the status
- * line. A screen as text, ANSI or picture is taken from the cells that are there. */
+ * Drawing may recompute a large tile, so a thread of its own does it; one at a time. The result is said in
+ * the status line. A screen as text, ANSI or picture is taken from the cells that are there. */
 #include "base.h"
 #include "export.h"
 #include "keys.h"
@@ -14,7 +14,9 @@
 
 enum { WHAT_VIEW, WHAT_SCREEN, WHAT_DATA, N_WHATS };
 static const char *const what_name[N_WHATS] = { "view", "screen", "data" };
-static const char *const formats[N_WHATS][5] = { { "png", "svg", "pdf" }, { "png", "ans", "txt" }, { "csv", "npy", "json" } };
+static const char *const formats[N_WHATS][5] = { { "png", "svg", "pdf" },
+                                                 { "png", "ans", "txt" },
+                                                 { "csv", "npy", "json" } };
 enum { N_FORMATS = 3 };
 
 struct ui_shots {
@@ -64,7 +66,8 @@ static void *shot_main(void *ctx)
         if (ui_export_data(s->trace, &s->shot, s->path, false, &s->cancel, &s->err) == SAC_OK)
             snprintf(s->written, sizeof s->written, "%s", s->path);
     } else {
-        ui_export_figure(s->trace, &s->shot, *s->path ? s->path : NULL, false, s->written, sizeof s->written, &s->cancel, &s->err);
+        ui_export_figure(s->trace, &s->shot, *s->path ? s->path : NULL, false, s->written, sizeof s->written,
+                         &s->cancel, &s->err);
     }
     atomic_store(&s->finished, true);
     ui_notify(s->app);
@@ -88,7 +91,8 @@ static bool write_screen(struct ui_state *st, const char *path)
     struct sac_err err = { 0 };
     bool ansi = n > 4 && !strcmp(path + n - 4, ".ans"), text = n > 4 && !strcmp(path + n - 4, ".txt");
     if (!ansi && !text) {
-        if (ui_export_screen(&st->app->buf, st->look.theme != UI_THEME_LIGHT, *path ? path : NULL, false, written, sizeof written, &err))
+        if (ui_export_screen(&st->app->buf, st->look.theme != UI_THEME_LIGHT, *path ? path : NULL, false,
+                             written, sizeof written, &err))
             return ui_say(st, UI_SAY_BAD, "%s", err.msg), false;
         ui_log(st, "wrote %s", written);
         return ui_say(st, UI_SAY_OK, "wrote %s", written), true;
@@ -108,10 +112,12 @@ static bool write_view(struct ui_state *st, int what, const char *path)
 {
     struct ui_shots *s = st->app->shots;
     if (!st->trace) return ui_say(st, UI_SAY_BAD, "nothing has run yet: press 1, then r"), false;
-    if (atomic_load(&s->busy)) return ui_say(st, UI_SAY_INFO, "a figure is being written: try again in a moment"), false;
+    if (atomic_load(&s->busy))
+        return ui_say(st, UI_SAY_INFO, "a figure is being written: try again in a moment"), false;
     struct ui_shot shot;
     if (!ui_shot_of(&shot, st)) {
-        if (what == WHAT_DATA) return ui_say(st, UI_SAY_BAD, "this screen has no numbers to write: screens 2 to 6 have"), false;
+        if (what == WHAT_DATA)
+            return ui_say(st, UI_SAY_BAD, "this screen has no numbers to write: screens 2 to 6 have"), false;
         return write_screen(st, path);
     }
     const struct ui_job_want *w = &st->run->want;
@@ -151,7 +157,8 @@ static void default_path(const struct ui_state *st, int what, const char *format
 {
     struct ui_shot shot;
     char base[300];
-    if (what != WHAT_SCREEN && st->trace && ui_shot_of(&shot, st)) ui_shot_basename(st->trace, &shot, base, sizeof base);
+    if (what != WHAT_SCREEN && st->trace && ui_shot_of(&shot, st))
+        ui_shot_basename(st->trace, &shot, base, sizeof base);
     else snprintf(base, sizeof base, "saccade-%s", ui_view_of(st->at.screen)->name);
     snprintf(out, cap, "%s.%s", base, format);
     for (int i = 2; i < 100; i++) {
@@ -165,14 +172,17 @@ static void default_path(const struct ui_state *st, int what, const char *format
 static void set_path(struct ui_state *st)
 {
     struct ui_app *a = st->app;
-    default_path(st, a->export_what, formats[a->export_what][a->export_format], a->input.text, sizeof a->input.text);
+    default_path(st, a->export_what, formats[a->export_what][a->export_format], a->input.text,
+                 sizeof a->input.text);
     a->input.len = a->input.at = (int)strlen(a->input.text);
 }
 
 void ui_export_key(struct ui_state *st, int key)
 {
     struct ui_app *a = st->app;
-    int by = key == UI_K_RIGHT || (key == 'l' && a->export_row < 2) ? 1 : key == UI_K_LEFT || (key == 'h' && a->export_row < 2) ? -1 : 0;
+    int by = key == UI_K_RIGHT || (key == 'l' && a->export_row < 2)  ? 1
+             : key == UI_K_LEFT || (key == 'h' && a->export_row < 2) ? -1
+                                                                     : 0;
     a->dirty = true;
     if (key == UI_K_ESC || key == 3) {
         a->mode = UI_MODE_NORMAL;
@@ -199,7 +209,8 @@ void ui_export_key(struct ui_state *st, int key)
 void ui_export_dialog(const struct ui_state *st, struct cell_buf *b)
 {
     const struct ui_app *a = st->app;
-    struct ui_style text = ui_style(&st->look, UI_TEXT), dim = ui_style(&st->look, UI_DIM), cur = ui_style(&st->look, UI_CURSOR);
+    struct ui_style text = ui_style(&st->look, UI_TEXT), dim = ui_style(&st->look, UI_DIM),
+                    cur = ui_style(&st->look, UI_CURSOR);
     struct ui_rect r = ui_centre(st, b, 66, 8, "Export");
     static const char *const label[3] = { "what", "format", "file" };
     for (int i = 0; i < 3; i++) {
@@ -210,10 +221,13 @@ void ui_export_dialog(const struct ui_state *st, struct cell_buf *b)
         if (i == 2) cells_fit(b, x, r.y + 2, r.w - 11, a->input.text, on ? cur : text);
         for (int k = 0; i < 2 && k < 3; k++) {
             bool chosen = k == (i ? a->export_format : a->export_what);
-            x += cells_printf(b, x, r.y + i, -1, on ? cur : text, "(%c) %s", chosen ? '*' : ' ', i ? formats[a->export_what][k] : what_name[k]) + 3;
+            x += cells_printf(b, x, r.y + i, -1, on ? cur : text, "(%c) %s", chosen ? '*' : ' ',
+                              i ? formats[a->export_what][k] : what_name[k]) +
+                 3;
         }
     }
-    cells_fit(b, r.x + 1, r.y + 4, r.w - 2, "Figures carry the command line and all settings, so that they can be made again.", dim);
+    cells_fit(b, r.x + 1, r.y + 4, r.w - 2,
+              "Figures carry the command line and all settings, so that they can be made again.", dim);
     cells_fit(b, r.x + 1, r.y + 5, r.w - 2, "j k field   h l choose   Enter write   Esc close", dim);
 }
 
@@ -246,7 +260,9 @@ static bool cmd_export(struct ui_state *st, const char *arg)
 }
 
 const struct ui_cmd ui_shot_cmds[] = {
-    { "snapshot", "[FILE]", "a picture of this view (.png .svg .pdf)", UI_GROUP_ACT, UI_CTX_ALL, 0, cmd_snapshot },
-    { "export", "view|screen|data [FILE]", "write the view, the screen or the numbers", UI_GROUP_ACT, UI_CTX_ALL, 0, cmd_export },
+    { "snapshot", "[FILE]", "a picture of this view (.png .svg .pdf)", UI_GROUP_ACT, UI_CTX_ALL, 0,
+      cmd_snapshot },
+    { "export", "view|screen|data [FILE]", "write the view, the screen or the numbers", UI_GROUP_ACT,
+      UI_CTX_ALL, 0, cmd_export },
 };
 const int ui_n_shot_cmds = sizeof ui_shot_cmds / sizeof *ui_shot_cmds;

@@ -204,7 +204,8 @@ void ui_head_name(const struct ui_state *st, char *buf, size_t cap)
 {
     const struct sac_shape *s = &st->info.shape;
     int g = s->n_kv_heads > 0 ? s->n_heads / s->n_kv_heads : 1, kv = ui_kv_head(st);
-    if (st->at.group) snprintf(buf, cap, "L%d mean of H%d-%d (kv%d)", st->at.layer, kv * g, kv * g + g - 1, kv);
+    if (st->at.group)
+        snprintf(buf, cap, "L%d mean of H%d-%d (kv%d)", st->at.layer, kv * g, kv * g + g - 1, kv);
     else snprintf(buf, cap, "L%d H%d (kv%d)", st->at.layer, st->at.head, kv);
 }
 

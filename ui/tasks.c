@@ -1,4 +1,5 @@
-/* Running tasks x methods x samples, and the way from a wrong score to the head and the key that were lost. */
+/* Running tasks x methods x samples, and the way from a wrong score to the head and the key that were lost.
+ */
 #include "tasks.h"
 #include "base.h"
 #include "run.h"
@@ -77,7 +78,8 @@ struct ui_t_cell ui_tasks_cell(struct ui_tasks *t, int task, int method, int sam
     return c;
 }
 
-double ui_tasks_score(struct ui_tasks *t, int task, int method, int *n_done, int *n_right, int *n_parsed, double *mass)
+double ui_tasks_score(struct ui_tasks *t, int task, int method, int *n_done, int *n_right, int *n_parsed,
+                      double *mass)
 {
     int done = 0, right = 0, parsed = 0, n_mass = 0;
     double sum = 0, m = 0;
@@ -111,8 +113,11 @@ static void take_lane(struct ui_tasks *t, struct sac_trace *trace, int task, int
     if (!*t->title[method] || !strcmp(t->title[method], t->method[method]))
         snprintf(t->title[method], sizeof t->title[0], "%s", l->title);
     bool was = c->state == UI_T_DONE;
-    c->state = l->state == SAC_LANE_DONE ? UI_T_DONE : l->state == SAC_LANE_FAILED ? UI_T_FAILED
-             : l->state == SAC_LANE_STOPPED ? UI_T_STOPPED : l->state == SAC_LANE_QUEUED ? UI_T_QUEUED : UI_T_RUNNING;
+    c->state = l->state == SAC_LANE_DONE      ? UI_T_DONE
+               : l->state == SAC_LANE_FAILED  ? UI_T_FAILED
+               : l->state == SAC_LANE_STOPPED ? UI_T_STOPPED
+               : l->state == SAC_LANE_QUEUED  ? UI_T_QUEUED
+                                              : UI_T_RUNNING;
     c->score = l->score;
     c->parsed = l->parsed;
     c->mass = l->recall.mass;
@@ -154,7 +159,8 @@ static void run_sample(struct ui_tasks *t, int task, int sample)
     char *text = NULL;
     size_t at = 0;
     int lane[UI_T_METHODS];
-    enum sac_code rc = sac_sample_make(&s, t->model, t->task[task], SAC_STYLE_AUTO, t->length, t->seed, sample, NULL, &err);
+    enum sac_code rc =
+        sac_sample_make(&s, t->model, t->task[task], SAC_STYLE_AUTO, t->length, t->seed, sample, NULL, &err);
     if (rc) {
         fail_sample(t, task, sample, err.msg);
         return;
@@ -163,7 +169,9 @@ static void run_sample(struct ui_tasks *t, int task, int sample)
     snprintf(t->gold[task][sample], sizeof t->gold[0][0], "%s", s.gold ? s.gold : "");
     pthread_mutex_unlock(&t->mu);
     rc = sac_chat_tokenize(t->model, NULL, s.prompt, &tok, &text, &at, &err);
-    struct sac_job_opts jo = { .max_tokens = 64, .no_kl = true, .nice = 5, .seed = t->seed, .notify = t->notify, .notify_ctx = t->ctx };
+    struct sac_job_opts jo = {
+        .max_tokens = 64, .no_kl = true, .nice = 5, .seed = t->seed, .notify = t->notify, .notify_ctx = t->ctx
+    };
     if (!rc) rc = sac_job_new(&job, t->model, text, &tok, &s, at, &jo, &err);
     if (rc) {
         fail_sample(t, task, sample, err.msg);
@@ -252,7 +260,9 @@ bool ui_tasks_start(struct ui_state *st, int task)
         return ui_say(st, UI_SAY_INFO, "samples begin when the run of screen 1 is done"), true;
     }
     t->waiting = false;
-    if (!st->run->model) return ui_say(st, UI_SAY_BAD, "no model is open: start saccade with one, and press r on screen 1"), false;
+    if (!st->run->model)
+        return ui_say(st, UI_SAY_BAD, "no model is open: start saccade with one, and press r on screen 1"),
+               false;
     join(t);
     pthread_mutex_lock(&t->mu);
     set_columns(st);
@@ -261,7 +271,8 @@ bool ui_tasks_start(struct ui_state *st, int task)
     for (int i = 0; i < t->n_tasks; i++) {
         t->again[i] = task < 0 || i == task;
         for (int m = 0; t->again[i] && m < t->n_methods; m++)
-            for (int s = 0; s < t->n_samples; s++) t->cell[i][m][s] = (struct ui_t_cell){ .state = UI_T_QUEUED, .first_diff = -1 }, t->total++;
+            for (int s = 0; s < t->n_samples; s++)
+                t->cell[i][m][s] = (struct ui_t_cell){ .state = UI_T_QUEUED, .first_diff = -1 }, t->total++;
     }
     t->model = st->run->model;
     t->began = st->now;
@@ -284,14 +295,17 @@ bool ui_tasks_open(struct ui_state *st, int task, int method, int sample)
 {
     struct ui_tasks *t = st->tasks;
     struct ui_run *r = st->run;
-    if (ui_tasks_busy(st)) return ui_say(st, UI_SAY_BAD, "samples are running: Ctrl-C stops them, then Enter looks into one"), false;
+    if (ui_tasks_busy(st))
+        return ui_say(st, UI_SAY_BAD, "samples are running: Ctrl-C stops them, then Enter looks into one"),
+               false;
     snprintf(r->want.task, sizeof r->want.task, "%s", t->task[task]);
     free(r->want.prompt);
     r->want.prompt = NULL;
     r->want.sample = sample;
     r->want.length = t->length;
     r->want.seed = t->seed;
-    for (int i = 0; i < r->n_rows; i++) r->row[i].on = !strcmp(r->row[i].spec, "dense") || !strcmp(r->row[i].spec, t->method[method]);
+    for (int i = 0; i < r->n_rows; i++)
+        r->row[i].on = !strcmp(r->row[i].spec, "dense") || !strcmp(r->row[i].spec, t->method[method]);
     if (!ui_run_start(st)) return false;
     t->follow = true;
     snprintf(t->follow_spec, sizeof t->follow_spec, "%s", t->method[method]);
@@ -307,8 +321,11 @@ static void worst_head(struct ui_state *st, int lane)
     for (int l = 0; l < st->info.shape.n_layers; l++)
         for (int h = 0; h < st->info.shape.n_heads; h++) {
             struct sac_recall r;
-            if (!sac_trace_recall(st->trace, lane, l, h, true, &r) && !sac_trace_recall(st->trace, lane, l, h, false, &r)) continue;
-            double loss = r.evidence_mass == r.evidence_mass ? r.evidence_mass - r.evidence_mass_kept : 1 - r.mass;
+            if (!sac_trace_recall(st->trace, lane, l, h, true, &r) &&
+                !sac_trace_recall(st->trace, lane, l, h, false, &r))
+                continue;
+            double loss =
+                r.evidence_mass == r.evidence_mass ? r.evidence_mass - r.evidence_mass_kept : 1 - r.mass;
             if (loss > worst) worst = loss, st->at.layer = l, st->at.head = h, st->at.group = false;
         }
 }
@@ -322,7 +339,9 @@ void ui_tasks_poll(struct ui_state *st)
     if (!t->follow || !st->trace || st->run->load == UI_LOAD_BUSY) return;
     for (int l = 0; l < st->n_lanes; l++) {
         const struct sac_lane *x = &st->lane[l];
-        if (strcmp(x->spec, t->follow_spec) != 0 || x->state < SAC_LANE_DONE || st->lane[0].state < SAC_LANE_DONE) continue;
+        if (strcmp(x->spec, t->follow_spec) != 0 || x->state < SAC_LANE_DONE ||
+            st->lane[0].state < SAC_LANE_DONE)
+            continue;
         t->follow = false;
         st->at.a = l;
         st->at.b = 0;
@@ -330,9 +349,14 @@ void ui_tasks_poll(struct ui_state *st)
         st->at.row = ui_step_row(st, st->at.step);
         worst_head(st, l);
         if (st->info.n_spans) st->at.key = st->info.span[0].lo;
-        if (x->first_diff >= 0) ui_say(st, UI_SAY_INFO, "answers part at step %d; shown: the head that loses most evidence, L%d H%d",
-                                       x->first_diff, st->at.layer, st->at.head);
-        else ui_say(st, UI_SAY_INFO, "both give the same answer; shown: the head that loses most evidence, L%d H%d", st->at.layer, st->at.head);
+        if (x->first_diff >= 0)
+            ui_say(st, UI_SAY_INFO,
+                   "answers part at step %d; shown: the head that loses most evidence, L%d H%d",
+                   x->first_diff, st->at.layer, st->at.head);
+        else
+            ui_say(st, UI_SAY_INFO,
+                   "both give the same answer; shown: the head that loses most evidence, L%d H%d",
+                   st->at.layer, st->at.head);
         return;
     }
 }
@@ -386,9 +410,13 @@ static bool cmd_sample_json(struct ui_state *st, const char *arg)
         else answer[n++] = *p;
     }
     answer[n] = 0;
-    snprintf(out, sizeof out, "{\"task\": \"%s\", \"length\": %d, \"seed\": %llu, \"sample\": %d, \"method\": \"%s\", \"score\": %g, "
-             "\"parsed\": %s, \"stop\": \"%s\", \"answer\": \"%s\"}", t->task[st->at.task], t->length, (unsigned long long)t->seed,
-             st->at.sample, t->method[st->at.cell], c.state == UI_T_DONE ? c.score : 0, c.parsed ? "true" : "false", c.stop, answer);
+    snprintf(out, sizeof out,
+             "{\"task\": \"%s\", \"length\": %d, \"seed\": %llu, \"sample\": %d, \"method\": \"%s\", "
+             "\"score\": %g, "
+             "\"parsed\": %s, \"stop\": \"%s\", \"answer\": \"%s\"}",
+             t->task[st->at.task], t->length, (unsigned long long)t->seed, st->at.sample,
+             t->method[st->at.cell], c.state == UI_T_DONE ? c.score : 0, c.parsed ? "true" : "false", c.stop,
+             answer);
     return ui_copy(st, out), true;
 }
 
@@ -396,12 +424,15 @@ static bool cmd_sample_json(struct ui_state *st, const char *arg)
 static bool cmd_force_gold(struct ui_state *st, const char *arg)
 {
     (void)arg;
-    if (!st->trace || !st->info.n_spans) return ui_say(st, UI_SAY_BAD, "look into a sample first (Enter), then F forces its gold spans"), false;
+    if (!st->trace || !st->info.n_spans)
+        return ui_say(st, UI_SAY_BAD, "look into a sample first (Enter), then F forces its gold spans"),
+               false;
     struct sac_span all = { st->info.span[0].lo, st->info.span[0].hi };
     int best = 0;
     double worst = -1;
     for (int i = 0; i < st->info.n_spans; i++) {      /* the span whose loss is largest at this head */
-        struct sac_rows rows = { malloc(sizeof(struct sac_run) * (size_t)(st->at.row + 2)), 0, st->at.row + 2 };
+        struct sac_rows rows = { malloc(sizeof(struct sac_run) * (size_t)(st->at.row + 2)), 0,
+                                 st->at.row + 2 };
         if (!rows.run) break;
         int missed = 0;
         if (sac_trace_rows(st->trace, st->at.a, st->at.layer, st->at.head, st->at.row, &rows))
@@ -419,9 +450,11 @@ const struct ui_cmd ui_tasks_cmds[] = {
     { "run", "", "run this task with the ticked methods", UI_GROUP_ACT, TASKS, 0, cmd_run_task },
     { "run-all", "", "run all tasks", UI_GROUP_ACT, TASKS, 0, cmd_run_tasks },
     { "samples", "N", "samples of each task", UI_GROUP_ACT, TASKS, 0, cmd_samples },
-    { "answer-diff", "", "mark where answers differ from dense", UI_GROUP_LOOK, TASKS, UI_CMD_VIEW, cmd_answer_diff },
+    { "answer-diff", "", "mark where answers differ from dense", UI_GROUP_LOOK, TASKS, UI_CMD_VIEW,
+      cmd_answer_diff },
     { "sort", "", "worst samples first", UI_GROUP_LOOK, TASKS, UI_CMD_VIEW, cmd_sort },
-    { "force", "", "force the gold span that is lost most, and answer again", UI_GROUP_ACT, TASKS, 0, cmd_force_gold },
+    { "force", "", "force the gold span that is lost most, and answer again", UI_GROUP_ACT, TASKS, 0,
+      cmd_force_gold },
     { "sample-json", "", "copy the sample as JSON", UI_GROUP_ACT, TASKS, 0, cmd_sample_json },
 };
 const int ui_n_tasks_cmds = sizeof ui_tasks_cmds / sizeof *ui_tasks_cmds;

@@ -1,4 +1,5 @@
-/* Undo, the back stack and their limits. What is looked at is one plain struct, so each is an array of copies. */
+/* Undo, the back stack and their limits. What is looked at is one plain struct, so each is an array of
+ * copies. */
 #include "base.h"
 
 #include <string.h>

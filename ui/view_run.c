@@ -70,7 +70,10 @@ static void layout(const struct ui_state *st, struct ui_rect r, struct layout *l
 
 /* ---- model and prompt fields ---- */
 
-struct field { const char *name, *line; char value[200]; };      /* line: the command Enter brings up; NULL: fixed */
+struct field {
+    const char *name, *line;
+    char value[200];
+}; /* line: the command Enter brings up; NULL: fixed */
 
 static void mega(double bytes, char *buf, size_t cap)
 {
@@ -99,20 +102,25 @@ static int fields(const struct ui_state *st, struct field *f)
         snprintf(field_add(f, &n, "answer", "max-tokens")->value, 200, "at most %d tokens, %s", w->max_tokens,
                  w->temperature > 0 ? "sampled" : "greedy");
     }
-    snprintf(field_add(f, &n, "file", NULL)->value, 200, "%.199s", st->info.recorded ? st->info.model : slash ? slash + 1 : w->model);
+    snprintf(field_add(f, &n, "file", NULL)->value, 200, "%.199s",
+             st->info.recorded ? st->info.model
+             : slash           ? slash + 1
+                               : w->model);
     if (r->model) {
         const struct sac_model_info *m = sac_model_info(r->model);
         const struct sac_shape *s = &m->shape;
         mega((double)m->kv_bytes_per_token * (st->trace ? st->info.n_prompt : w->length), kv, sizeof kv);
         mega((double)m->weight_bytes, weights, sizeof weights);
-        snprintf(field_add(f, &n, "model", NULL)->value, 200, "%s  %d layers  %dQ/%dKV heads x %d", m->arch, s->n_layers,
-                 s->n_heads, s->n_kv_heads, s->head_dim);
-        snprintf(field_add(f, &n, "weights", NULL)->value, 200, "%s %s   KV cache %s", weights, m->file_type, kv);
-        snprintf(field_add(f, &n, "context", NULL)->value, 200, "%d tokens   threads %d   %s", s->max_ctx, m->n_threads, m->cpu ? m->cpu : "");
+        snprintf(field_add(f, &n, "model", NULL)->value, 200, "%s  %d layers  %dQ/%dKV heads x %d", m->arch,
+                 s->n_layers, s->n_heads, s->n_kv_heads, s->head_dim);
+        snprintf(field_add(f, &n, "weights", NULL)->value, 200, "%s %s   KV cache %s", weights, m->file_type,
+                 kv);
+        snprintf(field_add(f, &n, "context", NULL)->value, 200, "%d tokens   threads %d   %s", s->max_ctx,
+                 m->n_threads, m->cpu ? m->cpu : "");
     } else if (st->trace) {
         const struct sac_shape *s = &st->info.shape;
-        snprintf(field_add(f, &n, "model", NULL)->value, 200, "%s  %d layers  %dQ/%dKV heads x %d", st->info.arch, s->n_layers,
-                 s->n_heads, s->n_kv_heads, s->head_dim);
+        snprintf(field_add(f, &n, "model", NULL)->value, 200, "%s  %d layers  %dQ/%dKV heads x %d",
+                 st->info.arch, s->n_layers, s->n_heads, s->n_kv_heads, s->head_dim);
         snprintf(field_add(f, &n, "run", NULL)->value, 200, "recorded: opened from a file");
     }
     return n;
@@ -185,7 +193,8 @@ static void wrap(const struct ui_state *st, int w)
     }
 }
 
-static void prompt_line(const struct ui_state *st, struct cell_buf *b, int x, int y, int w, const struct ui_prompt_line *l)
+static void prompt_line(const struct ui_state *st, struct cell_buf *b, int x, int y, int w,
+                        const struct ui_prompt_line *l)
 {
     struct ui_style text = style(st, UI_TEXT), gold = style(st, UI_GOLD);
     if (!l->gold) {
@@ -197,7 +206,8 @@ static void prompt_line(const struct ui_state *st, struct cell_buf *b, int x, in
         bool g = ui_gold_byte(st, at);
         int end = at;
         while (end < l->hi && ui_gold_byte(st, end) == g) end++;
-        if (g && end - at > 1 && st->info.text[at] == ' ') g = false, end = at + 1;      /* the blank before a word */
+        if (g && end - at > 1 && st->info.text[at] == ' ')
+            g = false, end = at + 1; /* the blank before a word */
         col += cells_textn(b, x + col, y, w - col, st->info.text + at, (size_t)(end - at), g ? gold : text);
         at = end;
     }
@@ -225,11 +235,15 @@ static void draw_prompt(const struct ui_state *st, struct cell_buf *b, struct ui
 {
     struct ui_run *run = st->run;
     char what[120] = "";
-    if (st->trace && *st->info.task) snprintf(what, sizeof what, "  %.60s sample %d", st->info.task, st->info.sample);
-    struct ui_rect r = ui_pane(st, b, box, P_PROMPT, "Prompt%s%s", what, run->edited ? "  (changed: r runs it)" : "");
+    if (st->trace && *st->info.task)
+        snprintf(what, sizeof what, "  %.60s sample %d", st->info.task, st->info.sample);
+    struct ui_rect r =
+        ui_pane(st, b, box, P_PROMPT, "Prompt%s%s", what, run->edited ? "  (changed: r runs it)" : "");
     if (!st->trace) {
         if (run->load == UI_LOAD_FAILED) ui_empty(st, b, r, run->error, "r tries again");
-        else ui_empty(st, b, r, run->load == UI_LOAD_BUSY ? "making the prompt" : "no prompt yet", run->load == UI_LOAD_BUSY ? NULL : "r runs the task");
+        else
+            ui_empty(st, b, r, run->load == UI_LOAD_BUSY ? "making the prompt" : "no prompt yet",
+                     run->load == UI_LOAD_BUSY ? NULL : "r runs the task");
         return;
     }
     wrap(st, r.w - 2);
@@ -259,7 +273,9 @@ static const char *lane_state(const struct ui_state *st, int lane, char *buf, si
     *role = UI_RUNNING;
     switch (l->state) {
     case SAC_LANE_QUEUED: return *role = UI_DIM, "queued";
-    case SAC_LANE_PREFILL: snprintf(buf, cap, "layer %d/%d", l->prefill_layer, st->info.shape.n_layers); return buf;
+    case SAC_LANE_PREFILL:
+        snprintf(buf, cap, "layer %d/%d", l->prefill_layer, st->info.shape.n_layers);
+        return buf;
     case SAC_LANE_DECODE: snprintf(buf, cap, "token %d", l->n_steps); return buf;
     case SAC_LANE_MEASURE: return "measuring";
     case SAC_LANE_DONE:
@@ -320,7 +336,10 @@ static void draw_methods(const struct ui_state *st, struct cell_buf *b, struct u
         enum ui_role role;
         char buf[40], num[16];
         const char *state = lane_state(st, m->lane, buf, sizeof buf, &role);
-        struct ui_style t = style(st, on ? UI_CURSOR : m->on ? UI_TEXT : UI_DIM), dd = style(st, on ? UI_CURSOR : UI_DIM);
+        struct ui_style t = style(st, on      ? UI_CURSOR
+                                      : m->on ? UI_TEXT
+                                              : UI_DIM),
+                        dd = style(st, on ? UI_CURSOR : UI_DIM);
         if (on) cells_fill(b, (struct ui_rect){ r.x, y, r.w, 1 }, U' ', t);
         cells_put(b, r.x, y, top + i == cur ? '>' : ' ', style(st, on ? UI_CURSOR : UI_LINE_FOCUS));
         cells_text(b, r.x + 2, y, 3, m->on ? "[x]" : "[ ]", on ? t : style(st, m->on ? UI_OK : UI_DIM));
@@ -329,13 +348,16 @@ static void draw_methods(const struct ui_state *st, struct cell_buf *b, struct u
         cells_fit(b, xname, y, wname, m->name, ns);
         if (wphase) cells_fit(b, xphase, y, wphase, m->phase, dd);
         char params[240];
-        if (m->sparsity == m->sparsity && !run->model) snprintf(params, sizeof params, "sparsity=%g", m->sparsity);
+        if (m->sparsity == m->sparsity && !run->model)
+            snprintf(params, sizeof params, "sparsity=%g", m->sparsity);
         else if (*m->params) short_params(m->params, params, sizeof params);
-        else snprintf(params, sizeof params, "%s", strcmp(m->name, "dense") ? "" : "the reference: reads all");
+        else
+            snprintf(params, sizeof params, "%s", strcmp(m->name, "dense") ? "" : "the reference: reads all");
         cells_fit(b, xparam, y, wparam, params, dd);
         const struct sac_lane *l = m->lane >= 0 && m->lane < st->n_lanes ? &st->lane[m->lane] : NULL;
         if (l && wnum) {
-            double kernel = l->decode.read == l->decode.read && l->decode.read < 0.999 ? l->decode.read : l->prefill.kernel;
+            double kernel = l->decode.read == l->decode.read && l->decode.read < 0.999 ? l->decode.read
+                                                                                       : l->prefill.kernel;
             share(1 - kernel, num, sizeof num);
             cells_text(b, xspars + 1, y, wnum, num, t);
             share(l->recall.mass, num, sizeof num);
@@ -348,10 +370,12 @@ static void draw_methods(const struct ui_state *st, struct cell_buf *b, struct u
 }
 
 /* Bars that stand above each other stay apart: a heavy line on a light one. */
-static void progress_bar(const struct ui_state *st, struct cell_buf *b, int x, int y, int w, double f, enum ui_role role)
+static void progress_bar(const struct ui_state *st, struct cell_buf *b, int x, int y, int w, double f,
+                         enum ui_role role)
 {
     int n = f >= 1 ? w : f > 0 ? (int)floor(f * w) : 0;
-    for (int i = 0; i < w; i++) cells_put(b, x + i, y, i < n ? 0x2501 : 0x2500, style(st, i < n ? role : UI_LINE));
+    for (int i = 0; i < w; i++)
+        cells_put(b, x + i, y, i < n ? 0x2501 : 0x2500, style(st, i < n ? role : UI_LINE));
 }
 
 static void draw_progress(const struct ui_state *st, struct cell_buf *b, struct ui_rect box)
@@ -362,9 +386,11 @@ static void draw_progress(const struct ui_state *st, struct cell_buf *b, struct 
     if (run->model && y < r.y + r.h) {
         cells_text(b, r.x + 1, y, wl, "load", style(st, UI_DIM));
         progress_bar(st, b, r.x + 1 + wl, y, wb, 1, UI_BAR);
-        cells_printf(b, r.x + 2 + wl + wb, y++, 11, style(st, UI_DIM), "%.1f s", run->model_s + run->prompt_s);
+        cells_printf(b, r.x + 2 + wl + wb, y++, 11, style(st, UI_DIM), "%.1f s",
+                     run->model_s + run->prompt_s);
     } else if (run->load == UI_LOAD_BUSY) {
-        cells_text(b, r.x + 1, y++, r.w - 2, ui_load_stage[atomic_load(&st->run->stage)], style(st, UI_RUNNING));
+        cells_text(b, r.x + 1, y++, r.w - 2, ui_load_stage[atomic_load(&st->run->stage)],
+                   style(st, UI_RUNNING));
     }
     double total = 0, prefill = (double)NAN, decode = (double)NAN;
     int left = r.h - (y - r.y) - 2, first = st->n_lanes > left ? st->n_lanes - left : 0;
@@ -393,7 +419,8 @@ static void draw_progress(const struct ui_state *st, struct cell_buf *b, struct 
     if (y - 1 > r.y + st->n_lanes) {
         cells_text(b, r.x + 1, y - 1, wl, "overall", style(st, UI_STRONG));
         progress_bar(st, b, r.x + 1 + wl, y - 1, wb, total / st->n_lanes, UI_BAR);
-        cells_printf(b, r.x + 2 + wl + wb, y - 1, 11, style(st, UI_DIM), "%.0f %%", 100 * total / st->n_lanes);
+        cells_printf(b, r.x + 2 + wl + wb, y - 1, 11, style(st, UI_DIM), "%.0f %%",
+                     100 * total / st->n_lanes);
     }
 }
 
@@ -416,11 +443,13 @@ static void answer_text(const struct ui_state *st, struct cell_buf *b, int x, in
     /* Where the difference lies beyond the edge, begin later. */
     if (differs && cells_text_width(a, same) > w - 24 && cells_text_width(a, n) > w) {
         size_t skip = cells_text_cut(a, n, cells_text_width(a, n) - w + 1);
-        if (skip < same) cells_put(b, x, y, 0x2026, style(st, UI_DIM)), used = 1, a += skip, n -= skip, same -= skip;
+        if (skip < same)
+            cells_put(b, x, y, 0x2026, style(st, UI_DIM)), used = 1, a += skip, n -= skip, same -= skip;
     }
     used += cells_textn(b, x + used, y, w - used, a, same, t);
     used += cells_textn(b, x + used, y, w - used, a + same, n - same, diff);
-    if (st->lane[lane].state == SAC_LANE_DECODE && used < w) cells_put(b, x + used, y, 0x2588, style(st, UI_RUNNING));
+    if (st->lane[lane].state == SAC_LANE_DECODE && used < w)
+        cells_put(b, x + used, y, 0x2588, style(st, UI_RUNNING));
 }
 
 static void draw_answers(const struct ui_state *st, struct cell_buf *b, struct ui_rect box)
@@ -429,8 +458,11 @@ static void draw_answers(const struct ui_state *st, struct cell_buf *b, struct u
     if (!st->n_lanes) {
         const struct ui_run *run = st->run;
         if (run->load == UI_LOAD_FAILED) ui_empty(st, b, r, run->error, "r tries again");
-        else ui_empty(st, b, r, run->load == UI_LOAD_BUSY ? ui_load_stage[atomic_load(&st->run->stage)] : "nothing has run yet",
-                      run->load == UI_LOAD_BUSY ? NULL : "r runs the ticked methods");
+        else
+            ui_empty(st, b, r,
+                     run->load == UI_LOAD_BUSY ? ui_load_stage[atomic_load(&st->run->stage)]
+                                               : "nothing has run yet",
+                     run->load == UI_LOAD_BUSY ? NULL : "r runs the ticked methods");
         return;
     }
     int y = r.y, wn = r.w >= 100 ? 17 : 15, x = r.x + 1 + wn + 6, w = r.x + r.w - x - 1;
@@ -494,7 +526,8 @@ static int method_rows(const struct ui_state *st)
 
 static void settle(struct ui_state *st)
 {
-    int n = st->run->n_rows, rows = method_rows(st), *cur = &st->at.cur[UI_SCREEN_RUN], *top = &st->at.scroll[UI_SCREEN_RUN];
+    int n = st->run->n_rows, rows = method_rows(st), *cur = &st->at.cur[UI_SCREEN_RUN],
+        *top = &st->at.scroll[UI_SCREEN_RUN];
     if (*cur >= n) *cur = n - 1;
     if (*cur < 0) *cur = 0;
     if (*cur < *top) *top = *cur;
@@ -559,11 +592,15 @@ static bool open(struct ui_state *st)
     if (focus(st) == P_MODEL) {
         struct field f[16];
         int n = fields(st, f);
-        if (r->field >= n || !f[r->field].line) return ui_say(st, UI_SAY_INFO, "this is what the model is"), true;
+        if (r->field >= n || !f[r->field].line)
+            return ui_say(st, UI_SAY_INFO, "this is what the model is"), true;
         const char *v = f[r->field].value;
         bool number = strcmp(f[r->field].line, "task") != 0;
-        if (number && !strcmp(f[r->field].line, "max-tokens")) snprintf(line, sizeof line, "max-tokens %d", r->want.max_tokens);
-        else snprintf(line, sizeof line, "%s %.*s", f[r->field].line, number ? (int)strcspn(v, " ") : 100, r->want.prompt && !number ? "" : v);
+        if (number && !strcmp(f[r->field].line, "max-tokens"))
+            snprintf(line, sizeof line, "max-tokens %d", r->want.max_tokens);
+        else
+            snprintf(line, sizeof line, "%s %.*s", f[r->field].line, number ? (int)strcspn(v, " ") : 100,
+                     r->want.prompt && !number ? "" : v);
         return ui_prompt_open(st, ':', line), true;
     }
     if (focus(st) == P_PROMPT) return st->app->want_editor = true;
@@ -620,15 +657,17 @@ static void context(const struct ui_state *st, char *buf, size_t cap, int w)
 {
     const struct ui_run *r = st->run;
     if (!st->trace) {
-        snprintf(buf, cap, "%s %d tokens, seed %llu", r->want.prompt ? "own prompt" : r->want.task, r->want.length,
-                 (unsigned long long)r->want.seed);
+        snprintf(buf, cap, "%s %d tokens, seed %llu", r->want.prompt ? "own prompt" : r->want.task,
+                 r->want.length, (unsigned long long)r->want.seed);
         return;
     }
     if (*st->info.task)
-        snprintf(buf, cap, "task %s  sample %d  seed %llu%s%d tokens  |  %d gold spans%s", st->info.task, st->info.sample,
-                 (unsigned long long)st->info.seed, w > 80 ? "  |  prompt " : "  ", st->info.n_prompt, st->info.n_spans,
+        snprintf(buf, cap, "task %s  sample %d  seed %llu%s%d tokens  |  %d gold spans%s", st->info.task,
+                 st->info.sample, (unsigned long long)st->info.seed, w > 80 ? "  |  prompt " : "  ",
+                 st->info.n_prompt, st->info.n_spans, st->info.recorded ? "  |  recorded run" : "");
+    else
+        snprintf(buf, cap, "own prompt of %d tokens%s", st->info.n_prompt,
                  st->info.recorded ? "  |  recorded run" : "");
-    else snprintf(buf, cap, "own prompt of %d tokens%s", st->info.n_prompt, st->info.recorded ? "  |  recorded run" : "");
 }
 
 static void status(const struct ui_state *st, char *buf, size_t cap)
@@ -636,13 +675,17 @@ static void status(const struct ui_state *st, char *buf, size_t cap)
     int done = 0, right = 0, scored = 0;
     for (int l = 0; l < st->n_lanes; l++) {
         done += st->lane[l].state == SAC_LANE_DONE;
-        if (st->lane[l].state == SAC_LANE_DONE && st->lane[l].score == st->lane[l].score) scored++, right += st->lane[l].score >= 0.999;
+        if (st->lane[l].state == SAC_LANE_DONE && st->lane[l].score == st->lane[l].score)
+            scored++, right += st->lane[l].score >= 0.999;
     }
     size_t n = 0;
-    if (scored) n = (size_t)snprintf(buf, cap, "%d of %d methods done, %d answer%s right", done, st->n_lanes, right, right == 1 ? "" : "s");
+    if (scored)
+        n = (size_t)snprintf(buf, cap, "%d of %d methods done, %d answer%s right", done, st->n_lanes, right,
+                             right == 1 ? "" : "s");
     else if (st->n_lanes) n = (size_t)snprintf(buf, cap, "%d of %d methods done", done, st->n_lanes);
     const struct ui_method_row *m = &st->run->row[st->at.cur[UI_SCREEN_RUN]];
-    if (focus(st) == P_METHODS && *m->params && n < cap) snprintf(buf + n, cap - n, "%s%s  %s", n ? "   " : "", m->name, m->params);
+    if (focus(st) == P_METHODS && *m->params && n < cap)
+        snprintf(buf + n, cap - n, "%s%s  %s", n ? "   " : "", m->name, m->params);
 }
 
 static void copy(const struct ui_state *st, char *buf, size_t cap)
@@ -653,11 +696,31 @@ static void copy(const struct ui_state *st, char *buf, size_t cap)
 }
 
 static const struct ui_hint hints[] = {
-    { "pane-next", "pane" }, { "toggle", "tick" }, { "open", "edit" }, { "run", "run" }, { "stop", "stop" },
-    { "budget *0.875", "less" }, { "budget *1.125", "more budget" }, { "edit-prompt", "edit prompt" }, { "task next", "task" },
+    { "pane-next", "pane" },
+    { "toggle", "tick" },
+    { "open", "edit" },
+    { "run", "run" },
+    { "stop", "stop" },
+    { "budget *0.875", "less" },
+    { "budget *1.125", "more budget" },
+    { "edit-prompt", "edit prompt" },
+    { "task next", "task" },
 };
 const struct ui_view ui_view_run = {
-    .name = "run", .tab = "Run", .tab_short = "Run", .draw = draw, .context = context, .status = status, .settle = settle,
-    .move = move, .open = open, .toggle = toggle, .find = find, .click = click, .copy = copy, .n_panes = N_PANES,
-    .hints = hints, .n_hints = sizeof hints / sizeof *hints,
+    .name = "run",
+    .tab = "Run",
+    .tab_short = "Run",
+    .draw = draw,
+    .context = context,
+    .status = status,
+    .settle = settle,
+    .move = move,
+    .open = open,
+    .toggle = toggle,
+    .find = find,
+    .click = click,
+    .copy = copy,
+    .n_panes = N_PANES,
+    .hints = hints,
+    .n_hints = sizeof hints / sizeof *hints,
 };

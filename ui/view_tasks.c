@@ -44,7 +44,8 @@ static void order(const struct ui_state *st, int *out)
     if (!st->at.worst_first || !t->n_methods) return;
     for (int i = 1; i < t->n_samples; i++)
         for (int k = i; k > 0; k--) {
-            struct ui_t_cell a = ui_tasks_cell(t, st->at.task, st->at.cell, out[k]), b = ui_tasks_cell(t, st->at.task, st->at.cell, out[k - 1]);
+            struct ui_t_cell a = ui_tasks_cell(t, st->at.task, st->at.cell, out[k]),
+                             b = ui_tasks_cell(t, st->at.task, st->at.cell, out[k - 1]);
             double sa = a.state == UI_T_DONE ? a.score : 2, sb = b.state == UI_T_DONE ? b.score : 2;
             if (!(sa < sb)) break;
             int x = out[k];
@@ -60,12 +61,14 @@ static const char *score_text(double v, char buf[16])
     return buf[0] == '0' ? buf + 1 : buf;
 }
 
-static void score_cell(const struct ui_state *st, struct cell_buf *b, int x, int y, int w, int task, int m, bool on)
+static void score_cell(const struct ui_state *st, struct cell_buf *b, int x, int y, int w, int task, int m,
+                       bool on)
 {
     struct ui_tasks *t = st->tasks;
     int done, right;
     char buf[16], ref[16], text[40] = "";
-    double v = ui_tasks_score(t, task, m, &done, &right, NULL, NULL), dense = ui_tasks_score(t, task, 0, NULL, NULL, NULL, NULL);
+    double v = ui_tasks_score(t, task, m, &done, &right, NULL, NULL),
+           dense = ui_tasks_score(t, task, 0, NULL, NULL, NULL, NULL);
     enum ui_role role = UI_TEXT;
     enum ui_t_state state = ui_tasks_cell(t, task, m, t->n_samples > done ? done : 0).state;
     if (v == v) {
@@ -73,7 +76,8 @@ static void score_cell(const struct ui_state *st, struct cell_buf *b, int x, int
         snprintf(text, sizeof text, "%s", score_text(v, buf));
         size_t n = strlen(text);
         if (m > 0 && d == d && fabs(d) >= 0.005 && w >= 10)
-            n += (size_t)snprintf(text + n, sizeof text - n, " %c%s", d < 0 ? '-' : '+', score_text(fabs(d), ref));
+            n += (size_t)snprintf(text + n, sizeof text - n, " %c%s", d < 0 ? '-' : '+',
+                                  score_text(fabs(d), ref));
         if (w >= 15) n += (size_t)snprintf(text + n, sizeof text - n, " (%d/%d)", right, done);
         role = m > 0 && d < -0.005 ? UI_BAD : m > 0 && d > 0.005 ? UI_OK : UI_TEXT;
         if (state == UI_T_RUNNING && n + 2 < sizeof text) text[n] = '*', text[n + 1] = 0;
@@ -89,7 +93,8 @@ static void score_cell(const struct ui_state *st, struct cell_buf *b, int x, int
         s.bg = c.bg;
         s.attr |= c.attr;
         cells_put(b, x - 1, y, '[', c);
-        cells_put(b, x - 1 + (int)strlen(text) + 1 < x + w - 2 ? x + (int)strlen(text) : x + w - 2, y, ']', c);
+        cells_put(b, x - 1 + (int)strlen(text) + 1 < x + w - 2 ? x + (int)strlen(text) : x + w - 2, y, ']',
+                  c);
     }
     cells_fit(b, x, y, w - 2, text, s);
 }
@@ -103,14 +108,17 @@ static int col_width(const struct ui_rect *r, int n, int x0)
 static void draw_scores(const struct ui_state *st, struct cell_buf *b, struct ui_rect box)
 {
     struct ui_tasks *t = st->tasks;
-    struct ui_rect r = ui_pane(st, b, box, P_SCORES, "Scores   mean over samples, against dense (right/done)");
+    struct ui_rect r =
+        ui_pane(st, b, box, P_SCORES, "Scores   mean over samples, against dense (right/done)");
     int wt = r.w >= 100 ? 20 : 16, x0 = r.x + 1 + wt, y = r.y;
     struct ui_style d = style(st, UI_DIM);
     cells_text(b, r.x + 1, y, wt, "task", d);
     if (r.w >= 100) cells_text(b, x0, y, 12, "metric", d), x0 += 13;
-    int w = col_width(&r, t->n_methods, x0), per = w ? (r.x + r.w - x0) / w : 1, first = st->at.cell >= per ? st->at.cell - per + 1 : 0;
+    int w = col_width(&r, t->n_methods, x0), per = w ? (r.x + r.w - x0) / w : 1,
+        first = st->at.cell >= per ? st->at.cell - per + 1 : 0;
     for (int m = first; m < t->n_methods && m - first < per; m++)
-        cells_fit(b, x0 + (m - first) * w, y, w - 2, t->title[m], style(st, m == st->at.cell ? UI_STRONG : UI_DIM));
+        cells_fit(b, x0 + (m - first) * w, y, w - 2, t->title[m],
+                  style(st, m == st->at.cell ? UI_STRONG : UI_DIM));
     int rows = r.h - 3 > 0 ? r.h - 3 : r.h - 1, top = st->at.task >= rows ? st->at.task - rows + 1 : 0;
     for (int i = 0; i < rows && top + i < t->n_tasks; i++) {
         int k = top + i, ty = y + 1 + i;
@@ -122,7 +130,8 @@ static void draw_scores(const struct ui_state *st, struct cell_buf *b, struct ui
             score_cell(st, b, x0 + (m - first) * w, ty, w, k, m, here && m == st->at.cell);
     }
     if (!t->n_methods) {
-        cells_fit(b, x0, r.y + 1, r.x + r.w - x0 - 1, "r runs this task with the methods ticked on screen 1, R runs all", d);
+        cells_fit(b, x0, r.y + 1, r.x + r.w - x0 - 1,
+                  "r runs this task with the methods ticked on screen 1, R runs all", d);
         return;
     }
     int ty = r.y + r.h - 1;
@@ -156,23 +165,29 @@ static void draw_samples(const struct ui_state *st, struct cell_buf *b, struct u
     int rows = r.h - 1, top = st->at.sample >= rows ? st->at.sample - rows + 1 : 0;
     for (int i = 0; i < rows && top + i < t->n_samples; i++) {
         int s = idx[top + i], y = r.y + 1 + i;
-        struct ui_t_cell c = ui_tasks_cell(t, st->at.task, st->at.cell, s), ref = ui_tasks_cell(t, st->at.task, 0, s);
+        struct ui_t_cell c = ui_tasks_cell(t, st->at.task, st->at.cell, s),
+                         ref = ui_tasks_cell(t, st->at.task, 0, s);
         bool on = top + i == st->at.sample;
         char sc[16] = "", rf[16] = "", ms[16] = "", diff[24] = "-", line[200];
         static const char *const state[] = { "-", "queued", "running", "", "failed", "stopped" };
         const char *a = c.state == UI_T_DONE ? score_text(c.score, sc) : state[c.state];
         const char *e = ref.state == UI_T_DONE ? score_text(ref.score, rf) : "-";
         if (c.first_diff >= 0 && c.state == UI_T_DONE) snprintf(diff, sizeof diff, "step %d", c.first_diff);
-        snprintf(line, sizeof line, "%2d  %-7s%-7s%-6s%-12s%-8d%s%s", s, a, e, c.state == UI_T_DONE ? score_text(c.mass, ms) : "", diff,
-                 c.steps, c.stop, c.state == UI_T_DONE && !c.parsed ? "  not in the asked form" : "");
-        struct ui_style ls = style(st, on ? UI_CURSOR : c.state == UI_T_FAILED || (c.state == UI_T_DONE && c.score < ref.score) ? UI_BAD : UI_TEXT);
+        snprintf(line, sizeof line, "%2d  %-7s%-7s%-6s%-12s%-8d%s%s", s, a, e,
+                 c.state == UI_T_DONE ? score_text(c.mass, ms) : "", diff, c.steps, c.stop,
+                 c.state == UI_T_DONE && !c.parsed ? "  not in the asked form" : "");
+        struct ui_style ls =
+            style(st, on                                                                        ? UI_CURSOR
+                      : c.state == UI_T_FAILED || (c.state == UI_T_DONE && c.score < ref.score) ? UI_BAD
+                                                                                                : UI_TEXT);
         if (on) cells_fill(b, (struct ui_rect){ r.x, y, r.w, 1 }, U' ', ls);
         cells_fit(b, r.x + 1, y, r.w - 2, line, ls);
     }
 }
 
 /* Text broken over the rows that are left; returns the row after it. */
-static int flow(struct cell_buf *b, int x, int y, int w, int y_end, const char *s, size_t same, struct ui_style t, struct ui_style diff)
+static int flow(struct cell_buf *b, int x, int y, int w, int y_end, const char *s, size_t same,
+                struct ui_style t, struct ui_style diff)
 {
     size_t n = strlen(s), at = 0;
     while (n && (s[n - 1] == '\n' || s[n - 1] == ' ')) n--;
@@ -223,15 +238,18 @@ static void draw_answers(const struct ui_state *st, struct cell_buf *b, struct u
         if (y == y0) y++;
         if (c.state == UI_T_DONE && y < end) {
             bool right = c.score >= 0.999;
-            cells_printf(b, x, y++, w, style(st, right ? UI_OK : UI_BAD), "%s score %.2f  %d tokens, stopped by %s%s", right ? "ok" : "WRONG",
-                         c.score, c.steps, *c.stop ? c.stop : "-", c.parsed ? "" : ", not in the asked form");
+            cells_printf(b, x, y++, w, style(st, right ? UI_OK : UI_BAD),
+                         "%s score %.2f  %d tokens, stopped by %s%s", right ? "ok" : "WRONG", c.score,
+                         c.steps, *c.stop ? c.stop : "-", c.parsed ? "" : ", not in the asked form");
         }
     }
     if (y + 1 < end && st->at.cell > 0) {
         struct ui_t_cell c = ui_tasks_cell(t, st->at.task, st->at.cell, s);
         if (c.state == UI_T_DONE && c.evidence == c.evidence)
-            cells_printf(b, x, ++y, w, style(st, UI_DIM), "evidence kept %.2f of the gold tokens, mass recall %.2f", c.evidence, c.mass);
-        cells_fit(b, x, y + 1, w, "Enter runs it with a trace and goes to where it went wrong", style(st, UI_DIM));
+            cells_printf(b, x, ++y, w, style(st, UI_DIM),
+                         "evidence kept %.2f of the gold tokens, mass recall %.2f", c.evidence, c.mass);
+        cells_fit(b, x, y + 1, w, "Enter runs it with a trace and goes to where it went wrong",
+                  style(st, UI_DIM));
     }
 }
 
@@ -327,8 +345,10 @@ static void context(const struct ui_state *st, char *buf, size_t cap, int w)
 {
     struct ui_tasks *t = st->tasks;
     (void)w;
-    snprintf(buf, cap, "length %d  |  %d samples a task, seed %llu  |  score = mean over the samples that are done", t->n_methods ? t->length : st->run->want.length,
-             t->n_samples, (unsigned long long)(t->n_methods ? t->seed : st->run->want.seed));
+    snprintf(buf, cap,
+             "length %d  |  %d samples a task, seed %llu  |  score = mean over the samples that are done",
+             t->n_methods ? t->length : st->run->want.length, t->n_samples,
+             (unsigned long long)(t->n_methods ? t->seed : st->run->want.seed));
 }
 
 static void status(const struct ui_state *st, char *buf, size_t cap)
@@ -344,14 +364,17 @@ static void status(const struct ui_state *st, char *buf, size_t cap)
         double spent = st->now - t->began, left = done ? spent / done * (total - done) : -1;
         snprintf(buf, cap, "running %d of %d answers%s", done, total, left < 0 ? "" : "");
         size_t n = strlen(buf);
-        if (left >= 0) snprintf(buf + n, cap - n, ", about %d:%02d left   Ctrl-C stops and keeps", (int)left / 60, (int)left % 60);
+        if (left >= 0)
+            snprintf(buf + n, cap - n, ", about %d:%02d left   Ctrl-C stops and keeps", (int)left / 60,
+                     (int)left % 60);
         ui_wake_in(st, 0.3);
     } else if (*error) {
         snprintf(buf, cap, "%s", error);
     } else if (t->n_methods) {
         int n_done, n_right, n_parsed;
         ui_tasks_score(t, st->at.task, st->at.cell, &n_done, &n_right, &n_parsed, NULL);
-        snprintf(buf, cap, "%s x %s: %d of %d right, %d in the asked form   Enter goes on", t->task[st->at.task], t->title[st->at.cell], n_right, n_done, n_parsed);
+        snprintf(buf, cap, "%s x %s: %d of %d right, %d in the asked form   Enter goes on",
+                 t->task[st->at.task], t->title[st->at.cell], n_right, n_done, n_parsed);
     }
 }
 
@@ -363,7 +386,9 @@ static void copy(const struct ui_state *st, char *buf, size_t cap)
         for (int m = 0; m < t->n_methods && n < cap; m++) {
             int done, right;
             double v = ui_tasks_score(t, i, m, &done, &right, NULL, NULL);
-            if (done) n += (size_t)snprintf(buf + n, cap - n, "task %s method %s score %.3f right %d of %d\n", t->task[i], t->method[m], v, right, done);
+            if (done)
+                n += (size_t)snprintf(buf + n, cap - n, "task %s method %s score %.3f right %d of %d\n",
+                                      t->task[i], t->method[m], v, right, done);
         }
 }
 
@@ -373,11 +398,26 @@ static const struct ui_bind binds[] = {
     { UI_CTX(UI_SCREEN_TASKS), "+", "samples +1" }, { UI_CTX(UI_SCREEN_TASKS), "-", "samples -1" },
 };
 static const struct ui_hint hints[] = {
-    { "open", "open" }, { "run", "run task" }, { "run-all", "run all" }, { "stop", "stop" }, { "pane-next", "pane" }, { "sort", "sort" },
-    { "answer-diff", "diff" }, { "force", "force" }, { "sample-json", "json" },
+    { "open", "open" },        { "run", "run task" },   { "run-all", "run all" },
+    { "stop", "stop" },        { "pane-next", "pane" }, { "sort", "sort" },
+    { "answer-diff", "diff" }, { "force", "force" },    { "sample-json", "json" },
 };
 const struct ui_view ui_view_tasks = {
-    .name = "tasks", .tab = "Tasks", .tab_short = "Task", .draw = draw, .context = context, .status = status, .settle = settle,
-    .move = move, .open = open, .find = find, .click = click, .copy = copy, .n_panes = N_PANES,
-    .binds = binds, .n_binds = sizeof binds / sizeof *binds, .hints = hints, .n_hints = sizeof hints / sizeof *hints,
+    .name = "tasks",
+    .tab = "Tasks",
+    .tab_short = "Task",
+    .draw = draw,
+    .context = context,
+    .status = status,
+    .settle = settle,
+    .move = move,
+    .open = open,
+    .find = find,
+    .click = click,
+    .copy = copy,
+    .n_panes = N_PANES,
+    .binds = binds,
+    .n_binds = sizeof binds / sizeof *binds,
+    .hints = hints,
+    .n_hints = sizeof hints / sizeof *hints,
 };

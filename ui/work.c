@@ -1,8 +1,9 @@
 /* The view worker.
  *
- * Requests live in a fixed table keyed by function and arguments. The UI thread alone swaps results in, at the
- * start of a frame, so a pointer handed to a view stays valid while it draws. The worker takes what the newest
- * frame asked for first; what no frame wants any more is dropped from the queue or cancelled while it runs. */
+ * Requests live in a fixed table keyed by function and arguments. The UI thread alone swaps results in, at
+ * the start of a frame, so a pointer handed to a view stays valid while it draws. The worker takes what the
+ * newest frame asked for first; what no frame wants any more is dropped from the queue or cancelled while it
+ * runs. */
 #include "work.h"
 
 #include <assert.h>
@@ -69,7 +70,8 @@ static struct entry *next_entry(struct ui_work *w)
         if (e->state != QUEUED) continue;
         bool low = e->flags & UI_REQ_LOW, best_low = best && best->flags & UI_REQ_LOW;
         if (!best || (best_low && !low) ||
-            (low == best_low && (e->frame > best->frame || (e->frame == best->frame && e->order < best->order))))
+            (low == best_low &&
+             (e->frame > best->frame || (e->frame == best->frame && e->order < best->order))))
             best = e;
     }
     return best;
@@ -90,7 +92,8 @@ static void *work_main(void *ctx)
         uint64_t generation = sac_trace_generation(e->trace);
         pthread_mutex_unlock(&w->mu);
         double t0 = clock_s();
-        void *result = e->fn(e->trace, e->arg, &e->cancel);    /* the entry's key does not change while it runs */
+        void *result =
+            e->fn(e->trace, e->arg, &e->cancel); /* the entry's key does not change while it runs */
         double took = clock_s() - t0;
         pthread_mutex_lock(&w->mu);
         e->state = DONE;
