@@ -1,7 +1,7 @@
 /* Scalar twin of the attention tile: online softmax of rows over groups of keys, in f32.
  *
- * It defines packing, masks, the running maximum and what overviews get; fast versions differ only in the order
- * of sums and in the rounding of products. */
+ * It defines packing, masks, the running maximum and what overviews get; fast versions differ only in the
+ * order of sums and in the rounding of products. */
 #include "twins.h"
 
 #include <math.h>

@@ -2,7 +2,8 @@
  *
  * A row is a sequence of blocks without padding; blocks of odd size are not aligned, so every field is read
  * bytewise. Small blocks hold 32 values with one scale (and minimum); the K types hold 256 values whose
- * sub-blocks of 16 or 32 have small integer scales under one f16 scale. Layouts: llama.cpp's ggml-common.h. */
+ * sub-blocks of 16 or 32 have small integer scales under one f16 scale. Layouts: llama.cpp's ggml-common.h.
+ */
 #include "twins.h"
 
 #include <string.h>
@@ -90,7 +91,8 @@ static void scale_min(const uint8_t *scales, int s, int *sc, int *mn)
     }
 }
 
-static void block_q45_k(const uint8_t *scales, const uint8_t *qh, const uint8_t *qs, float d, float dmin, float *out)
+static void block_q45_k(const uint8_t *scales, const uint8_t *qh, const uint8_t *qs, float d, float dmin,
+                        float *out)
 {
     for (int s = 0; s < 8; s++) {
         int sc, mn;
@@ -104,8 +106,14 @@ static void block_q45_k(const uint8_t *scales, const uint8_t *qh, const uint8_t 
     }
 }
 
-static void block_q4_k(const uint8_t *b, float *out) { block_q45_k(b + 4, NULL, b + 16, half_at(b), half_at(b + 2), out); }
-static void block_q5_k(const uint8_t *b, float *out) { block_q45_k(b + 4, b + 16, b + 48, half_at(b), half_at(b + 2), out); }
+static void block_q4_k(const uint8_t *b, float *out)
+{
+    block_q45_k(b + 4, NULL, b + 16, half_at(b), half_at(b + 2), out);
+}
+static void block_q5_k(const uint8_t *b, float *out)
+{
+    block_q45_k(b + 4, b + 16, b + 48, half_at(b), half_at(b + 2), out);
+}
 
 static void block_q6_k(const uint8_t *b, float *out)
 {

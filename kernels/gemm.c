@@ -1,7 +1,7 @@
 /* Scalar twins of the products with packed weights: integers with block scales, and f32.
  *
- * Integer products: activations are rounded to integers in blocks of 32, weights are integers with a scale (and
- * perhaps a minimum) for each 16 or 32 inputs; sums of a block are exact, scales are applied in f32. */
+ * Integer products: activations are rounded to integers in blocks of 32, weights are integers with a scale
+ * (and perhaps a minimum) for each 16 or 32 inputs; sums of a block are exact, scales are applied in f32. */
 #include "twins.h"
 
 #include <math.h>
@@ -26,7 +26,8 @@ void quant_c(const float *x, int n, void *q, float *d, float *s)
 void pack_int8_c(const int8_t *q, int n, int8_t *dst)
 {
     for (int r = 0; r < K_PANEL; r++)
-        for (int i = 0; i < n; i++) dst[(i / 2 * K_PANEL + r) * 2 + i % 2] = q[(size_t)r * (size_t)n + (size_t)i];
+        for (int i = 0; i < n; i++)
+            dst[(i / 2 * K_PANEL + r) * 2 + i % 2] = q[(size_t)r * (size_t)n + (size_t)i];
 }
 
 static float scale_of(const struct k_panel *w, int at)
@@ -45,7 +46,8 @@ void tile_int8_c(const struct k_panel *w, int n, const struct k_xrow *x, int row
             float sum = 0.0f;
             for (int b = 0; b < n / w->sub; b++) {
                 int dot = 0, at = b * K_PANEL + c;
-                for (int i = b * w->sub; i < (b + 1) * w->sub; i++) dot += xq[i] * w->q[(i / 2 * K_PANEL + c) * 2 + i % 2];
+                for (int i = b * w->sub; i < (b + 1) * w->sub; i++)
+                    dot += xq[i] * w->q[(i / 2 * K_PANEL + c) * 2 + i % 2];
                 sum += (float)dot * (scale_of(w, at) * x[r].d[b * w->sub / 32]);
                 if (w->m) sum += w->m[at] * (w->sub == 16 ? x[r].s[b] : x[r].s[2 * b] + x[r].s[2 * b + 1]);
             }
@@ -75,8 +77,8 @@ void pack_f32_c(const float *w, size_t ldw, int n, void *dst)
         for (int i = 0; i < n; i++) out[i * K_PANEL + r] = w[(size_t)r * ldw + (size_t)i];
 }
 
-void tile_f32_c(const void *w, size_t pstride, int panels, int n, const void *const *x, int rows, float *y, size_t ldy,
-                bool acc)
+void tile_f32_c(const void *w, size_t pstride, int panels, int n, const void *const *x, int rows, float *y,
+                size_t ldy, bool acc)
 {
     for (int r = 0; r < rows; r++)
         for (int c = 0; c < panels * K_PANEL; c++) {

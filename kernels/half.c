@@ -95,8 +95,8 @@ static float load(enum k_type type, const void *base, size_t i)
     return type == K_F16 ? f16_one(h) : float_of((uint32_t)h << 16);
 }
 
-void scores_c(enum k_type type, const float *q, int heads, const void *k, int dim, int n, float scale, float *out,
-              size_t stride)
+void scores_c(enum k_type type, const float *q, int heads, const void *k, int dim, int n, float scale,
+              float *out, size_t stride)
 {
     for (int h = 0; h < heads; h++, q += dim, out += stride) {
         if (type == K_F32) score_f32_c(q, k, dim, n, scale, out);
@@ -105,7 +105,8 @@ void scores_c(enum k_type type, const float *q, int heads, const void *k, int di
     }
 }
 
-void values_c(enum k_type type, const float *w, size_t stride, int heads, const void *v, int dim, int n, float *out)
+void values_c(enum k_type type, const float *w, size_t stride, int heads, const void *v, int dim, int n,
+              float *out)
 {
     for (int h = 0; h < heads; h++, w += stride, out += dim)
         for (int i = 0; i < n; i++)

@@ -1,8 +1,8 @@
 /* Arithmetic on plain arrays: the only kernel header the engine includes.
  *
- * No files, no threads, no allocation. struct k_ops holds one function per operation; k_cpu_init fills it with
- * the scalar twins, then with what the CPU can do better. Every fast function has a scalar twin (op_c) that
- * defines its result and that the tests compare it with. */
+ * No files, no threads, no allocation. struct k_ops holds one function per operation; k_cpu_init fills it
+ * with the scalar twins, then with what the CPU can do better. Every fast function has a scalar twin (op_c)
+ * that defines its result and that the tests compare it with. */
 #ifndef KERNELS_H
 #define KERNELS_H
 
@@ -47,7 +47,7 @@ struct k_attn_tile {
     int first;                     /* rows before it see none of the keys of the step: they are left alone */
     float cap;                     /* softcap, 0: none */
     const void *q;                 /* [rows] packed rows */
-    float *m, *l, *o;              /* [rows] K_M0 at first; [rows][16] partial sums; [rows][dim]; zeros at first */
+    float *m, *l, *o; /* [rows] K_M0 at first; [rows][16] partial sums; [rows][dim]; zeros at first */
     enum k_rec rec_mode;
     float *rec;
 };
@@ -64,10 +64,10 @@ struct k_attn {
 };
 
 /* ---- products with weights ----
- * Rows of weights are taken K_PANEL at a time and packed so that one vector holds the same input of all of them:
- *   f32   [cols][16]            bf16  [cols/2][16] pairs
- *   int8  in an order of its level, with scales [cols/sub][16]
- * A tile is up to K_MR rows of x times up to K_NP panels (floats), or k_int8.rows rows times one panel. */
+ * Rows of weights are taken K_PANEL at a time and packed so that one vector holds the same input of all of
+ * them: f32   [cols][16]            bf16  [cols/2][16] pairs int8  in an order of its level, with scales
+ * [cols/sub][16] A tile is up to K_MR rows of x times up to K_NP panels (floats), or k_int8.rows rows times
+ * one panel. */
 enum { K_PANEL = 16, K_MR = 6, K_NP = 4, K_INT_MR = 12 };
 
 /* Quantised values of a row: w[i] = d[i/sub] * q[i] + m[i/sub]; m is NULL where it is zero everywhere. */
@@ -94,15 +94,15 @@ struct k_int8 {
     float (*dot)(const int8_t *q, const float *d, const float *m, int sub, int n, const struct k_xrow *x);
 };
 
-/* Float products: `panels` panels lie pstride elements apart, x and y as in k_int8. elem: bytes of an element of
- * packed weights and of x. acc: add to y. */
+/* Float products: `panels` panels lie pstride elements apart, x and y as in k_int8. elem: bytes of an element
+ * of packed weights and of x. acc: add to y. */
 struct k_float_gemm {
     const char *name;
     int elem;
     void (*convert)(const float *x, int n, void *dst);
     void (*pack)(const float *w, size_t ldw, int n, void *dst);   /* K_PANEL rows of n floats (n even) */
-    void (*tile)(const void *w, size_t pstride, int panels, int n, const void *const *x, int rows, float *y, size_t ldy,
-                 bool acc);
+    void (*tile)(const void *w, size_t pstride, int panels, int n, const void *const *x, int rows, float *y,
+                 size_t ldy, bool acc);
 };
 
 enum k_level { K_SCALAR, K_AVX2, K_AVX512, K_AVX512_VNNI, K_AVX512_BF16, K_NEON };
@@ -139,7 +139,8 @@ struct k_ops {
                    float *out);
     /* mass[i] = sum over rows of factor[r] * e[r][i], max[i] the largest such product, i < K_STEP_KEYS */
     void (*fold)(const float *e, int rows, const float *factor, float *mass, float *max);
-    /* One row of n weights of a quantised type as q, d, m (see k_panel); returns sub. *has_m: m was written. */
+    /* One row of n weights of a quantised type as q, d, m (see k_panel); returns sub. *has_m: m was written.
+     */
     int (*unpack)(enum k_type type, const void *row, int n, int8_t *q, float *d, float *m, bool *has_m);
     struct k_int8 int8;
     struct k_float_gemm f32, bf16; /* bf16.name NULL: not at this level */

@@ -22,9 +22,10 @@ void from_f16_c(const uint16_t *x, int n, float *y);
 void to_bf16_c(const float *x, int n, uint16_t *y);
 void from_bf16_c(const uint16_t *x, int n, float *y);
 
-void scores_c(enum k_type type, const float *q, int heads, const void *k, int dim, int n, float scale, float *out,
-              size_t stride);
-void values_c(enum k_type type, const float *w, size_t stride, int heads, const void *v, int dim, int n, float *out);
+void scores_c(enum k_type type, const float *q, int heads, const void *k, int dim, int n, float scale,
+              float *out, size_t stride);
+void values_c(enum k_type type, const float *w, size_t stride, int heads, const void *v, int dim, int n,
+              float *out);
 void attn_pack_q_c(const float *q, int dim, int dim_pad, float scale, void *dst);
 void attn_pack_group_c(const float *const *k, const float *const *v, int n, int dim, int dim_pad, void *kdst,
                        void *vdst);
@@ -37,8 +38,8 @@ void tile_int8_c(const struct k_panel *w, int n, const struct k_xrow *x, int row
 float dot_int8_c(const int8_t *q, const float *d, const float *m, int sub, int n, const struct k_xrow *x);
 void convert_f32_c(const float *x, int n, void *dst);
 void pack_f32_c(const float *w, size_t ldw, int n, void *dst);
-void tile_f32_c(const void *w, size_t pstride, int panels, int n, const void *const *x, int rows, float *y, size_t ldy,
-                bool acc);
+void tile_f32_c(const void *w, size_t pstride, int panels, int n, const void *const *x, int rows, float *y,
+                size_t ldy, bool acc);
 
 /* Each sets the entries that its level does better than what the table holds. */
 void level_avx2(struct k_ops *ops);

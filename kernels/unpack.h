@@ -29,7 +29,8 @@ static inline float unpack_half(const uint8_t *b)
 }
 #endif
 
-static inline void unpack_nibbles(const uint8_t *restrict qs, int n, int offset, int8_t *restrict lo, int8_t *restrict hi)
+static inline void unpack_nibbles(const uint8_t *restrict qs, int n, int offset, int8_t *restrict lo,
+                                  int8_t *restrict hi)
 {
     for (int i = 0; i < n; i++) {
         lo[i] = (int8_t)((qs[i] & 15) - offset);
@@ -37,7 +38,8 @@ static inline void unpack_nibbles(const uint8_t *restrict qs, int n, int offset,
     }
 }
 
-static inline void unpack_fifth(const uint8_t *qh, int offset, int8_t *restrict q)   /* bit i of qh: +16 for value i */
+static inline void unpack_fifth(const uint8_t *qh, int offset,
+                                int8_t *restrict q) /* bit i of qh: +16 for value i */
 {
     uint32_t h;
     memcpy(&h, qh, sizeof h);
@@ -121,7 +123,8 @@ static inline void unpack_q6_k(const uint8_t *b, int8_t *restrict q, float *d)
         }
 }
 
-static inline int unpack_row(enum k_type type, const void *row, int n, int8_t *q, float *d, float *m, bool *has_m)
+static inline int unpack_row(enum k_type type, const void *row, int n, int8_t *q, float *d, float *m,
+                             bool *has_m)
 {
     const uint8_t *b = row;
     int block = k_type_info[type].block, bytes = k_type_info[type].bytes;

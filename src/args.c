@@ -45,7 +45,8 @@ static const struct arg_opt *find(const struct arg_spec *spec, const char *name,
     for (int t = 0; t < 2; t++)
         for (const struct arg_opt *o = tables[t]; o && o->name; o++) {
             if (o->kind == ARG_HEADING) continue;
-            if (letter ? o->letter == letter : strlen(o->name) == len && !strncmp(o->name, name, len)) return o;
+            if (letter ? o->letter == letter : strlen(o->name) == len && !strncmp(o->name, name, len))
+                return o;
         }
     return NULL;
 }
@@ -90,10 +91,12 @@ static bool outside(const struct arg_opt *o, double v)
     return o->min < o->max && !(v >= o->min && v <= o->max);
 }
 
-static int bad_value(const struct arg_spec *spec, const struct arg_opt *o, const char *value, const char *want)
+static int bad_value(const struct arg_spec *spec, const struct arg_opt *o, const char *value,
+                     const char *want)
 {
     if (o->min < o->max)
-        return args_fail(spec, "--%s %s: expected %s from %.10g to %.10g", o->name, value, want, o->min, o->max);
+        return args_fail(spec, "--%s %s: expected %s from %.10g to %.10g", o->name, value, want, o->min,
+                         o->max);
     return args_fail(spec, "--%s %s: expected %s", o->name, value, want);
 }
 
@@ -156,20 +159,23 @@ static int set_value(const struct arg_spec *spec, const struct arg_opt *o, const
     case ARG_CHOICE: return set_choice(spec, o, value);
     case ARG_INT: {
         int v;
-        if (!parse_int(value, strlen(value), &v) || outside(o, v)) return bad_value(spec, o, value, "a whole number");
+        if (!parse_int(value, strlen(value), &v) || outside(o, v))
+            return bad_value(spec, o, value, "a whole number");
         *(int *)o->to = v;
         break;
     }
     case ARG_DOUBLE: {
         double v = strtod(value, &end);
-        if (end == value || *end || !isfinite(v) || outside(o, v)) return bad_value(spec, o, value, "a number");
+        if (end == value || *end || !isfinite(v) || outside(o, v))
+            return bad_value(spec, o, value, "a number");
         *(double *)o->to = v;
         break;
     }
     case ARG_U64: {
         errno = 0;
         uint64_t v = strtoull(value, &end, 0);
-        if (end == value || *end || errno || *value == '-') return bad_value(spec, o, value, "a whole number, not negative");
+        if (end == value || *end || errno || *value == '-')
+            return bad_value(spec, o, value, "a whole number, not negative");
         *(uint64_t *)o->to = v;
         break;
     }
@@ -245,6 +251,7 @@ int args_parse(const struct arg_spec *spec, int argc, char **argv)
         if (want_version) return args_show_version(), 0;
         if (rc != ARGS_GO) return rc;
     }
-    if (rest->n < spec->min_operands) return args_fail(spec, "something is missing; usage: saccade %s", spec->usage);
+    if (rest->n < spec->min_operands)
+        return args_fail(spec, "something is missing; usage: saccade %s", spec->usage);
     return ARGS_GO;
 }

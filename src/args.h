@@ -2,8 +2,8 @@
  *
  * A command describes itself once, in a struct arg_spec: usage, three examples, options with the variable
  * each one sets. Parsing, --help, the man page and the shell completions all read that table. Options are
- * GNU style: --long, --long=value, --long value, -s, -svalue, and -- ends them; operands may stand anywhere. A
- * mistyped option is answered with the nearest name.
+ * GNU style: --long, --long=value, --long value, -s, -svalue, and -- ends them; operands may stand anywhere.
+ * A mistyped option is answered with the nearest name.
  *
  *     struct arg_strs methods = { 0 }, files = { 0 };
  *     int top = 10; bool json = false;
@@ -70,8 +70,8 @@ struct arg_common { bool quiet, verbose; };
 extern struct arg_common args_common;
 
 enum { ARGS_GO = -1 };
-/* ARGS_GO: parsed, carry on. Otherwise the exit code to return at once: 0 after --help or --version, 2 after a
- * mistake, which has been explained on stderr. argv[0] is the command's name. */
+/* ARGS_GO: parsed, carry on. Otherwise the exit code to return at once: 0 after --help or --version, 2 after
+ * a mistake, which has been explained on stderr. argv[0] is the command's name. */
 int args_parse(const struct arg_spec *spec, int argc, char **argv);
 
 /* What --help prints: text, a section of the man page, or lines for a shell's completion. */

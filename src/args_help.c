@@ -1,7 +1,7 @@
 /* The option tables as people and shells read them: --help, the man page, completions.
  *
- * A command that is asked for --help shows its own table; the form in force decides what that looks like. So the
- * man page is main's doing: it sets the form and asks every command in turn. */
+ * A command that is asked for --help shows its own table; the form in force decides what that looks like. So
+ * the man page is main's doing: it sets the form and asks every command in turn. */
 #include "args_priv.h"
 
 #include <stdio.h>
@@ -145,7 +145,8 @@ static void show_completion(const struct arg_spec *spec)
 {
     const struct arg_opt *tables[] = { spec->opts, args_common_opts };
     if (help_form == ARGS_HELP_BASH) printf("        %s) words='", *spec->name ? spec->name : "*");
-    else if (help_form == ARGS_HELP_ZSH) printf("        %s) _arguments -s \\\n", *spec->name ? spec->name : "*");
+    else if (help_form == ARGS_HELP_ZSH)
+        printf("        %s) _arguments -s \\\n", *spec->name ? spec->name : "*");
     for (int t = 0; t < 2; t++)
         for (const struct arg_opt *o = tables[t]; o && o->name; o++) {
             if (o->kind == ARG_HEADING) continue;
@@ -158,8 +159,9 @@ static void show_completion(const struct arg_spec *spec)
                 printf("]%s%s%s' \\\n", args_takes_value(o) ? ":" : "", args_takes_value(o) ? o->arg : "",
                        !args_takes_value(o) ? "" : wants_file(o) ? ":_files" : ":");
             } else {
-                printf("complete -c saccade -n '%s%s' -l %s", *spec->name ? "__fish_seen_subcommand_from " : "__fish_use_subcommand",
-                       spec->name, o->name);
+                printf("complete -c saccade -n '%s%s' -l %s",
+                       *spec->name ? "__fish_seen_subcommand_from " : "__fish_use_subcommand", spec->name,
+                       o->name);
                 if (o->letter) printf(" -s %c", o->letter);
                 if (args_takes_value(o)) printf(wants_file(o) ? " -r -F" : " -x");
                 if (o->choices) {

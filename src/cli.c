@@ -48,8 +48,10 @@ bool cli_model(const char *given, char *out, size_t cap, struct sac_err *err)
         return true;
     }
     if (cli_sample("models/saccade-sample-q8_0.gguf", out, cap)) return true;
-    sac_fail(err, SAC_EFORMAT, "%s: the bundled model is not there; name a model file, or set SACCADE_SAMPLES to the "
-             "samples folder", out);
+    sac_fail(err, SAC_EFORMAT,
+             "%s: the bundled model is not there; name a model file, or set SACCADE_SAMPLES to the "
+             "samples folder",
+             out);
     return false;
 }
 
@@ -116,7 +118,9 @@ bool cli_close(FILE *f, const char *path, struct sac_err *err)
     bool bad = ferror(f) != 0;
     errno = 0;
     if (f == stdout ? fflush(f) != 0 : fclose(f) != 0) bad = true;
-    if (bad) sac_fail(err, SAC_EIO, "%s: cannot write: %s", f == stdout ? "standard output" : path, strerror(errno ? errno : EIO));
+    if (bad)
+        sac_fail(err, SAC_EIO, "%s: cannot write: %s", f == stdout ? "standard output" : path,
+                 strerror(errno ? errno : EIO));
     return !bad;
 }
 

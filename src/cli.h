@@ -1,5 +1,5 @@
-/* What the commands share besides options: errors as exit codes, the bundled files, prompts from text, file or
- * stdin, output files, and Ctrl-C as a flag that work looks at. */
+/* What the commands share besides options: errors as exit codes, the bundled files, prompts from text, file
+ * or stdin, output files, and Ctrl-C as a flag that work looks at. */
 #ifndef CLI_H
 #define CLI_H
 
@@ -12,10 +12,12 @@
 /* Print "saccade COMMAND: message" on stderr; returns the exit code of err->code. */
 int cli_fail(const char *command, const struct sac_err *err);
 
-/* A file below samples/ ("models/NAME"): looked for in $SACCADE_SAMPLES, in the installed data folder, beside the
- * program and in the source tree it was built from. False when there is none; out then names the last place. */
+/* A file below samples/ ("models/NAME"): looked for in $SACCADE_SAMPLES, in the installed data folder, beside
+ * the program and in the source tree it was built from. False when there is none; out then names the last
+ * place. */
 bool cli_sample(const char *name, char *out, size_t cap);
-/* The model to use: `given`, or the bundled one when it is NULL. False, with a sentence, when there is none. */
+/* The model to use: `given`, or the bundled one when it is NULL. False, with a sentence, when there is none.
+ */
 bool cli_model(const char *given, char *out, size_t cap, struct sac_err *err);
 
 /* A text given as TEXT, @FILE or - (stdin). malloc'ed and terminated; NULL with a sentence. */
@@ -25,13 +27,15 @@ char *cli_read(const char *path, size_t *len, struct sac_err *err);
 
 /* Open a file to write, "-" for stdout. An existing file is replaced. NULL with a sentence. */
 FILE *cli_create(const char *path, struct sac_err *err);
-/* Flush and close (stdout stays open); false with a sentence when the disk was full or the reader has gone. */
+/* Flush and close (stdout stays open); false with a sentence when the disk was full or the reader has gone.
+ */
 bool cli_close(FILE *f, const char *path, struct sac_err *err);
 /* Can this path be written? Asked before long work starts, so that it is not lost. */
 bool cli_writable(const char *path, struct sac_err *err);
 
-/* Set by SIGINT and SIGTERM once cli_catch_signals was called: work stops and keeps what it has. A second signal
- * ends the program at once. cli_signal_exit gives 130 or 143, or `otherwise` when there was no signal. */
+/* Set by SIGINT and SIGTERM once cli_catch_signals was called: work stops and keeps what it has. A second
+ * signal ends the program at once. cli_signal_exit gives 130 or 143, or `otherwise` when there was no signal.
+ */
 extern atomic_bool cli_stop;
 void cli_catch_signals(void);
 int cli_signal_exit(int otherwise);

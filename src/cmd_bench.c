@@ -1,4 +1,5 @@
-/* saccade bench: tokens a second of prefill and decode, dense and by method, beside what the machine can do. */
+/* saccade bench: tokens a second of prefill and decode, dense and by method, beside what the machine can do.
+ */
 #include "args.h"
 #include "cli.h"
 #include "commands.h"
@@ -20,15 +21,16 @@ struct output {
 
 static json_t *row_json(const struct sac_bench_row *r, double efficiency)
 {
-    json_t *o = json_pack("{s:s, s:s, s:i}", "method", r->method, "phase", r->decode ? "decode" : "prefill", "tokens",
-                          r->tokens);
+    json_t *o = json_pack("{s:s, s:s, s:i}", "method", r->method, "phase", r->decode ? "decode" : "prefill",
+                          "tokens", r->tokens);
     const struct { const char *name; double v; } field[] = {
         { "tok_s", r->tok_s }, { "ratio_to_dense", r->ratio_to_dense }, { "select_share", r->select_share },
         { "gflops", r->gflops }, { "gbytes_s", r->gbytes_s }, { "attend_share", r->attend_share },
         { "of_ceiling", r->of_ceiling }, { "seconds", r->seconds }, { "best_seconds", r->best_seconds },
         { "thread_efficiency", efficiency },
     };
-    for (size_t i = 0; i < sizeof field / sizeof *field; i++) json_object_set_new(o, field[i].name, json_number(field[i].v));
+    for (size_t i = 0; i < sizeof field / sizeof *field; i++)
+        json_object_set_new(o, field[i].name, json_number(field[i].v));
     json_object_set_new(o, "density", json_density(&r->density));
     json_object_set_new(o, "threads", json_integer(r->threads));
     return o;
@@ -58,7 +60,8 @@ static void on_row(void *ctx, const struct sac_bench_row *r)
     double e = efficiency(o, r);
     if (o->rows) json_array_append_new(o->rows, row_json(r, e));
     if (!o->text) return;
-    fprintf(o->text, "%-34s %-7s %7d %3d", r->method, r->decode ? "decode" : "prefill", r->tokens, r->threads);
+    fprintf(o->text, "%-34s %-7s %7d %3d", r->method, r->decode ? "decode" : "prefill", r->tokens,
+            r->threads);
     cell(o->text, r->tok_s, 9, r->tok_s < 100 ? 1 : 0, "");
     cell(o->text, r->ratio_to_dense, 6, 2, "x");
     cell(o->text, r->decode ? r->density.read : r->density.work, 6, 3, "");
@@ -74,15 +77,15 @@ static void on_row(void *ctx, const struct sac_bench_row *r)
 
 static json_t *ceilings_json(const struct sac_ceilings *c)
 {
-    return json_pack("{s:s, s:i, s:f, s:f, s:o, s:f}", "cpu", c->cpu, "threads", c->threads, "f32_gflops", c->f32_gflops,
-                     "fast_gflops", c->fast_gflops, "int_gops", c->int_gops > 0 ? json_real(c->int_gops) : json_null(),
-                     "read_gbytes_s", c->read_gbytes);
+    return json_pack("{s:s, s:i, s:f, s:f, s:o, s:f}", "cpu", c->cpu, "threads", c->threads, "f32_gflops",
+                     c->f32_gflops, "fast_gflops", c->fast_gflops, "int_gops",
+                     c->int_gops > 0 ? json_real(c->int_gops) : json_null(), "read_gbytes_s", c->read_gbytes);
 }
 
 static void ceilings_text(FILE *f, const struct sac_ceilings *c)
 {
-    fprintf(f, "%s, %d thread%s: f32 %.0f GFLOP/s, attention %.0f GFLOP/s, ", c->cpu, c->threads, c->threads == 1 ? "" : "s",
-            c->f32_gflops, c->fast_gflops);
+    fprintf(f, "%s, %d thread%s: f32 %.0f GFLOP/s, attention %.0f GFLOP/s, ", c->cpu, c->threads,
+            c->threads == 1 ? "" : "s", c->f32_gflops, c->fast_gflops);
     if (c->int_gops > 0) fprintf(f, "integers %.0f Gop/s, ", c->int_gops);
     fprintf(f, "memory %.1f GB/s\n", c->read_gbytes);
 }
@@ -97,22 +100,31 @@ struct bench_args {
 };
 
 /* One thread count: open, measure the machine, measure the model. */
-static bool measure(const struct bench_args *a, int threads, struct output *out, json_t *tops, struct sac_err *err)
+static bool measure(const struct bench_args *a, int threads, struct output *out, json_t *tops,
+                    struct sac_err *err)
 {
     char path[1024];
     struct sac_model *m = NULL;
     struct sac_ceilings top;
     struct sac_model_opts mo = { .threads = threads, .kv = (enum sac_kv_type)a->kv, .strict = a->strict };
-    struct sac_bench_opts bo = { .prefill = a->prefill.v, .n_prefill = a->prefill.n, .context = a->context.v,
-                                 .n_context = a->context.n, .decode = a->decode, .spec = a->methods.v,
-                                 .n_spec = a->methods.n, .repeats = a->repeats, .seed = a->seed, .cancel = &cli_stop };
+    struct sac_bench_opts bo = { .prefill = a->prefill.v,
+                                 .n_prefill = a->prefill.n,
+                                 .context = a->context.v,
+                                 .n_context = a->context.n,
+                                 .decode = a->decode,
+                                 .spec = a->methods.v,
+                                 .n_spec = a->methods.n,
+                                 .repeats = a->repeats,
+                                 .seed = a->seed,
+                                 .cancel = &cli_stop };
     bool ok = cli_model(a->model, path, sizeof path, err) && sac_model_open(&m, path, &mo, err) == SAC_OK &&
               sac_bench_ceilings(m, &top, err) == SAC_OK;
     if (ok && tops) json_array_append_new(tops, ceilings_json(&top));
     if (ok && out->text) {
         ceilings_text(out->text, &top);
-        fprintf(out->text, "%-34s %-7s %7s %3s %9s %7s %6s %6s %6s %8s %7s %5s %6s\n", "method", "phase", "tokens", "thr",
-                "tok/s", "dense", "densit", "select", "attend", "GFLOP/s", "GB/s", "ceil", "eff");
+        fprintf(out->text, "%-34s %-7s %7s %3s %9s %7s %6s %6s %6s %8s %7s %5s %6s\n", "method", "phase",
+                "tokens", "thr", "tok/s", "dense", "densit", "select", "attend", "GFLOP/s", "GB/s", "ceil",
+                "eff");
     }
     ok = ok && sac_bench(m, &bo, &top, on_row, out, err) == SAC_OK;
     sac_model_close(m);
@@ -132,9 +144,12 @@ static bool check_args(struct bench_args *a, struct sac_err *err)
         a->context.n = 1;
     }
     for (int i = 0; i < a->prefill.n; i++)
-        if (a->prefill.v[i] < 1) return sac_fail(err, SAC_EARG, "--prefill %d: a prompt has at least one token", a->prefill.v[i]), false;
+        if (a->prefill.v[i] < 1)
+            return sac_fail(err, SAC_EARG, "--prefill %d: a prompt has at least one token", a->prefill.v[i]),
+                   false;
     for (int i = 0; i < a->context.n; i++)
-        if (a->context.v[i] < 0) return sac_fail(err, SAC_EARG, "--context %d: cannot be negative", a->context.v[i]), false;
+        if (a->context.v[i] < 0)
+            return sac_fail(err, SAC_EARG, "--context %d: cannot be negative", a->context.v[i]), false;
     for (int i = 0; i < a->threads.n; i++)
         if (a->threads.v[i] < 1 || a->threads.v[i] > 256)
             return sac_fail(err, SAC_EARG, "--threads %d: from 1 to 256", a->threads.v[i]), false;
@@ -153,30 +168,41 @@ int cmd_bench(int argc, char **argv)
     const char *out_path = "-";
     bool json = false;
     const struct arg_opt opts[] = {
-        { "prefill", 0, "N,M", "prompt lengths to prefill (default 512,4096 where nothing is asked)", ARG_INTS, .to = &a.prefill },
-        { "decode", 0, "N", "tokens to decode at each context (default 32 where nothing is asked)", ARG_INT, &a.decode,
-          .min = 1, .max = 1 << 20 },
-        { "context", 0, "C,D", "tokens in the cache when decoding starts (default 2500)", ARG_INTS, .to = &a.context },
-        { "method", 'm', "SPEC", "method to measure beside dense, may be repeated", ARG_STRS, .to = &a.methods },
-        { "repeats", 0, "N", "prefills of which the median counts (default 3)", ARG_INT, &a.repeats, .min = 1, .max = 15 },
-        { "threads", 't', "N,M", "thread counts, each in turn (default: all cores)", ARG_INTS, .to = &a.threads },
-        { "kv", 0, "TYPE", "how keys and values are kept: f32, f16 or bf16 (default f16)", ARG_CHOICE, .to = &a.kv,
-          .choices = setup_kv_types },
+        { "prefill", 0, "N,M", "prompt lengths to prefill (default 512,4096 where nothing is asked)",
+          ARG_INTS, .to = &a.prefill },
+        { "decode", 0, "N", "tokens to decode at each context (default 32 where nothing is asked)", ARG_INT,
+          &a.decode, .min = 1, .max = 1 << 20 },
+        { "context", 0, "C,D", "tokens in the cache when decoding starts (default 2500)", ARG_INTS,
+          .to = &a.context },
+        { "method", 'm', "SPEC", "method to measure beside dense, may be repeated", ARG_STRS,
+          .to = &a.methods },
+        { "repeats", 0, "N", "prefills of which the median counts (default 3)", ARG_INT, &a.repeats, .min = 1,
+          .max = 15 },
+        { "threads", 't', "N,M", "thread counts, each in turn (default: all cores)", ARG_INTS,
+          .to = &a.threads },
+        { "kv", 0, "TYPE", "how keys and values are kept: f32, f16 or bf16 (default f16)", ARG_CHOICE,
+          .to = &a.kv, .choices = setup_kv_types },
         { "strict", 0, NULL, "f32 arithmetic everywhere, slower", ARG_FLAG, .to = &a.strict },
-        { "seed", 's', "N", "seed of the prompt and of randomised methods (default 43)", ARG_U64, .to = &a.seed },
+        { "seed", 's', "N", "seed of the prompt and of randomised methods (default 43)", ARG_U64,
+          .to = &a.seed },
         { "json", 0, NULL, "print JSON", ARG_FLAG, .to = &json },
         { "output", 'o', "FILE", "write to FILE instead of standard output", ARG_STR, .to = &out_path },
         { 0 },
     };
     const struct arg_spec spec = {
-        "bench", "bench [OPTIONS] [MODEL]",
-        "Measures prefill and decode, dense and with methods: medians after a warm-up, ratios to dense, and shares of what "
+        "bench",
+        "bench [OPTIONS] [MODEL]",
+        "Measures prefill and decode, dense and with methods: medians after a warm-up, ratios to dense, and "
+        "shares of what "
         "the machine can do. Without MODEL: the bundled one.",
         { "saccade bench --prefill 512,4096 --decode 64 --context 0,2500",
           "saccade bench --prefill 16384 --method vertical_slash:sparsity=0.9 --json",
           "saccade bench --prefill 4096 --threads 1,2" },
-        .opts = opts, .operands = &files, .max_operands = 1,
-        .notes = "SACCADE_CPU=scalar|avx2|avx512|vnni|bf16|neon limits the instructions used, to measure slower machines.",
+        .opts = opts,
+        .operands = &files,
+        .max_operands = 1,
+        .notes = "SACCADE_CPU=scalar|avx2|avx512|vnni|bf16|neon limits the instructions used, to measure "
+                 "slower machines.",
     };
     int rc = args_parse(&spec, argc, argv);
     if (rc != ARGS_GO) return rc;
@@ -192,8 +218,8 @@ int cmd_bench(int argc, char **argv)
     bool ok = true;
     for (int i = 0; ok && i < a.threads.n; i++) ok = measure(&a, a.threads.v[i], &o, tops, &err);
     if (json) {
-        json_t *doc = json_pack("{s:s, s:s, s:o, s:o}", "schema", "saccade.bench/1", "kv", setup_kv_types[a.kv], "ceilings",
-                                tops, "rows", o.rows);
+        json_t *doc = json_pack("{s:s, s:s, s:o, s:o}", "schema", "saccade.bench/1", "kv",
+                                setup_kv_types[a.kv], "ceilings", tops, "rows", o.rows);
         json_print(out, doc, true);
     }
     cli_close(out, out_path, &err);

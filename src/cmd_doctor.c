@@ -41,7 +41,8 @@ static void proc_value(const char *path, const char *key, char *out, size_t cap)
 enum { LINES_MAX = 32 };
 struct report { int n; struct { char key[24], value[400]; } line[LINES_MAX]; };
 
-static void say(struct report *r, const char *key, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+static void say(struct report *r, const char *key, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
 static void say(struct report *r, const char *key, const char *fmt, ...)
 {
     if (r->n == LINES_MAX) return;
@@ -88,8 +89,8 @@ static void terminal(struct report *r)
     bool tty = isatty(STDIN_FILENO) && isatty(STDOUT_FILENO);
     if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &w) == 0 || ioctl(STDERR_FILENO, TIOCGWINSZ, &w) == 0 ||
         ioctl(STDIN_FILENO, TIOCGWINSZ, &w) == 0)
-        say(r, "terminal", "%s, %d columns by %d lines%s", tty ? "yes" : "input or output is redirected", w.ws_col, w.ws_row,
-            w.ws_col < 60 || w.ws_row < 12 ? "; the explorer needs 60 by 12" : "");
+        say(r, "terminal", "%s, %d columns by %d lines%s", tty ? "yes" : "input or output is redirected",
+            w.ws_col, w.ws_row, w.ws_col < 60 || w.ws_row < 12 ? "; the explorer needs 60 by 12" : "");
     else
         say(r, "terminal", "none: the explorer cannot start, the other commands can");
     say(r, "TERM", "%s", env("TERM"));
@@ -102,8 +103,12 @@ static void terminal(struct report *r)
     say(r, "inside", "%s%s%s", getenv("TMUX") ? "tmux " : "", getenv("STY") ? "screen " : "",
         getenv("SSH_TTY") ? "ssh" : getenv("TMUX") || getenv("STY") ? "" : "nothing");
     bool utf8 = !strcmp(nl_langinfo(CODESET), "UTF-8");
-    say(r, "characters", "%s%s", nl_langinfo(CODESET), utf8 ? "" : "; only ASCII is drawn: set LC_ALL=C.UTF-8");
-    if (utf8) say(r, "glyphs", "half blocks \u2580\u2584 shades \u2591\u2592\u2593\u2588 lines \u2500\u2502\u250c\u2518 braille \u2801\u28ff");
+    say(r, "characters", "%s%s", nl_langinfo(CODESET),
+        utf8 ? "" : "; only ASCII is drawn: set LC_ALL=C.UTF-8");
+    if (utf8)
+        say(r, "glyphs",
+            "half blocks \u2580\u2584 shades \u2591\u2592\u2593\u2588 lines \u2500\u2502\u250c\u2518 braille "
+            "\u2801\u28ff");
 }
 
 int cmd_doctor(int argc, char **argv)
@@ -127,7 +132,8 @@ int cmd_doctor(int argc, char **argv)
     terminal(&r);
     if (json) {
         json_t *o = json_pack("{s:s}", "schema", "saccade.doctor/1");
-        for (int i = 0; i < r.n; i++) json_object_set_new(o, r.line[i].key, json_text(r.line[i].value, strlen(r.line[i].value)));
+        for (int i = 0; i < r.n; i++)
+            json_object_set_new(o, r.line[i].key, json_text(r.line[i].value, strlen(r.line[i].value)));
         json_print(stdout, o, true);
     } else {
         for (int i = 0; i < r.n; i++) printf("%-14s %s\n", r.line[i].key, r.line[i].value);

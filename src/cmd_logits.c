@@ -19,8 +19,8 @@ int cmd_logits(int argc, char **argv)
         { "model", 'm', "MODEL", "model file or folder (default: the bundled one)", ARG_STR, .to = &model },
         { "ids", 0, "FILE", "safetensors file with a tensor `ids`, i32 [tokens]", ARG_STR, .to = &ids_path },
         { "output", 'o', "OUT", "the safetensors file to write", ARG_STR, .to = &out_path },
-        { "hidden", 0, NULL, "also hidden.{l} [T,D]: what enters block l; the last after the final norm", ARG_FLAG,
-          .to = &hidden },
+        { "hidden", 0, NULL, "also hidden.{l} [T,D]: what enters block l; the last after the final norm",
+          ARG_FLAG, .to = &hidden },
         { "attn", 0, NULL, "also attn.{l} [H,T,T] of every layer", ARG_FLAG, .to = &attn },
         { "no-clobber", 0, NULL, "refuse to replace an existing file", ARG_FLAG, .to = &keep },
         { "threads", 't', "N", "threads (default: all cores)", ARG_INT, &mo.threads, .min = 1, .max = 256 },
@@ -51,10 +51,11 @@ int cmd_logits(int argc, char **argv)
         const struct sac_shape *s = &sac_model_info(m)->shape;
         for (int i = 0; i < n && !err.code; i++)
             if (ids[i] < 0 || ids[i] >= s->n_vocab)
-                sac_fail(&err, SAC_EFORMAT, "%s: token %d is %d; the vocabulary has 0 to %d", ids_path, i, ids[i],
-                         s->n_vocab - 1);
+                sac_fail(&err, SAC_EFORMAT, "%s: token %d is %d; the vocabulary has 0 to %d", ids_path, i,
+                         ids[i], s->n_vocab - 1);
         if (n > s->max_ctx)
-            sac_fail(&err, SAC_EARG, "%s: %d tokens are more than the model's context of %d", ids_path, n, s->max_ctx);
+            sac_fail(&err, SAC_EARG, "%s: %d tokens are more than the model's context of %d", ids_path, n,
+                     s->max_ctx);
         if (!err.code) sac_logits_write(m, ids, n, hidden, attn, out_path, !keep, &err);
     }
     sac_model_close(m);

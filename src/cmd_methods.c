@@ -31,7 +31,9 @@ static const char *scope_of(const struct sac_method *m)
 /* Does the paper's budget grid list it? */
 static bool has_preset(const struct sac_method *m)
 {
-    struct sac_shape shape = { .n_layers = 1, .n_heads = 1, .n_kv_heads = 1, .head_dim = 64, .n_embd = 64, .max_ctx = 16384 };
+    struct sac_shape shape = {
+        .n_layers = 1, .n_heads = 1, .n_kv_heads = 1, .head_dim = 64, .n_embd = 64, .max_ctx = 16384
+    };
     struct sac_spec spec;
     char text[80];
     snprintf(text, sizeof text, "%s:preset=paper-0.9", m->name);
@@ -59,8 +61,8 @@ static void bounds_text(const struct sac_param *p, char *buf, size_t cap)
 static json_t *param_json(const struct sac_param *p)
 {
     static const char *const kind[] = { "int", "float", "bool", "choice" };
-    json_t *j = json_pack("{s:s,s:s,s:s,s:b}", "name", p->name, "help", p->help, "kind", kind[p->kind], "budget",
-                          p->budget);
+    json_t *j = json_pack("{s:s,s:s,s:s,s:b}", "name", p->name, "help", p->help, "kind", kind[p->kind],
+                          "budget", p->budget);
     if (p->kind == SAC_CHOICE) {
         json_t *choices = json_array();
         for (int i = 0; p->choices[i]; i++) json_array_append_new(choices, json_string(p->choices[i]));
@@ -81,9 +83,10 @@ static json_t *method_json(const struct sac_method *m)
     for (int i = 0; i < m->n_params; i++) json_array_append_new(params, param_json(&m->params[i]));
     for (size_t i = 0; i < sizeof phases / sizeof *phases; i++)
         if (phases_of(m) & phases[i].bit) json_array_append_new(phase, json_string(phases[i].name));
-    return json_pack("{s:s,s:s,s:s,s:s,s:o,s:s,s:b,s:b,s:b,s:o}", "name", m->name, "title", m->title, "summary", m->summary,
-                     "source", m->source, "phases", phase, "scope", scope_of(m), "oracle", m->oracle, "sparsity",
-                     m->budget != NULL, "preset", has_preset(m), "params", params);
+    return json_pack("{s:s,s:s,s:s,s:s,s:o,s:s,s:b,s:b,s:b,s:o}", "name", m->name, "title", m->title,
+                     "summary", m->summary, "source", m->source, "phases", phase, "scope", scope_of(m),
+                     "oracle", m->oracle, "sparsity", m->budget != NULL, "preset", has_preset(m), "params",
+                     params);
 }
 
 static void phase_text(const struct sac_method *m, char *buf, size_t cap)
@@ -91,7 +94,8 @@ static void phase_text(const struct sac_method *m, char *buf, size_t cap)
     size_t at = 0;
     snprintf(buf, cap, "all");
     for (size_t i = 0; i < sizeof phases / sizeof *phases && at < cap; i++)
-        if (phases_of(m) & phases[i].bit) at += (size_t)snprintf(buf + at, cap - at, "%s%s", at ? ", " : "", phases[i].name);
+        if (phases_of(m) & phases[i].bit)
+            at += (size_t)snprintf(buf + at, cap - at, "%s%s", at ? ", " : "", phases[i].name);
 }
 
 static void print_method(const struct sac_method *m)
@@ -106,10 +110,15 @@ static void print_method(const struct sac_method *m)
     for (int i = 0; i < m->n_params; i++) {
         const struct sac_param *p = &m->params[i];
         bounds_text(p, bounds, sizeof bounds);
-        printf("  %-16s %-9s %-24s %s\n", p->name, value_text(p, p->def, value, sizeof value), bounds, p->help);
+        printf("  %-16s %-9s %-24s %s\n", p->name, value_text(p, p->def, value, sizeof value), bounds,
+               p->help);
     }
-    if (m->budget) printf("  %-16s %-9s %-24s in place of the budget: the share of work to leave out\n", "sparsity", "", "0..1");
-    if (has_preset(m)) printf("  %-16s %-9s %-24s budgets the paper ran, scaled to the prompt\n", "preset", "", "paper-0.3..paper-0.95");
+    if (m->budget)
+        printf("  %-16s %-9s %-24s in place of the budget: the share of work to leave out\n", "sparsity", "",
+               "0..1");
+    if (has_preset(m))
+        printf("  %-16s %-9s %-24s budgets the paper ran, scaled to the prompt\n", "preset", "",
+               "paper-0.3..paper-0.95");
     printf("  %-16s %-9s %-24s layers that stay dense\n", "dense_layers", "", "0,1 or 0-3");
     if (phases_of(m) & 1u && phases_of(m) & 6u)
         printf("  %-16s %-9s %-24s where it acts\n", "phase", "both", "both|prefill|decode");
@@ -125,8 +134,10 @@ static void print_list(void)
         phase_text(all[i], phase, sizeof phase);
         printf("%-20s %-26s %s\n", all[i]->name, phase, all[i]->summary);
     }
-    printf("\nsaccade methods NAME shows parameters. A SPEC is NAME or NAME:key=value,key=value; NAME:sparsity=0.9 sets the\n"
-           "budget; a prefill and a decode method combine with +, as vertical_slash:sparsity=0.8+quest:sparsity=0.9.\n");
+    printf("\nsaccade methods NAME shows parameters. A SPEC is NAME or NAME:key=value,key=value; "
+           "NAME:sparsity=0.9 sets the\n"
+           "budget; a prefill and a decode method combine with +, as "
+           "vertical_slash:sparsity=0.8+quest:sparsity=0.9.\n");
 }
 
 int cmd_methods(int argc, char **argv)

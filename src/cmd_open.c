@@ -14,7 +14,9 @@
 /* The commands that lead to a view. */
 static void put_script(FILE *f, const struct ui_recipe *r)
 {
-    static const char *const screen[UI_N_SHOTS] = { "map", "heads", "compare", "text", "pages", "map", "pages" };
+    static const char *const screen[UI_N_SHOTS] = {
+        "map", "heads", "compare", "text", "pages", "map", "pages"
+    };
     static const char *const sinks[] = { "show", "hide", "renormalise" };
     static const char *const diff[] = { "off", "signed", "absolute" };
     const struct ui_where *at = &r->shot.at;
@@ -24,10 +26,13 @@ static void put_script(FILE *f, const struct ui_recipe *r)
     if (r->shot.view == UI_SHOT_COMPARE) fprintf(f, "method-b %d\ndiff %s\n", at->b, diff[at->diff]);
     fprintf(f, "layer %d\nhead %d\n", at->layer, at->head);
     if (map) {
-        fprintf(f, "scale %s\npool %s\nsinks %s\noverlay %s\nrange %s\nweights %s\n", ui_scale_name[at->scale],
-                ui_pool_name[at->pool], sinks[at->sinks], ui_overlay_name[at->overlay], at->range_auto ? "auto" : "fixed",
+        fprintf(f, "scale %s\npool %s\nsinks %s\noverlay %s\nrange %s\nweights %s\n",
+                ui_scale_name[at->scale], ui_pool_name[at->pool], sinks[at->sinks],
+                ui_overlay_name[at->overlay], at->range_auto ? "auto" : "fixed",
                 at->sparse ? "sparse" : "dense");
-        if (w.q1) fprintf(f, "row %d\nkey %d\nselect\nrow %d\nkey %d\nzoom-selection\n", w.q0, w.k0, w.q1 - 1, w.k1 - 1);
+        if (w.q1)
+            fprintf(f, "row %d\nkey %d\nselect\nrow %d\nkey %d\nzoom-selection\n", w.q0, w.k0, w.q1 - 1,
+                    w.k1 - 1);
     }
     if (r->shot.view == UI_SHOT_TEXT) fprintf(f, "row %d\nfold %g\n", at->row, at->fold);
     if (r->shot.view == UI_SHOT_PAGES || r->shot.view == UI_SHOT_TIMELINE) fprintf(f, "step %d\n", at->step);
@@ -53,19 +58,22 @@ static void compare_model(const char *path, const struct ui_recipe *r)
         sac_model_close(m);
     }
     if (hash != r->model_hash)
-        fprintf(stderr, "saccade open: another model than the figure's: this is %016llx, the figure was made with %s "
-                "(%016llx)\n", (unsigned long long)hash, r->model, (unsigned long long)r->model_hash);
+        fprintf(stderr,
+                "saccade open: another model than the figure's: this is %016llx, the figure was made with %s "
+                "(%016llx)\n",
+                (unsigned long long)hash, r->model, (unsigned long long)r->model_hash);
 }
 
-static bool model_path(const char *given, const struct ui_recipe *r, char *path, size_t cap, struct sac_err *err)
+static bool model_path(const char *given, const struct ui_recipe *r, char *path, size_t cap,
+                       struct sac_err *err)
 {
     if (!given && *r->shot.model_file && access(r->shot.model_file, R_OK) == 0) given = r->shot.model_file;
     if (given || !*r->shot.model_file) return cli_model(given, path, cap, err);
     /* The bundled model may be the one, under the name it has here. */
     const char *slash = cli_model(NULL, path, cap, err) ? strrchr(path, '/') : NULL;
     if (slash && !strcmp(slash + 1, r->shot.model_file)) return true;
-    sac_fail(err, SAC_EIO, "the figure was made with %s (%016llx), which is not here: give it as MODEL", r->shot.model_file,
-             (unsigned long long)r->model_hash);
+    sac_fail(err, SAC_EIO, "the figure was made with %s (%016llx), which is not here: give it as MODEL",
+             r->shot.model_file, (unsigned long long)r->model_hash);
     return false;
 }
 
@@ -119,11 +127,17 @@ int cmd_open(int argc, char **argv)
     struct arg_strs files = { { NULL }, 0 };
     const struct arg_opt opts[] = { STAGE_OPTS(s), { 0 } };
     const struct arg_spec spec = {
-        "open", "open [OPTIONS] FIGURE [MODEL | TRACE]",
-        "Opens the explorer at the view of a figure (PNG or SVG): the same prompt, methods, layer, head, window and scale, "
+        "open",
+        "open [OPTIONS] FIGURE [MODEL | TRACE]",
+        "Opens the explorer at the view of a figure (PNG or SVG): the same prompt, methods, layer, head, "
+        "window and scale, "
         "from the recipe inside. Says so when the model is another.",
-        { "saccade open fig.png", "saccade open fig.png run.trace", "saccade open fig.png --dump frame.txt --size 120x40" },
-        .opts = opts, .operands = &files, .min_operands = 1, .max_operands = 2,
+        { "saccade open fig.png", "saccade open fig.png run.trace",
+          "saccade open fig.png --dump frame.txt --size 120x40" },
+        .opts = opts,
+        .operands = &files,
+        .min_operands = 1,
+        .max_operands = 2,
     };
     int rc = args_parse(&spec, argc, argv);
     if (rc != ARGS_GO) return rc;

@@ -17,7 +17,8 @@ int cmd_replay(int argc, char **argv)
     struct arg_strs files = { { NULL }, 0 };
     struct ui_app_opts o = { .pace = 1 };
     const struct arg_opt opts[] = {
-        { "pace", 0, "X", "seconds for each line on screen (default 1; 0: at once)", ARG_DOUBLE, &s.pace, .min = 0, .max = 600 },
+        { "pace", 0, "X", "seconds for each line on screen (default 1; 0: at once)", ARG_DOUBLE, &s.pace,
+          .min = 0, .max = 600 },
         STAGE_OPTS(s),
         { "What to look at", .kind = ARG_HEADING },
         SETUP_TASK_OPTS(a),
@@ -25,12 +26,18 @@ int cmd_replay(int argc, char **argv)
         { 0 },
     };
     const struct arg_spec spec = {
-        "replay", "replay [OPTIONS] LOG [MODEL | TRACE]",
-        "Runs the commands of a session log, one line after the other; each waits for the work of the one before. Ends with "
+        "replay",
+        "replay [OPTIONS] LOG [MODEL | TRACE]",
+        "Runs the commands of a session log, one line after the other; each waits for the work of the one "
+        "before. Ends with "
         "5 when a line is refused. LOG is what the explorer writes (--log), - standard input.",
-        { "saccade replay session.log", "saccade replay session.log run.trace --headless --size 120x40 --dump frame.txt",
+        { "saccade replay session.log",
+          "saccade replay session.log run.trace --headless --size 120x40 --dump frame.txt",
           "saccade replay session.log run.trace --cast demo.cast" },
-        .opts = opts, .operands = &files, .min_operands = 1, .max_operands = 2,
+        .opts = opts,
+        .operands = &files,
+        .min_operands = 1,
+        .max_operands = 2,
     };
     int rc = args_parse(&spec, argc, argv);
     if (rc != ARGS_GO) return rc;

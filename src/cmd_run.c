@@ -1,4 +1,5 @@
-/* saccade run: one prompt through several methods, without a screen: answers, scores, recall, densities, timings. */
+/* saccade run: one prompt through several methods, without a screen: answers, scores, recall, densities,
+ * timings. */
 #include "cli.h"
 #include "commands.h"
 #include "json_out.h"
@@ -36,13 +37,13 @@ static void print_header(FILE *f, const struct setup *s)
     const struct sac_model_info *mi = sac_model_info(s->model);
     fprintf(f, "model   %s, %s, %s, %d threads\n", mi->name, mi->arch, mi->file_type, mi->n_threads);
     if (s->has_sample)
-        fprintf(f, "prompt  %s, sample %d, seed %llu: %d tokens of %d asked for\n", s->sample.spec, s->sample.index,
-                (unsigned long long)s->sample.seed, s->tokens.n, s->sample.length);
+        fprintf(f, "prompt  %s, sample %d, seed %llu: %d tokens of %d asked for\n", s->sample.spec,
+                s->sample.index, (unsigned long long)s->sample.seed, s->tokens.n, s->sample.length);
     else
         fprintf(f, "prompt  %d tokens\n", s->tokens.n);
     if (mi->window > 0)
-        fprintf(f, "window  %d tokens in %d of %d layers, under every method\n", mi->window, mi->n_window_layers,
-                mi->shape.n_layers);
+        fprintf(f, "window  %d tokens in %d of %d layers, under every method\n", mi->window,
+                mi->n_window_layers, mi->shape.n_layers);
 }
 
 static void print_text(FILE *f, const struct setup *s, const struct sac_trace *t)
@@ -54,8 +55,10 @@ static void print_text(FILE *f, const struct setup *s, const struct sac_trace *t
         sac_trace_lane(t, i, &l);
         if ((int)strlen(l.spec) > width) width = (int)strlen(l.spec);
     }
-    fprintf(f, "\n%-*s  score   work   read  recall  oracle   gold     KL  prefill   decode      KV\n", width, "method");
-    fprintf(f, "%-*s         dens   dens    mass    mass   kept   nats    tok/s    tok/s     MiB\n", width, "");
+    fprintf(f, "\n%-*s  score   work   read  recall  oracle   gold     KL  prefill   decode      KV\n", width,
+            "method");
+    fprintf(f, "%-*s         dens   dens    mass    mass   kept   nats    tok/s    tok/s     MiB\n", width,
+            "");
     for (int i = 0; i < n; i++) {
         sac_trace_lane(t, i, &l);
         fprintf(f, "%-*s ", width, l.spec);
@@ -69,20 +72,32 @@ static void print_text(FILE *f, const struct setup *s, const struct sac_trace *t
         cell(f, l.shared_prefill || !(l.prefill_tok_s > 0) ? (double)NAN : l.prefill_tok_s, 8, 0);
         cell(f, l.decode_tok_s > 0 ? l.decode_tok_s : (double)NAN, 8, 0);
         cell(f, l.kv_bytes ? (double)l.kv_bytes / (1024.0 * 1024.0) : (double)NAN, 7, 1);
-        fprintf(f, "%s%s\n", l.state == SAC_LANE_DONE ? "" : l.state == SAC_LANE_FAILED ? "  failed: " : "  stopped",
+        fprintf(f, "%s%s\n",
+                l.state == SAC_LANE_DONE     ? ""
+                : l.state == SAC_LANE_FAILED ? "  failed: "
+                                             : "  stopped",
                 l.state == SAC_LANE_FAILED ? l.error : "");
     }
-    fputs("\ndens: share of the causal cells computed in prefill, and of the cache read in a decode step. recall, oracle:\n"
-          "dense attention mass covered by the keys read, and the most that many keys could cover. gold kept: share of\n"
-          "the answer's evidence tokens that are read. KL: against dense, on the dense answer. A dash: does not apply;\n"
-          "a prefill taken over from dense has no rate of its own.\n\n", f);
+    fputs("\ndens: share of the causal cells computed in prefill, and of the cache read in a decode step. "
+          "recall, oracle:\n"
+          "dense attention mass covered by the keys read, and the most that many keys could cover. gold "
+          "kept: share of\n"
+          "the answer's evidence tokens that are read. KL: against dense, on the dense answer. A dash: does "
+          "not apply;\n"
+          "a prefill taken over from dense has no rate of its own.\n\n",
+          f);
     if (s->has_sample) print_answer(f, "gold", s->sample.gold);
     for (int i = 0; i < n; i++) {
         char label[300];
         sac_trace_lane(t, i, &l);
         snprintf(label, sizeof label, "%s%s%s%s%s", l.spec, *l.stop ? " (" : "",
-                 !strcmp(l.stop, "eos") ? "ended by itself" : !strcmp(l.stop, "length") ? "cut at the limit" : l.stop,
-                 *l.stop ? ")" : "", isfinite(l.score) && l.score < 1 ? l.parsed ? "  WRONG" : "  WRONG, not in the form asked for" : "");
+                 !strcmp(l.stop, "eos")      ? "ended by itself"
+                 : !strcmp(l.stop, "length") ? "cut at the limit"
+                                             : l.stop,
+                 *l.stop ? ")" : "",
+                 isfinite(l.score) && l.score < 1
+                     ? l.parsed ? "  WRONG" : "  WRONG, not in the form asked for"
+                     : "");
         print_answer(f, label, l.answer);
     }
 }
@@ -102,13 +117,14 @@ static json_t *run_json(const struct setup *s, const struct setup_args *a, const
     json_t *task = json_null();
     if (s->has_sample)
         task = json_pack("{s:s, s:o, s:i, s:I, s:i, s:s, s:s}", "name", s->sample.task->name, "gold",
-                         json_text(s->sample.gold, strlen(s->sample.gold)), "length", s->sample.length, "seed",
-                         (json_int_t)s->sample.seed, "sample", s->sample.index, "spec", s->sample.spec, "style",
-                         setup_styles[s->sample.style]);
-    return json_pack("{s:s, s:o, s:o, s:s, s:{s:i, s:s, s:b}, s:o, s:i, s:I, s:i, s:o}", "schema", "saccade.run/1",
-                     "model", json_text(mi->name, strlen(mi->name)), "model_file", json_text(mi->path, strlen(mi->path)),
-                     "model_hash", hash[0], "prompt", "tokens", s->tokens.n, "hash", hash[1], "raw", a->raw, "task", task,
-                     "threads", mi->n_threads, "seed", (json_int_t)a->seed, "max_tokens", s->max_tokens, "lanes", lanes);
+                         json_text(s->sample.gold, strlen(s->sample.gold)), "length", s->sample.length,
+                         "seed", (json_int_t)s->sample.seed, "sample", s->sample.index, "spec",
+                         s->sample.spec, "style", setup_styles[s->sample.style]);
+    return json_pack("{s:s, s:o, s:o, s:s, s:{s:i, s:s, s:b}, s:o, s:i, s:I, s:i, s:o}", "schema",
+                     "saccade.run/1", "model", json_text(mi->name, strlen(mi->name)), "model_file",
+                     json_text(mi->path, strlen(mi->path)), "model_hash", hash[0], "prompt", "tokens",
+                     s->tokens.n, "hash", hash[1], "raw", a->raw, "task", task, "threads", mi->n_threads,
+                     "seed", (json_int_t)a->seed, "max_tokens", s->max_tokens, "lanes", lanes);
 }
 
 /* ---- the run ---- */
@@ -125,9 +141,11 @@ static void show_progress(const struct sac_trace *t)
     struct sac_trace_info ti;
     sac_trace_info(t, &ti);
     if (now.state == SAC_LANE_PREFILL)
-        cli_progress("%d/%d %.60s  prefill: layer %d of %d", done + 1, n, now.spec, now.prefill_layer, ti.shape.n_layers);
+        cli_progress("%d/%d %.60s  prefill: layer %d of %d", done + 1, n, now.spec, now.prefill_layer,
+                     ti.shape.n_layers);
     else if (now.state == SAC_LANE_DECODE)
-        cli_progress("%d/%d %.60s  token %d of at most %d", done + 1, n, now.spec, now.n_steps, now.max_steps);
+        cli_progress("%d/%d %.60s  token %d of at most %d", done + 1, n, now.spec, now.n_steps,
+                     now.max_steps);
     else
         cli_progress("%d/%d done, measuring", done, n);
 }
@@ -197,8 +215,10 @@ int cmd_run(int argc, char **argv)
         { "How", .kind = ARG_HEADING },
         SETUP_RUN_OPTS(a),
         SETUP_LIMIT_OPTS(a),
-        { "no-recall", 0, NULL, "answers and timings only: record nothing, measure nothing", ARG_FLAG, .to = &a.no_recall },
-        { "no-kl", 0, NULL, "skip the pass that compares next-token distributions with dense", ARG_FLAG, .to = &a.no_kl },
+        { "no-recall", 0, NULL, "answers and timings only: record nothing, measure nothing", ARG_FLAG,
+          .to = &a.no_recall },
+        { "no-kl", 0, NULL, "skip the pass that compares next-token distributions with dense", ARG_FLAG,
+          .to = &a.no_kl },
         { "What comes out", .kind = ARG_HEADING },
         { "json", 0, NULL, "print JSON", ARG_FLAG, .to = &json },
         { "output", 'o', "FILE", "write to FILE instead of standard output", ARG_STR, .to = &out_path },
@@ -207,13 +227,18 @@ int cmd_run(int argc, char **argv)
         { 0 },
     };
     const struct arg_spec spec = {
-        "run", "run [OPTIONS] [MODEL]",
-        "Runs a prompt or a task through dense attention and the methods you name, and prints answers, scores, "
+        "run",
+        "run [OPTIONS] [MODEL]",
+        "Runs a prompt or a task through dense attention and the methods you name, and prints answers, "
+        "scores, "
         "recall, densities and timings. Without MODEL the bundled one; with neither prompt nor task a needle "
         "task under three methods.",
-        { "saccade run", "saccade run --task niah --length 8192 --method quest:sparsity=0.9 --method snapkv --json",
+        { "saccade run",
+          "saccade run --task niah --length 8192 --method quest:sparsity=0.9 --method snapkv --json",
           "saccade run model.gguf --prompt @question.txt --method vertical_slash --max-tokens 200" },
-        .opts = opts, .operands = &model, .max_operands = 1,
+        .opts = opts,
+        .operands = &model,
+        .max_operands = 1,
     };
     int rc = args_parse(&spec, argc, argv);
     if (rc != ARGS_GO) return rc;

@@ -1,7 +1,8 @@
 /* saccade snapshot: a figure, or the numbers behind it, of any view.
  *
- * The run comes from a model and a prompt, from a recorded trace, or (--again) from the recipe inside a figure made
- * before. The options below describe a struct ui_shot; drawing and recipes are in ui/export*.c. */
+ * The run comes from a model and a prompt, from a recorded trace, or (--again) from the recipe inside a
+ * figure made before. The options below describe a struct ui_shot; drawing and recipes are in ui/export*.c.
+ */
 #include "cli.h"
 #include "commands.h"
 #include "json_out.h"
@@ -72,8 +73,8 @@ static enum sac_code parse_metric(const char *name, struct ui_shot *s, struct sa
     s->at.metric = ui_metric_find(name);
     if (s->at.metric >= 0) return SAC_OK;
     const char *near = sac_nearest(name, names, UI_N_METRICS);
-    return sac_fail(err, SAC_EARG, "no measure is called %s%s%s%s", name, near ? "; did you mean " : "", near ? near : "",
-                    near ? "?" : "");
+    return sac_fail(err, SAC_EARG, "no measure is called %s%s%s%s", name, near ? "; did you mean " : "",
+                    near ? near : "", near ? "?" : "");
 }
 
 /* Ranges given as text; said before the run starts. */
@@ -81,7 +82,8 @@ static enum sac_code parse_ranges(const struct opts *o, struct ui_shot *s, struc
 {
     struct ui_window w = { 0, 0, 0, 0 };
     if (o->window && !window_of(o->window, &w))
-        return sac_fail(err, SAC_EARG, "--window %s: give queries and keys, such as 900-1000,0-400", o->window);
+        return sac_fail(err, SAC_EARG, "--window %s: give queries and keys, such as 900-1000,0-400",
+                        o->window);
     s->at.win[UI_SCREEN_MAP] = s->at.win[UI_SCREEN_COMPARE] = w;
     if (o->layers && !range_of(o->layers, &s->layer_lo, &s->layer_hi))
         return sac_fail(err, SAC_EARG, "--layers %s: give a layer or a range, such as 0-9", o->layers);
@@ -92,13 +94,16 @@ static enum sac_code parse_ranges(const struct opts *o, struct ui_shot *s, struc
     return parse_metric(o->metric, s, err);
 }
 
-static enum sac_code make_shot(const struct opts *o, const struct sac_trace *t, struct ui_shot *s, struct sac_err *err)
+static enum sac_code make_shot(const struct opts *o, const struct sac_trace *t, struct ui_shot *s,
+                               struct sac_err *err)
 {
     int n = sac_trace_n_lanes(t), a = o->lane >= 0 ? o->lane : n > 1 ? 1 : 0;
     if (a >= n) return sac_fail(err, SAC_EARG, "--lane %d: this run has lanes 0 to %d", a, n - 1);
     ui_shot_default(s, t, (enum ui_shot_view)o->view, a);
     if (o->view == UI_SHOT_COMPARE) {
-        if (n < 2) return sac_fail(err, SAC_EARG, "compare shows a method against dense attention: name one with --method");
+        if (n < 2)
+            return sac_fail(err, SAC_EARG,
+                            "compare shows a method against dense attention: name one with --method");
         s->at.b = o->lane < 0 && n > 2 ? 2 : 0;
     }
     enum sac_code rc = parse_ranges(o, s, err);
@@ -155,8 +160,8 @@ static bool ends(const char *s, const char *end)
     return n > k && !strcmp(s + n - k, end);
 }
 
-static enum sac_code write_one(const struct opts *o, struct sac_trace *t, const struct ui_shot *s, const char *path,
-                               struct result *r, struct sac_err *err)
+static enum sac_code write_one(const struct opts *o, struct sac_trace *t, const struct ui_shot *s,
+                               const char *path, struct result *r, struct sac_err *err)
 {
     char written[4096];
     enum sac_code rc;
@@ -176,8 +181,8 @@ static enum sac_code write_one(const struct opts *o, struct sac_trace *t, const 
 }
 
 /* One file for each layer and head of the ranges: FIG-L0H0.png ... */
-static enum sac_code write_batch(const struct opts *o, struct sac_trace *t, const struct ui_shot *shot, struct result *r,
-                                 struct sac_err *err)
+static enum sac_code write_batch(const struct opts *o, struct sac_trace *t, const struct ui_shot *shot,
+                                 struct result *r, struct sac_err *err)
 {
     struct sac_trace_info i;
     sac_trace_info(t, &i);
@@ -193,8 +198,8 @@ static enum sac_code write_batch(const struct opts *o, struct sac_trace *t, cons
         char name[4096];
         s.at.layer = l0 + k / (h1 - h0);
         s.at.head = h0 + k % (h1 - h0);
-        snprintf(name, sizeof name, "%.*s-L%dH%d%s", dot ? (int)(dot - path) : (int)strlen(path), path, s.at.layer,
-                 s.at.head, dot ? dot : ".png");
+        snprintf(name, sizeof name, "%.*s-L%dH%d%s", dot ? (int)(dot - path) : (int)strlen(path), path,
+                 s.at.layer, s.at.head, dot ? dot : ".png");
         enum sac_code rc = atomic_load(&cli_stop) ? sac_fail(err, SAC_ECANCEL, "stopped after %d files", k)
                                                   : write_one(o, t, &s, name, r, err);
         if (rc) return rc;
@@ -202,11 +207,12 @@ static enum sac_code write_batch(const struct opts *o, struct sac_trace *t, cons
     return SAC_OK;
 }
 
-static enum sac_code write_steps(const struct opts *o, struct sac_trace *t, const struct ui_shot *s, struct result *r,
-                                 struct sac_err *err)
+static enum sac_code write_steps(const struct opts *o, struct sac_trace *t, const struct ui_shot *s,
+                                 struct result *r, struct sac_err *err)
 {
     int lo, hi;
-    if (!range_of(o->steps, &lo, &hi)) return sac_fail(err, SAC_EARG, "--steps %s: give a range, such as 0-63", o->steps);
+    if (!range_of(o->steps, &lo, &hi))
+        return sac_fail(err, SAC_EARG, "--steps %s: give a range, such as 0-63", o->steps);
     if (s->view != UI_SHOT_PAGES && s->view != UI_SHOT_TEXT)
         return sac_fail(err, SAC_EARG, "--steps shows decode steps of the views pages and text; this is %s",
                         ui_shot_name[s->view]);
@@ -216,8 +222,8 @@ static enum sac_code write_steps(const struct opts *o, struct sac_trace *t, cons
     return rc;
 }
 
-static enum sac_code write_all(const struct opts *o, struct sac_trace *t, const struct ui_shot *s, struct result *r,
-                               struct sac_err *err)
+static enum sac_code write_all(const struct opts *o, struct sac_trace *t, const struct ui_shot *s,
+                               struct result *r, struct sac_err *err)
 {
     if (o->steps) return write_steps(o, t, s, r, err);
     if ((o->layers || o->heads) && s->view != UI_SHOT_HEADS) return write_batch(o, t, s, r, err);
@@ -238,7 +244,8 @@ static enum sac_code prompt_file(const char *text, char *arg, size_t cap, struct
     return ok ? SAC_OK : sac_fail(err, SAC_EIO, "%s: cannot be written: %s", arg + 1, strerror(errno));
 }
 
-static enum sac_code from_recipe(struct opts *o, const struct ui_recipe *r, char *prompt, size_t cap, struct sac_err *err)
+static enum sac_code from_recipe(struct opts *o, const struct ui_recipe *r, char *prompt, size_t cap,
+                                 struct sac_err *err)
 {
     struct setup_args *a = &o->a;
     a->max_tokens = r->max_tokens > 0 ? r->max_tokens : a->max_tokens;
@@ -257,7 +264,8 @@ static enum sac_code from_recipe(struct opts *o, const struct ui_recipe *r, char
         a->seed = r->seed;
         return SAC_OK;
     }
-    if (!r->prompt) return sac_fail(err, SAC_EFORMAT, "%s: neither a task nor a prompt is in the recipe", o->again);
+    if (!r->prompt)
+        return sac_fail(err, SAC_EFORMAT, "%s: neither a task nor a prompt is in the recipe", o->again);
     a->raw = true;
     a->prompt = prompt;
     return prompt_file(r->prompt, prompt, cap, err);
@@ -279,11 +287,17 @@ static void compare_hashes(const struct ui_recipe *r, const struct sac_trace *t)
     struct sac_trace_info i;
     sac_trace_info(t, &i);
     if (i.model_hash != r->model_hash)
-        fprintf(stderr, "saccade snapshot: another model than the figure's: %s (%016llx), the figure was made with %s "
-                "(%016llx)\n", i.model, (unsigned long long)i.model_hash, r->model, (unsigned long long)r->model_hash);
+        fprintf(
+            stderr,
+            "saccade snapshot: another model than the figure's: %s (%016llx), the figure was made with %s "
+            "(%016llx)\n",
+            i.model, (unsigned long long)i.model_hash, r->model, (unsigned long long)r->model_hash);
     else if (i.prompt_hash != r->prompt_hash)
-        fprintf(stderr, "saccade snapshot: the prompt differs from the figure's (%016llx, not %016llx): the task's texts "
-                "have changed\n", (unsigned long long)i.prompt_hash, (unsigned long long)r->prompt_hash);
+        fprintf(
+            stderr,
+            "saccade snapshot: the prompt differs from the figure's (%016llx, not %016llx): the task's texts "
+            "have changed\n",
+            (unsigned long long)i.prompt_hash, (unsigned long long)r->prompt_hash);
 }
 
 static enum sac_code run_again(struct opts *o, struct result *out, struct sac_err *err)
@@ -294,7 +308,8 @@ static enum sac_code run_again(struct opts *o, struct result *out, struct sac_er
     enum sac_code rc = ui_recipe_read(&r, o->again, err);
     if (rc) return rc;
     if (!recipe_model(&r, &o->a))
-        rc = sac_fail(err, SAC_EIO, "the figure was made with %s (%016llx), which is not here: give it as MODEL",
+        rc = sac_fail(err, SAC_EIO,
+                      "the figure was made with %s (%016llx), which is not here: give it as MODEL",
                       r.shot.model_file, (unsigned long long)r.model_hash);
     if (!rc) rc = from_recipe(o, &r, prompt, sizeof prompt, err);
     if (!rc) rc = offline_run(&run, &o->a, err);
@@ -327,7 +342,8 @@ static enum sac_code run_model(struct opts *o, struct result *out, struct sac_er
     struct offline run;
     struct ui_shot s = { .view = UI_SHOT_MAP };
     if (o->view == UI_SHOT_COMPARE && !o->a.methods.n)
-        return sac_fail(err, SAC_EARG, "compare shows a method against dense attention: name one with --method");
+        return sac_fail(err, SAC_EARG,
+                        "compare shows a method against dense attention: name one with --method");
     enum sac_code rc = parse_ranges(o, &s, err);
     if (rc) return rc;
     o->a.no_kl = true;
@@ -345,7 +361,8 @@ static enum sac_code run_model(struct opts *o, struct result *out, struct sac_er
 static bool known_ending(const char *path)
 {
     enum figure_format f;
-    return !path || !strcmp(path, "-") || figure_format_of(path, &f) || ui_is_data_path(path) || ends(path, ".safetensors");
+    return !path || !strcmp(path, "-") || figure_format_of(path, &f) || ui_is_data_path(path) ||
+           ends(path, ".safetensors");
 }
 
 static int snapshot(struct opts *o, const char *source)
@@ -356,8 +373,10 @@ static int snapshot(struct opts *o, const char *source)
     bool many = (o->layers || o->heads || (o->steps && !o->animate)) && o->view != UI_SHOT_HEADS;
     cli_catch_signals();
     if (!known_ending(o->out))
-        rc = sac_fail(&err, SAC_EARG, "%s: the name must end in .png, .svg, .pdf (figures), .csv, .json, .npy (numbers) or "
-                      ".safetensors (q, k, v of the layer)", o->out);
+        rc = sac_fail(&err, SAC_EARG,
+                      "%s: the name must end in .png, .svg, .pdf (figures), .csv, .json, .npy (numbers) or "
+                      ".safetensors (q, k, v of the layer)",
+                      o->out);
     else if (!many && !offline_target(o->out, o->force, &err)) rc = err.code;
     else if (o->again) {
         o->a.model = source;
@@ -381,56 +400,81 @@ int cmd_snapshot(int argc, char **argv)
     const char *scales[MOST_NAMES], *pools[MOST_NAMES], *sinks[MOST_NAMES], *maps[MOST_NAMES];
     const struct arg_opt opts[] = {
         { "What to show", .kind = ARG_HEADING },
-        { "view", 0, "VIEW", "map, heads, compare, text, pages, recall or timeline (default map)", ARG_CHOICE, .to = &o.view, .choices = ui_shot_name },
+        { "view", 0, "VIEW", "map, heads, compare, text, pages, recall or timeline (default map)", ARG_CHOICE,
+          .to = &o.view, .choices = ui_shot_name },
         { "layer", 'l', "L", "layer (default 0)", ARG_INT, &o.layer, .min = 0, .max = 4096 },
         { "head", 0, "H", "query head (default 0)", ARG_INT, &o.head, .min = 0, .max = 4096 },
-        { "group", 0, NULL, "the mean over the query heads that share the head's keys", ARG_FLAG, .to = &o.group },
-        { "lane", 0, "N", "which method's lane, 0 is dense (default: the first method)", ARG_INT, &o.lane, .min = 0, .max = 63 },
-        { "row", 0, "N", "text: the query's position (default: the row that starts the answer)", ARG_INT, &o.row, .min = 0, .max = 1 << 30 },
+        { "group", 0, NULL, "the mean over the query heads that share the head's keys", ARG_FLAG,
+          .to = &o.group },
+        { "lane", 0, "N", "which method's lane, 0 is dense (default: the first method)", ARG_INT, &o.lane,
+          .min = 0, .max = 63 },
+        { "row", 0, "N", "text: the query's position (default: the row that starts the answer)", ARG_INT,
+          &o.row, .min = 0, .max = 1 << 30 },
         { "step", 0, "N", "pages: the decode step (default 0)", ARG_INT, &o.step, .min = 0, .max = 1 << 30 },
-        { "window", 0, "Q-Q,K-K", "part of a map: queries and keys, such as 900-1000,0-400", ARG_STR, .to = &o.window },
+        { "window", 0, "Q-Q,K-K", "part of a map: queries and keys, such as 900-1000,0-400", ARG_STR,
+          .to = &o.window },
         { "metric", 0, "NAME", "heads: the measure shown", ARG_STR, .to = &o.metric },
         { "all-heads", 0, NULL, "heads: a thumbnail of every head", ARG_FLAG, .to = &o.all_heads },
-        { "layers", 0, "A-B", "heads: part of the grid; other views: a file for each layer", ARG_STR, .to = &o.layers },
+        { "layers", 0, "A-B", "heads: part of the grid; other views: a file for each layer", ARG_STR,
+          .to = &o.layers },
         { "heads", 0, "A-B", "likewise for heads", ARG_STR, .to = &o.heads },
         { "steps", 0, "A-B", "pages, text: a file for each decode step", ARG_STR, .to = &o.steps },
         { "animate", 0, NULL, "with --steps: one animated PNG", ARG_FLAG, .to = &o.animate },
         { "delay", 0, "MS", "milliseconds a frame (default 400)", ARG_INT, &o.ms, .min = 10, .max = 60000 },
         { "How values become colours", .kind = ARG_HEADING },
-        { "scale", 0, "NAME", "log, lift, root, linear or rank (default log)", ARG_CHOICE, .to = &o.scale, .choices = ended(ui_scale_name, UI_N_SCALES, scales) },
-        { "range", 0, "KIND", "fixed, or auto: the 99.5th percentile of what is shown", ARG_STR, .to = &o.range },
-        { "pool", 0, "NAME", "how tokens of a cell join: max, mass or mean (default max)", ARG_CHOICE, .to = &o.pool, .choices = ended(ui_pool_name, SAC_N_POOLS, pools) },
-        { "sinks", 0, "NAME", "the first four tokens: show, hide or renormalise", ARG_CHOICE, .to = &o.sinks, .choices = ended(ui_sinks_name, 3, sinks) },
-        { "overlay", 0, "NAME", "none, mask, blocks, lists or misses (default misses for a method)", ARG_CHOICE, .to = &o.overlay, .choices = ui_overlay_name },
-        { "sparse", 0, NULL, "the method's own weights instead of the dense ones", ARG_FLAG, .to = &o.sparse },
-        { "diff", 0, "NAME", "compare: a third pane with the difference: off, signed or abs", ARG_CHOICE, .to = &o.diff, .choices = ui_diff_name },
-        { "fold", 0, "X", "text: leave out stretches below X times the uniform weight (default 1, 0 nothing)", ARG_DOUBLE, &o.fold, .min = 0, .max = 1e6 },
-        { "colormap", 0, "NAME", "viridis, magma, inferno, cividis or grey", ARG_CHOICE, .to = &o.map, .choices = ended(ui_map_name, UI_N_MAPS, maps) },
+        { "scale", 0, "NAME", "log, lift, root, linear or rank (default log)", ARG_CHOICE, .to = &o.scale,
+          .choices = ended(ui_scale_name, UI_N_SCALES, scales) },
+        { "range", 0, "KIND", "fixed, or auto: the 99.5th percentile of what is shown", ARG_STR,
+          .to = &o.range },
+        { "pool", 0, "NAME", "how tokens of a cell join: max, mass or mean (default max)", ARG_CHOICE,
+          .to = &o.pool, .choices = ended(ui_pool_name, SAC_N_POOLS, pools) },
+        { "sinks", 0, "NAME", "the first four tokens: show, hide or renormalise", ARG_CHOICE, .to = &o.sinks,
+          .choices = ended(ui_sinks_name, 3, sinks) },
+        { "overlay", 0, "NAME", "none, mask, blocks, lists or misses (default misses for a method)",
+          ARG_CHOICE, .to = &o.overlay, .choices = ui_overlay_name },
+        { "sparse", 0, NULL, "the method's own weights instead of the dense ones", ARG_FLAG,
+          .to = &o.sparse },
+        { "diff", 0, "NAME", "compare: a third pane with the difference: off, signed or abs", ARG_CHOICE,
+          .to = &o.diff, .choices = ui_diff_name },
+        { "fold", 0, "X", "text: leave out stretches below X times the uniform weight (default 1, 0 nothing)",
+          ARG_DOUBLE, &o.fold, .min = 0, .max = 1e6 },
+        { "colormap", 0, "NAME", "viridis, magma, inferno, cividis or grey", ARG_CHOICE, .to = &o.map,
+          .choices = ended(ui_map_name, UI_N_MAPS, maps) },
         { "theme", 0, "NAME", "light or dark (default light)", ARG_CHOICE, .to = &theme, .choices = themes },
         { "Size", .kind = ARG_HEADING },
-        { "pixels", 0, "X", "pixels for each unit of length (default 2)", ARG_DOUBLE, &o.pixels, .min = 0.25, .max = 16 },
+        { "pixels", 0, "X", "pixels for each unit of length (default 2)", ARG_DOUBLE, &o.pixels, .min = 0.25,
+          .max = 16 },
         { "width", 0, "N", "width in units", ARG_DOUBLE, &o.width, .min = 120, .max = 16000 },
-        { "cells", 0, "N", "matrix cells across a map at most (default 256)", ARG_INT, &o.cells, .min = 8, .max = 4096 },
+        { "cells", 0, "N", "matrix cells across a map at most (default 256)", ARG_INT, &o.cells, .min = 8,
+          .max = 4096 },
         { "no-caption", 0, NULL, "no caption", ARG_FLAG, .to = &o.no_caption },
         { "What to run", .kind = ARG_HEADING },
         SETUP_PROMPT_OPTS(o.a),
         SETUP_RUN_OPTS(o.a),
         { "What comes out", .kind = ARG_HEADING },
-        { "output", 'o', "FILE", ".png .svg .pdf; .csv .json .npy: the numbers shown; .safetensors: q, k, v of the layer "
-          "(default: a numbered PNG here)", ARG_STR, .to = &o.out },
+        { "output", 'o', "FILE",
+          ".png .svg .pdf; .csv .json .npy: the numbers shown; .safetensors: q, k, v of the layer "
+          "(default: a numbered PNG here)",
+          ARG_STR, .to = &o.out },
         { "again", 0, "FIG", "draw a figure again from the recipe inside it", ARG_STR, .to = &o.again },
         { "force", 0, NULL, "replace an existing file", ARG_FLAG, .to = &o.force },
         { "json", 0, NULL, "print the files written as JSON", ARG_FLAG, .to = &o.json },
         { 0 },
     };
     const struct arg_spec spec = {
-        "snapshot", "snapshot [OPTIONS] [MODEL | TRACE]",
-        "Draws a view as PNG, SVG or PDF, with everything needed to draw it again inside, or writes the numbers it shows. "
+        "snapshot",
+        "snapshot [OPTIONS] [MODEL | TRACE]",
+        "Draws a view as PNG, SVG or PDF, with everything needed to draw it again inside, or writes the "
+        "numbers it shows. "
         "Without MODEL the bundled one; a recorded TRACE needs no model.",
-        { "saccade snapshot --task niah --length 1024 --method quest --view map --layer 4 --head 3 -o fig.png",
-          "saccade snapshot run.trace --view compare --layer 4 --head 3 --diff signed --theme dark -o compare.svg",
+        { "saccade snapshot --task niah --length 1024 --method quest --view map --layer 4 --head 3 -o "
+          "fig.png",
+          "saccade snapshot run.trace --view compare --layer 4 --head 3 --diff signed --theme dark -o "
+          "compare.svg",
           "saccade snapshot --again fig.png -o fig2.png" },
-        .opts = opts, .operands = &source, .max_operands = 1,
+        .opts = opts,
+        .operands = &source,
+        .max_operands = 1,
     };
     int rc = args_parse(&spec, argc, argv);
     if (rc != ARGS_GO) return rc;

@@ -44,8 +44,8 @@ static bool print_json(FILE *out, const struct sac_tokens *t)
         json_array_append_new(ids, json_integer(t->id[i]));
         json_array_append_new(spans, json_pack("[i, i]", t->span[i].lo, t->span[i].hi));
     }
-    return json_print(out, json_pack("{s:s, s:o, s:o}", "schema", "saccade.tokenize/1", "ids", ids, "spans", spans),
-                      false);
+    return json_print(
+        out, json_pack("{s:s, s:o, s:o}", "schema", "saccade.tokenize/1", "ids", ids, "spans", spans), false);
 }
 
 int cmd_tokenize(int argc, char **argv)
@@ -56,18 +56,23 @@ int cmd_tokenize(int argc, char **argv)
     const struct arg_opt opts[] = {
         { "text", 0, "TEXT", "the text", ARG_STR, .to = &text },
         { "file", 0, "FILE", "read the text from FILE, - for standard input", ARG_STR, .to = &file },
-        { "no-bos", 0, NULL, "no token at the beginning, even where the model wants one", ARG_OFF, .to = &bos },
-        { "no-special", 0, NULL, "read special tokens written in the text as plain text", ARG_OFF, .to = &special },
+        { "no-bos", 0, NULL, "no token at the beginning, even where the model wants one", ARG_OFF,
+          .to = &bos },
+        { "no-special", 0, NULL, "read special tokens written in the text as plain text", ARG_OFF,
+          .to = &special },
         { "json", 0, NULL, "print JSON: ids, and spans as [first byte, end byte]", ARG_FLAG, .to = &json },
         { "output", 'o', "FILE", "write to FILE instead of standard output", ARG_STR, .to = &out_path },
         { 0 },
     };
     const struct arg_spec spec = {
-        "tokenize", "tokenize [MODEL] --text TEXT | --file FILE | -",
+        "tokenize",
+        "tokenize [MODEL] --text TEXT | --file FILE | -",
         "Shows the tokens of a text and the bytes each came from. Without MODEL: the bundled one.",
-        { "saccade tokenize --text 'a needle in the hay'", "saccade tokenize model.gguf --file book.txt --json",
-          "echo hello | saccade tokenize model/ -" },
-        .opts = opts, .operands = &words, .max_operands = 2,
+        { "saccade tokenize --text 'a needle in the hay'",
+          "saccade tokenize model.gguf --file book.txt --json", "echo hello | saccade tokenize model/ -" },
+        .opts = opts,
+        .operands = &words,
+        .max_operands = 2,
     };
     int rc = args_parse(&spec, argc, argv);
     if (rc != ARGS_GO) return rc;
@@ -87,8 +92,8 @@ int cmd_tokenize(int argc, char **argv)
     const struct sac_model_opts mo = { .directory_only = true };
     if (cli_model(model, path, sizeof path, &err) && (text || (own = cli_read(file, &len, &err))) &&
         sac_model_open(&m, path, &mo, &err) == SAC_OK &&
-        sac_tokenize(m, text ? text : own, len, (bos ? SAC_TOK_BOS : 0) | (special ? SAC_TOK_SPECIAL : 0), &t, &err) ==
-            SAC_OK) {
+        sac_tokenize(m, text ? text : own, len, (bos ? SAC_TOK_BOS : 0) | (special ? SAC_TOK_SPECIAL : 0), &t,
+                     &err) == SAC_OK) {
         FILE *out = cli_create(out_path, &err);
         if (out) {
             if (json) print_json(out, &t);

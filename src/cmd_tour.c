@@ -12,19 +12,23 @@ int cmd_tour(int argc, char **argv)
     const char *trace = NULL, *script_path = NULL;
     struct ui_app_opts o = { .pace = 1 };
     const struct arg_opt opts[] = {
-        { "pace", 0, "X", "1: five minutes; 2: twice as long; 0.1: a rehearsal", ARG_DOUBLE, &s.pace, .min = 0.01, .max = 20 },
+        { "pace", 0, "X", "1: five minutes; 2: twice as long; 0.1: a rehearsal", ARG_DOUBLE, &s.pace,
+          .min = 0.01, .max = 20 },
         { "trace", 0, "FILE", "another recording than the bundled one", ARG_STR, .to = &trace },
         { "script", 0, "FILE", "another script than the bundled one", ARG_STR, .to = &script_path },
         STAGE_OPTS(s),
         { 0 },
     };
     const struct arg_spec spec = {
-        "tour", "tour [OPTIONS]",
-        "Opens a recorded run and leads through it: what dense attention reads, what six sparse methods read instead, and "
+        "tour",
+        "tour [OPTIONS]",
+        "Opens a recorded run and leads through it: what dense attention reads, what six sparse methods read "
+        "instead, and "
         "what that does to the answer. Space stops it, any key explores, Esc ends it.",
         { "saccade tour", "saccade tour --pace 1.5", "saccade tour --cast tour.cast --size 120x40" },
         .opts = opts,
-        .notes = "A script is a list of the explorer's commands. Lines that begin with # are captions; \"#! wait 5\" says how "
+        .notes = "A script is a list of the explorer's commands. Lines that begin with # are captions; \"#! "
+                 "wait 5\" says how "
                  "many seconds, times the pace, a frame stays.",
     };
     int rc = args_parse(&spec, argc, argv);

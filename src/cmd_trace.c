@@ -29,26 +29,36 @@ static int record(int argc, char **argv)
         { "What to run", .kind = ARG_HEADING },
         SETUP_PROMPT_OPTS(a),
         SETUP_RUN_OPTS(a),
-        { "no-kl", 0, NULL, "skip the pass that compares next-token distributions with dense", ARG_FLAG, .to = &a.no_kl },
+        { "no-kl", 0, NULL, "skip the pass that compares next-token distributions with dense", ARG_FLAG,
+          .to = &a.no_kl },
         { "The file", .kind = ARG_HEADING },
         { "output", 'o', "FILE", "the trace (default run.trace)", ARG_STR, .to = &out },
-        { "exact", 0, NULL, "q, k, v as f32: twice the size, weights to the last bit", ARG_FLAG, .to = &exact },
-        { "small", 0, NULL, "q, k, v in 8 bits and no overviews: half the size, weights to a few percent", ARG_FLAG, .to = &small },
-        { "layers", 0, "L,...", "q, k, v of these layers only, such as 0,7; measures stay of all", ARG_INTS, &layers, .min = 0, .max = 4096 },
-        { "no-values", 0, NULL, "leave v out: maps and recall stay, exporting v does not", ARG_FLAG, .to = &no_values },
-        { "level", 0, "N", "compression, 1 fast to 19 small (default 3)", ARG_INT, &level, .min = 1, .max = 19 },
+        { "exact", 0, NULL, "q, k, v as f32: twice the size, weights to the last bit", ARG_FLAG,
+          .to = &exact },
+        { "small", 0, NULL, "q, k, v in 8 bits and no overviews: half the size, weights to a few percent",
+          ARG_FLAG, .to = &small },
+        { "layers", 0, "L,...", "q, k, v of these layers only, such as 0,7; measures stay of all", ARG_INTS,
+          &layers, .min = 0, .max = 4096 },
+        { "no-values", 0, NULL, "leave v out: maps and recall stay, exporting v does not", ARG_FLAG,
+          .to = &no_values },
+        { "level", 0, "N", "compression, 1 fast to 19 small (default 3)", ARG_INT, &level, .min = 1,
+          .max = 19 },
         { "force", 0, NULL, "replace an existing file", ARG_FLAG, .to = &force },
         { "json", 0, NULL, "print what was written as JSON", ARG_FLAG, .to = &json },
         { 0 },
     };
     const struct arg_spec spec = {
-        "trace record", "trace record [OPTIONS] [MODEL]",
-        "Runs a prompt or a task through dense attention and the methods you name, and records it: the trace opens in the "
+        "trace record",
+        "trace record [OPTIONS] [MODEL]",
+        "Runs a prompt or a task through dense attention and the methods you name, and records it: the trace "
+        "opens in the "
         "explorer and in snapshot, on any machine, without the model.",
         { "saccade trace record --task niah --length 4096 --method quest -o niah.trace",
           "saccade trace record model.gguf --prompt @question.txt --method snapkv:sparsity=0.9 -o run.trace",
           "saccade niah.trace" },
-        .opts = opts, .operands = &model, .max_operands = 1,
+        .opts = opts,
+        .operands = &model,
+        .max_operands = 1,
     };
     int rc = args_parse(&spec, argc, argv);
     if (rc != ARGS_GO) return rc;
@@ -59,16 +69,27 @@ static int record(int argc, char **argv)
     struct offline run;
     if (!offline_target(out, force, &err) || offline_run(&run, &a, &err) != SAC_OK)
         return cli_signal_exit(cli_fail("trace", &err));
-    struct sac_trace_save save = { .force = force, .exact = exact, .small = small, .n_layers = layers.n,
-                                   .layer = layers.v, .no_values = no_values, .level = level,
-                                   .cancel = &cli_stop, .progress = show_written, .ctx = (void *)(uintptr_t)out };
+    struct sac_trace_save save = { .force = force,
+                                   .exact = exact,
+                                   .small = small,
+                                   .n_layers = layers.n,
+                                   .layer = layers.v,
+                                   .no_values = no_values,
+                                   .level = level,
+                                   .cancel = &cli_stop,
+                                   .progress = show_written,
+                                   .ctx = (void *)(uintptr_t)out };
     enum sac_code code = sac_trace_write(run.trace, out, &save, &err);
     cli_progress_end();
     offline_free(&run);
     if (code) return cli_signal_exit(cli_fail("trace", &err));
     struct stat st;
     long long bytes = stat(out, &st) == 0 ? (long long)st.st_size : 0;
-    if (json) json_print(stdout, json_pack("{s:s, s:s, s:I}", "schema", "saccade.trace/1", "file", out, "bytes", (json_int_t)bytes), true);
+    if (json)
+        json_print(stdout,
+                   json_pack("{s:s, s:s, s:I}", "schema", "saccade.trace/1", "file", out, "bytes",
+                             (json_int_t)bytes),
+                   true);
     else printf("%s  %.1f MB\n", out, (double)bytes / 1e6);
     return 0;
 }
@@ -87,12 +108,15 @@ static json_t *info_json(const struct sac_trace *t, const struct sac_trace_repor
     for (int k = 0; k < r->n_kinds; k++)
         json_object_set_new(chunks, r->kind[k].name, json_pack("{s:i, s:I, s:I}", "n", r->kind[k].n, "bytes",
                             (json_int_t)r->kind[k].bytes, "raw", (json_int_t)r->kind[k].raw));
-    return json_pack("{s:s, s:i, s:I, s:b, s:{s:s, s:s, s:s, s:s, s:i, s:i, s:i}, s:{s:i, s:s}, s:{s:s, s:i, s:i, s:I, s:o}, "
-                     "s:o, s:o}", "schema", "saccade.trace/1", "version", r->version, "bytes", (json_int_t)r->bytes,
-                     "cut", r->cut, "model", "name", i.model, "arch", i.arch, "type", i.file_type, "hash", hash[0], "layers",
-                     i.shape.n_layers, "heads", i.shape.n_heads, "kv_heads", i.shape.n_kv_heads, "prompt", "tokens", i.n_prompt,
-                     "hash", hash[1], "task", "name", i.task, "length", i.length, "sample", i.sample, "seed",
-                     (json_int_t)i.seed, "gold", json_text(i.gold, strlen(i.gold)), "lanes", lanes, "chunks", chunks);
+    return json_pack("{s:s, s:i, s:I, s:b, s:{s:s, s:s, s:s, s:s, s:i, s:i, s:i}, s:{s:i, s:s}, s:{s:s, s:i, "
+                     "s:i, s:I, s:o}, "
+                     "s:o, s:o}",
+                     "schema", "saccade.trace/1", "version", r->version, "bytes", (json_int_t)r->bytes, "cut",
+                     r->cut, "model", "name", i.model, "arch", i.arch, "type", i.file_type, "hash", hash[0],
+                     "layers", i.shape.n_layers, "heads", i.shape.n_heads, "kv_heads", i.shape.n_kv_heads,
+                     "prompt", "tokens", i.n_prompt, "hash", hash[1], "task", "name", i.task, "length",
+                     i.length, "sample", i.sample, "seed", (json_int_t)i.seed, "gold",
+                     json_text(i.gold, strlen(i.gold)), "lanes", lanes, "chunks", chunks);
 }
 
 static void info_text(const struct sac_trace *t, const struct sac_trace_report *r, const char *path)
@@ -102,11 +126,14 @@ static void info_text(const struct sac_trace *t, const struct sac_trace_report *
     sac_trace_info(t, &i);
     printf("trace   %s, format %d, %.1f MB (%.1f MB unpacked)%s\n", path, r->version, (double)r->bytes / 1e6,
            (double)r->raw_bytes / 1e6, r->cut ? ", cut short" : "");
-    printf("model   %s, %s, %s, hash %016llx\n", i.model, i.arch, i.file_type, (unsigned long long)i.model_hash);
+    printf("model   %s, %s, %s, hash %016llx\n", i.model, i.arch, i.file_type,
+           (unsigned long long)i.model_hash);
     printf("shape   %d layers, %d query heads over %d KV heads of %d\n", i.shape.n_layers, i.shape.n_heads,
            i.shape.n_kv_heads, i.shape.head_dim);
     printf("prompt  %d tokens, hash %016llx\n", i.n_prompt, (unsigned long long)i.prompt_hash);
-    if (*i.task) printf("task    %s, length %d, sample %d, seed %llu\n", i.task, i.length, i.sample, (unsigned long long)i.seed);
+    if (*i.task)
+        printf("task    %s, length %d, sample %d, seed %llu\n", i.task, i.length, i.sample,
+               (unsigned long long)i.seed);
     if (*i.gold) printf("gold    %s\n", i.gold);
     for (int k = 0; k < i.n_lanes; k++) {
         sac_trace_lane(t, k, &l);
@@ -124,9 +151,15 @@ static int info(int argc, char **argv)
     bool json = false;
     const struct arg_opt opts[] = { { "json", 0, NULL, "print JSON", ARG_FLAG, .to = &json }, { 0 } };
     const struct arg_spec spec = {
-        "trace info", "trace info [--json] FILE", "Says what a recorded run holds.",
-        { "saccade trace info run.trace", "saccade trace info --json run.trace", "saccade trace check run.trace" },
-        .opts = opts, .operands = &files, .min_operands = 1, .max_operands = 1,
+        "trace info",
+        "trace info [--json] FILE",
+        "Says what a recorded run holds.",
+        { "saccade trace info run.trace", "saccade trace info --json run.trace",
+          "saccade trace check run.trace" },
+        .opts = opts,
+        .operands = &files,
+        .min_operands = 1,
+        .max_operands = 1,
     };
     int rc = args_parse(&spec, argc, argv);
     if (rc != ARGS_GO) return rc;
@@ -148,10 +181,15 @@ static int check(int argc, char **argv)
     struct arg_strs files = { { NULL }, 0 };
     const struct arg_opt opts[] = { { 0 } };
     const struct arg_spec spec = {
-        "trace check", "trace check FILE...",
-        "Reads every part of recorded runs and their checksums. Ends with 3 when one is damaged or cut short.",
+        "trace check",
+        "trace check FILE...",
+        "Reads every part of recorded runs and their checksums. Ends with 3 when one is damaged or cut "
+        "short.",
         { "saccade trace check run.trace", "saccade trace check *.trace", "saccade trace info run.trace" },
-        .opts = opts, .operands = &files, .min_operands = 1, .max_operands = ARG_MAX,
+        .opts = opts,
+        .operands = &files,
+        .min_operands = 1,
+        .max_operands = ARG_MAX,
     };
     int rc = args_parse(&spec, argc, argv);
     if (rc != ARGS_GO) return rc;
@@ -161,8 +199,8 @@ static int check(int argc, char **argv)
         struct sac_trace_report r;
         if (sac_trace_check(files.v[i], &r, &err) != SAC_OK) worst = cli_fail("trace", &err);
         else if (r.cut) {
-            printf("%s: cut short: %d whole chunks, %zu of %zu bytes can be read\n", files.v[i], r.n_chunks, r.good_bytes,
-                   r.bytes);
+            printf("%s: cut short: %d whole chunks, %zu of %zu bytes can be read\n", files.v[i], r.n_chunks,
+                   r.good_bytes, r.bytes);
             worst = 3;
         } else printf("%s: ok, %d chunks, %.1f MB\n", files.v[i], r.n_chunks, (double)r.bytes / 1e6);
     }
@@ -179,16 +217,22 @@ int cmd_trace(int argc, char **argv)
     struct arg_strs what = { { NULL }, 0 };
     const struct arg_opt opts[] = { { 0 } };
     const struct arg_spec spec = {
-        "trace", "trace record|info|check ...",
+        "trace",
+        "trace record|info|check ...",
         "Recorded runs: a file that opens in the explorer and in snapshot without the model.",
-        { "saccade trace record --task niah --length 4096 --method quest -o niah.trace", "saccade trace info niah.trace",
-          "saccade trace check niah.trace" },
-        .opts = opts, .notes = "saccade trace record --help, saccade trace info --help and saccade trace check --help say more.",
-        .operands = &what, .max_operands = ARG_MAX,
+        { "saccade trace record --task niah --length 4096 --method quest -o niah.trace",
+          "saccade trace info niah.trace", "saccade trace check niah.trace" },
+        .opts = opts,
+        .notes =
+            "saccade trace record --help, saccade trace info --help and saccade trace check --help say more.",
+        .operands = &what,
+        .max_operands = ARG_MAX,
     };
     int rc = args_parse(&spec, argc, argv);
     if (rc != ARGS_GO) return rc;
     const char *near = what.n ? sac_nearest(what.v[0], names, 3) : NULL;
-    if (what.n) return args_fail(&spec, "no part is called %s%s%s%s", what.v[0], near ? "; did you mean " : "", near ? near : "", near ? "?" : "");
+    if (what.n)
+        return args_fail(&spec, "no part is called %s%s%s%s", what.v[0], near ? "; did you mean " : "",
+                         near ? near : "", near ? "?" : "");
     return args_fail(&spec, "say record, info or check");
 }

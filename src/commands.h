@@ -1,6 +1,6 @@
-/* Every command: int cmd_NAME(int argc, char **argv), argv[0] is the command's name, the result is the exit code
- * (0 done, 1 run-time failure, 2 usage, 3 file, 4 memory, 5 check failed, 130 and 143 interrupted). The table
- * in main.c lists them; each lives in cmd_NAME.c. */
+/* Every command: int cmd_NAME(int argc, char **argv), argv[0] is the command's name, the result is the exit
+ * code (0 done, 1 run-time failure, 2 usage, 3 file, 4 memory, 5 check failed, 130 and 143 interrupted). The
+ * table in main.c lists them; each lives in cmd_NAME.c. */
 #ifndef COMMANDS_H
 #define COMMANDS_H
 

@@ -23,27 +23,35 @@ int explore(int argc, char **argv)
         SETUP_TASK_OPTS(a),
         SETUP_RUN_OPTS(a),
         { "The screen", .kind = ARG_HEADING },
-        { "screen", 0, "NAME", "open with this screen: run, heads, map, compare, text, pages or tasks", ARG_STR,
-          .to = &o.screen },
-        { "color", 0, "WHEN", "auto, never, 16, 256 or rgb (default auto)", ARG_CHOICE, &color, .choices = color_choices },
+        { "screen", 0, "NAME", "open with this screen: run, heads, map, compare, text, pages or tasks",
+          ARG_STR, .to = &o.screen },
+        { "color", 0, "WHEN", "auto, never, 16, 256 or rgb (default auto)", ARG_CHOICE, &color,
+          .choices = color_choices },
         { "theme", 0, "NAME", "auto, dark or light (default auto)", ARG_STR, .to = &o.theme },
         { "ascii", 0, NULL, "draw with ASCII characters alone", ARG_FLAG, .to = &o.ascii },
-        { "plain", 0, NULL, "lines instead of a screen: commands in, short labelled lines out", ARG_FLAG, .to = &o.plain },
+        { "plain", 0, NULL, "lines instead of a screen: commands in, short labelled lines out", ARG_FLAG,
+          .to = &o.plain },
         { "no-mouse", 0, NULL, "leave the mouse to the terminal", ARG_FLAG, .to = &o.no_mouse },
         { "no-run", 0, NULL, "open without starting the run", ARG_FLAG, .to = &o.no_run },
-        { "config", 0, "FILE", "settings (default: saccade/config below the user's configuration folder)", ARG_STR,
-          .to = &o.config },
+        { "config", 0, "FILE", "settings (default: saccade/config below the user's configuration folder)",
+          ARG_STR, .to = &o.config },
         { "log", 0, "FILE", "session log (default: below the user's state folder)", ARG_STR, .to = &o.log },
         { 0 },
     };
     const struct arg_spec spec = {
-        "", "[OPTIONS] [MODEL]  or: saccade COMMAND ...",
-        "Explores sparse attention: runs a prompt or a task through dense attention and the methods you name, and shows "
-        "live what each head reads, what it skips, and what that does to the answer. MODEL is a GGUF file, a folder "
-        "with safetensors, or a recorded run; without it, the bundled model. saccade help lists the commands for scripts.",
+        "",
+        "[OPTIONS] [MODEL]  or: saccade COMMAND ...",
+        "Explores sparse attention: runs a prompt or a task through dense attention and the methods you "
+        "name, and shows "
+        "live what each head reads, what it skips, and what that does to the answer. MODEL is a GGUF file, a "
+        "folder "
+        "with safetensors, or a recorded run; without it, the bundled model. saccade help lists the commands "
+        "for scripts.",
         { "saccade", "saccade --task niah --length 8K --method quest:sparsity=0.9 --method snapkv",
           "saccade model.gguf --prompt @question.txt --method vertical_slash" },
-        .opts = opts, .operands = &files, .max_operands = 1,
+        .opts = opts,
+        .operands = &files,
+        .max_operands = 1,
     };
     int rc = args_parse(&spec, argc, argv);
     if (rc != ARGS_GO) return rc;

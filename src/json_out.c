@@ -12,7 +12,8 @@ json_t *json_number(double v)
     return isfinite(v) ? json_real(v) : json_null();
 }
 
-/* Length of the valid UTF-8 sequence at s, 0 when there is none (overlong forms and surrogates are invalid). */
+/* Length of the valid UTF-8 sequence at s, 0 when there is none (overlong forms and surrogates are invalid).
+ */
 static int utf8_len(const unsigned char *s, size_t left)
 {
     int n = s[0] < 0x80 ? 1 : s[0] >= 0xc2 && s[0] < 0xe0 ? 2 : (s[0] & 0xf0) == 0xe0 ? 3 :
@@ -49,19 +50,34 @@ json_t *json_text(const char *text, size_t len)
 
 json_t *json_density(const struct sac_density *d)
 {
-    return json_pack("{s:o, s:o, s:o, s:o}", "pattern", json_number(d->pattern), "kernel", json_number(d->kernel),
-                     "work", json_number(d->work), "read", json_number(d->read));
+    return json_pack("{s:o, s:o, s:o, s:o}", "pattern", json_number(d->pattern), "kernel",
+                     json_number(d->kernel), "work", json_number(d->work), "read", json_number(d->read));
 }
 
 json_t *json_recall(const struct sac_recall *r)
 {
-    const struct { const char *name; double v; } field[] = {
-        { "mass", r->mass }, { "set", r->set }, { "oracle", r->oracle }, { "sink_adjusted", r->sink_adjusted },
-        { "evidence", r->evidence }, { "mass_min", r->mass_min }, { "mass_p5", r->mass_p5 },
-        { "top10", r->set10 }, { "top64", r->set64 }, { "evidence_mass", r->evidence_mass },
-        { "evidence_mass_kept", r->evidence_mass_kept }, { "mass_vs_dense", r->mass_vs_dense },
-        { "entropy_bits", r->entropy }, { "need90", r->need90 }, { "need95", r->need95 }, { "need99", r->need99 },
-        { "sink_share", r->sink }, { "local_share", r->local }, { "kept_keys", r->kept }, { "out_err", r->out_err },
+    const struct { const char *name; double v;
+    } field[] = {
+        { "mass", r->mass },
+        { "set", r->set },
+        { "oracle", r->oracle },
+        { "sink_adjusted", r->sink_adjusted },
+        { "evidence", r->evidence },
+        { "mass_min", r->mass_min },
+        { "mass_p5", r->mass_p5 },
+        { "top10", r->set10 },
+        { "top64", r->set64 },
+        { "evidence_mass", r->evidence_mass },
+        { "evidence_mass_kept", r->evidence_mass_kept },
+        { "mass_vs_dense", r->mass_vs_dense },
+        { "entropy_bits", r->entropy },
+        { "need90", r->need90 },
+        { "need95", r->need95 },
+        { "need99", r->need99 },
+        { "sink_share", r->sink },
+        { "local_share", r->local },
+        { "kept_keys", r->kept },
+        { "out_err", r->out_err },
     };
     json_t *o = json_object();
     for (size_t i = 0; i < sizeof field / sizeof *field; i++)
@@ -94,7 +110,10 @@ json_t *json_params(const char *spec, const char *params)
         double v = strtod(eq + 1, &end);
         bool number = end != eq + 1 && !*end && isfinite(v);
         bool whole = number && fabs(v) < 1e15 && v == floor(v);
-        json_object_set_new(o, key, whole ? json_integer((json_int_t)v) : number ? json_real(v) : json_string(eq + 1));
+        json_object_set_new(o, key,
+                            whole    ? json_integer((json_int_t)v)
+                            : number ? json_real(v)
+                                     : json_string(eq + 1));
     }
     return o;
 }
@@ -114,7 +133,9 @@ static json_t *lane_tokens(const struct sac_trace *t, int lane)
 
 json_t *json_lane(const struct sac_trace *t, int lane)
 {
-    static const char *const state[] = { "queued", "prefill", "decode", "measure", "done", "stopped", "failed" };
+    static const char *const state[] = {
+        "queued", "prefill", "decode", "measure", "done", "stopped", "failed"
+    };
     struct sac_lane l;
     sac_trace_lane(t, lane, &l);
     json_t *o = json_object();

@@ -1,7 +1,7 @@
 /* Entry: which command, or the explorer when there is none.
  *
- * The table below is the list of commands: the help, the man page and the completions are made from it, by asking
- * each command to show its own options in another form. */
+ * The table below is the list of commands: the help, the man page and the completions are made from it, by
+ * asking each command to show its own options in another form. */
 #include "args.h"
 #include "commands.h"
 #include "explore.h"
@@ -112,8 +112,10 @@ static int cmd_man(int argc, char **argv)
     };
     int rc = args_parse(&spec, argc, argv);
     if (rc != ARGS_GO) return rc;
-    printf(".TH SACCADE 1 \"\" \"saccade %s\" \"User Commands\"\n.SH NAME\nsaccade \\- explorer for sparse attention\n"
-           ".SH DESCRIPTION\nsaccade loads a language model and a prompt, runs real prefill and decode with the\n"
+    printf(".TH SACCADE 1 \"\" \"saccade %s\" \"User Commands\"\n.SH NAME\nsaccade \\- explorer for sparse "
+           "attention\n"
+           ".SH DESCRIPTION\nsaccade loads a language model and a prompt, runs real prefill and decode with "
+           "the\n"
            "attention methods you choose, and shows what each head reads, what it skips, how\n"
            "that compares with dense attention, and what it does to the answer.\n.SH COMMANDS\n",
            SACCADE_VERSION);
@@ -135,11 +137,17 @@ static int cmd_completions(int argc, char **argv)
     static const char *const shells[] = { "bash", "zsh", "fish" };
     struct arg_strs what = { { NULL }, 0 };
     const struct arg_spec spec = {
-        "completions", "completions bash|zsh|fish", "Prints a completion script, made from the tables of options.",
+        "completions",
+        "completions bash|zsh|fish",
+        "Prints a completion script, made from the tables of options.",
         { "saccade completions bash > ~/.local/share/bash-completion/completions/saccade",
           "saccade completions zsh > ~/.zfunc/_saccade",
           "saccade completions fish > ~/.config/fish/completions/saccade.fish" },
-        NULL, NULL, &what, 1, 1,
+        NULL,
+        NULL,
+        &what,
+        1,
+        1,
     };
     int rc = args_parse(&spec, argc, argv);
     if (rc != ARGS_GO) return rc;
@@ -149,15 +157,19 @@ static int cmd_completions(int argc, char **argv)
 
     args_set_help(shell == 0 ? ARGS_HELP_BASH : shell == 1 ? ARGS_HELP_ZSH : ARGS_HELP_FISH);
     if (shell == 0) {
-        printf("_saccade()\n{\n    local cur=${COMP_WORDS[COMP_CWORD]} words=\n    case ${COMP_WORDS[1]} in\n");
+        printf(
+            "_saccade()\n{\n    local cur=${COMP_WORDS[COMP_CWORD]} words=\n    case ${COMP_WORDS[1]} in\n");
     } else if (shell == 1) {
         printf("#compdef saccade\n_saccade()\n{\n    local -a commands=(\n");
         for (int i = 0; i < N_COMMANDS; i++) printf("        '%s:%s'\n", commands[i].name, commands[i].help);
-        printf("    )\n    if (( CURRENT == 2 )); then\n        _describe command commands\n        _files\n        return\n"
-               "    fi\n    local command=${words[2]}\n    shift words\n    (( CURRENT-- ))\n    case $command in\n");
+        printf("    )\n    if (( CURRENT == 2 )); then\n        _describe command commands\n        _files\n "
+               "       return\n"
+               "    fi\n    local command=${words[2]}\n    shift words\n    (( CURRENT-- ))\n    case "
+               "$command in\n");
     } else {
         for (int i = 0; i < N_COMMANDS; i++)
-            printf("complete -c saccade -n '__fish_use_subcommand' -a %s -d '%s'\n", commands[i].name, commands[i].help);
+            printf("complete -c saccade -n '__fish_use_subcommand' -a %s -d '%s'\n", commands[i].name,
+                   commands[i].help);
     }
     for (int i = 0; i < N_COMMANDS; i++) show_help_of(&commands[i]);
     show_help_of_explorer();
@@ -165,7 +177,8 @@ static int cmd_completions(int argc, char **argv)
     if (shell == 0) {
         printf("    esac\n    [ \"$COMP_CWORD\" = 1 ] && words='");
         for (int i = 0; i < N_COMMANDS; i++) printf("%s ", commands[i].name);
-        puts("'\n    COMPREPLY=($(compgen -W \"$words\" -- \"$cur\"))\n}\ncomplete -o default -F _saccade saccade");
+        puts("'\n    COMPREPLY=($(compgen -W \"$words\" -- \"$cur\"))\n}\ncomplete -o default -F _saccade "
+             "saccade");
     } else if (shell == 1) {
         puts("    esac\n}\n_saccade \"$@\"");
     }

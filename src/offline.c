@@ -21,9 +21,11 @@ static void show_progress(const struct sac_trace *t)
         else if (l.state != SAC_LANE_QUEUED && !now.spec[0]) now = l;
     }
     if (now.state == SAC_LANE_PREFILL)
-        cli_progress("%d/%d %.60s  prefill: layer %d of %d", done + 1, n, now.spec, now.prefill_layer, ti.shape.n_layers);
+        cli_progress("%d/%d %.60s  prefill: layer %d of %d", done + 1, n, now.spec, now.prefill_layer,
+                     ti.shape.n_layers);
     else if (now.state == SAC_LANE_DECODE)
-        cli_progress("%d/%d %.60s  token %d of at most %d", done + 1, n, now.spec, now.n_steps, now.max_steps);
+        cli_progress("%d/%d %.60s  token %d of at most %d", done + 1, n, now.spec, now.n_steps,
+                     now.max_steps);
     else cli_progress("%d/%d done, measuring", done, n);
 }
 
@@ -57,7 +59,8 @@ enum sac_code offline_run(struct offline *o, const struct setup_args *a, struct 
     }
     cli_progress_end();
     if (!rc) rc = lane_failure(sac_job_trace(o->job), err);
-    if (!rc && o->stopped) rc = sac_fail(err, SAC_ECANCEL, "stopped before the run was complete; nothing was written");
+    if (!rc && o->stopped)
+        rc = sac_fail(err, SAC_ECANCEL, "stopped before the run was complete; nothing was written");
     if (rc) {
         offline_free(o);
         return rc;

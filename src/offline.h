@@ -6,12 +6,12 @@
 
 struct offline { struct setup setup; struct sac_job *job; struct sac_trace *trace; bool stopped; };
 
-/* Open the model, make the prompt, run every lane with progress on stderr. Ctrl-C stops the run and keeps what
- * it has: stopped is then true and SAC_ECANCEL returned. On failure nothing is left to free. */
+/* Open the model, make the prompt, run every lane with progress on stderr. Ctrl-C stops the run and keeps
+ * what it has: stopped is then true and SAC_ECANCEL returned. On failure nothing is left to free. */
 enum sac_code offline_run(struct offline *o, const struct setup_args *a, struct sac_err *err);
 void offline_free(struct offline *o);
 
-/* Refuse a path that cannot become the output, before work starts: an existing file without force, a folder that
- * is not there or not writable. "-" and NULL pass. */
+/* Refuse a path that cannot become the output, before work starts: an existing file without force, a folder
+ * that is not there or not writable. "-" and NULL pass. */
 bool offline_target(const char *path, bool force, struct sac_err *err);
 #endif

@@ -10,7 +10,8 @@ const char *const setup_kv_types[] = { "f32", "f16", "bf16", NULL };
 
 void setup_demo(struct setup_args *a)
 {
-    static const char *const methods[] = { "vertical_slash:sparsity=0.9", "snapkv:sparsity=0.9", "quest:sparsity=0.9" };
+    static const char *const methods[] = { "vertical_slash:sparsity=0.9", "snapkv:sparsity=0.9",
+                                           "quest:sparsity=0.9" };
     for (size_t i = 0; i < sizeof methods / sizeof *methods; i++) a->methods.v[a->methods.n++] = methods[i];
 }
 
@@ -37,11 +38,12 @@ static char *user_text(struct setup *s, const struct setup_args *a, size_t *len,
     }
     int ctx = sac_model_info(s->model)->shape.max_ctx;
     if (a->length > ctx) {
-        sac_fail(err, SAC_EARG, "--length %d is more than the %d tokens this model was made for", a->length, ctx);
+        sac_fail(err, SAC_EARG, "--length %d is more than the %d tokens this model was made for", a->length,
+                 ctx);
         return NULL;
     }
-    if (sac_sample_make(&s->sample, s->model, a->task ? a->task : "niah", (enum sac_style)a->style, a->length, a->seed,
-                        a->sample, a->file, err) != SAC_OK)
+    if (sac_sample_make(&s->sample, s->model, a->task ? a->task : "niah", (enum sac_style)a->style, a->length,
+                        a->seed, a->sample, a->file, err) != SAC_OK)
         return NULL;
     s->has_sample = true;
     *len = strlen(s->sample.prompt);
@@ -51,11 +53,13 @@ static char *user_text(struct setup *s, const struct setup_args *a, size_t *len,
 }
 
 /* text becomes s->text and s->tokens; it is freed or kept. */
-static enum sac_code tokens_of(struct setup *s, const struct setup_args *a, char *text, size_t len, struct sac_err *err)
+static enum sac_code tokens_of(struct setup *s, const struct setup_args *a, char *text, size_t len,
+                               struct sac_err *err)
 {
     if (a->raw) {
         s->text = text;
-        return sac_tokenize(s->model, text, len, SAC_TOK_BOS | (a->no_special ? 0 : SAC_TOK_SPECIAL), &s->tokens, err);
+        return sac_tokenize(s->model, text, len, SAC_TOK_BOS | (a->no_special ? 0 : SAC_TOK_SPECIAL),
+                            &s->tokens, err);
     }
     enum sac_code rc = sac_chat_tokenize(s->model, a->system, text, &s->tokens, &s->text, &s->user_at, err);
     free(text);
@@ -76,10 +80,13 @@ static enum sac_code settle_length(struct setup *s, const struct setup_args *a, 
         sac_tokens_free(&gold);
     }
     if (room < 1)
-        return sac_fail(err, SAC_EARG, "the prompt has %d tokens and %s was made for %d with the answer; %s", n, mi->name,
-                        mi->shape.max_ctx, a->prompt ? "shorten it" : "ask for a smaller --length");
+        return sac_fail(err, SAC_EARG, "the prompt has %d tokens and %s was made for %d with the answer; %s",
+                        n, mi->name, mi->shape.max_ctx,
+                        a->prompt ? "shorten it" : "ask for a smaller --length");
     if (want > room && a->max_tokens && !args_common.quiet)
-        fprintf(stderr, "saccade: %d tokens of the context are left after the prompt; the answer stops there\n", room);
+        fprintf(stderr,
+                "saccade: %d tokens of the context are left after the prompt; the answer stops there\n",
+                room);
     s->max_tokens = want < room ? want : room;
     return SAC_OK;
 }
@@ -92,9 +99,12 @@ static enum sac_code check_memory(const struct setup *s, const struct setup_args
     size_t limit = a->memory ? a->memory : f.available;
     if (!limit || f.total <= limit) return SAC_OK;
     return sac_fail(err, SAC_ENOMEM,
-                    "needs about %.0f MiB (weights %.0f, KV %.0f, trace %.0f, work %.0f) and may take %.0f; use a shorter "
-                    "prompt%s%s", mib(f.total), mib(f.weights + f.packed), mib(f.kv), mib(f.trace), mib(f.activations),
-                    mib(limit), a->methods.n > 1 ? ", fewer methods" : "", a->no_recall ? "" : ", or --no-recall");
+                    "needs about %.0f MiB (weights %.0f, KV %.0f, trace %.0f, work %.0f) and may take %.0f; "
+                    "use a shorter "
+                    "prompt%s%s",
+                    mib(f.total), mib(f.weights + f.packed), mib(f.kv), mib(f.trace), mib(f.activations),
+                    mib(limit), a->methods.n > 1 ? ", fewer methods" : "",
+                    a->no_recall ? "" : ", or --no-recall");
 }
 
 enum sac_code setup_open(struct setup *out, const struct setup_args *a, struct sac_err *err)
@@ -108,7 +118,9 @@ enum sac_code setup_open(struct setup *out, const struct setup_args *a, struct s
         if (sac_spec_parse(&spec, a->methods.v[i], err) != SAC_OK) return err->code;
     }
     char path[1024];
-    const struct sac_model_opts mo = { .threads = a->threads, .kv = (enum sac_kv_type)a->kv, .strict = a->strict };
+    const struct sac_model_opts mo = { .threads = a->threads,
+                                       .kv = (enum sac_kv_type)a->kv,
+                                       .strict = a->strict };
     if (!cli_model(a->model, path, sizeof path, err)) return err->code;
     if (sac_model_open(&out->model, path, &mo, err) != SAC_OK) return err->code;
     size_t len = 0;
@@ -127,17 +139,19 @@ enum sac_code setup_open(struct setup *out, const struct setup_args *a, struct s
     return SAC_OK;
 }
 
-enum sac_code setup_job(struct sac_job **out, const struct setup *s, const struct setup_args *a, struct sac_err *err)
+enum sac_code setup_job(struct sac_job **out, const struct setup *s, const struct setup_args *a,
+                        struct sac_err *err)
 {
-    enum sac_code rc = sac_job_new(out, s->model, s->text, &s->tokens, s->has_sample ? &s->sample : NULL, s->user_at,
-                                   &s->job, err);
+    enum sac_code rc = sac_job_new(out, s->model, s->text, &s->tokens, s->has_sample ? &s->sample : NULL,
+                                   s->user_at, &s->job, err);
     if (rc) return rc;
     for (int i = 0; i < a->methods.n; i++)
         if (sac_job_add_lane(*out, a->methods.v[i], err) < 0) {
             rc = err->code ? err->code : SAC_EARG;
             break;
         }
-    if (!rc && !a->methods.n && a->no_reference) rc = sac_fail(err, SAC_EARG, "--no-reference without a --method leaves nothing to run");
+    if (!rc && !a->methods.n && a->no_reference)
+        rc = sac_fail(err, SAC_EARG, "--no-reference without a --method leaves nothing to run");
     if (rc) {
         sac_job_free(*out);
         *out = NULL;

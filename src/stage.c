@@ -13,8 +13,8 @@ int stage_run(const char *command, const struct stage *s, struct ui_app_opts *o)
 {
     struct sac_err err = { SAC_OK, "" };
     char samples[1024], rest;
-    if (s->size && (sscanf(s->size, "%dx%d%c", &o->cols, &o->lines, &rest) != 2 || o->cols < 20 || o->cols > 1000 ||
-                    o->lines < 5 || o->lines > 500)) {
+    if (s->size && (sscanf(s->size, "%dx%d%c", &o->cols, &o->lines, &rest) != 2 || o->cols < 20 ||
+                    o->cols > 1000 || o->lines < 5 || o->lines > 500)) {
         sac_fail(&err, SAC_EARG, "--size %s: give columns and lines, such as 120x40", s->size);
         return cli_fail(command, &err);
     }

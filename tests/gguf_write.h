@@ -37,9 +37,21 @@ static inline void gw_key(struct gw *g, const char *key, uint32_t type)
     g->n_kv++;
 }
 
-static inline void gw_u32(struct gw *g, const char *key, uint32_t v) { gw_key(g, key, 4); gw_u32_raw(&g->kv, v); }
-static inline void gw_f32(struct gw *g, const char *key, float v) { gw_key(g, key, 6); gw_put(&g->kv, &v, 4); }
-static inline void gw_text(struct gw *g, const char *key, const char *v) { gw_key(g, key, 8); gw_text_raw(&g->kv, v); }
+static inline void gw_u32(struct gw *g, const char *key, uint32_t v)
+{
+    gw_key(g, key, 4);
+    gw_u32_raw(&g->kv, v);
+}
+static inline void gw_f32(struct gw *g, const char *key, float v)
+{
+    gw_key(g, key, 6);
+    gw_put(&g->kv, &v, 4);
+}
+static inline void gw_text(struct gw *g, const char *key, const char *v)
+{
+    gw_key(g, key, 8);
+    gw_text_raw(&g->kv, v);
+}
 
 static inline void gw_bool(struct gw *g, const char *key, int v)
 {

@@ -1,5 +1,5 @@
-/* A problem of random queries and keys, and a method acted out on it: plans, eviction, and decode steps over plain
- * arrays with every promise of method.h checked. */
+/* A problem of random queries and keys, and a method acted out on it: plans, eviction, and decode steps over
+ * plain arrays with every promise of method.h checked. */
 #ifndef METHODS_SIM_H
 #define METHODS_SIM_H
 

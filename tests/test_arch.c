@@ -1,8 +1,8 @@
 /* Every family, from both containers, against reference outputs.
  *
- * fixtures/arch: tiny random models with logits, hidden states, attention and greedy tokens that PyTorch computed.
- * The families without a fixture are made here and compared with a forward pass in double precision. Each model is
- * also written as GGUF in every weight type and read back. */
+ * fixtures/arch: tiny random models with logits, hidden states, attention and greedy tokens that PyTorch
+ * computed. The families without a fixture are made here and compared with a forward pass in double
+ * precision. Each model is also written as GGUF in every weight type and read back. */
 #include "model/model_int.h"
 #include "model/rope.h"
 #include "tiny_ref.h"
@@ -40,7 +40,8 @@ static void outputs(struct sac_model *m, const int *ids, int n, struct st_file *
 {
     struct sac_err err = { SAC_OK, "" };
     const char *path = in_dir("outputs.safetensors");
-    if (sac_logits_write(m, ids, n, true, true, path, true, &err) || st_open(out, path, &err)) fail_msg("%s", err.msg);
+    if (sac_logits_write(m, ids, n, true, true, path, true, &err) || st_open(out, path, &err))
+        fail_msg("%s", err.msg);
 }
 
 /* The largest difference as a share of the largest value. */
@@ -69,19 +70,69 @@ static double logits_distance(struct sac_model *a, struct sac_model *b, const in
 
 /* ---- reference fixtures ---- */
 
-/* f32 sums of up to 160 terms in another order move a value by about 160 * 6e-8, through at most seven layers. */
+/* f32 sums of up to 160 terms in another order move a value by about 160 * 6e-8, through at most seven
+ * layers. */
 #define F32_NEAR 1e-4
 
-static const struct { const char *name; struct tiny like; } fixtures[] = {
-    { "qwen3", { .family = "qwen3", .layers = 3, .embd = 64, .ff = 160, .heads = 4, .kv = 2, .dim = 32, .vocab = 384,
-                 .ctx = 512, .base = 1e6, .qk_norm = true, .tied = true } },
-    { "qwen2", { .family = "qwen2", .layers = 3, .embd = 64, .ff = 160, .heads = 4, .kv = 2, .dim = 16, .vocab = 384,
-                 .ctx = 512, .base = 1e6, .bias = true } },
-    { "llama", { .family = "llama", .layers = 3, .embd = 64, .ff = 160, .heads = 4, .kv = 2, .dim = 16, .vocab = 384,
-                 .ctx = 512, .base = 1e4 } },
-    { "gemma3", { .family = "gemma3", .layers = 7, .embd = 64, .ff = 160, .heads = 4, .kv = 2, .dim = 32, .vocab = 384,
-                  .ctx = 512, .base = 1e6, .local_base = 1e4, .scalar = 24, .window = 32, .period = 6, .gelu = true,
-                  .qk_norm = true, .post_norms = true, .plus_one = true, .scale_embd = true, .tied = true } },
+static const struct { const char *name; struct tiny like;
+} fixtures[] = {
+    { "qwen3",
+      { .family = "qwen3",
+        .layers = 3,
+        .embd = 64,
+        .ff = 160,
+        .heads = 4,
+        .kv = 2,
+        .dim = 32,
+        .vocab = 384,
+        .ctx = 512,
+        .base = 1e6,
+        .qk_norm = true,
+        .tied = true } },
+    { "qwen2",
+      { .family = "qwen2",
+        .layers = 3,
+        .embd = 64,
+        .ff = 160,
+        .heads = 4,
+        .kv = 2,
+        .dim = 16,
+        .vocab = 384,
+        .ctx = 512,
+        .base = 1e6,
+        .bias = true } },
+    { "llama",
+      { .family = "llama",
+        .layers = 3,
+        .embd = 64,
+        .ff = 160,
+        .heads = 4,
+        .kv = 2,
+        .dim = 16,
+        .vocab = 384,
+        .ctx = 512,
+        .base = 1e4 } },
+    { "gemma3",
+      { .family = "gemma3",
+        .layers = 7,
+        .embd = 64,
+        .ff = 160,
+        .heads = 4,
+        .kv = 2,
+        .dim = 32,
+        .vocab = 384,
+        .ctx = 512,
+        .base = 1e6,
+        .local_base = 1e4,
+        .scalar = 24,
+        .window = 32,
+        .period = 6,
+        .gelu = true,
+        .qk_norm = true,
+        .post_norms = true,
+        .plus_one = true,
+        .scale_embd = true,
+        .tied = true } },
 };
 enum { N_FIXTURES = sizeof fixtures / sizeof *fixtures };
 
@@ -111,7 +162,8 @@ static void test_reference_outputs(void **state)
         for (int i = 0; i < ref.n; i++) {
             const struct st_tensor *want = &ref.tensor[i], *have = st_find(&got, want->name);
             if (want->dtype != ST_F32) continue;
-            if (!have || have->bytes != want->bytes) fail_msg("%s: %s is missing", fixtures[f].name, want->name);
+            if (!have || have->bytes != want->bytes)
+                fail_msg("%s: %s is missing", fixtures[f].name, want->name);
             double d = distance(want->data, have->data, want->bytes / 4);
             if (!(d <= F32_NEAR)) fail_msg("%s: %s differs by %g", fixtures[f].name, want->name, d);
             compared++;
@@ -152,7 +204,8 @@ static void test_conversion(void **state)
             m->hp.rope_local.freq_factors = hf->hp.rope_local.freq_factors;
             if (types[k] == K_F32 || types[k] == K_BF16) {
                 double d = logits_distance(hf, m, ids, n);
-                if (!(d <= F32_NEAR)) fail_msg("%s as %s: logits differ by %g", t.family, k_type_info[types[k]].name, d);
+                if (!(d <= F32_NEAR))
+                    fail_msg("%s as %s: logits differ by %g", t.family, k_type_info[types[k]].name, d);
             } else {
                 struct tiny same = t;
                 for (int i = 0; i < t.n; i++) {
@@ -172,7 +225,8 @@ static void test_conversion(void **state)
                 plain->hp.rope.freq_factors = hf->hp.rope.freq_factors;
                 plain->hp.rope_local.freq_factors = hf->hp.rope_local.freq_factors;
                 double d = logits_distance(plain, m, ids, n);
-                if (!(d <= F32_NEAR)) fail_msg("%s as %s: logits differ by %g", t.family, k_type_info[types[k]].name, d);
+                if (!(d <= F32_NEAR))
+                    fail_msg("%s as %s: logits differ by %g", t.family, k_type_info[types[k]].name, d);
                 sac_model_close(plain);
                 tiny_free(&same);
             }
@@ -203,33 +257,90 @@ static double yarn(const struct tiny *m, int i, bool local, double *mscale)
 
 static float llama3_factors[8], long_factors[8] = { 1, 1, 1.5f, 2, 2.5f, 3, 3.5f, 4 };
 
-#define BASE .layers = 3, .embd = 64, .ff = 96, .heads = 4, .kv = 2, .dim = 16, .vocab = 100, .ctx = 256, .base = 1e4
+#define BASE                                                                                                 \
+    .layers = 3, .embd = 64, .ff = 96, .heads = 4, .kv = 2, .dim = 16, .vocab = 100, .ctx = 256, .base = 1e4
 #define GEMMA .gelu = true, .post_norms = true, .plus_one = true, .scale_embd = true, .tied = true
-static const struct made { const char *what; struct tiny t; bool yarn; int shards; } made[] = {
-    { "mistral with a window", { BASE, .family = "llama", .hf_class = "MistralForCausalLM", .hf_type = "mistral",
-                                 .window = 9 }, false, 2 },
-    { "llama, heads wider than the model, one KV head", { .layers = 2, .embd = 32, .ff = 96, .heads = 4, .kv = 1, .dim = 16,
-        .vocab = 100, .ctx = 256, .base = 5e5, .family = "llama", .hf_class = "LlamaForCausalLM", .hf_type = "llama",
-        .tied = true }, false, 1 },
-    { "llama, linear scaling", { BASE, .family = "llama", .hf_class = "LlamaForCausalLM", .hf_type = "llama",
-        .rope_json = "\"type\": \"linear\", \"factor\": 4.0", .scaling = "linear", .factor = 4 }, false, 1 },
-    { "llama, yarn", { BASE, .family = "llama", .hf_class = "LlamaForCausalLM", .hf_type = "llama",
+static const struct made { const char *what; struct tiny t; bool yarn; int shards;
+} made[] = {
+    { "mistral with a window",
+      { BASE, .family = "llama", .hf_class = "MistralForCausalLM", .hf_type = "mistral", .window = 9 },
+      false,
+      2 },
+    { "llama, heads wider than the model, one KV head",
+      { .layers = 2,
+        .embd = 32,
+        .ff = 96,
+        .heads = 4,
+        .kv = 1,
+        .dim = 16,
+        .vocab = 100,
+        .ctx = 256,
+        .base = 5e5,
+        .family = "llama",
+        .hf_class = "LlamaForCausalLM",
+        .hf_type = "llama",
+        .tied = true },
+      false,
+      1 },
+    { "llama, linear scaling",
+      { BASE, .family = "llama", .hf_class = "LlamaForCausalLM", .hf_type = "llama",
+        .rope_json = "\"type\": \"linear\", \"factor\": 4.0", .scaling = "linear", .factor = 4 },
+      false,
+      1 },
+    { "llama, yarn",
+      { BASE, .family = "llama", .hf_class = "LlamaForCausalLM", .hf_type = "llama",
         .rope_json = "\"rope_type\": \"yarn\", \"factor\": 8.0, \"original_max_position_embeddings\": 64",
-        .scaling = "yarn", .factor = 8, .yarn_orig = 64 }, true, 1 },
-    { "llama 3 scaling", { BASE, .family = "llama", .hf_class = "LlamaForCausalLM", .hf_type = "llama",
-        .rope_json = "\"rope_type\": \"llama3\", \"factor\": 8.0, \"low_freq_factor\": 1.0, \"high_freq_factor\": 4.0, "
-                     "\"original_max_position_embeddings\": 128", .freq_factors = llama3_factors }, false, 1 },
-    { "qwen2 with biases", { BASE, .family = "qwen2", .hf_class = "Qwen2ForCausalLM", .hf_type = "qwen2", .bias = true },
-      false, 1 },
-    { "qwen3", { BASE, .family = "qwen3", .hf_class = "Qwen3ForCausalLM", .hf_type = "qwen3", .qk_norm = true,
-                 .tied = true }, false, 3 },
-    { "gemma2", { BASE, GEMMA, .family = "gemma2", .hf_class = "Gemma2ForCausalLM", .hf_type = "gemma2", .window = 7,
-                  .period = 2, .softcap = 2, .final_cap = 5, .scalar = 20 }, false, 1 },
-    { "gemma3", { .layers = 7, .embd = 64, .ff = 96, .heads = 4, .kv = 1, .dim = 16, .vocab = 100, .ctx = 256, .base = 1e6,
-        GEMMA, .family = "gemma3", .hf_class = "Gemma3ForCausalLM", .hf_type = "gemma3_text", .window = 7, .period = 6,
-        .local_base = 1e4, .qk_norm = true, .scalar = 16 }, false, 1 },
-    { "phi3 with a window", { BASE, .family = "phi3", .hf_class = "Phi3ForCausalLM", .hf_type = "phi3", .fused = true,
-                              .window = 11 }, false, 1 },
+        .scaling = "yarn", .factor = 8, .yarn_orig = 64 },
+      true,
+      1 },
+    { "llama 3 scaling",
+      { BASE, .family = "llama", .hf_class = "LlamaForCausalLM", .hf_type = "llama",
+        .rope_json = "\"rope_type\": \"llama3\", \"factor\": 8.0, \"low_freq_factor\": 1.0, "
+                     "\"high_freq_factor\": 4.0, "
+                     "\"original_max_position_embeddings\": 128",
+        .freq_factors = llama3_factors },
+      false,
+      1 },
+    { "qwen2 with biases",
+      { BASE, .family = "qwen2", .hf_class = "Qwen2ForCausalLM", .hf_type = "qwen2", .bias = true },
+      false,
+      1 },
+    { "qwen3",
+      { BASE, .family = "qwen3", .hf_class = "Qwen3ForCausalLM", .hf_type = "qwen3", .qk_norm = true,
+        .tied = true },
+      false,
+      3 },
+    { "gemma2",
+      { BASE, GEMMA, .family = "gemma2", .hf_class = "Gemma2ForCausalLM", .hf_type = "gemma2", .window = 7,
+        .period = 2, .softcap = 2, .final_cap = 5, .scalar = 20 },
+      false,
+      1 },
+    { "gemma3",
+      { .layers = 7,
+        .embd = 64,
+        .ff = 96,
+        .heads = 4,
+        .kv = 1,
+        .dim = 16,
+        .vocab = 100,
+        .ctx = 256,
+        .base = 1e6,
+        GEMMA,
+        .family = "gemma3",
+        .hf_class = "Gemma3ForCausalLM",
+        .hf_type = "gemma3_text",
+        .window = 7,
+        .period = 6,
+        .local_base = 1e4,
+        .qk_norm = true,
+        .scalar = 16 },
+      false,
+      1 },
+    { "phi3 with a window",
+      { BASE, .family = "phi3", .hf_class = "Phi3ForCausalLM", .hf_type = "phi3", .fused = true,
+        .window = 11 },
+      false,
+      1 },
 };
 
 /* What llama3's rule gives for base 1e4, 16 dimensions, factor 8 and an original context of 128. */
@@ -241,7 +352,8 @@ static void fill_llama3(void)
     }
 }
 
-static void check_against_double(const char *what, struct sac_model *m, struct tiny *t, bool with_yarn, const int *ids)
+static void check_against_double(const char *what, struct sac_model *m, struct tiny *t, bool with_yarn,
+                                 const int *ids)
 {
     struct st_file got;
     struct ref r = { .m = t, .ids = ids, .n = N_IDS, .inv = with_yarn ? yarn : NULL };
@@ -292,9 +404,17 @@ static void test_rounded_frequencies(void **state)
     (void)state;
     static const float factors[8] = { 1, 1, 2, 2, 3, 3, 4, 4 };
     for (int scaling = ROPE_NONE; scaling <= ROPE_LONGROPE; scaling++) {
-        struct rope_params p = { .base = 1e4, .factor = 8, .scaling = (enum rope_scaling)scaling, .orig_ctx = 64, .dim = 16,
-                                 .attn_factor = 1.5, .ext_factor = 1, .beta_fast = 32, .beta_slow = 1,
-                                 .freq_factors = scaling == ROPE_LLAMA3 || scaling == ROPE_LONGROPE ? factors : NULL };
+        struct rope_params p = { .base = 1e4,
+                                 .factor = 8,
+                                 .scaling = (enum rope_scaling)scaling,
+                                 .orig_ctx = 64,
+                                 .dim = 16,
+                                 .attn_factor = 1.5,
+                                 .ext_factor = 1,
+                                 .beta_fast = 32,
+                                 .beta_slow = 1,
+                                 .freq_factors =
+                                     scaling == ROPE_LLAMA3 || scaling == ROPE_LONGROPE ? factors : NULL };
         struct config c = { .hp = { .rope = p, .rope_local = p } };
         struct sac_arena arena = { 0 };
         assert_true(config_round_frequencies(&c, &arena));
@@ -315,7 +435,8 @@ static void test_rounded_frequencies(void **state)
 static void test_longrope(void **state)
 {
     (void)state;
-    struct tiny t = { BASE, .family = "phi3", .hf_class = "Phi3ForCausalLM", .hf_type = "phi3", .fused = true };
+    struct tiny t = { BASE, .family = "phi3", .hf_class = "Phi3ForCausalLM", .hf_type = "phi3",
+                      .fused = true };
     uint64_t seed = 99;
     int ids[N_IDS];
     char json[400];
@@ -342,10 +463,21 @@ static void test_longrope(void **state)
 static void test_all_types(void **state)
 {
     (void)state;
-    struct tiny t = { .layers = 1, .embd = 256, .ff = 256, .heads = 4, .kv = 2, .dim = 64, .vocab = 64, .ctx = 64,
-                      .base = 1e4, .family = "llama", .tied = true };
-    static const unsigned char half_at[K_N_TYPES][2] = { [K_Q2_K] = { 80, 82 }, [K_Q3_K] = { 108, 108 },
-        [K_Q4_K] = { 0, 2 }, [K_Q5_K] = { 0, 2 }, [K_Q6_K] = { 208, 208 }, [K_Q4_1] = { 0, 2 }, [K_Q5_1] = { 0, 2 } };
+    struct tiny t = { .layers = 1,
+                      .embd = 256,
+                      .ff = 256,
+                      .heads = 4,
+                      .kv = 2,
+                      .dim = 64,
+                      .vocab = 64,
+                      .ctx = 64,
+                      .base = 1e4,
+                      .family = "llama",
+                      .tied = true };
+    static const unsigned char half_at[K_N_TYPES][2] = {
+        [K_Q2_K] = { 80, 82 },   [K_Q3_K] = { 108, 108 }, [K_Q4_K] = { 0, 2 }, [K_Q5_K] = { 0, 2 },
+        [K_Q6_K] = { 208, 208 }, [K_Q4_1] = { 0, 2 },     [K_Q5_1] = { 0, 2 }
+    };
     int ids[N_IDS];
     uint64_t seed = 5;
     tiny_random(&t, 3);
@@ -371,7 +503,8 @@ static void test_all_types(void **state)
             for (size_t b = 0; b < bytes; b++) q[b] = (unsigned char)tiny_rand(&seed);
             for (size_t b = 0; b < bytes; b += (size_t)ti->bytes)
                 for (int h = 0; h < 2; h++)   /* small scales, or random bits would be huge */
-                    tiny_half(q + b + half_at[type][h], (type < K_Q2_K ? 0.01f : 0.0005f) * (h ? 0.5f : 1.0f));
+                    tiny_half(q + b + half_at[type][h],
+                              (type < K_Q2_K ? 0.01f : 0.0005f) * (h ? 0.5f : 1.0f));
             dequant_row_c((enum k_type)type, q, (int)n, y);
             gw_tensor(&g, name, 2, ne, tiny_type_id((enum k_type)type), q, bytes);
             gw_tensor(&p, name, 2, ne, 0, y, n * 4);
@@ -411,9 +544,12 @@ static int remove_dir(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_reference_outputs), cmocka_unit_test(test_conversion), cmocka_unit_test(test_families),
+        cmocka_unit_test(test_reference_outputs),
+        cmocka_unit_test(test_conversion),
+        cmocka_unit_test(test_families),
         cmocka_unit_test(test_longrope),
-        cmocka_unit_test(test_rounded_frequencies), cmocka_unit_test(test_all_types),
+        cmocka_unit_test(test_rounded_frequencies),
+        cmocka_unit_test(test_all_types),
     };
     return cmocka_run_group_tests(tests, make_dir, remove_dir);
 }

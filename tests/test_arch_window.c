@@ -1,5 +1,5 @@
-/* Sliding-window layers keep their window under every method: no row of such a layer reads a key outside it, in the
- * prompt or in the answer, and rows of the other layers do reach further. */
+/* Sliding-window layers keep their window under every method: no row of such a layer reads a key outside it,
+ * in the prompt or in the answer, and rows of the other layers do reach further. */
 #include "file/tensors.h"
 
 #include <saccade/job.h>
@@ -33,7 +33,8 @@ static void check_rows(struct sac_trace *t, int lane, const char *what, const st
                 if (rows.n < 1) fail_msg("%s: layer %d head %d row %d reads nothing", what, layer, head, row);
                 int first = rows.run[0].lo, last = rows.run[rows.n - 1].hi - 1;
                 if (last > row || (windowed && first <= row - WINDOW))
-                    fail_msg("%s: layer %d head %d row %d reads keys %d to %d", what, layer, head, row, first, last);
+                    fail_msg("%s: layer %d head %d row %d reads keys %d to %d", what, layer, head, row, first,
+                             last);
                 if (row - first > reach) reach = row - first;
                 seen++;
             }
@@ -71,7 +72,8 @@ static void test_every_method(void **state)
         sac_job_wait(j);
         struct sac_lane l;
         sac_trace_lane(sac_job_trace(j), lane, &l);
-        if (l.state != SAC_LANE_DONE) fail_msg("%s ended in state %d: %s", methods[i]->name, (int)l.state, l.error);
+        if (l.state != SAC_LANE_DONE)
+            fail_msg("%s ended in state %d: %s", methods[i]->name, (int)l.state, l.error);
         check_rows(sac_job_trace(j), lane, methods[i]->name, &sac_model_info(m)->shape, tok.n);
         lanes++;
         sac_job_free(j);

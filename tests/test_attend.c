@@ -1,9 +1,9 @@
-/* Attention over plans against a double-precision reference: dense, windows, softcap, groups, head sizes, ragged
- * ends, plans of all shapes, overviews, and decode against prefill, at every level of the CPU.
+/* Attention over plans against a double-precision reference: dense, windows, softcap, groups, head sizes,
+ * ragged ends, plans of all shapes, overviews, and decode against prefill, at every level of the CPU.
  *
- * Tolerances: f32 sums of n terms are off by at most n eps times the terms; with |q.k| scaled to a few units and
- * |v| <= 1 that is under 2e-5 here. bf16 rounds q, k, v and the probabilities to 8 bits: scores move by up to
- * 2 * 2^-9 * sum|q k| scale, outputs by 2 * 2^-9 besides; both are bounded row by row below. */
+ * Tolerances: f32 sums of n terms are off by at most n eps times the terms; with |q.k| scaled to a few units
+ * and |v| <= 1 that is under 2e-5 here. bf16 rounds q, k, v and the probabilities to 8 bits: scores move by
+ * up to 2 * 2^-9 * sum|q k| scale, outputs by 2 * 2^-9 besides; both are bounded row by row below. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -54,9 +54,20 @@ static void make(struct problem *p, int heads, int kvs, int dim, int n)
     p->out = malloc(p->n_q * sizeof(float));
     p->lse = malloc((size_t)heads * (size_t)n * sizeof(float));
     p->a = (struct attend_prefill){
-        .n_heads = heads, .n_kv_heads = kvs, .head_dim = dim, .n = n, .scale = 1.0f / sqrtf((float)dim), .q = p->q,
-        .k = p->k, .v = p->v, .q_stride = (size_t)n * (size_t)dim, .k_stride = (size_t)n * (size_t)dim, .out = p->out,
-        .ldo = (size_t)heads * (size_t)dim, .lse = p->lse, .strict = true,
+        .n_heads = heads,
+        .n_kv_heads = kvs,
+        .head_dim = dim,
+        .n = n,
+        .scale = 1.0f / sqrtf((float)dim),
+        .q = p->q,
+        .k = p->k,
+        .v = p->v,
+        .q_stride = (size_t)n * (size_t)dim,
+        .k_stride = (size_t)n * (size_t)dim,
+        .out = p->out,
+        .ldo = (size_t)heads * (size_t)dim,
+        .lse = p->lse,
+        .strict = true,
     };
 }
 
@@ -121,7 +132,8 @@ static void check_row(const struct attend_prefill *a, int head, int row, double 
     for (size_t d = 0; d < dim; d++) {
         double y = 0;
         for (int j = 0; j <= row; j++) y += w[j] * (double)a->v[kv + (size_t)j * dim + d];
-        if (fabs((double)out[d] - y) > tol) fail_msg("head %d row %d: %g, expected %g", head, row, (double)out[d], y);
+        if (fabs((double)out[d] - y) > tol)
+            fail_msg("head %d row %d: %g, expected %g", head, row, (double)out[d], y);
     }
 }
 
@@ -150,11 +162,14 @@ static void at_levels(void (*f)(void))
 
 static void dense_cases(void)
 {
-    static const struct { int heads, kvs, dim, n, window; float cap; } row[] = {
-        { 1, 1, 64, 1, 0, 0 },    { 4, 1, 64, 17, 0, 0 },  { 8, 2, 64, 131, 0, 0 },   { 7, 1, 128, 70, 0, 0 },
-        { 8, 1, 32, 65, 0, 0 },   { 2, 2, 96, 100, 0, 0 }, { 2, 1, 256, 40, 0, 0 },   { 3, 1, 8, 33, 0, 0 },
-        { 2, 1, 20, 50, 0, 0 },   { 4, 2, 64, 200, 37, 0 }, { 2, 1, 64, 90, 1, 0 },    { 2, 1, 64, 128, 64, 0 },
-        { 4, 2, 64, 150, 0, 5 },  { 2, 1, 128, 99, 48, 30 }, { 1, 1, 64, 311, 100, 0 }, { 1, 1, 48, 97, 0, 0 },
+    static const struct { int heads, kvs, dim, n, window; float cap;
+    } row[] = {
+        { 1, 1, 64, 1, 0, 0 },    { 4, 1, 64, 17, 0, 0 },    { 8, 2, 64, 131, 0, 0 },
+        { 7, 1, 128, 70, 0, 0 },  { 8, 1, 32, 65, 0, 0 },    { 2, 2, 96, 100, 0, 0 },
+        { 2, 1, 256, 40, 0, 0 },  { 3, 1, 8, 33, 0, 0 },     { 2, 1, 20, 50, 0, 0 },
+        { 4, 2, 64, 200, 37, 0 }, { 2, 1, 64, 90, 1, 0 },    { 2, 1, 64, 128, 64, 0 },
+        { 4, 2, 64, 150, 0, 5 },  { 2, 1, 128, 99, 48, 30 }, { 1, 1, 64, 311, 100, 0 },
+        { 1, 1, 48, 97, 0, 0 },
     };
     for (size_t i = 0; i < sizeof row / sizeof *row; i++) {
         struct problem p;
@@ -167,7 +182,8 @@ static void dense_cases(void)
 }
 static void test_dense(void **state) { (void)state; at_levels(dense_cases); }
 
-/* Random runs; kind 0: anything, 1: whole blocks, 2: single columns, 3: nothing in some tiles, 4: everything. */
+/* Random runs; kind 0: anything, 1: whole blocks, 2: single columns, 3: nothing in some tiles, 4: everything.
+ */
 static void random_plan(struct sac_plan *p, int n, int tile, int kind)
 {
     assert_true(sac_plan_init(p, tile, n));
@@ -228,7 +244,8 @@ static void check_overview(int n, int grid, int tile, int kind)
     }
     size_t cells = (size_t)grid * (size_t)grid, g = (size_t)grid;
     struct attend_overview o = { grid, malloc(2 * cells * sizeof(float)), malloc(2 * cells * sizeof(float)) };
-    double *max = calloc(cells, sizeof *max), *mass = calloc(cells, sizeof *mass), *w = malloc((size_t)n * sizeof *w);
+    double *max = calloc(cells, sizeof *max), *mass = calloc(cells, sizeof *mass),
+           *w = malloc((size_t)n * sizeof *w);
     p.a.overview = &o;
     assert_true(attend_prefill(pool, &p.a));
     for (int h = 0; h < 2; h++) {
@@ -310,7 +327,8 @@ static void test_cancel(void **state)
 
 /* ---- decode ---- */
 
-static void decode_case(int heads, int kvs, int dim, int n, enum sac_kv_type type, int kind, bool per_head, float cap)
+static void decode_case(int heads, int kvs, int dim, int n, enum sac_kv_type type, int kind, bool per_head,
+                        float cap)
 {
     struct problem p;
     make(&p, heads, kvs, dim, n);
@@ -332,7 +350,8 @@ static void decode_case(int heads, int kvs, int dim, int n, enum sac_kv_type typ
     struct sac_plan *plan = calloc((size_t)heads, sizeof *plan);
     struct sac_run *runs = malloc((size_t)units * (size_t)(n / 2 + 1) * sizeof *runs);
     struct sac_rows *rows = calloc((size_t)units, sizeof *rows);
-    float *q = malloc((size_t)heads * (size_t)dim * sizeof *q), *out = malloc((size_t)heads * (size_t)dim * sizeof *out);
+    float *q = malloc((size_t)heads * (size_t)dim * sizeof *q),
+          *out = malloc((size_t)heads * (size_t)dim * sizeof *out);
     float *lse = malloc((size_t)heads * sizeof *lse), **weight = calloc((size_t)heads, sizeof *weight);
     struct attend_cache *kv = calloc((size_t)kvs, sizeof *kv);
     for (int u = 0; u < units; u++) {
@@ -342,7 +361,8 @@ static void decode_case(int heads, int kvs, int dim, int n, enum sac_kv_type typ
         sac_plan_row(one, n - 1, 0, &rows[u]);
         for (int h = 1; h < group && !per_head; h++) {
             assert_true(sac_plan_init(&plan[u * group + h], n, n));
-            for (int i = 0; i < rows[u].n; i++) sac_plan_add(&plan[u * group + h], rows[u].run[i].lo, rows[u].run[i].hi);
+            for (int i = 0; i < rows[u].n; i++)
+                sac_plan_add(&plan[u * group + h], rows[u].run[i].lo, rows[u].run[i].hi);
             sac_plan_next(&plan[u * group + h]);
         }
     }
@@ -350,10 +370,20 @@ static void decode_case(int heads, int kvs, int dim, int n, enum sac_kv_type typ
         memcpy(q + h * dim, p.q + (size_t)h * per + (size_t)(n - 1) * (size_t)dim, (size_t)dim * sizeof *q);
         weight[h] = malloc((size_t)n * sizeof **weight);
     }
-    for (size_t i = 0; i < (size_t)kvs; i++) kv[i] = (struct attend_cache){ type, ck + i * per * size, cv + i * per * size, n };
-    struct attend_decode a = { .n_heads = heads, .n_kv_heads = kvs, .head_dim = dim, .scale = p.a.scale, .softcap = cap,
-                               .q = q, .kv = kv, .rows = kind < 0 ? NULL : rows, .rows_per_head = per_head, .out = out,
-                               .lse = lse, .weight = weight };
+    for (size_t i = 0; i < (size_t)kvs; i++)
+        kv[i] = (struct attend_cache){ type, ck + i * per * size, cv + i * per * size, n };
+    struct attend_decode a = { .n_heads = heads,
+                               .n_kv_heads = kvs,
+                               .head_dim = dim,
+                               .scale = p.a.scale,
+                               .softcap = cap,
+                               .q = q,
+                               .kv = kv,
+                               .rows = kind < 0 ? NULL : rows,
+                               .rows_per_head = per_head,
+                               .out = out,
+                               .lse = lse,
+                               .weight = weight };
     if (kind < 0)
         for (int h = 0; h < heads; h++) sac_plan_free(&plan[h]);
     p.a.plan = kind < 0 ? NULL : plan;
@@ -375,7 +405,8 @@ static void decode_case(int heads, int kvs, int dim, int n, enum sac_kv_type typ
         assert_true(fabs(sum - 1) < 1e-4);
         for (int d = 0; d < dim; d++) {
             double y = 0;
-            for (int j = 0; j < n; j++) y += w[j] * (double)p.v[(size_t)(h / group) * per + (size_t)j * (size_t)dim + (size_t)d];
+            for (int j = 0; j < n; j++)
+                y += w[j] * (double)p.v[(size_t)(h / group) * per + (size_t)j * (size_t)dim + (size_t)d];
             assert_true(fabs((double)out[h * dim + d] - y) < 2e-5);
         }
     }
@@ -383,14 +414,26 @@ static void decode_case(int heads, int kvs, int dim, int n, enum sac_kv_type typ
         sac_plan_free(&plan[h]);
         free(weight[h]);
     }
-    free(plan); free(runs); free(rows); free(q); free(out); free(lse); free(weight); free(kv); free(ck); free(cv); free(w);
+    free(plan);
+    free(runs);
+    free(rows);
+    free(q);
+    free(out);
+    free(lse);
+    free(weight);
+    free(kv);
+    free(ck);
+    free(cv);
+    free(w);
     drop(&p);
 }
 
 static void decode_cases(void)
 {
-    static const int shape[][4] = { { 8, 2, 64, 301 }, { 4, 4, 64, 1 }, { 7, 1, 128, 77 }, { 8, 1, 64, 130 },
-                                    { 2, 1, 20, 40 },  { 3, 1, 8, 19 },  { 4, 2, 96, 65 },  { 2, 1, 256, 33 } };
+    static const int shape[][4] = {
+        { 8, 2, 64, 301 }, { 4, 4, 64, 1 }, { 7, 1, 128, 77 }, { 8, 1, 64, 130 },
+        { 2, 1, 20, 40 },  { 3, 1, 8, 19 }, { 4, 2, 96, 65 },  { 2, 1, 256, 33 }
+    };
     for (size_t i = 0; i < sizeof shape / sizeof *shape; i++)
         for (int type = SAC_KV_F32; type <= SAC_KV_BF16; type++)
             for (int kind = -1; kind < 4; kind++)

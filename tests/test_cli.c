@@ -31,7 +31,8 @@ static char *run(int want, const char *args)
     }
     out[n] = '\0';
     int rc = pclose(p);
-    if (!WIFEXITED(rc) || WEXITSTATUS(rc) != want) fail_msg("saccade %s: status %d, expected %d", args, rc, want);
+    if (!WIFEXITED(rc) || WEXITSTATUS(rc) != want)
+        fail_msg("saccade %s: status %d, expected %d", args, rc, want);
     return out;
 }
 
@@ -84,8 +85,9 @@ static void share(json_t *v, const char *path)
 static void test_run_form(void **state)
 {
     (void)state;
-    json_t *r = run_json("run --task niah --length 1024 --sample 3 --seed 43 --method vertical_slash:sparsity=0.8 "
-                         "--method quest:token_budget=256,page_size=16 --json");
+    json_t *r =
+        run_json("run --task niah --length 1024 --sample 3 --seed 43 --method vertical_slash:sparsity=0.8 "
+                 "--method quest:token_budget=256,page_size=16 --json");
     assert_string_equal(str(r, "schema"), "saccade.run/1");
     assert_true(*str(r, "model"));
     double tokens = num(r, "prompt.tokens");
@@ -124,7 +126,8 @@ static void test_run_form(void **state)
         assert_true(num(l, "memory.kv_bytes") > 0);
         assert_true(num(l, "memory.peak_bytes") > 0);
     }
-    json_t *dense = json_array_get(lanes, 0), *vs = json_array_get(lanes, 1), *quest = json_array_get(lanes, 2);
+    json_t *dense = json_array_get(lanes, 0), *vs = json_array_get(lanes, 1),
+           *quest = json_array_get(lanes, 2);
     assert_string_equal(str(dense, "answer"), gold);
     assert_string_equal(str(dense, "stop"), "eos");
     assert_true(num(dense, "score") == 1);
@@ -151,8 +154,9 @@ static json_t *without_time(json_t *r)
 static void test_run_twice(void **state)
 {
     (void)state;
-    const char *args = "run --task story_multihop --length 700 --method snapkv:sparsity=0.7 --temperature 0.8 --top-p 0.9 "
-                       "--seed 5 --json";
+    const char *args =
+        "run --task story_multihop --length 700 --method snapkv:sparsity=0.7 --temperature 0.8 --top-p 0.9 "
+        "--seed 5 --json";
     json_t *a = without_time(run_json(args)), *b = without_time(run_json(args));
     assert_true(json_equal(a, b));
     json_decref(a);
@@ -178,7 +182,8 @@ static void test_run_kv_types(void **state)
     static const char *const type[] = { "f32", "f16", "bf16" };
     for (int i = 0; i < 3; i++) {
         char args[200];
-        snprintf(args, sizeof args, "run --task niah --length 600 --kv %s --json --no-recall --no-kl", type[i]);
+        snprintf(args, sizeof args, "run --task niah --length 600 --kv %s --json --no-recall --no-kl",
+                 type[i]);
         json_t *r = run_json(args);
         json_t *l = json_array_get(at(r, "lanes"), 0);
         assert_true(num(l, "score") == 1);
@@ -246,7 +251,8 @@ static void write_ids(const char *path, const int *ids, int n)
     struct st_writer *w = NULL;
     struct sac_err err = { SAC_OK, "" };
     int64_t shape[1] = { n };
-    if (st_create(&w, path, true, &err) || st_add(w, "ids", ST_I32, 1, shape, ids, &err) || st_finish(w, &err))
+    if (st_create(&w, path, true, &err) || st_add(w, "ids", ST_I32, 1, shape, ids, &err) ||
+        st_finish(w, &err))
         fail_msg("%s", err.msg);
 }
 
@@ -292,7 +298,8 @@ static void test_logits(void **state)
             double sum = 0, ahead = 0;
             for (int k = 0; k < N; k++) *(k <= row % N ? &sum : &ahead) += (double)w[row * N + k];
             /* N products of f32 rounding each, and nothing above the diagonal. */
-            if (!(fabs(sum - 1) < 1e-5) || ahead != 0) fail_msg("attn.%d row %d sums to %g, %g ahead", l, row, sum, ahead);
+            if (!(fabs(sum - 1) < 1e-5) || ahead != 0)
+                fail_msg("attn.%d row %d sums to %g, %g ahead", l, row, sum, ahead);
         }
     }
     st_close(&f);
@@ -319,8 +326,9 @@ static int drop_folder(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_run_form),     cmocka_unit_test(test_run_twice), cmocka_unit_test(test_run_prompt),
-        cmocka_unit_test(test_run_kv_types), cmocka_unit_test(test_tokenize),  cmocka_unit_test(test_info),
+        cmocka_unit_test(test_run_form),   cmocka_unit_test(test_run_twice),
+        cmocka_unit_test(test_run_prompt), cmocka_unit_test(test_run_kv_types),
+        cmocka_unit_test(test_tokenize),   cmocka_unit_test(test_info),
         cmocka_unit_test(test_logits),
     };
     return cmocka_run_group_tests(tests, make_folder, drop_folder);

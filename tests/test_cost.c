@@ -39,8 +39,11 @@ static void prefill_of_7b(void **state)
 static void shares_and_speedups_of_the_paper(void **state)
 {
     (void)state;
-    static const struct { double n, share, core, speedup, with_core; } row[] = {
-        { 16384, .402, .292, 1.483, 1.31 }, { 65536, .677, .618, 2.204, 2.00 }, { 131072, .799, .762, 2.796, 2.59 },
+    static const struct { double n, share, core, speedup, with_core;
+    } row[] = {
+        { 16384, .402, .292, 1.483, 1.31 },
+        { 65536, .677, .618, 2.204, 2.00 },
+        { 131072, .799, .762, 2.796, 2.59 },
     };
     for (size_t i = 0; i < sizeof row / sizeof *row; i++) {
         double share = 0, core = 0, speedup = 0, with_core = 0;
@@ -94,7 +97,8 @@ static void decode_shares_and_speedups(void **state)
                 share += d.kv_share / 4;
                 speedup += d.total / sac_cost_decode(s, SAC_COST_EXACT, row[i].n, 0.2, 0, batch[b]).total / 4;
                 struct sac_decode_cost p = sac_cost_decode(s, SAC_COST_PAPER, row[i].n, 1, 0, batch[b]);
-                quest += p.total / sac_cost_decode(s, SAC_COST_PAPER, row[i].n, 0.2, bounds, batch[b]).total / 4;
+                quest +=
+                    p.total / sac_cost_decode(s, SAC_COST_PAPER, row[i].n, 0.2, bounds, batch[b]).total / 4;
             }
             /* Two digits are printed. */
             near("kv share", share, row[i].share[b], 2e-2);
@@ -107,7 +111,8 @@ static void selection_of_columns(void **state)
 {
     (void)state;
     struct sac_spec spec;
-    assert_int_equal(sac_spec_parse(&spec, "vertical_slash:vertical_size=1000,slash_size=500,window=256", NULL), SAC_OK);
+    assert_int_equal(
+        sac_spec_parse(&spec, "vertical_slash:vertical_size=1000,slash_size=500,window=256", NULL), SAC_OK);
     double n = 16384, q = 256, want = 2 * 128 * n * q + 5 * n * q + 2 * n * 14 + n / 64 * 1500;
     near("formula (9)", sac_cost_selection(&spec.part[0], &qwen[0], n), want, 1e-12);
 

@@ -60,11 +60,13 @@ static struct figure_map map_of(struct figure_pane *pane, const uint32_t *cell)
 {
     *pane = (struct figure_pane){ .h = 8, .w = 8, .cell = cell, .y = { 0, 8, "query", NULL, false },
                                   .x = { 0, 8, "key", NULL, false } };
-    return (struct figure_map){ .text = { "A title", "and what is under it", "caption" }, .n_panes = 1, .pane = pane,
-                                .pane_size = 400 };
+    return (struct figure_map){
+        .text = { "A title", "and what is under it", "caption" }, .n_panes = 1, .pane = pane, .pane_size = 400
+    };
 }
 
-static const struct figure_meta meta = { "A title", "one line", "{\"a\": \"<&>\", \"b\": \"\xce\xbb\"}", "saccade snapshot", NULL };
+static const struct figure_meta meta = { "A title", "one line", "{\"a\": \"<&>\", \"b\": \"\xce\xbb\"}",
+                                         "saccade snapshot", NULL };
 
 static void test_cells_are_whole_pixels(void **state)
 {
@@ -138,7 +140,8 @@ static char *temp_path(const char *name)
     static int k;
     k = !k;
     const char *tmp = getenv("TMPDIR");
-    snprintf(path[k], sizeof path[k], "%s/saccade-test-%ld-%s", tmp && *tmp ? tmp : "/tmp", (long)getpid(), name);
+    snprintf(path[k], sizeof path[k], "%s/saccade-test-%ld-%s", tmp && *tmp ? tmp : "/tmp", (long)getpid(),
+             name);
     return path[k];
 }
 
@@ -251,13 +254,21 @@ static void test_screen_blocks_join(void **state)
 
 static void test_plot_survives_odd_data(void **state)
 {
-    const double nan = (double)NAN, x[] = { 1, 10, 100, 1000 }, y[] = { 1, nan, 3, 2 }, same[] = { 5, 5, 5, 5 }, none[] = { nan, nan, nan, nan };
-    const struct figure_series series[] = { { .name = "a", .n = 4, .x = x, .y = y, .err_lo = none, .err_hi = none },
-                                            { .name = "b", .n = 4, .x = x, .y = same, .kind = FIGURE_PLOT_BARS },
-                                            { .name = "", .n = 4, .x = x, .y = none }, { .name = "empty" } };
+    const double nan = (double)NAN, x[] = { 1, 10, 100, 1000 }, y[] = { 1, nan, 3, 2 },
+                 same[] = { 5, 5, 5, 5 }, none[] = { nan, nan, nan, nan };
+    const struct figure_series series[] = {
+        { .name = "a", .n = 4, .x = x, .y = y, .err_lo = none, .err_hi = none },
+        { .name = "b", .n = 4, .x = x, .y = same, .kind = FIGURE_PLOT_BARS },
+        { .name = "", .n = 4, .x = x, .y = none },
+        { .name = "empty" }
+    };
     (void)state;
     for (int k = 0; k < 8; k++) {
-        struct figure_plot p = { .text = { "t", "", NULL }, .x_log = k & 1, .y_log = k & 2, .n_series = k & 4 ? 4 : 0, .series = series };
+        struct figure_plot p = { .text = { "t", "", NULL },
+                                 .x_log = k & 1,
+                                 .y_log = k & 2,
+                                 .n_series = k & 4 ? 4 : 0,
+                                 .series = series };
         struct figure_bytes b;
         assert_int_equal(figure_draw_plot(&p, NULL, FIGURE_PNG, NULL, &b, NULL), SAC_OK);
         figure_bytes_free(&b);
@@ -305,13 +316,20 @@ static void test_writes_are_safe(void **state)
 
 static void test_recipes_from_anywhere(void **state)
 {
-    static const struct { const char *json; enum sac_code want; } row[] = {
-        { "", SAC_EFORMAT }, { "[]", SAC_ENOTSUP }, { "{}", SAC_ENOTSUP }, { "{\"schema\":\"saccade.figure/9\"}", SAC_ENOTSUP },
+    static const struct { const char *json; enum sac_code want;
+    } row[] = {
+        { "", SAC_EFORMAT },
+        { "[]", SAC_ENOTSUP },
+        { "{}", SAC_ENOTSUP },
+        { "{\"schema\":\"saccade.figure/9\"}", SAC_ENOTSUP },
         { "{\"schema\":\"saccade.figure/1\"}", SAC_EFORMAT },
         { "{\"schema\":\"saccade.figure/1\",\"view\":{\"name\":\"nothing\"}}", SAC_EFORMAT },
         { "{\"schema\":\"saccade.figure/1\",\"view\":{\"name\":\"map\",\"pixels\":-3}}", SAC_EFORMAT },
-        { "{\"schema\":\"saccade.figure/1\",\"view\":{\"name\":\"map\",\"layer\":1e99,\"window\":[1,2]}}", SAC_OK },
-        { "{\"schema\":\"saccade.figure/1\",\"view\":{\"name\":\"text\",\"row\":7},\"run\":{\"methods\":[1,null,\"quest\"]}}", SAC_OK },
+        { "{\"schema\":\"saccade.figure/1\",\"view\":{\"name\":\"map\",\"layer\":1e99,\"window\":[1,2]}}",
+          SAC_OK },
+        { "{\"schema\":\"saccade.figure/"
+          "1\",\"view\":{\"name\":\"text\",\"row\":7},\"run\":{\"methods\":[1,null,\"quest\"]}}",
+          SAC_OK },
     };
     (void)state;
     for (size_t i = 0; i < sizeof row / sizeof *row; i++) {
@@ -343,7 +361,8 @@ static void test_animation_joins_frames(void **state)
     assert_int_equal(count(&p, 0x112233), 8 * 16);
     free(p.rgb);
     int fctl = 0, fdat = 0;
-    for (size_t i = 0; i + 4 < all.n; i++) fctl += !memcmp(all.data + i, "fcTL", 4), fdat += !memcmp(all.data + i, "fdAT", 4);
+    for (size_t i = 0; i + 4 < all.n; i++)
+        fctl += !memcmp(all.data + i, "fcTL", 4), fdat += !memcmp(all.data + i, "fdAT", 4);
     assert_int_equal(fctl, 3);
     assert_true(fdat >= 2);
     figure_bytes_free(&all);

@@ -1,5 +1,6 @@
-/* Model files that are damaged, hostile or of a kind this program does not run: each is refused with the right code
- * and a sentence that names the matter. And sound files in all their forms: versions, alignments, shards. */
+/* Model files that are damaged, hostile or of a kind this program does not run: each is refused with the
+ * right code and a sentence that names the matter. And sound files in all their forms: versions, alignments,
+ * shards. */
 #include "model/family.h"
 #include "tiny.h"
 
@@ -30,7 +31,8 @@ static void write_file(const char *name, const void *data, size_t n)
 
 static void check_says(enum sac_code got, enum sac_code want, const struct sac_err *err, const char *says)
 {
-    if (got != want || !strstr(err->msg, says)) fail_msg("code %d, '%s'; expected %d and '%s'", got, err->msg, want, says);
+    if (got != want || !strstr(err->msg, says))
+        fail_msg("code %d, '%s'; expected %d and '%s'", got, err->msg, want, says);
     assert_null(strchr(err->msg, '\n'));
 }
 
@@ -88,7 +90,10 @@ static void b_wrapping_dims(struct gw *g)
     info(g, "c", 4, (uint64_t[]){ (uint64_t)1 << 33, (uint64_t)1 << 33, 4, 4 }, 0, 0);
 }
 /* 2^60 elements of 8 bytes: the elements fit, the bytes do not */
-static void b_wrapping_bytes(struct gw *g) { info(g, "c", 2, (uint64_t[]){ (uint64_t)1 << 40, (uint64_t)1 << 20 }, 28, 0); }
+static void b_wrapping_bytes(struct gw *g)
+{
+    info(g, "c", 2, (uint64_t[]){ (uint64_t)1 << 40, (uint64_t)1 << 20 }, 28, 0);
+}
 static void b_removed_type(struct gw *g) { info(g, "c", 1, (uint64_t[]){ 32 }, 4, 0); }
 static void b_unknown_type(struct gw *g) { info(g, "c", 1, (uint64_t[]){ 32 }, 0xffffffff, 0); }
 static void b_partial_block(struct gw *g) { info(g, "c", 2, (uint64_t[]){ 33, 2 }, 8, 0); }
@@ -180,7 +185,8 @@ static void test_gguf_truncated(void **state)
         struct gguf g;
         unsigned char *copy = malloc(n ? n : 1);
         memcpy(copy, b.p, n);
-        if (gguf_parse(&g, copy, n, "file", &err) == SAC_OK) fail_msg("accepted with %zu of %zu bytes", n, full);
+        if (gguf_parse(&g, copy, n, "file", &err) == SAC_OK)
+            fail_msg("accepted with %zu of %zu bytes", n, full);
         free(copy);
     }
     free(b.p);
@@ -218,7 +224,8 @@ static void write_split(const struct tiny *t, int count, int no_of_second, uint3
             tiny_gguf_name(t, x->name, gguf);
             gw_tensor(&g, gguf, x->rows ? 2 : 1, ne, 0, x->x, n * 4);
         }
-        if (s == 1 && extra) gw_tensor(&g, extra, 1, (uint64_t[]){ (uint64_t)t->embd }, 0, t->t[0].x, (size_t)t->embd * 4);
+        if (s == 1 && extra)
+            gw_tensor(&g, extra, 1, (uint64_t[]){ (uint64_t)t->embd }, 0, t->t[0].x, (size_t)t->embd * 4);
         struct gw_buf b = gw_finish(&g);
         snprintf(name, sizeof name, "m-%05d-of-%05d.gguf", s + 1, count);
         write_file(name, b.p, b.n);
@@ -226,8 +233,19 @@ static void write_split(const struct tiny *t, int count, int no_of_second, uint3
     }
 }
 
-static const struct tiny small_llama = { .layers = 2, .embd = 32, .ff = 32, .heads = 2, .kv = 1, .dim = 16, .vocab = 8,
-    .ctx = 64, .base = 1e4, .family = "llama", .hf_class = "LlamaForCausalLM", .hf_type = "llama", .tied = true };
+static const struct tiny small_llama = { .layers = 2,
+                                         .embd = 32,
+                                         .ff = 32,
+                                         .heads = 2,
+                                         .kv = 1,
+                                         .dim = 16,
+                                         .vocab = 8,
+                                         .ctx = 64,
+                                         .base = 1e4,
+                                         .family = "llama",
+                                         .hf_class = "LlamaForCausalLM",
+                                         .hf_type = "llama",
+                                         .tied = true };
 
 static enum sac_code open_code(const char *name, struct sac_err *err)
 {
@@ -257,7 +275,8 @@ static void test_split(void **state)
     check_says(open_code("m-00001-of-00003.gguf", &err), SAC_EFORMAT, &err, "declared twice");
     write_split(&t, 3, 1, (uint32_t)t.n, NULL);
     unlink(in_dir("m-00003-of-00003.gguf"));
-    check_says(open_code("m-00001-of-00003.gguf", &err), SAC_EFORMAT, &err, "m-00003-of-00003.gguf: cannot open");
+    check_says(open_code("m-00001-of-00003.gguf", &err), SAC_EFORMAT, &err,
+               "m-00003-of-00003.gguf: cannot open");
     tiny_free(&t);
 }
 
@@ -312,8 +331,13 @@ static void m_tokens(struct gw *g)
 static void test_gguf_models(void **state)
 {
     (void)state;
-    static const struct { const char *skip; void (*more)(struct gw *g); bool no_keys; enum sac_code code; const char *says; }
-    cases[] = {
+    static const struct {
+        const char *skip;
+        void (*more)(struct gw *g);
+        bool no_keys;
+        enum sac_code code;
+        const char *says;
+    } cases[] = {
         { NULL, NULL, false, SAC_OK, "" },
         { "blk.1.ffn_down.weight", NULL, false, SAC_EFORMAT, "lacks tensor 'blk.1.ffn_down.weight'" },
         { "output_norm.weight", NULL, false, SAC_EFORMAT, "lacks tensor 'output_norm.weight'" },
@@ -324,7 +348,8 @@ static void test_gguf_models(void **state)
         { NULL, m_base_text, false, SAC_EFORMAT, "a number is expected" },
         { NULL, m_factor_nan, false, SAC_EFORMAT, "not a finite number" },
         { NULL, m_values, false, SAC_EFORMAT, "RoPE over 5 dimensions" },
-        { NULL, m_extra_norm, false, SAC_ENOTSUP, "'blk.0.attn_q_norm.weight', for which the llama family has no place" },
+        { NULL, m_extra_norm, false, SAC_ENOTSUP,
+          "'blk.0.attn_q_norm.weight', for which the llama family has no place" },
         { NULL, m_tokens, false, SAC_EFORMAT, "tokenizer.ggml.scores has 2 entries for 1 tokens" },
         { NULL, m_arch, true, SAC_ENOTSUP, "architecture mamba cannot be run" },
         { NULL, NULL, true, SAC_EFORMAT, "lacks the key general.architecture" },
@@ -350,7 +375,8 @@ static void test_gguf_models(void **state)
 static void test_missing_keys(void **state)
 {
     (void)state;
-    static const char *const needed[] = { "block_count", "context_length", "embedding_length", "feed_forward_length",
+    static const char *const needed[] = { "block_count",          "context_length",
+                                          "embedding_length",     "feed_forward_length",
                                           "attention.head_count", "attention.layer_norm_rms_epsilon" };
     for (size_t i = 0; i < sizeof needed / sizeof *needed; i++) {
         struct gw g = { 0 };
@@ -393,25 +419,32 @@ static void st_says(const char *header, size_t data, enum sac_code want, const c
     else st_close(&f);
 }
 
-#define T(name, type, shape, at) "\"" name "\": {\"dtype\": \"" type "\", \"shape\": " shape ", \"data_offsets\": " at "}"
+#define T(name, type, shape, at)                                                                             \
+    "\"" name "\": {\"dtype\": \"" type "\", \"shape\": " shape ", \"data_offsets\": " at "}"
 static void test_safetensors(void **state)
 {
     (void)state;
-    st_says("{" T("a", "F32", "[2, 2]", "[0, 16]") ", \"__metadata__\": {\"format\": \"pt\"}}   ", 16, SAC_OK, "");
+    st_says("{" T("a", "F32", "[2, 2]", "[0, 16]") ", \"__metadata__\": {\"format\": \"pt\"}}   ", 16, SAC_OK,
+            "");
     st_says("{" T("a", "F32", "[0, 9]", "[0, 0]") "," T("b", "U8", "[]", "[0, 1]") "}", 1, SAC_OK, "");
     st_says("{}", 0, SAC_OK, "");
-    st_says("{" T("a", "F32", "[2, 2]", "[0, 16]") "," T("b", "F16", "[2]", "[16, 20]") "}", 21, SAC_EFORMAT, "belong to nothing");
+    st_says("{" T("a", "F32", "[2, 2]", "[0, 16]") "," T("b", "F16", "[2]", "[16, 20]") "}", 21, SAC_EFORMAT,
+            "belong to nothing");
     st_says("{" T("a", "F32", "[2, 2]", "[4, 20]") "}", 20, SAC_EFORMAT, "neither overlap nor leave holes");
-    st_says("{" T("a", "U8", "[4]", "[0, 4]") "," T("b", "U8", "[4]", "[2, 6]") "}", 6, SAC_EFORMAT, "overlap");
-    st_says("{" T("a", "F32", "[2, 2]", "[0, 12]") "}", 12, SAC_EFORMAT, "12 bytes; its shape and dtype need 16");
+    st_says("{" T("a", "U8", "[4]", "[0, 4]") "," T("b", "U8", "[4]", "[2, 6]") "}", 6, SAC_EFORMAT,
+            "overlap");
+    st_says("{" T("a", "F32", "[2, 2]", "[0, 12]") "}", 12, SAC_EFORMAT,
+            "12 bytes; its shape and dtype need 16");
     st_says("{" T("a", "F32", "[2, 2]", "[0, 16]") "}", 15, SAC_EFORMAT, "outside the 15 bytes");
     st_says("{" T("a", "U8", "[4]", "[4, 0]") "}", 4, SAC_EFORMAT, "outside");
     st_says("{" T("a", "U8", "[4]", "[-4, 0]") "}", 4, SAC_EFORMAT, "outside");
     st_says("{" T("a", "U8", "[4.0]", "[0, 4]") "}", 4, SAC_EFORMAT, "impossible shape");
     st_says("{" T("a", "F32", "[4294967296, 4294967296]", "[0, 0]") "}", 0, SAC_EFORMAT, "impossible shape");
-    st_says("{" T("a", "F32", "[99999999999999999999]", "[0, 0]") "}", 0, SAC_EFORMAT, "damaged safetensors header");
+    st_says("{" T("a", "F32", "[99999999999999999999]", "[0, 0]") "}", 0, SAC_EFORMAT,
+            "damaged safetensors header");
     st_says("{" T("a", "F4", "[4]", "[0, 2]") "}", 2, SAC_ENOTSUP, "dtype F4");
-    st_says("{" T("a", "U8", "[4]", "[0, 4]") "," T("a", "U8", "[4]", "[4, 8]") "}", 8, SAC_EFORMAT, "damaged");
+    st_says("{" T("a", "U8", "[4]", "[0, 4]") "," T("a", "U8", "[4]", "[4, 8]") "}", 8, SAC_EFORMAT,
+            "damaged");
     st_says("{" T("", "U8", "[4]", "[0, 4]") "}", 4, SAC_EFORMAT, "no name");
     st_says("{" T("\\ud800", "U8", "[4]", "[0, 4]") "}", 4, SAC_EFORMAT, "damaged");
     st_says("{" T("a\\u0000b", "U8", "[4]", "[0, 4]") "}", 4, SAC_EFORMAT, "damaged");
@@ -481,29 +514,36 @@ static void test_config(void **state)
     config_says(LLAMA ", \"rope_scaling\": null, \"head_dim\": null, \"num_experts\": 0", SAC_OK, "");
     config_says(", \"model_type\": \"qwen2\"", SAC_OK, "");
     config_says("", SAC_EFORMAT, "names no architecture");
-    config_says(", \"architectures\": [\"MambaForCausalLM\"]", SAC_ENOTSUP, "architecture MambaForCausalLM cannot be run");
+    config_says(", \"architectures\": [\"MambaForCausalLM\"]", SAC_ENOTSUP,
+                "architecture MambaForCausalLM cannot be run");
     config_says(", \"architectures\": [\"MixtralForCausalLM\"]", SAC_ENOTSUP, "MixtralForCausalLM");
     config_says(LLAMA ", \"num_local_experts\": 8", SAC_ENOTSUP, "mixture of experts");
-    config_says(LLAMA ", \"quantization_config\": {\"quant_method\": \"gptq\"}", SAC_ENOTSUP, "quantization_config");
+    config_says(LLAMA ", \"quantization_config\": {\"quant_method\": \"gptq\"}", SAC_ENOTSUP,
+                "quantization_config");
     config_says(LLAMA ", \"hidden_act\": \"relu\"", SAC_ENOTSUP, "activation relu cannot be run");
     config_says(LLAMA ", \"hidden_act\": \"gelu\"", SAC_ENOTSUP, "activation gelu cannot be run");
     config_says(LLAMA ", \"mlp_bias\": true", SAC_ENOTSUP, "mlp_bias");
-    config_says(LLAMA ", \"rope_scaling\": {\"type\": \"dynamic\", \"factor\": 2}", SAC_ENOTSUP, "RoPE type dynamic");
+    config_says(LLAMA ", \"rope_scaling\": {\"type\": \"dynamic\", \"factor\": 2}", SAC_ENOTSUP,
+                "RoPE type dynamic");
     config_says(LLAMA ", \"rope_parameters\": {\"rope_type\": \"mrope\"}", SAC_ENOTSUP, "RoPE type mrope");
     config_says(LLAMA ", \"rope_scaling\": {\"factor\": 2}", SAC_EFORMAT, "without a type");
-    config_says(LLAMA ", \"rope_scaling\": {\"type\": \"linear\", \"factor\": -2}", SAC_EFORMAT, "impossible RoPE");
+    config_says(LLAMA ", \"rope_scaling\": {\"type\": \"linear\", \"factor\": -2}", SAC_EFORMAT,
+                "impossible RoPE");
     config_says(LLAMA ", \"rope_theta\": 0", SAC_EFORMAT, "impossible RoPE");
     config_says(LLAMA ", \"partial_rotary_factor\": 0.5", SAC_ENOTSUP, "partial_rotary_factor");
     config_says(LLAMA ", \"num_key_value_heads\": 3", SAC_EFORMAT, "cannot share");
     config_says(LLAMA ", \"num_key_value_heads\": 0", SAC_EFORMAT, "num_key_value_heads must be");
     config_says(LLAMA ", \"head_dim\": \"64\"", SAC_EFORMAT, "head_dim must be");
     config_says(LLAMA ", \"rms_norm_eps\": 0", SAC_EFORMAT, "norm epsilon");
-    config_says(", \"model_type\": \"qwen3\", \"layer_types\": [\"full_attention\", \"linear_attention\"]", SAC_ENOTSUP,
-                "kind linear_attention");
-    config_says(", \"model_type\": \"gemma2\", \"layer_types\": [\"full_attention\"]", SAC_EFORMAT, "all 2 layers");
+    config_says(", \"model_type\": \"qwen3\", \"layer_types\": [\"full_attention\", \"linear_attention\"]",
+                SAC_ENOTSUP, "kind linear_attention");
+    config_says(", \"model_type\": \"gemma2\", \"layer_types\": [\"full_attention\"]", SAC_EFORMAT,
+                "all 2 layers");
     config_says(", \"model_type\": \"phi3\", \"attention_bias\": true", SAC_ENOTSUP, "attention_bias");
-    config_says(", \"model_type\": \"phi3\", \"rope_scaling\": {\"type\": \"longrope\", \"short_factor\": [1], "
-                "\"long_factor\": [1]}", SAC_EFORMAT, "short_factor must hold 8 numbers");
+    config_says(
+        ", \"model_type\": \"phi3\", \"rope_scaling\": {\"type\": \"longrope\", \"short_factor\": [1], "
+        "\"long_factor\": [1]}",
+        SAC_EFORMAT, "short_factor must hold 8 numbers");
 }
 
 static void test_folder(void **state)
@@ -546,9 +586,12 @@ static void test_stop_tokens(void **state)
     tiny_random(&t, 1);
     assert_int_equal(mkdir(in_dir("stop"), 0700), 0);
     tiny_write_hf(&t, in_dir("stop"), ST_BF16, 1);
-    const char *generation = "{\"eos_token_id\": [3, 5, 900]}", *tokenizer = "{\"model\": {\"type\": \"BPE\", \"vocab\": "
-        "{\"a\": 0, \"b\": 1, \"c\": 2, \"d\": 3, \"e\": 4, \"f\": 5}, \"merges\": []}}",
-        *limits = "{\"model_max_length\": 1000000000000000019884624838656, \"eos_token\": {\"content\": \"e\"}}";
+    const char
+        *generation = "{\"eos_token_id\": [3, 5, 900]}",
+        *tokenizer = "{\"model\": {\"type\": \"BPE\", \"vocab\": "
+                     "{\"a\": 0, \"b\": 1, \"c\": 2, \"d\": 3, \"e\": 4, \"f\": 5}, \"merges\": []}}",
+        *limits =
+            "{\"model_max_length\": 1000000000000000019884624838656, \"eos_token\": {\"content\": \"e\"}}";
     write_file("stop/generation_config.json", generation, strlen(generation));
     write_file("stop/tokenizer.json", tokenizer, strlen(tokenizer));
     write_file("stop/tokenizer_config.json", limits, strlen(limits));
@@ -571,8 +614,10 @@ static void test_more_tokens_than_rows(void **state)
     assert_int_equal(mkdir(in_dir("more"), 0700), 0);
     tiny_write_hf(&t, in_dir("more"), ST_BF16, 1);
     const char *json = "{\"added_tokens\": [{\"id\": 9, \"content\": \"<x>\", \"special\": true}], "
-        "\"pre_tokenizer\": {\"type\": \"ByteLevel\", \"add_prefix_space\": false}, \"model\": {\"type\": \"BPE\", "
-        "\"vocab\": {\"a\": 0, \"b\": 1, \"<\": 2, \"x\": 3, \">\": 4, \"ab\": 8, \"c\": 10}, \"merges\": [\"a b\"]}}";
+                       "\"pre_tokenizer\": {\"type\": \"ByteLevel\", \"add_prefix_space\": false}, "
+                       "\"model\": {\"type\": \"BPE\", "
+                       "\"vocab\": {\"a\": 0, \"b\": 1, \"<\": 2, \"x\": 3, \">\": 4, \"ab\": 8, \"c\": 10}, "
+                       "\"merges\": [\"a b\"]}}";
     write_file("more/tokenizer.json", json, strlen(json));
     if (sac_model_open(&m, in_dir("more"), &o, &err)) fail_msg("%s", err.msg);
     assert_int_equal(sac_tokenize(m, "ab<x>c", 6, SAC_TOK_SPECIAL, &tok, &err), SAC_OK);
@@ -648,10 +693,18 @@ static int remove_dir(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_gguf_hostile), cmocka_unit_test(test_gguf_header), cmocka_unit_test(test_gguf_truncated),
-        cmocka_unit_test(test_split), cmocka_unit_test(test_gguf_models), cmocka_unit_test(test_missing_keys),
-        cmocka_unit_test(test_safetensors), cmocka_unit_test(test_safetensors_write), cmocka_unit_test(test_config),
-        cmocka_unit_test(test_folder), cmocka_unit_test(test_stop_tokens), cmocka_unit_test(test_directory_only),
+        cmocka_unit_test(test_gguf_hostile),
+        cmocka_unit_test(test_gguf_header),
+        cmocka_unit_test(test_gguf_truncated),
+        cmocka_unit_test(test_split),
+        cmocka_unit_test(test_gguf_models),
+        cmocka_unit_test(test_missing_keys),
+        cmocka_unit_test(test_safetensors),
+        cmocka_unit_test(test_safetensors_write),
+        cmocka_unit_test(test_config),
+        cmocka_unit_test(test_folder),
+        cmocka_unit_test(test_stop_tokens),
+        cmocka_unit_test(test_directory_only),
         cmocka_unit_test(test_more_tokens_than_rows),
         cmocka_unit_test(test_forecast),
     };

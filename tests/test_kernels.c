@@ -1,9 +1,9 @@
 /* Every vector operation at every level of the CPU against its scalar twin.
  *
- * Lengths are odd as often as even, pointers unaligned, and inputs are heap blocks of the exact size, so that a
- * sanitizer sees any access past the end. Tolerances: adding n terms in another order moves a sum by at most n eps
- * times the sum of their magnitudes; exp, tanh and their like are polynomials of relative error 3e-7, and an exponent x that
- * is off by eps moves e^x by |x| eps; conversions are exact. */
+ * Lengths are odd as often as even, pointers unaligned, and inputs are heap blocks of the exact size, so that
+ * a sanitizer sees any access past the end. Tolerances: adding n terms in another order moves a sum by at
+ * most n eps times the sum of their magnitudes; exp, tanh and their like are polynomials of relative error
+ * 3e-7, and an exponent x that is off by eps moves e^x by |x| eps; conversions are exact. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -81,7 +81,8 @@ static void curves(void)
         struct block g = floats(n, wide), u = floats(n, 1), y = floats(n, 1), z = floats(n, 1);
         silu_mul_c(g.x, u.x, n, y.x);
         ops->silu_mul(g.x, u.x, n, z.x);
-        for (int i = 0; i < n; i++) near(z.x[i], y.x[i], (4e-7 + EPS * fabs((double)g.x[i])) * fabs((double)y.x[i]) + 1e-30);
+        for (int i = 0; i < n; i++)
+            near(z.x[i], y.x[i], (4e-7 + EPS * fabs((double)g.x[i])) * fabs((double)y.x[i]) + 1e-30);
         gelu_mul_c(g.x, u.x, n, y.x);
         memcpy(z.x, g.x, (size_t)n * sizeof(float));
         ops->gelu_mul(z.x, u.x, n, z.x);     /* in place */
@@ -108,7 +109,8 @@ static void page_bounds(void)
 {
     for (int round = 0; round < 200; round++) {
         int dim = 1 + upto(140), n = upto(9);
-        struct block q = floats(dim, 1), lo = floats(dim * n, 1), hi = floats(dim * n, 1), y = floats(n, 1), z = floats(n, 1);
+        struct block q = floats(dim, 1), lo = floats(dim * n, 1), hi = floats(dim * n, 1), y = floats(n, 1),
+                     z = floats(n, 1);
         page_bound_c(q.x, lo.x, hi.x, dim, n, y.x);
         ops->page_bound(q.x, lo.x, hi.x, dim, n, z.x);
         for (int i = 0; i < n; i++) near(z.x[i], y.x[i], 2.0 * dim * EPS * dim);
@@ -122,8 +124,10 @@ static void page_bounds(void)
 
 static void halves(void)
 {
-    static const float special[] = { 0.0f, -0.0f, 65504.0f, 65519.99f, 65520.0f, 1e30f, -1e30f, 6.1e-5f, 5.9e-8f, 2.9e-8f,
-                                     2.99e-8f, 1.0f, 1.00048828125f, 1.00146484375f, 3.3895314e38f, 1e-40f, 1.00390625f };
+    static const float special[] = { 0.0f,     -0.0f,      65504.0f,       65519.99f,      65520.0f,
+                                     1e30f,    -1e30f,     6.1e-5f,        5.9e-8f,        2.9e-8f,
+                                     2.99e-8f, 1.0f,       1.00048828125f, 1.00146484375f, 3.3895314e38f,
+                                     1e-40f,   1.00390625f };
     enum { N_SPECIAL = sizeof special / sizeof *special };
     for (int round = 0; round < 200; round++) {
         int n = upto(60) + (round == 0) * N_SPECIAL;
@@ -179,7 +183,9 @@ static void scores(void)
             scores_c((enum k_type)type, q.x, heads, key, dim, n, 0.3f, y, stride);
             ops->scores((enum k_type)type, q.x, heads, key, dim, n, 0.3f, z, stride);
             for (int i = 0; i < heads; i++)
-                for (int j = 0; j < n; j++) near(z[(size_t)i * stride + (size_t)j], y[(size_t)i * stride + (size_t)j], 0.3 * dim * EPS * dim);
+                for (int j = 0; j < n; j++)
+                    near(z[(size_t)i * stride + (size_t)j], y[(size_t)i * stride + (size_t)j],
+                         0.3 * dim * EPS * dim);
             if (type == K_F32) ops->score_f32(q.x, k.x, dim, n, 0.3f, z);
             if (type == K_F16) ops->score_f16(q.x, h, dim, n, 0.3f, z);
             if (type == K_BF16) ops->score_bf16(q.x, h, dim, n, 0.3f, z);
@@ -235,7 +241,8 @@ static void test_halves(void **state) { (void)state; at_levels(halves); }
 static void test_scores(void **state) { (void)state; at_levels(scores); }
 static void test_folds(void **state) { (void)state; at_levels(folds); }
 
-static void test_every_half(void **state)   /* all 65536: to f32 and back is the identity, but for NaN payloads */
+static void
+test_every_half(void **state) /* all 65536: to f32 and back is the identity, but for NaN payloads */
 {
     (void)state;
     for (int level = K_SCALAR; level <= (int)k_cpu_init(-1)->level; level++) {

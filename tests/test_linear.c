@@ -3,7 +3,8 @@
  * kernels against their scalar twins.
  *
  * Tolerances: f32 sums err by at most cols * eps * sum|x w|. Integer paths round x to 1/32767 or 1/127 of the
- * largest of its block of 32: half a step of that times sum|w|, block by block. bf16 rounds x and w to 2^-9. */
+ * largest of its block of 32: half a step of that times sum|w|, block by block. bf16 rounds x and w to 2^-9.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -33,9 +34,11 @@ static int best_level;
 /* Random bytes make valid quantised weights but for the f16 scales, which are set to modest numbers. */
 static void random_row(enum k_type type, uint8_t *row, int cols)
 {
-    static const int scale_at[K_N_TYPES][2] = { [K_Q8_0] = { 0, -1 }, [K_Q4_0] = { 0, -1 }, [K_Q4_1] = { 0, 2 },
-        [K_Q5_0] = { 0, -1 }, [K_Q5_1] = { 0, 2 }, [K_Q2_K] = { 80, 82 }, [K_Q3_K] = { 108, -1 },
-        [K_Q4_K] = { 0, 2 }, [K_Q5_K] = { 0, 2 }, [K_Q6_K] = { 208, -1 } };
+    static const int scale_at[K_N_TYPES][2] = {
+        [K_Q8_0] = { 0, -1 }, [K_Q4_0] = { 0, -1 },  [K_Q4_1] = { 0, 2 },    [K_Q5_0] = { 0, -1 },
+        [K_Q5_1] = { 0, 2 },  [K_Q2_K] = { 80, 82 }, [K_Q3_K] = { 108, -1 }, [K_Q4_K] = { 0, 2 },
+        [K_Q5_K] = { 0, 2 },  [K_Q6_K] = { 208, -1 }
+    };
     if (type == K_F32)
         for (int i = 0; i < cols; i++) {
             float x = uniform();
@@ -125,7 +128,8 @@ static void check(struct problem *p, bool strict, bool prepare)
         for (int c = 0; c < p->w.rows; c++) {
             double want = (double)p->bias[c], got = (double)p->y[(size_t)r * p->ldy + (size_t)c];
             for (int i = 0; i < p->w.cols; i++)
-                want += (double)p->x[(size_t)r * p->ldx + (size_t)i] * (double)p->wf[(size_t)c * (size_t)p->w.cols + (size_t)i];
+                want += (double)p->x[(size_t)r * p->ldx + (size_t)i] *
+                        (double)p->wf[(size_t)c * (size_t)p->w.cols + (size_t)i];
             if (!(fabs(got - want) <= tolerance(p, r, c, strict)))
                 fail_msg("%s %s %d x %d, m %d, strict %d: y[%d][%d] = %g, expected %g +- %g", k_ops()->name,
                          k_type_info[p->w.type].name, p->w.rows, p->w.cols, p->m, strict, r, c, got, want,
@@ -174,7 +178,8 @@ static void test_many(void **state)
     assert_true(linear_prepare(&a.w, false));
     linear(pool, &a.w, a.x, a.ldx, 9, y, 64, a.bias);
     linear(pool, &b.w, a.x, a.ldx, 9, z, 64, NULL);
-    linear_many(pool, (struct linear_job[]){ { &a.w, a.y, a.ldy, a.bias }, { &b.w, b.y, b.ldy, NULL } }, 2, a.x, a.ldx, 9);
+    linear_many(pool, (struct linear_job[]){ { &a.w, a.y, a.ldy, a.bias }, { &b.w, b.y, b.ldy, NULL } }, 2,
+                a.x, a.ldx, 9);
     for (int r = 0; r < 9; r++) {
         assert_memory_equal(y + r * 64, a.y + (size_t)r * a.ldy, 40 * sizeof *y);
         assert_memory_equal(z + r * 64, b.y + (size_t)r * b.ldy, 24 * sizeof *z);
@@ -201,7 +206,8 @@ static void test_unpack(void **state)   /* d*q + m is what the dequantiser says 
             k_ops()->dequant((enum k_type)type, row, N, want);
             for (int i = 0; i < N; i++) {
                 double got = (double)d[i / sub] * q[i] + (has_m ? (double)m[i / sub] : 0.0);
-                assert_true(fabs(got - (double)want[i]) <= 4 * (double)FLT_EPSILON * (fabs((double)d[i / sub] * q[i]) + 0.7));
+                assert_true(fabs(got - (double)want[i]) <=
+                            4 * (double)FLT_EPSILON * (fabs((double)d[i / sub] * q[i]) + 0.7));
             }
         }
     }

@@ -1,5 +1,5 @@
-/* Golden vectors and exact identities of the reference (methods.md 6.2 and 8), and the parts that methods share,
- * against definitions written out. */
+/* Golden vectors and exact identities of the reference (methods.md 6.2 and 8), and the parts that methods
+ * share, against definitions written out. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -17,7 +17,8 @@ static float uniform(void) { return (float)rand() / (float)RAND_MAX; }
 static void near_list(const char *what, const float *got, const double *want, int n, double tol)
 {
     for (int i = 0; i < n; i++)
-        if (fabs((double)got[i] - want[i]) > tol) fail_msg("%s[%d] is %g, expected %g", what, i, (double)got[i], want[i]);
+        if (fabs((double)got[i] - want[i]) > tol)
+            fail_msg("%s[%d] is %g, expected %g", what, i, (double)got[i], want[i]);
 }
 
 /* ---- top-k ---- */
@@ -64,8 +65,12 @@ static void topp_is_the_fewest(void **state)
     (void)state;
     const float x[] = { .05f, .5f, .1f, .15f, .2f };
     int idx[5];
-    static const struct { double mass; int n; } row[] = { { 0, 1 }, { .45, 1 }, { .6, 2 }, { .75, 3 }, { .9, 4 }, { .97, 5 } };
-    for (size_t i = 0; i < sizeof row / sizeof *row; i++) assert_int_equal(topp(x, 5, row[i].mass, idx), row[i].n);
+    static const struct {
+        double mass;
+        int n;
+    } row[] = { { 0, 1 }, { .45, 1 }, { .6, 2 }, { .75, 3 }, { .9, 4 }, { .97, 5 } };
+    for (size_t i = 0; i < sizeof row / sizeof *row; i++)
+        assert_int_equal(topp(x, 5, row[i].mass, idx), row[i].n);
     assert_int_equal(topp(x, 5, .6, idx), 2);
     assert_true(idx[0] == 1 && idx[1] == 4);
 }
@@ -77,8 +82,12 @@ static void coverage_8_5(void **state)
     (void)state;
     struct sac_arena a = { 0 };
     const float x[] = { .5f, .2f, .15f, .1f, .05f };
-    static const struct { double alpha; int n; } row[] = { { 0, 1 }, { .45, 1 }, { .6, 2 }, { .75, 3 }, { .9, 4 }, { .97, 5 } };
-    for (size_t i = 0; i < sizeof row / sizeof *row; i++) assert_int_equal(coverage(x, 5, row[i].alpha, &a), row[i].n);
+    static const struct {
+        double alpha;
+        int n;
+    } row[] = { { 0, 1 }, { .45, 1 }, { .6, 2 }, { .75, 3 }, { .9, 4 }, { .97, 5 } };
+    for (size_t i = 0; i < sizeof row / sizeof *row; i++)
+        assert_int_equal(coverage(x, 5, row[i].alpha, &a), row[i].n);
     sac_arena_free(&a);
 }
 
@@ -103,8 +112,17 @@ static void diagonal_sums_8_1(void **state)
     for (int j = 0; j < 4; j++) k[5 * j] = 1;
     for (int r = 0; r < 2; r++)
         for (int j = 0; j < 4; j++) q[(2 + r) * 4 + j] = p[r][j] > 0 ? (float)log(p[r][j]) : -100;
-    struct sac_prefill_in in = { .n = 4, .n_heads = 1, .n_kv_heads = 1, .head_dim = 4, .n_layers = 1, .scale = 1, .q = q,
-                                 .k = k, .v = k, .q_stride = 16, .k_stride = 16 };
+    struct sac_prefill_in in = { .n = 4,
+                                 .n_heads = 1,
+                                 .n_kv_heads = 1,
+                                 .head_dim = 4,
+                                 .n_layers = 1,
+                                 .scale = 1,
+                                 .q = q,
+                                 .k = k,
+                                 .v = k,
+                                 .q_stride = 16,
+                                 .k_stride = 16 };
     struct sac_arena a = { 0 };
     struct vs_scores s;
     assert_true(vs_score(&in, 0, 2, &s, &a));
@@ -121,7 +139,8 @@ static void conversion_8_2(void **state)
     s[64] = 100, s[65] = 101, s[66] = 150;
     struct sac_plan p;
     assert_true(vs_plan(&p, 256, 64, v, 6, s, 67));
-    /* Tiles that touch are one run. Row block 2: tiles 0, 64, 128; block 3: 42, 106, 170, 234 and four columns. */
+    /* Tiles that touch are one run. Row block 2: tiles 0, 64, 128; block 3: 42, 106, 170, 234 and four
+     * columns. */
     static const struct sac_run want[] = { { 0, 64 }, { 0, 128 }, { 0, 192 }, { 0, 4 }, { 42, 298 } };
     assert_int_equal(p.n_run, 5);
     assert_memory_equal(p.run, want, sizeof want);
@@ -139,7 +158,9 @@ static void block_accounting_8_3(void **state)
     /* sparsity=S finds these block counts at 16384 tokens. */
     static const struct { double s; int k; } row[] = { { .950, 26 }, { .933, 35 }, { .899, 53 }, { .866, 71 },
                                                        { .800, 108 }, { .667, 188 }, { .500, 300 } };
-    struct sac_shape sh = { .n_layers = 1, .n_heads = 1, .n_kv_heads = 1, .head_dim = 64, .n_embd = 64, .max_ctx = 16384 };
+    struct sac_shape sh = {
+        .n_layers = 1, .n_heads = 1, .n_kv_heads = 1, .head_dim = 64, .n_embd = 64, .max_ctx = 16384
+    };
     for (size_t i = 0; i < sizeof row / sizeof *row; i++) {
         char text[64];
         struct sac_spec spec;
@@ -157,7 +178,8 @@ static void page_bounds_8_4(void **state)
     const float keys[] = { 1, 1, 3, -1, 0, 0, 2, 2 }, q[] = { 1, -2 };
     struct sac_arena a = { 0 };
     struct pages p;
-    struct sac_env env = { .shape = { .n_layers = 1, .n_heads = 1, .n_kv_heads = 1, .head_dim = 2 }, .max_tokens = 5 };
+    struct sac_env env = { .shape = { .n_layers = 1, .n_heads = 1, .n_kv_heads = 1, .head_dim = 2 },
+                           .max_tokens = 5 };
     assert_true(pages_create(&p, &env, 2, PAGE_MINMAX, &a));
     pages_append(&p, 0, 0, 0, 3, keys);
     pages_append(&p, 0, 0, 3, 1, keys + 6);
@@ -177,8 +199,10 @@ static void mean_and_deviation(void **state)
     for (int i = 0; i < DIM; i++) q[i] = uniform() - 0.5f;
     struct sac_arena a = { 0 };
     struct pages p, m;
-    struct sac_env env = { .shape = { .n_layers = 1, .n_heads = 1, .n_kv_heads = 1, .head_dim = DIM }, .max_tokens = N };
-    assert_true(pages_create(&p, &env, SIZE, PAGE_MEANSTD, &a) && pages_create(&m, &env, SIZE, PAGE_MEAN, &a));
+    struct sac_env env = { .shape = { .n_layers = 1, .n_heads = 1, .n_kv_heads = 1, .head_dim = DIM },
+                           .max_tokens = N };
+    assert_true(pages_create(&p, &env, SIZE, PAGE_MEANSTD, &a) &&
+                pages_create(&m, &env, SIZE, PAGE_MEAN, &a));
     for (int i = 0; i < N; i++) {
         pages_append(&p, 0, 0, i, 1, k + i * DIM);
         pages_append(&m, 0, 0, i, 1, k + i * DIM);
@@ -285,7 +309,8 @@ static void tiles_cover_the_pattern(void **state)
                 int o = i - j;
                 want |= bsearch(&o, s, (size_t)ns, sizeof *s, by_index) != NULL;
                 cells += want;
-                if (want && !sac_rows_has(&rows, j)) fail_msg("n %d tile %d: cell %d,%d is lost", n, tile, i, j);
+                if (want && !sac_rows_has(&rows, j))
+                    fail_msg("n %d tile %d: cell %d,%d is lost", n, tile, i, j);
             }
         }
         assert_true(fabs(cells - vs_pattern_cells(n, v, nv, s, ns)) < 0.5);
@@ -324,8 +349,19 @@ static void probabilities(void **state)
     srand(11);
     for (int i = 0; i < HQ * N * D; i++) q[i] = 4 * uniform() - 2;
     for (int i = 0; i < HKV * N * D; i++) k[i] = 4 * uniform() - 2;
-    struct sac_prefill_in in = { .n = N, .n_heads = HQ, .n_kv_heads = HKV, .head_dim = D, .n_layers = 1, .scale = 0.4f,
-                                 .softcap = 3, .window = 13, .q = q, .k = k, .v = k, .q_stride = N * D, .k_stride = N * D };
+    struct sac_prefill_in in = { .n = N,
+                                 .n_heads = HQ,
+                                 .n_kv_heads = HKV,
+                                 .head_dim = D,
+                                 .n_layers = 1,
+                                 .scale = 0.4f,
+                                 .softcap = 3,
+                                 .window = 13,
+                                 .q = q,
+                                 .k = k,
+                                 .v = k,
+                                 .q_stride = N * D,
+                                 .k_stride = N * D };
     struct sac_arena a = { 0 };
     for (int h = 0; h < HQ; h++) {
         struct row_check c = { &in, h, 0 };
@@ -346,10 +382,12 @@ int main(void)
 {
     k_cpu_init(-1);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(topk_is_a_sort), cmocka_unit_test(topp_is_the_fewest), cmocka_unit_test(coverage_8_5),
-        cmocka_unit_test(pooling_8_6), cmocka_unit_test(diagonal_sums_8_1), cmocka_unit_test(conversion_8_2),
-        cmocka_unit_test(block_accounting_8_3), cmocka_unit_test(page_bounds_8_4), cmocka_unit_test(mean_and_deviation),
-        cmocka_unit_test(shared_pool_8_7), cmocka_unit_test(error_identities), cmocka_unit_test(tiles_cover_the_pattern),
+        cmocka_unit_test(topk_is_a_sort),       cmocka_unit_test(topp_is_the_fewest),
+        cmocka_unit_test(coverage_8_5),         cmocka_unit_test(pooling_8_6),
+        cmocka_unit_test(diagonal_sums_8_1),    cmocka_unit_test(conversion_8_2),
+        cmocka_unit_test(block_accounting_8_3), cmocka_unit_test(page_bounds_8_4),
+        cmocka_unit_test(mean_and_deviation),   cmocka_unit_test(shared_pool_8_7),
+        cmocka_unit_test(error_identities),     cmocka_unit_test(tiles_cover_the_pattern),
         cmocka_unit_test(probabilities),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

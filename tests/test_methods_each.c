@@ -1,6 +1,7 @@
-/* What must hold of every method, at the smallest, default and largest value of each parameter, on prompts shorter
- * than any window, page or tile, with ragged ends and with groups of 1, 4, 7 and 8 heads: rows are valid, causal and
- * never empty; a budget that covers everything is dense attention; the same run twice is the same. */
+/* What must hold of every method, at the smallest, default and largest value of each parameter, on prompts
+ * shorter than any window, page or tile, with ragged ends and with groups of 1, 4, 7 and 8 heads: rows are
+ * valid, causal and never empty; a budget that covers everything is dense attention; the same run twice is
+ * the same. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -35,7 +36,8 @@ void problem_make(struct problem *p, int n, int steps, int n_heads, int n_kv_hea
     for (size_t i = 0; i < rows * (size_t)n_kv_heads; i++) p->k[i] = 3 * uniform(&seed) - 1.5f;
     for (size_t i = 0; i < rows * (size_t)n_kv_heads; i++) p->v[i] = uniform(&seed);
     for (size_t i = 0; i < table; i++) {
-        float angle = (float)(i / (size_t)(dim / 2)) * powf(100.0f, -(float)(i % (size_t)(dim / 2)) / (float)(dim / 2));
+        float angle =
+            (float)(i / (size_t)(dim / 2)) * powf(100.0f, -(float)(i % (size_t)(dim / 2)) / (float)(dim / 2));
         p->cos[i] = cosf(angle);
         p->sin[i] = sinf(angle);
     }
@@ -53,10 +55,24 @@ void problem_free(struct problem *p)
 struct sac_prefill_in problem_in(const struct problem *p)
 {
     size_t stride = (size_t)(p->n + p->steps) * (size_t)p->dim;
-    return (struct sac_prefill_in){ .layer = p->layer, .n_layers = p->n_layers, .n = p->n, .n_heads = p->n_heads,
-        .n_kv_heads = p->n_kv_heads, .head_dim = p->dim, .scale = 1 / sqrtf((float)p->dim), .window = p->window,
-        .q = p->q, .k = p->k, .v = p->v, .q_stride = stride, .k_stride = stride, .rope_cos = p->cos,
-        .rope_sin = p->sin, .rope_dim = p->dim, .rope_positions = p->n + p->steps + 40, .seed = 43 };
+    return (struct sac_prefill_in){ .layer = p->layer,
+                                    .n_layers = p->n_layers,
+                                    .n = p->n,
+                                    .n_heads = p->n_heads,
+                                    .n_kv_heads = p->n_kv_heads,
+                                    .head_dim = p->dim,
+                                    .scale = 1 / sqrtf((float)p->dim),
+                                    .window = p->window,
+                                    .q = p->q,
+                                    .k = p->k,
+                                    .v = p->v,
+                                    .q_stride = stride,
+                                    .k_stride = stride,
+                                    .rope_cos = p->cos,
+                                    .rope_sin = p->sin,
+                                    .rope_dim = p->dim,
+                                    .rope_positions = p->n + p->steps + 40,
+                                    .seed = 43 };
 }
 
 struct sac_shape problem_shape(const struct problem *p)
@@ -69,7 +85,8 @@ struct sac_shape problem_shape(const struct problem *p)
 
 static void mix(struct outcome *o, int v) { o->hash = (o->hash ^ (uint64_t)(unsigned)v) * 1099511628211u; }
 
-static void act_plan(const struct problem *p, const struct sac_part *part, const char *what, struct outcome *o)
+static void act_plan(const struct problem *p, const struct sac_part *part, const char *what,
+                     struct outcome *o)
 {
     struct sac_prefill_in in = problem_in(p);
     struct sac_arena a = { 0 };
@@ -79,10 +96,12 @@ static void act_plan(const struct problem *p, const struct sac_part *part, const
         struct sac_arena_mark mark = sac_arena_mark(&a);
         if (!part->m->plan(&in, part->opts.bytes, h, &plan, &a)) fail_msg("%s: plan failed", what);
         sac_arena_rewind(&a, mark);
-        if (plan.n_rows != p->n || (long)plan.n_tiles * plan.tile < p->n) fail_msg("%s: rows without a tile", what);
+        if (plan.n_rows != p->n || (long)plan.n_tiles * plan.tile < p->n)
+            fail_msg("%s: rows without a tile", what);
         for (int r = 0; r < p->n; r++) {
             sac_plan_row(&plan, r, 0, &rows);
-            if (!sac_rows_valid(&rows, r + 1)) fail_msg("%s: head %d row %d of %d is empty or wrong", what, h, r, p->n);
+            if (!sac_rows_valid(&rows, r + 1))
+                fail_msg("%s: head %d row %d of %d is empty or wrong", what, h, r, p->n);
             o->dense &= sac_rows_count(&rows) == r + 1;
             for (int i = 0; i < rows.n; i++) {
                 mix(o, rows.run[i].lo);
@@ -90,7 +109,8 @@ static void act_plan(const struct problem *p, const struct sac_part *part, const
             }
         }
         struct sac_density d = sac_plan_density(&plan);
-        if (!(d.pattern > 0 && d.pattern <= d.kernel + 1e-9 && d.kernel <= 1 + 1e-9 && d.kernel <= d.work + 1e-9))
+        if (!(d.pattern > 0 && d.pattern <= d.kernel + 1e-9 && d.kernel <= 1 + 1e-9 &&
+              d.kernel <= d.work + 1e-9))
             fail_msg("%s: densities %g %g %g", what, d.pattern, d.kernel, d.work);
         sac_plan_free(&plan);
     }
@@ -116,7 +136,8 @@ static void score_slots(const struct sac_decode_in *in, int head, int lo, int hi
     const struct cache *c = (const struct cache *)in->cache + head / (in->n_heads / in->n_kv_heads);
     for (int s = lo; s < hi; s++) {
         float dot = 0;
-        for (int d = 0; d < in->head_dim; d++) dot += in->q[head * in->head_dim + d] * c->k[s * in->head_dim + d];
+        for (int d = 0; d < in->head_dim; d++)
+            dot += in->q[head * in->head_dim + d] * c->k[s * in->head_dim + d];
         out[s - lo] = in->scale * dot;
     }
 }
@@ -158,10 +179,20 @@ static void act_step(struct sim *s, int step, struct outcome *o)
         if (m->append) m->append(s->state, p->layer, kv, n[kv] - 1, 1, s->kv[kv].k + (n[kv] - 1) * dim);
     }
     for (int h = 0; h < p->n_heads; h++)
-        memcpy(q + h * dim, p->q + (size_t)(h * (p->n + p->steps) + p->n + step) * (size_t)dim, sizeof *q * (size_t)dim);
-    struct sac_decode_in in = { .layer = p->layer, .n_layers = p->n_layers, .pos = p->n + step, .n_heads = p->n_heads,
-                                .n_kv_heads = p->n_kv_heads, .head_dim = dim, .scale = 1 / sqrtf((float)dim), .q = q,
-                                .n = n, .slot_pos = slot_pos, .score = score_slots, .cache = s->kv };
+        memcpy(q + h * dim, p->q + (size_t)(h * (p->n + p->steps) + p->n + step) * (size_t)dim,
+               sizeof *q * (size_t)dim);
+    struct sac_decode_in in = { .layer = p->layer,
+                                .n_layers = p->n_layers,
+                                .pos = p->n + step,
+                                .n_heads = p->n_heads,
+                                .n_kv_heads = p->n_kv_heads,
+                                .head_dim = dim,
+                                .scale = 1 / sqrtf((float)dim),
+                                .q = q,
+                                .n = n,
+                                .slot_pos = slot_pos,
+                                .score = score_slots,
+                                .cache = s->kv };
     for (int h = 0; h < p->n_heads; h++) {
         int kv = h / group;
         if (per_head || h % group == 0) {
@@ -169,7 +200,8 @@ static void act_step(struct sim *s, int step, struct outcome *o)
             if (m->select) m->select(s->state, &in, h, &s->rows);
             else sac_rows_add(&s->rows, 0, n[kv]);
         }
-        if (!sac_rows_valid(&s->rows, n[kv])) fail_msg("%s: step %d head %d reads nothing or too much", s->what, step, h);
+        if (!sac_rows_valid(&s->rows, n[kv]))
+            fail_msg("%s: step %d head %d reads nothing or too much", s->what, step, h);
         o->dense &= sac_rows_count(&s->rows) == p->n + step + 1;
         s->read += (double)sac_rows_count(&s->rows) / (p->n + step + 1);
         for (int i = 0; i < s->rows.n; i++)
@@ -189,7 +221,8 @@ static void act_step(struct sim *s, int step, struct outcome *o)
     free(q);
 }
 
-static void act_decode(const struct problem *p, const struct sac_spec *spec, const char *what, struct outcome *o)
+static void act_decode(const struct problem *p, const struct sac_spec *spec, const char *what,
+                       struct outcome *o)
 {
     const struct sac_part *evict = sac_spec_evict(spec), *part = sac_spec_decode(spec);
     struct sac_arena a = { 0 };
@@ -198,24 +231,34 @@ static void act_decode(const struct problem *p, const struct sac_spec *spec, con
     struct sac_kept kept[16] = { 0 };
     struct cache kv[16];
     if (evict && !evict->m->evict(&in, evict->opts.bytes, kept, &a)) fail_msg("%s: evict failed", what);
-    struct sim s = { p, part, what, kv, NULL, { sac_arena_alloc(&a, sizeof(struct sac_run) * (size_t)(all / 2 + 1)), 0, all / 2 + 1 },
-                     sac_arena_floats(&a, (size_t)all), 0 };
+    struct sim s = { p,
+                     part,
+                     what,
+                     kv,
+                     NULL,
+                     { sac_arena_alloc(&a, sizeof(struct sac_run) * (size_t)(all / 2 + 1)), 0, all / 2 + 1 },
+                     sac_arena_floats(&a, (size_t)all),
+                     0 };
     struct sac_env env = { problem_shape(p), all, 43 };
-    if (part && part->m->create && !(s.state = part->m->create(&env, part->opts.bytes, &a))) fail_msg("%s: create failed", what);
+    if (part && part->m->create && !(s.state = part->m->create(&env, part->opts.bytes, &a)))
+        fail_msg("%s: create failed", what);
     for (int h = 0; h < p->n_kv_heads; h++) {
-        kv[h] = (struct cache){ malloc(sizeof(float) * (size_t)(all * p->dim)), malloc(sizeof(int) * (size_t)all), 0 };
+        kv[h] = (struct cache){ malloc(sizeof(float) * (size_t)(all * p->dim)),
+                                malloc(sizeof(int) * (size_t)all), 0 };
         int n = evict ? kept[h].n : p->n;
         if (evict && (n < 0 || n > p->n)) fail_msg("%s: keeps %d of %d", what, n, p->n);
         for (int i = 0; evict && i < n; i++) {
             int pos = kept[h].pos[i];
-            if (pos < 0 || pos >= p->n || (i > 0 && pos <= kept[h].pos[i - 1])) fail_msg("%s: kept positions", what);
+            if (pos < 0 || pos >= p->n || (i > 0 && pos <= kept[h].pos[i - 1]))
+                fail_msg("%s: kept positions", what);
             mix(o, pos);
         }
         o->kept += n;
         o->dense &= n == p->n;
         for (int i = 0; i < n; i++) push(&s, h, evict ? kept[h].pos[i] : i);
         if (part && part->m->append) part->m->append(s.state, p->layer, h, 0, n, kv[h].k);
-        if (part && part->m->seed && kept[h].score && part == evict) part->m->seed(s.state, p->layer, h, n, kept[h].score);
+        if (part && part->m->seed && kept[h].score && part == evict)
+            part->m->seed(s.state, p->layer, h, n, kept[h].score);
     }
     for (int i = 0; part && i < p->steps; i++) act_step(&s, i, o);
     o->read = p->steps ? s.read / (p->steps * p->n_heads) : 0;
@@ -258,8 +301,10 @@ static const char *value_text(const struct sac_param *p, double v, char *buf, si
 }
 
 /* Short and ragged lengths, groups of 1, 4, 7, 8. */
-static const struct { int n, heads, kv; } sizes[] = {
-    { 1, 1, 1 }, { 2, 4, 1 }, { 5, 8, 2 }, { 15, 2, 2 }, { 16, 7, 1 }, { 17, 8, 1 }, { 64, 2, 1 }, { 130, 4, 1 }, { 300, 2, 2 },
+static const struct { int n, heads, kv;
+} sizes[] = {
+    { 1, 1, 1 },  { 2, 4, 1 },  { 5, 8, 2 },   { 15, 2, 2 },  { 16, 7, 1 },
+    { 17, 8, 1 }, { 64, 2, 1 }, { 130, 4, 1 }, { 300, 2, 2 },
 };
 
 static void every_parameter(void **state)
@@ -277,10 +322,13 @@ static void every_parameter(void **state)
             if (o.hash != again.hash) fail_msg("%s: two runs differ", all[i]->name);
             for (int j = 0; j < all[i]->n_params; j++) {
                 const struct sac_param *q = &all[i]->params[j];
-                const double at[3] = { q->min, (q->min + q->max) / 2 < 100 ? floor((q->min + q->max) / 2) : q->min + 2, q->max };
+                const double at[3] = {
+                    q->min, (q->min + q->max) / 2 < 100 ? floor((q->min + q->max) / 2) : q->min + 2, q->max
+                };
                 for (int e = 0; e < 3; e++) {
                     if (at[e] < q->min || at[e] > q->max) continue;
-                    snprintf(text, sizeof text, "%s:%s=%s", all[i]->name, q->name, value_text(q, at[e], value, sizeof value));
+                    snprintf(text, sizeof text, "%s:%s=%s", all[i]->name, q->name,
+                             value_text(q, at[e], value, sizeof value));
                     runs += run_spec(&p, text, &o);
                 }
             }
@@ -299,14 +347,36 @@ static void covering_budget_is_dense(void **state)
 {
     (void)state;
     static const char *const covering[] = {
-        "dense", "vertical_slash:vertical_size=9999,slash_size=9999", "vertical_slash:slash_size=9999,tile=1",
-        "block_sparse:top_blocks=9999", "flexprefill:min_budget=9999", "flexprefill:alpha=1", "snapkv:capacity=9999",
-        "ada_snapkv:capacity=9999", "pyramidkv:capacity=9999", "tova:capacity=9999", "h2o:heavy=9999,recent=9999",
-        "expected_attention:capacity=9999", "quest:token_budget=16000", "quest:token_budget=16000,share_pages=0,scorer=meanstd",
-        "streaming_llm:window=9999", "random:token_budget=9999", "oracle:token_budget=9999", "oracle:unit=group,token_budget=9999",
-        "oracle:unit=page,token_budget=9999", "oracle:unit=block,token_budget=9999", "oracle:top_p=1", "oracle:rows=1,top_p=1",
-        "xattention:threshold=1", "spargeattn:tau=1", "spargeattn:mode=ratio,keep=1", "twilight:token_budget=9999,p=1",
-        "duo:streaming=0", "duo:streaming=1,recent=9999", "moba:top_k=9999", "minference:density=1",
+        "dense",
+        "vertical_slash:vertical_size=9999,slash_size=9999",
+        "vertical_slash:slash_size=9999,tile=1",
+        "block_sparse:top_blocks=9999",
+        "flexprefill:min_budget=9999",
+        "flexprefill:alpha=1",
+        "snapkv:capacity=9999",
+        "ada_snapkv:capacity=9999",
+        "pyramidkv:capacity=9999",
+        "tova:capacity=9999",
+        "h2o:heavy=9999,recent=9999",
+        "expected_attention:capacity=9999",
+        "quest:token_budget=16000",
+        "quest:token_budget=16000,share_pages=0,scorer=meanstd",
+        "streaming_llm:window=9999",
+        "random:token_budget=9999",
+        "oracle:token_budget=9999",
+        "oracle:unit=group,token_budget=9999",
+        "oracle:unit=page,token_budget=9999",
+        "oracle:unit=block,token_budget=9999",
+        "oracle:top_p=1",
+        "oracle:rows=1,top_p=1",
+        "xattention:threshold=1",
+        "spargeattn:tau=1",
+        "spargeattn:mode=ratio,keep=1",
+        "twilight:token_budget=9999,p=1",
+        "duo:streaming=0",
+        "duo:streaming=1,recent=9999",
+        "moba:top_k=9999",
+        "minference:density=1",
     };
     for (size_t z = 0; z < sizeof sizes / sizeof *sizes; z++) {
         struct problem p;
@@ -314,18 +384,32 @@ static void covering_budget_is_dense(void **state)
         for (size_t i = 0; i < sizeof covering / sizeof *covering; i++) {
             struct outcome o;
             assert_true(run_spec(&p, covering[i], &o));
-            if (!o.dense) fail_msg("%s: %d tokens, %d/%d heads: something is left out", covering[i], p.n, p.n_heads, p.n_kv_heads);
+            if (!o.dense)
+                fail_msg("%s: %d tokens, %d/%d heads: something is left out", covering[i], p.n, p.n_heads,
+                         p.n_kv_heads);
         }
         problem_free(&p);
     }
 }
 
-/* A prompt below the budget is left whole, whatever the windows and pages: the short-sequence cases of 7.3. */
+/* A prompt below the budget is left whole, whatever the windows and pages: the short-sequence cases of 7.3.
+ */
 static void short_prompts_are_whole(void **state)
 {
     (void)state;
-    static const char *const spec[] = { "snapkv", "ada_snapkv", "pyramidkv", "tova", "h2o", "quest", "quest:token_budget=64",
-                                        "streaming_llm", "expected_attention", "oracle", "random", "moba", "duo" };
+    static const char *const spec[] = { "snapkv",
+                                        "ada_snapkv",
+                                        "pyramidkv",
+                                        "tova",
+                                        "h2o",
+                                        "quest",
+                                        "quest:token_budget=64",
+                                        "streaming_llm",
+                                        "expected_attention",
+                                        "oracle",
+                                        "random",
+                                        "moba",
+                                        "duo" };
     struct problem p;
     problem_make(&p, 50, 3, 4, 2, 8, 5);
     for (size_t i = 0; i < sizeof spec / sizeof *spec; i++) {
@@ -342,17 +426,28 @@ static void budgets_are_kept(void **state)
     struct problem p;
     problem_make(&p, 400, 4, 8, 2, 8, 9);
     p.layer = 0;
-    static const struct { const char *spec; int kept; double read; } row[] = {   /* tokens of both KV heads, share read */
-        { "snapkv:capacity=150", 300, 0 }, { "ada_snapkv:capacity=150", 300, 0 }, { "tova:capacity=100", 200, 101 / 402.5 },
-        { "h2o:heavy=40,recent=60", 200, 101 / 402.5 }, { "expected_attention:capacity=77", 154, 0 },
-        { "streaming_llm:window=60", 126, 64 / 402.5 }, { "quest:token_budget=96", 800, 0 },
-        { "oracle:token_budget=50", 800, 50 / 402.5 }, { "random:token_budget=100", 800, 100 / 402.5 },
+    static const struct {
+        const char *spec;
+        int kept;
+        double read;
+    } row[] = {
+        /* tokens of both KV heads, share read */
+        { "snapkv:capacity=150", 300, 0 },
+        { "ada_snapkv:capacity=150", 300, 0 },
+        { "tova:capacity=100", 200, 101 / 402.5 },
+        { "h2o:heavy=40,recent=60", 200, 101 / 402.5 },
+        { "expected_attention:capacity=77", 154, 0 },
+        { "streaming_llm:window=60", 126, 64 / 402.5 },
+        { "quest:token_budget=96", 800, 0 },
+        { "oracle:token_budget=50", 800, 50 / 402.5 },
+        { "random:token_budget=100", 800, 100 / 402.5 },
     };
     for (size_t i = 0; i < sizeof row / sizeof *row; i++) {
         struct outcome o;
         assert_true(run_spec(&p, row[i].spec, &o));
         if (o.kept != row[i].kept) fail_msg("%s keeps %d, expected %d", row[i].spec, o.kept, row[i].kept);
-        if (row[i].read > 0 && fabs(o.read - row[i].read) > 2e-3) fail_msg("%s reads %g, expected %g", row[i].spec, o.read, row[i].read);
+        if (row[i].read > 0 && fabs(o.read - row[i].read) > 2e-3)
+            fail_msg("%s reads %g, expected %g", row[i].spec, o.read, row[i].read);
     }
     /* The pyramid keeps its mean over layers. */
     int sum = 0;
@@ -369,9 +464,10 @@ static void budgets_are_kept(void **state)
 static void sparsity_is_reached(void **state)
 {
     (void)state;
-    static const struct { const char *method; double below; } row[] = {
-        { "vertical_slash", .12 }, { "flexprefill", .12 }, { "block_sparse", .03 }, { "random", .03 }, { "oracle", .03 },
-        { "xattention", .08 }, { "spargeattn", .08 }, { "minference", .15 },
+    static const struct { const char *method; double below;
+    } row[] = {
+        { "vertical_slash", .12 }, { "flexprefill", .12 }, { "block_sparse", .03 }, { "random", .03 },
+        { "oracle", .03 },         { "xattention", .08 },  { "spargeattn", .08 },   { "minference", .15 },
     };
     struct problem p;
     problem_make(&p, 1200, 0, 1, 1, 8, 12);
@@ -388,7 +484,8 @@ static void sparsity_is_reached(void **state)
             assert_int_equal(sac_spec_resolve(&spec, &shape, p.n, NULL), SAC_OK);
             assert_true(spec.part[0].m->plan(&in, spec.part[0].opts.bytes, 0, &plan, &a));
             double d = sac_plan_density(&plan).kernel, want = 1 - level / 10.0;
-            if (d > want + 0.04 || d < want - row[i].below) fail_msg("%s: density %.3f, expected %.3f", text, d, want);
+            if (d > want + 0.04 || d < want - row[i].below)
+                fail_msg("%s: density %.3f, expected %.3f", text, d, want);
             sac_plan_free(&plan);
             sac_arena_free(&a);
         }
@@ -400,7 +497,8 @@ static void tail_of_queries_suffices(void **state)
 {
     (void)state;
     static const char *const spec[] = { "snapkv:capacity=140,window=40", "ada_snapkv:capacity=140,window=40",
-                                        "pyramidkv:capacity=100,window=30", "tova:capacity=50", "duo:recent=20,sink=4" };
+                                        "pyramidkv:capacity=100,window=30", "tova:capacity=50",
+                                        "duo:recent=20,sink=4" };
     struct problem p;
     problem_make(&p, 600, 0, 8, 2, 8, 21);
     struct sac_shape shape = problem_shape(&p);
@@ -432,7 +530,8 @@ static void oracle_is_an_upper_bound(void **state)
     problem_make(&p, 256, 0, 1, 1, 8, 33);
     struct sac_prefill_in in = problem_in(&p);
     struct sac_shape shape = problem_shape(&p);
-    static const char *const spec[2] = { "oracle:rows=1,token_budget=40", "random:rows=1,token_budget=40,local=1,sink=0" };
+    static const char *const spec[2] = { "oracle:rows=1,token_budget=40",
+                                         "random:rows=1,token_budget=40,local=1,sink=0" };
     double mass[2] = { 0, 0 };
     for (int i = 0; i < 2; i++) {
         struct sac_spec s;
@@ -449,7 +548,8 @@ static void oracle_is_an_upper_bound(void **state)
             double z = 0, kept = 0;
             for (int j = 0; j <= r; j++) {
                 double dot = 0;
-                for (int d = 0; d < p.dim; d++) dot += (double)p.q[r * p.dim + d] * (double)p.k[j * p.dim + d];
+                for (int d = 0; d < p.dim; d++)
+                    dot += (double)p.q[r * p.dim + d] * (double)p.k[j * p.dim + d];
                 double e = exp(dot / sqrt(p.dim));
                 z += e;
                 if (sac_rows_has(&rows, j)) kept += e;

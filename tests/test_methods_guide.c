@@ -25,7 +25,8 @@ static char *read_text(const char *path)
 static void the_page_shows_the_file(void **state)
 {
     (void)state;
-    char *page = read_text(SOURCE_DIR "/docs/adding-a-method.md"), *code = read_text(TEST_DIR "/example_strided.c");
+    char *page = read_text(SOURCE_DIR "/docs/adding-a-method.md"),
+         *code = read_text(TEST_DIR "/example_strided.c");
     assert_non_null(strstr(page, code));
     int lines = 0;
     for (const char *c = code; *c; c++) lines += *c == '\n';
@@ -51,7 +52,8 @@ static void rows_are_as_described(void **state)
             sac_plan_row(&p, row, 0, &rows);
             assert_true(sac_rows_valid(&rows, row + 1));
             for (int key = 0; key <= row; key++)
-                if (row - key < 20 || (key < row / 64 * 64 - 19 && key % 7 == 0)) assert_true(sac_rows_has(&rows, key));
+                if (row - key < 20 || (key < row / 64 * 64 - 19 && key % 7 == 0))
+                    assert_true(sac_rows_has(&rows, key));
         }
         sac_plan_free(&p);
 

@@ -24,8 +24,19 @@ static struct sac_prefill_in make(int n, int n_heads, int n_kv_heads, unsigned s
     for (int i = 0; i < n_heads * n * D; i++) q[i] = 3 * uniform() - 1.5f;
     for (int i = 0; i < n_kv_heads * n * D; i++) k[i] = 3 * uniform() - 1.5f;
     for (int i = 0; i < n_kv_heads * n * D; i++) v[i] = uniform();
-    return (struct sac_prefill_in){ .n = n, .n_layers = 3, .layer = 1, .n_heads = n_heads, .n_kv_heads = n_kv_heads,
-        .head_dim = D, .scale = 0.35f, .q = q, .k = k, .v = v, .q_stride = (size_t)n * D, .k_stride = (size_t)n * D, .seed = 1 };
+    return (struct sac_prefill_in){ .n = n,
+                                    .n_layers = 3,
+                                    .layer = 1,
+                                    .n_heads = n_heads,
+                                    .n_kv_heads = n_kv_heads,
+                                    .head_dim = D,
+                                    .scale = 0.35f,
+                                    .q = q,
+                                    .k = k,
+                                    .v = v,
+                                    .q_stride = (size_t)n * D,
+                                    .k_stride = (size_t)n * D,
+                                    .seed = 1 };
 }
 
 static double dot(const float *a, const float *b)
@@ -39,8 +50,12 @@ static struct sac_spec parse(const char *text, const struct sac_prefill_in *in)
 {
     struct sac_spec s;
     struct sac_err err = { 0 };
-    struct sac_shape shape = { .n_layers = 3, .n_heads = in->n_heads, .n_kv_heads = in->n_kv_heads, .head_dim = D,
-                               .n_embd = in->n_heads * D, .max_ctx = N_MAX };
+    struct sac_shape shape = { .n_layers = 3,
+                               .n_heads = in->n_heads,
+                               .n_kv_heads = in->n_kv_heads,
+                               .head_dim = D,
+                               .n_embd = in->n_heads * D,
+                               .max_ctx = N_MAX };
     if (sac_spec_parse(&s, text, &err) || sac_spec_resolve(&s, &shape, in->n, &err)) fail_msg("%s", err.msg);
     return s;
 }
@@ -97,7 +112,8 @@ static void xattention(void **state)
             bool keep[16] = { 0 };
             keep[0] = keep[I] = true;
             sum = score[0] + (I > 0 ? score[I] : 0);
-            for (int b; sum < 0.7 * total && (b = best(score, keep, I + 1)) >= 0; sum += score[b]) keep[b] = true;
+            for (int b; sum < 0.7 * total && (b = best(score, keep, I + 1)) >= 0; sum += score[b])
+                keep[b] = true;
             for (int J = 0; J <= I; J++) assert_int_equal(tile_reads(&p, I, J * B), keep[J]);
         }
         sac_plan_free(&p);
@@ -139,7 +155,8 @@ static void spargeattn(void **state)
         for (int i = b * BK; i < (b + 1) * BK && i < N; i++)
             for (int d = 0; d < D; d++) k[i * D + d] = 0.3f * k[i * D + d] + (float)((b * 7 + d * 3) % 5 - 2);
     for (int i = 0; i < N; i++)
-        for (int d = 0; d < D; d++) q[i * D + d] = (i / BQ) % 3 ? 0.2f * q[i * D + d] + (float)((i / BQ + d) % 3 - 1) : q[i * D + d];
+        for (int d = 0; d < D; d++)
+            q[i * D + d] = (i / BQ) % 3 ? 0.2f * q[i * D + d] + (float)((i / BQ + d) % 3 - 1) : q[i * D + d];
     struct sac_plan p;
     make_plan("spargeattn:block_q=32,block_k=16,theta=0.4,tau=0.6", &in, 0, &p);
     double mean[D] = { 0 }, zero[D] = { 0 };
@@ -210,8 +227,15 @@ static void moba(void **state)
         int n = row + 1;
         float both[2 * D];
         memcpy(both + D, q + (N + row) * D, sizeof both / 2);
-        struct sac_decode_in in1 = { .layer = 1, .n_layers = 3, .pos = row, .n_heads = 2, .n_kv_heads = 1, .head_dim = D,
-                                     .scale = 1, .q = both, .n = &n };
+        struct sac_decode_in in1 = { .layer = 1,
+                                     .n_layers = 3,
+                                     .pos = row,
+                                     .n_heads = 2,
+                                     .n_kv_heads = 1,
+                                     .head_dim = D,
+                                     .scale = 1,
+                                     .q = both,
+                                     .n = &n };
         m->append(s, 1, 0, row, 1, k + row * D);
         m->select(s, &in1, 1, &rows);
         for (int key = 0; key <= row; key++) {
@@ -236,10 +260,12 @@ static void expected_attention(void **state)
         }
     for (int adjacent = 0; adjacent < 2; adjacent++) {
         struct sac_prefill_in in = make(N, 2, 1, 9);
-        in.rope_cos = c, in.rope_sin = s, in.rope_dim = D, in.rope_positions = N + AHEAD, in.rope_adjacent = adjacent;
+        in.rope_cos = c, in.rope_sin = s, in.rope_dim = D, in.rope_positions = N + AHEAD,
+        in.rope_adjacent = adjacent;
         double score[N] = { 0 };
         for (int h = 0; h < 2; h++) {
-            double mu[D] = { 0 }, cov[D][D] = { { 0 } }, rot[D][D] = { { 0 } }, mr[D] = { 0 }, cr[D][D] = { { 0 } }, z[N], norm = 0;
+            double mu[D] = { 0 }, cov[D][D] = { { 0 } }, rot[D][D] = { { 0 } }, mr[D] = { 0 },
+                   cr[D][D] = { { 0 } }, z[N], norm = 0;
             for (int t = 4; t < N; t++) {
                 double x[D];
                 for (int i = 0; i < HALF; i++) {
@@ -266,13 +292,15 @@ static void expected_attention(void **state)
                 for (int j = 0; j < D; j++) {
                     mr[i] += rot[i][j] * mu[j];
                     for (int e = 0; e < D; e++)
-                        for (int f = 0; f < D; f++) cr[i][j] += rot[i][e] * (cov[e][f] - mu[e] * mu[f]) * rot[j][f];
+                        for (int f = 0; f < D; f++)
+                            cr[i][j] += rot[i][e] * (cov[e][f] - mu[e] * mu[f]) * rot[j][f];
                 }
             for (int j = 0; j < N; j++) {
                 double lin = 0, quad = 0, sc = (double)in.scale;
                 for (int e = 0; e < D; e++) {
                     lin += mr[e] * (double)k[j * D + e];
-                    for (int f = 0; f < D; f++) quad += (double)k[j * D + e] * cr[e][f] * (double)k[j * D + f];
+                    for (int f = 0; f < D; f++)
+                        quad += (double)k[j * D + e] * cr[e][f] * (double)k[j * D + f];
                 }
                 norm += z[j] = exp(sc * lin + sc * sc / 2 * quad);
             }
@@ -306,7 +334,8 @@ static void h2o_after_the_prompt(void **state)
     enum { N = 80 };
     for (int normalize = 0; normalize < 2; normalize++) {
         struct sac_prefill_in in = make(N, 4, 2, 11);
-        struct sac_spec spec = parse(normalize ? "h2o:heavy=10,recent=7,normalize=1" : "h2o:heavy=10,recent=7", &in);
+        struct sac_spec spec =
+            parse(normalize ? "h2o:heavy=10,recent=7,normalize=1" : "h2o:heavy=10,recent=7", &in);
         struct sac_arena a = { 0 };
         struct sac_kept kept[2];
         assert_true(spec.part[0].m->evict(&in, spec.part[0].opts.bytes, kept, &a));
@@ -392,7 +421,7 @@ static void tova_drops_the_least(void **state)
         w[h] += .5f;                                    /* heads 0 .. 3 lift slots 0 .. 3 */
         m->observe(s, &step, h, &rows, w);
     }
-    assert_int_equal(m->drop(s, &step, 0), 5);          /* the same in both KV heads, the sink not protected */
+    assert_int_equal(m->drop(s, &step, 0), 5); /* the same in both KV heads, the sink not protected */
     assert_int_equal(m->drop(s, &step, 1), 5);
     sac_arena_free(&a);
 }
@@ -441,7 +470,8 @@ static void search_follows_the_head(void **state)
         struct sac_plan p;
         make_plan(spec, &in, 0, &p);
         for (int r = 140; r < N; r++)
-            assert_true(tile_reads(&p, r / p.tile, 40) && tile_reads(&p, r / p.tile, 90) && tile_reads(&p, r / p.tile, 131));
+            assert_true(tile_reads(&p, r / p.tile, 40) && tile_reads(&p, r / p.tile, 90) &&
+                        tile_reads(&p, r / p.tile, 131));
         sac_plan_free(&p);
     }
 }
@@ -457,7 +487,8 @@ static void draws_repeat(void **state)
     }
     assert_true(p[0].n_run == p[1].n_run && !memcmp(p[0].run, p[1].run, sizeof *p[0].run * p[0].n_run));
     for (int i = 2; i < 4; i++)      /* another seed, another head */
-        assert_true(p[0].n_run != p[i].n_run || memcmp(p[0].run, p[i].run, sizeof *p[0].run * p[0].n_run) != 0);
+        assert_true(p[0].n_run != p[i].n_run ||
+                    memcmp(p[0].run, p[i].run, sizeof *p[0].run * p[0].n_run) != 0);
     for (int i = 0; i < 4; i++) sac_plan_free(&p[i]);
 }
 
@@ -465,10 +496,16 @@ int main(void)
 {
     k_cpu_init(-1);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(xattention), cmocka_unit_test(spargeattn), cmocka_unit_test(moba),
-        cmocka_unit_test(expected_attention), cmocka_unit_test(h2o_after_the_prompt), cmocka_unit_test(h2o_in_decode),
-        cmocka_unit_test(tova_drops_the_least), cmocka_unit_test(duo_finds_the_local_head),
-        cmocka_unit_test(search_follows_the_head), cmocka_unit_test(draws_repeat),
+        cmocka_unit_test(xattention),
+        cmocka_unit_test(spargeattn),
+        cmocka_unit_test(moba),
+        cmocka_unit_test(expected_attention),
+        cmocka_unit_test(h2o_after_the_prompt),
+        cmocka_unit_test(h2o_in_decode),
+        cmocka_unit_test(tova_drops_the_least),
+        cmocka_unit_test(duo_finds_the_local_head),
+        cmocka_unit_test(search_follows_the_head),
+        cmocka_unit_test(draws_repeat),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

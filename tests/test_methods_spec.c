@@ -10,8 +10,14 @@
 #include <stdio.h>
 #include <string.h>
 
-static const struct sac_shape shape = { .n_layers = 10, .n_heads = 8, .n_kv_heads = 2, .head_dim = 64, .n_embd = 512,
-                                        .n_ff = 1536, .n_vocab = 8192, .max_ctx = 16384 };
+static const struct sac_shape shape = { .n_layers = 10,
+                                        .n_heads = 8,
+                                        .n_kv_heads = 2,
+                                        .head_dim = 64,
+                                        .n_embd = 512,
+                                        .n_ff = 1536,
+                                        .n_vocab = 8192,
+                                        .max_ctx = 16384 };
 
 static struct sac_spec parse(const char *text)
 {
@@ -32,7 +38,8 @@ static struct sac_spec resolve(const char *text, int n)
 static void refusals(void **state)
 {
     (void)state;
-    static const struct { const char *spec, *says; } row[] = {
+    static const struct { const char *spec, *says;
+    } row[] = {
         { "snapk", "unknown method 'snapk': did you mean 'snapkv'?" },
         { "vertical_slsh", "did you mean 'vertical_slash'?" },
         { "zzz", "use one of dense" },
@@ -52,7 +59,8 @@ static void refusals(void **state)
         { "quest:sparsity=1", "from 0 to below 1" },
         { "quest:sparsity=-0.1", "from 0 to below 1" },
         { "quest:sparsity=0.5,preset=paper-0.9", "not both" },
-        { "quest:sparsity=0.5,token_budget=64", "sparsity takes the place of token_budget: give one of them" },
+        { "quest:sparsity=0.5,token_budget=64",
+          "sparsity takes the place of token_budget: give one of them" },
         { "snapkv:capacity=200,preset=paper-0.9", "preset takes the place of capacity" },
         { "quest:phase=later", "use both, prefill or decode" },
         { "quest:dense_layers=x", "list layers from 0" },
@@ -67,13 +75,16 @@ static void refusals(void **state)
         /* Found when the parameters are put together. */
         { "snapkv:kernel=20", "snapkv: kernel=20 is even, which would shift the window: use kernel=21" },
         { "ada_snapkv:kernel=2", "use kernel=3" },
-        { "snapkv:capacity=132", "must be above sink+local=132, tokens that are always kept: use capacity=133" },
+        { "snapkv:capacity=132",
+          "must be above sink+local=132, tokens that are always kept: use capacity=133" },
         { "ada_snapkv:capacity=131", "use capacity=132" },
         { "pyramidkv:capacity=64", "use capacity=65" },
-        { "vertical_slash:slash_size=63", "slash_size=63 is below local=64, offsets that are always read: use slash_size=64" },
+        { "vertical_slash:slash_size=63",
+          "slash_size=63 is below local=64, offsets that are always read: use slash_size=64" },
         { "vertical_slash:vertical_size=3", "use vertical_size=4" },
         { "flexprefill:min_budget=10", "use min_budget=64" },
-        { "quest:token_budget=100", "token_budget=100 is not a multiple of page_size=16: use token_budget=96" },
+        { "quest:token_budget=100",
+          "token_budget=100 is not a multiple of page_size=16: use token_budget=96" },
         { "quest:token_budget=7", "use token_budget=16" },
         { "block_sparse:top_blocks=2", "below the minimum 3: use 3" },
         { "block_sparse:block_size=4", "below the minimum 8: use 8" },
@@ -105,8 +116,9 @@ static void advice_is_valid(void **state)
 {
     (void)state;
     static const char *const spec[] = {
-        "snapkv:kernel=21", "snapkv:capacity=133", "ada_snapkv:capacity=132", "pyramidkv:capacity=65",
-        "vertical_slash:slash_size=64", "quest:token_budget=96", "quest:token_budget=16", "xattention:block_size=104",
+        "snapkv:kernel=21",      "snapkv:capacity=133",          "ada_snapkv:capacity=132",
+        "pyramidkv:capacity=65", "vertical_slash:slash_size=64", "quest:token_budget=96",
+        "quest:token_budget=16", "xattention:block_size=104",
     };
     for (size_t i = 0; i < sizeof spec / sizeof *spec; i++) resolve(spec[i], 4096);
 }
@@ -114,7 +126,8 @@ static void advice_is_valid(void **state)
 static void values(void **state)
 {
     (void)state;
-    struct sac_spec s = parse("quest:token_budget=256,dense_layers=0,1,page_size=32,share_pages=off,scorer=meanstd");
+    struct sac_spec s =
+        parse("quest:token_budget=256,dense_layers=0,1,page_size=32,share_pages=off,scorer=meanstd");
     const struct sac_part *p = &s.part[0];
     assert_true(sac_part_get(p, "token_budget") == 256 && sac_part_get(p, "page_size") == 32);
     assert_true(sac_part_get(p, "share_pages") == 0 && sac_part_get(p, "scorer") == 1);
@@ -136,17 +149,31 @@ static void values(void **state)
 static void defaults_of_the_paper(void **state)
 {
     (void)state;
-    static const struct { const char *method, *param; double v; } row[] = {
-        { "vertical_slash", "vertical_size", 512 }, { "vertical_slash", "window", 256 }, { "vertical_slash", "sink", 4 },
-        { "vertical_slash", "local", 64 }, { "vertical_slash", "tile", 64 }, { "flexprefill", "alpha", 0.65 },
-        { "flexprefill", "window", 512 }, { "flexprefill", "min_budget", 512 }, { "block_sparse", "block_size", 16 },
-        { "block_sparse", "top_blocks", 64 }, { "snapkv", "capacity", 1024 }, { "snapkv", "window", 256 },
-        { "snapkv", "kernel", 21 }, { "snapkv", "local", 128 }, { "ada_snapkv", "floor", 0.2 },
-        { "quest", "token_budget", 1024 }, { "quest", "page_size", 16 }, { "quest", "share_pages", 1 },
+    static const struct { const char *method, *param; double v;
+    } row[] = {
+        { "vertical_slash", "vertical_size", 512 },
+        { "vertical_slash", "window", 256 },
+        { "vertical_slash", "sink", 4 },
+        { "vertical_slash", "local", 64 },
+        { "vertical_slash", "tile", 64 },
+        { "flexprefill", "alpha", 0.65 },
+        { "flexprefill", "window", 512 },
+        { "flexprefill", "min_budget", 512 },
+        { "block_sparse", "block_size", 16 },
+        { "block_sparse", "top_blocks", 64 },
+        { "snapkv", "capacity", 1024 },
+        { "snapkv", "window", 256 },
+        { "snapkv", "kernel", 21 },
+        { "snapkv", "local", 128 },
+        { "ada_snapkv", "floor", 0.2 },
+        { "quest", "token_budget", 1024 },
+        { "quest", "page_size", 16 },
+        { "quest", "share_pages", 1 },
     };
     for (size_t i = 0; i < sizeof row / sizeof *row; i++) {
         struct sac_spec s = parse(row[i].method);
-        if (sac_part_get(&s.part[0], row[i].param) != row[i].v) fail_msg("%s %s", row[i].method, row[i].param);
+        if (sac_part_get(&s.part[0], row[i].param) != row[i].v)
+            fail_msg("%s %s", row[i].method, row[i].param);
     }
 }
 
@@ -174,26 +201,37 @@ static void phases(void **state)
 static void sparsity_sets_budgets(void **state)
 {
     (void)state;
-    static const struct { const char *spec, *param; double v; int n; } row[] = {
-        { "snapkv:sparsity=0.95", "capacity", 819, 16384 }, { "snapkv:sparsity=0.5", "capacity", 2048, 4096 },
-        { "snapkv:sparsity=0.99", "capacity", 133, 1000 }, { "quest:sparsity=0.9", "token_budget", 1632, 16384 },
-        { "quest:sparsity=0.999", "token_budget", 16, 1000 }, { "ada_snapkv:sparsity=0.9", "capacity", 1638, 16384 },
-        { "block_sparse:sparsity=0.8", "top_blocks", 108, 16384 }, { "block_sparse:sparsity=0", "top_blocks", 64, 1024 },
-        { "tova:sparsity=0.75", "capacity", 250, 1000 }, { "streaming_llm:sparsity=0.9", "window", 96, 1000 },
+    static const struct { const char *spec, *param; double v; int n;
+    } row[] = {
+        { "snapkv:sparsity=0.95", "capacity", 819, 16384 },
+        { "snapkv:sparsity=0.5", "capacity", 2048, 4096 },
+        { "snapkv:sparsity=0.99", "capacity", 133, 1000 },
+        { "quest:sparsity=0.9", "token_budget", 1632, 16384 },
+        { "quest:sparsity=0.999", "token_budget", 16, 1000 },
+        { "ada_snapkv:sparsity=0.9", "capacity", 1638, 16384 },
+        { "block_sparse:sparsity=0.8", "top_blocks", 108, 16384 },
+        { "block_sparse:sparsity=0", "top_blocks", 64, 1024 },
+        { "tova:sparsity=0.75", "capacity", 250, 1000 },
+        { "streaming_llm:sparsity=0.9", "window", 96, 1000 },
         { "moba:sparsity=0.75", "top_k", 4, 1024 },
         /* The grid of the paper at its own lengths. */
         { "vertical_slash:preset=paper-0.95", "vertical_size", 164, 16384 },
-        { "vertical_slash:preset=0.3", "slash_size", 8192, 65536 }, { "flexprefill:preset=paper-0.8", "alpha", .55, 16384 },
-        { "flexprefill:preset=paper-0.9", "min_budget", 315, 16384 }, { "block_sparse:preset=0.5", "top_blocks", 600, 32768 },
-        { "snapkv:preset=paper-0.9", "capacity", 3276, 32768 }, { "quest:preset=paper-0.7", "token_budget", 4912, 16384 },
+        { "vertical_slash:preset=0.3", "slash_size", 8192, 65536 },
+        { "flexprefill:preset=paper-0.8", "alpha", .55, 16384 },
+        { "flexprefill:preset=paper-0.9", "min_budget", 315, 16384 },
+        { "block_sparse:preset=0.5", "top_blocks", 600, 32768 },
+        { "snapkv:preset=paper-0.9", "capacity", 3276, 32768 },
+        { "quest:preset=paper-0.7", "token_budget", 4912, 16384 },
         /* Elsewhere: the same share of the prompt. */
-        { "snapkv:preset=paper-0.9", "capacity", 410, 4096 }, { "quest:preset=paper-0.9", "token_budget", 416, 4096 },
+        { "snapkv:preset=paper-0.9", "capacity", 410, 4096 },
+        { "quest:preset=paper-0.9", "token_budget", 416, 4096 },
         { "vertical_slash:preset=paper-0.95", "slash_size", 64, 1024 },
     };
     for (size_t i = 0; i < sizeof row / sizeof *row; i++) {
         struct sac_spec s = resolve(row[i].spec, row[i].n);
         double got = sac_part_get(&s.part[0], row[i].param);
-        if (fabs(got - row[i].v) > 1e-9) fail_msg("%s at %d: %s is %g, expected %g", row[i].spec, row[i].n, row[i].param, got, row[i].v);
+        if (fabs(got - row[i].v) > 1e-9)
+            fail_msg("%s at %d: %s is %g, expected %g", row[i].spec, row[i].n, row[i].param, got, row[i].v);
     }
     /* Settling again for another prompt forgets the first. */
     struct sac_spec s = resolve("snapkv:sparsity=0.5", 4096);
@@ -204,7 +242,8 @@ static void sparsity_sets_budgets(void **state)
     assert_int_equal(sac_spec_resolve(&s, &shape, 0, NULL), SAC_OK);
 }
 
-/* Every method takes sparsity (but dense), at every level and length, and what it sets passes its own check. */
+/* Every method takes sparsity (but dense), at every level and length, and what it sets passes its own check.
+ */
 static void sparsity_is_always_valid(void **state)
 {
     (void)state;
@@ -224,8 +263,28 @@ static void sparsity_is_always_valid(void **state)
 static void noise(void **state)
 {
     (void)state;
-    static const char *const piece[] = { "quest", "snapkv", "dense", ":", ",", "=", "+", "sparsity", "page_size", "0", "1", "-", ".",
-                                         "0.5", "dense_layers", "kernel", "99999999999999999999", "phase", "decode", " ", "\xff", "x" };
+    static const char *const piece[] = { "quest",
+                                         "snapkv",
+                                         "dense",
+                                         ":",
+                                         ",",
+                                         "=",
+                                         "+",
+                                         "sparsity",
+                                         "page_size",
+                                         "0",
+                                         "1",
+                                         "-",
+                                         ".",
+                                         "0.5",
+                                         "dense_layers",
+                                         "kernel",
+                                         "99999999999999999999",
+                                         "phase",
+                                         "decode",
+                                         " ",
+                                         "\xff",
+                                         "x" };
     unsigned seed = 1;
     for (int round = 0; round < 20000; round++) {
         char text[220] = "", params[64];
@@ -236,7 +295,8 @@ static void noise(void **state)
         struct sac_spec s;
         struct sac_err err = { 0 };
         if (sac_spec_parse(&s, text, &err)) assert_true(err.msg[0]);
-        else if (!sac_spec_resolve(&s, &shape, (int)(seed % 3000), &err)) sac_spec_params(&s, params, sizeof params);
+        else if (!sac_spec_resolve(&s, &shape, (int)(seed % 3000), &err))
+            sac_spec_params(&s, params, sizeof params);
         seed = seed * 1664525u + 1013904223u;
     }
 }
@@ -271,7 +331,8 @@ static void params_text(void **state)
     char text[400];
     struct sac_spec s = resolve("quest:token_budget=64+block_sparse", 4096);
     sac_spec_params(&s, text, sizeof text);
-    assert_string_equal(text, "token_budget=64 page_size=16 share_pages=1 scorer=minmax + block_size=16 top_blocks=64");
+    assert_string_equal(
+        text, "token_budget=64 page_size=16 share_pages=1 scorer=minmax + block_size=16 top_blocks=64");
     s = resolve("vertical_slash:sparsity=0.8", 4096);
     sac_spec_params(&s, text, sizeof text);
     assert_non_null(strstr(text, "vertical_size=auto"));
@@ -283,9 +344,16 @@ static void params_text(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(refusals), cmocka_unit_test(advice_is_valid), cmocka_unit_test(values),
-        cmocka_unit_test(defaults_of_the_paper), cmocka_unit_test(phases), cmocka_unit_test(sparsity_sets_budgets),
-        cmocka_unit_test(sparsity_is_always_valid), cmocka_unit_test(noise), cmocka_unit_test(tables_are_sound), cmocka_unit_test(params_text),
+        cmocka_unit_test(refusals),
+        cmocka_unit_test(advice_is_valid),
+        cmocka_unit_test(values),
+        cmocka_unit_test(defaults_of_the_paper),
+        cmocka_unit_test(phases),
+        cmocka_unit_test(sparsity_sets_budgets),
+        cmocka_unit_test(sparsity_is_always_valid),
+        cmocka_unit_test(noise),
+        cmocka_unit_test(tables_are_sound),
+        cmocka_unit_test(params_text),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -13,7 +13,13 @@
 static void runs_merge(void **state)
 {
     (void)state;
-    static const struct { const char *what; struct sac_run in[3]; int n_in; struct sac_run want[3]; int n; } row[] = {
+    static const struct {
+        const char *what;
+        struct sac_run in[3];
+        int n_in;
+        struct sac_run want[3];
+        int n;
+    } row[] = {
         { "empty run ignored", { { 4, 4 } }, 1, { { 0, 0 } }, 0 },
         { "touching runs join", { { 0, 2 }, { 2, 5 } }, 2, { { 0, 5 } }, 1 },
         { "overlap joins", { { 0, 4 }, { 3, 6 } }, 2, { { 0, 6 } }, 1 },
@@ -25,14 +31,16 @@ static void runs_merge(void **state)
         struct sac_run store[4];
         struct sac_rows r = { store, 0, 4 };
         for (int j = 0; j < row[i].n_in; j++) sac_rows_add(&r, row[i].in[j].lo, row[i].in[j].hi);
-        if (r.n != row[i].n || memcmp(store, row[i].want, sizeof *store * (size_t)r.n) != 0) fail_msg("%s", row[i].what);
+        if (r.n != row[i].n || memcmp(store, row[i].want, sizeof *store * (size_t)r.n) != 0)
+            fail_msg("%s", row[i].what);
     }
 }
 
 static void validity(void **state)
 {
     (void)state;
-    struct sac_run good[] = { { 0, 2 }, { 3, 5 } }, touch[] = { { 0, 2 }, { 2, 5 } }, back[] = { { 3, 5 }, { 0, 2 } };
+    struct sac_run good[] = { { 0, 2 }, { 3, 5 } }, touch[] = { { 0, 2 }, { 2, 5 } },
+                   back[] = { { 3, 5 }, { 0, 2 } };
     struct sac_run empty[] = { { 1, 1 } }, under[] = { { -1, 2 } };
     assert_true(sac_rows_valid(&(struct sac_rows){ good, 2, 2 }, 5));
     assert_false(sac_rows_valid(&(struct sac_rows){ good, 2, 2 }, 4));

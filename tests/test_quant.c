@@ -1,6 +1,7 @@
 /* Dequantisers against values another implementation computed, and against formulas on blocks made by hand.
  *
- * fixtures/quant: the first 128 rows of two tensors of a random model in ten types, and the same rows as f32. */
+ * fixtures/quant: the first 128 rows of two tensors of a random model in ten types, and the same rows as f32.
+ */
 #include "file/gguf.h"
 #include "file/tensors.h"
 #include "twins.h"
@@ -17,7 +18,8 @@
 
 #include <cmocka.h>
 
-static const char *const files[] = { "Q2_K", "Q3_K_S", "Q4_0", "Q4_1", "Q4_K_S", "Q5_0", "Q5_1", "Q5_K_S", "Q6_K", "Q8_0" };
+static const char *const files[] = { "Q2_K", "Q3_K_S", "Q4_0",   "Q4_1", "Q4_K_S",
+                                     "Q5_0", "Q5_1",   "Q5_K_S", "Q6_K", "Q8_0" };
 static const char *const names[] = { "token_embd.weight", "blk.0.attn_q.weight" };
 
 static void compare(const char *dir, const char *file, const struct st_file *ref)
@@ -87,13 +89,15 @@ static void test_small_blocks(void **state)
     (void)state;
     float out[32];
     unsigned char b[34] = { 0x00, 0x38 };
-    b[2] = 0x9f;                                            /* low nibble 15 first, high nibble 9 is element 16 */
+    b[2] = 0x9f; /* low nibble 15 first, high nibble 9 is element 16 */
     dequant_row_c(K_Q4_0, b, 32, out);
     assert_true(out[0] == 3.5f && out[16] == 0.5f && out[1] == -4.0f);
     unsigned char c[34] = { 0x00, 0x38, 0x00, 0x34, 0x21 };
     dequant_row_c(K_Q4_1, c, 32, out);
     assert_true(out[0] == 0.75f && out[16] == 1.25f && out[31] == 0.25f);
-    unsigned char d[34] = { 0x00, 0x38, 0x01, 0x00, 0x01, 0x80, 0x21 };   /* fifth bits of elements 0, 16 and 31 */
+    unsigned char d[34] = {
+        0x00, 0x38, 0x01, 0x00, 0x01, 0x80, 0x21
+    }; /* fifth bits of elements 0, 16 and 31 */
     dequant_row_c(K_Q5_0, d, 32, out);
     assert_true(out[0] == 0.5f && out[16] == 1.0f && out[31] == 0.0f && out[1] == -8.0f);
     unsigned char e[34] = { 0x00, 0x38, 0x80, 0x7f };       /* -128 and 127 */

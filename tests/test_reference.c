@@ -1,8 +1,9 @@
-/* The bundled model against the reference implementation's own runs: tokens of the prompts, greedy continuations
- * and the logits that start them.
+/* The bundled model against the reference implementation's own runs: tokens of the prompts, greedy
+ * continuations and the logits that start them.
  *
- * The Q8_0 file in the repository must give the same answers on the fast paths that everyone uses. Where the bf16
- * original lies beside the larger fixtures ($SACCADE_FIXTURES), it must give the same tokens one by one in f32. */
+ * The Q8_0 file in the repository must give the same answers on the fast paths that everyone uses. Where the
+ * bf16 original lies beside the larger fixtures ($SACCADE_FIXTURES), it must give the same tokens one by one
+ * in f32. */
 #include "file/tensors.h"
 
 #include <saccade/logits.h>
@@ -113,7 +114,8 @@ static void test_bundled_answers(void **state)
         if (sac_greedy(m, t.id, t.n, MAX_NEW, out, &n, NULL, &err) != SAC_OK) fail_msg("%s", err.msg);
         answer_text(m, out, n, answer, sizeof answer);
         if (strcmp(answer, text_of(run, "greedy")))
-            fail_msg("%s: got \"%s\", the reference says \"%s\"", text_of(run, "name"), answer, text_of(run, "greedy"));
+            fail_msg("%s: got \"%s\", the reference says \"%s\"", text_of(run, "name"), answer,
+                     text_of(run, "greedy"));
         sac_tokens_free(&t);
         checked++;
     }

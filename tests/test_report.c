@@ -207,7 +207,7 @@ static void test_law(void **state)
                     for (int i = 0; i < 20; i++) {
                         double c = s < 0 ? 0 : -log(1 - levels[s]);
                         double z = -1.5 - 0.75 * t + 0.4 * log(params[m]) - 0.6 * log(lengths[l]) - 0.5 * c;
-                        char name[8], method[40] = "dense";
+                        char name[16], method[40] = "dense";
                         snprintf(name, sizeof name, "m%d", m);
                         if (s >= 0) snprintf(method, sizeof method, "quest:sparsity=%g", levels[s]);
                         /* twenty equal samples: away from the scores that have no logit */

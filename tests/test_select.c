@@ -1,6 +1,7 @@
-/* The six methods of the paper against its released code: every head and setting of the fixtures. Columns, offsets,
- * blocks, kept tokens and pages must be the same sets, but for members whose scores are equal to rounding; the
- * tile accounting must give the same sparsity, and outputs agree with its half-precision kernels. */
+/* The six methods of the paper against its released code: every head and setting of the fixtures. Columns,
+ * offsets, blocks, kept tokens and pages must be the same sets, but for members whose scores are equal to
+ * rounding; the tile accounting must give the same sparsity, and outputs agree with its half-precision
+ * kernels. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -42,8 +43,9 @@ static void run(const char *spec, int steps, struct st_file *got)
     int fd = mkstemp(path);
     assert_true(fd >= 0);
     close(fd);
-    struct sac_select_args a = { .qkv = fixture, .spec = spec, .out = path, .decode_last = steps, .threads = 2,
-                                 .force = true };
+    struct sac_select_args a = {
+        .qkv = fixture, .spec = spec, .out = path, .decode_last = steps, .threads = 2, .force = true
+    };
     struct sac_select_result r;
     struct sac_err err = { 0 };
     if (sac_select_run(&a, &r, &err) || st_open(got, path, &err)) fail_msg("%s: %s", spec, err.msg);
@@ -67,7 +69,8 @@ static int compare_int(const void *a, const void *b)
 /* Members of one list and not of the other; -1 is padding. Both are read as sets. */
 static int differ(const int *a, int na, const int *b, int nb)
 {
-    int *x = malloc(sizeof *x * (size_t)(na + 1)), *y = malloc(sizeof *y * (size_t)(nb + 1)), n = 0, i = 0, j = 0;
+    int *x = malloc(sizeof *x * (size_t)(na + 1)), *y = malloc(sizeof *y * (size_t)(nb + 1)), n = 0, i = 0,
+        j = 0;
     memcpy(x, a, sizeof *x * (size_t)na);
     memcpy(y, b, sizeof *y * (size_t)nb);
     qsort(x, (size_t)na, sizeof *x, compare_int);
@@ -84,8 +87,8 @@ static int differ(const int *a, int na, const int *b, int nb)
     return n;
 }
 
-static void check_lists(const struct st_file *want, const struct st_file *got, const char *base, const char *mine,
-                        int head, const char *which)
+static void check_lists(const struct st_file *want, const struct st_file *got, const char *base,
+                        const char *mine, int head, const char *which)
 {
     char a[96], b[96];
     snprintf(a, sizeof a, "%s.h%d.%s", base, head, which);
@@ -144,7 +147,8 @@ static void columns_and_diagonals(void **state)
     for (int i = 0; i < f->n; i++) {
         int v, s, w, end = 0;
         char alpha[16];
-        if (sscanf(f->tensor[i].name, "vertical_slash.v%d.s%d.w%d.h0.vertical%n", &v, &s, &w, &end) == 3 && end) {
+        if (sscanf(f->tensor[i].name, "vertical_slash.v%d.s%d.w%d.h0.vertical%n", &v, &s, &w, &end) == 3 &&
+            end) {
             snprintf(base, sizeof base, "vertical_slash.v%d.s%d.w%d", v, s, w);
             snprintf(spec, sizeof spec, "vertical_slash:vertical_size=%d,slash_size=%d,window=%d", v, s, w);
             check_columns(f, base, "vertical_slash", spec);
@@ -170,7 +174,8 @@ static void blocks(void **state)
     int settings = 0;
     for (int i = 0; i < f->n; i++) {
         int c, top, end = 0;
-        if (sscanf(f->tensor[i].name, "block_sparse.b%d.top%d.blocks%n", &c, &top, &end) != 2 || !end) continue;
+        if (sscanf(f->tensor[i].name, "block_sparse.b%d.top%d.blocks%n", &c, &top, &end) != 2 || !end)
+            continue;
         char spec[96], name[64];
         snprintf(spec, sizeof spec, "block_sparse:block_size=%d,top_blocks=%d", c, top);
         struct st_file got = { 0 };

@@ -1,5 +1,5 @@
-/* Tokenizers: vocabularies with reference tokenisations, spans, special tokens, chat prompts, and every kind of
- * tokenizer.json part on small vocabularies where the answer can be worked out by hand. */
+/* Tokenizers: vocabularies with reference tokenisations, spans, special tokens, chat prompts, and every kind
+ * of tokenizer.json part on small vocabularies where the answer can be worked out by hand. */
 #include "gguf_write.h"
 #include "model/model_int.h"
 #include "text/tok_int.h"
@@ -49,7 +49,8 @@ static char *read_file(const char *path, size_t *n)
     return s;
 }
 
-static void check_line(const struct sac_model *m, const char *name, const char *s, size_t n, const char *line, int nr)
+static void check_line(const struct sac_model *m, const char *name, const char *s, size_t n, const char *line,
+                       int nr)
 {
     struct sac_tokens t = tokens(m, s, n, 0);
     int i = 0;
@@ -66,8 +67,9 @@ static void check_line(const struct sac_model *m, const char *name, const char *
 static void test_vocabularies(void **state)
 {
     (void)state;
-    static const char *const names[] = { "gpt-2", "llama-spm", "llama-bpe", "qwen2", "deepseek-llm", "deepseek-coder",
-                                         "starcoder", "falcon", "phi-3", "mpt", "refact", "command-r" };
+    static const char *const names[] = { "gpt-2",          "llama-spm", "llama-bpe", "qwen2", "deepseek-llm",
+                                         "deepseek-coder", "starcoder", "falcon",    "phi-3", "mpt",
+                                         "refact",         "command-r" };
     static const char sep[] = "\n__ggml_vocab_test__\n";
     const char *root = getenv("SACCADE_FIXTURES");
     if (!root) {
@@ -125,9 +127,14 @@ static void test_spans(void **state)
 {
     (void)state;
     struct sac_model *m = open_text(bundled);
-    static const char *const texts[] = { "", "a", "  two  spaces \n\n\tand tabs ", "it's 12345 o'clock",
-        ("na\xc3\xafve caf\xc3\xa9 \xe2\x82\xac" "5 \xf0\x9f\x98\x80\xf0\x9f\x91\xa9\xe2\x80\x8d\xf0\x9f\x94\xac"),
-        "broken \xc3 \xf0\x9f\x98 \xff\xfe utf-8", "<|im_start|>not special<|im_end|>" };
+    static const char *const texts[] = { "",
+                                         "a",
+                                         "  two  spaces \n\n\tand tabs ",
+                                         "it's 12345 o'clock",
+                                         ("na\xc3\xafve caf\xc3\xa9 \xe2\x82\xac"
+                                          "5 \xf0\x9f\x98\x80\xf0\x9f\x91\xa9\xe2\x80\x8d\xf0\x9f\x94\xac"),
+                                         "broken \xc3 \xf0\x9f\x98 \xff\xfe utf-8",
+                                         "<|im_start|>not special<|im_end|>" };
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) check_cover(m, texts[i], strlen(texts[i]));
     uint64_t seed = 1;
     char buf[512];
@@ -146,7 +153,8 @@ static void test_special(void **state)
     (void)state;
     struct sac_model *m = open_text(bundled);
     const char text[] = "<|im_start|>user\nhi<|im_end|>";
-    struct sac_tokens a = tokens(m, text, sizeof text - 1, SAC_TOK_SPECIAL), b = tokens(m, text, sizeof text - 1, 0);
+    struct sac_tokens a = tokens(m, text, sizeof text - 1, SAC_TOK_SPECIAL),
+                      b = tokens(m, text, sizeof text - 1, 0);
     assert_int_equal(a.id[0], 1);
     assert_int_equal(a.span[0].hi, 12);
     assert_int_equal(a.id[a.n - 1], 2);
@@ -188,11 +196,13 @@ static void test_chat(void **state)
 static void test_templates(void **state)
 {
     (void)state;
-    static const struct { const char *text, *name, *rendered; } cases[] = {
+    static const struct { const char *text, *name, *rendered;
+    } cases[] = {
         { "{{'<|im_start|>' + m.role + '\\n'}}", "chatml",
           "<|im_start|>system\nS<|im_end|>\n<|im_start|>user\nU<|im_end|>\n<|im_start|>assistant\n" },
         { "'<|start_header_id|>' + role + '<|end_header_id|>\\n\\n'", "llama3",
-          "<|start_header_id|>system<|end_header_id|>\n\nS<|eot_id|><|start_header_id|>user<|end_header_id|>\n\nU<|eot_id|>"
+          "<|start_header_id|>system<|end_header_id|>\n\nS<|eot_id|><|start_header_id|>user<|end_header_id|>"
+          "\n\nU<|eot_id|>"
           "<|start_header_id|>assistant<|end_header_id|>\n\n" },
         { "'<start_of_turn>' + role + '\\n'", "gemma",
           "<start_of_turn>user\nS\n\nU<end_of_turn>\n<start_of_turn>model\n" },
@@ -241,7 +251,8 @@ static bool join_piece(void *ctx, size_t lo, size_t hi)
 static void test_pretokenizers(void **state)
 {
     (void)state;
-    static const struct { const char *name, *text, *pieces; bool ignore_merges, bos; } cases[] = {
+    static const struct { const char *name, *text, *pieces; bool ignore_merges, bos;
+    } cases[] = {
         { "gpt-2", "I'm  12345, ok", "I|'m| | 12345|,| ok", false, false },
         { "gpt-2", "I'M\xc2\xa0x \n\n y", "I|'|M|\xc2\xa0|x| \n\n| y", false, false },
         { "smollm", "I'm  12345, ok", "I|'m|  |1|2|3|4|5|,| ok", false, false },
@@ -257,7 +268,10 @@ static void test_pretokenizers(void **state)
         { "deepseek-v3", "Ab, c 12\n", "Ab|,| c| |12|\n", false, false },
         { "falcon", "a$b 12345", "a|$|b| |123|45", false, false },
         { "default", "a`b 12345", "a|`|b| |123|45", false, false },
-        { "llama3", "ab\xff" "c", "ab|\xff|c", true, true },           /* a byte that is no text stands alone */
+        { "llama3",
+          "ab\xff"
+          "c",
+          "ab|\xff|c", true, true }, /* a byte that is no text stands alone */
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct tokenizer t = { 0 };
@@ -266,7 +280,8 @@ static void test_pretokenizers(void **state)
         if (pretok_by_name(&t, cases[i].name, strlen(cases[i].name), "file", &err)) fail_msg("%s", err.msg);
         struct split_run *run = split_run_new(&t);
         assert_true(split_words(run, cases[i].text, strlen(cases[i].text), join_piece, &j));
-        if (strcmp(j.out, cases[i].pieces)) fail_msg("%s: '%s', expected '%s'", cases[i].name, j.out, cases[i].pieces);
+        if (strcmp(j.out, cases[i].pieces))
+            fail_msg("%s: '%s', expected '%s'", cases[i].name, j.out, cases[i].pieces);
         assert_int_equal(t.ignore_merges, cases[i].ignore_merges);
         assert_int_equal(t.add_bos, cases[i].bos);
         split_run_free(run);
@@ -305,22 +320,30 @@ static void check_json(const char *json, const char *text, const char *want)
     if (!t) fail_msg("%s", err.msg);
     assert_int_equal(tokenizer_encode(t, text, &part, 1, true, &out, &err), SAC_OK);
     for (int i = 0; i < out.n && at < sizeof got; i++)
-        at += (size_t)snprintf(got + at, sizeof got - at, "%s%d:%d-%d", i ? " " : "", out.id[i], out.span[i].lo,
-                               out.span[i].hi);
+        at += (size_t)snprintf(got + at, sizeof got - at, "%s%d:%d-%d", i ? " " : "", out.id[i],
+                               out.span[i].lo, out.span[i].hi);
     if (strcmp(got, want)) fail_msg("'%s' gives %s, expected %s", text, got, want);
     sac_tokens_free(&out);
     tokenizer_free(t);
 }
 
-#define BYTES(extra, model) "{" extra "\"pre_tokenizer\": {\"type\": \"ByteLevel\", \"add_prefix_space\": false}," \
-    "\"model\": {\"type\": \"BPE\"" model ", \"vocab\": {\"a\": 0, \"b\": 1, \"ab\": 2, \"\\u0120\": 3, \"\\u0120ab\": 4," \
-    "\"bab\": 5, \"ba\": 6, \"\\u00c3\": 7, \"\\u00a9\": 8}, \"merges\": [\"a b\", [\"\\u0120\", \"ab\"], [\"b\", \"a\"]]}}"
-#define MARKS(norm, pre) "{\"added_tokens\": [{\"id\": 0, \"content\": \"<unk>\", \"special\": true}, {\"id\": 9, " \
-    "\"content\": \"<s>\", \"special\": true}]" norm pre ", \"model\": {\"type\": \"BPE\", \"byte_fallback\": true, " \
-    "\"unk_token\": \"<unk>\", \"fuse_unk\": true, \"vocab\": {\"<unk>\": 0, \"\\u2581\": 1, \"a\": 2, \"b\": 3, " \
-    "\"\\u2581a\": 4, \"<0xC3>\": 5, \"<0xA9>\": 6, \"ab\": 7, \"\\u2581\\u2581\": 8}, \"merges\": [\"\\u2581 a\", \"a b\", " \
+#define BYTES(extra, model)                                                                                  \
+    "{" extra "\"pre_tokenizer\": {\"type\": \"ByteLevel\", \"add_prefix_space\": false},"                   \
+    "\"model\": {\"type\": \"BPE\"" model                                                                    \
+    ", \"vocab\": {\"a\": 0, \"b\": 1, \"ab\": 2, \"\\u0120\": 3, \"\\u0120ab\": 4,"                         \
+    "\"bab\": 5, \"ba\": 6, \"\\u00c3\": 7, \"\\u00a9\": 8}, \"merges\": [\"a b\", [\"\\u0120\", \"ab\"], "  \
+    "[\"b\", \"a\"]]}}"
+#define MARKS(norm, pre)                                                                                     \
+    "{\"added_tokens\": [{\"id\": 0, \"content\": \"<unk>\", \"special\": true}, {\"id\": 9, "               \
+    "\"content\": \"<s>\", \"special\": true}]" norm pre                                                     \
+    ", \"model\": {\"type\": \"BPE\", \"byte_fallback\": true, "                                             \
+    "\"unk_token\": \"<unk>\", \"fuse_unk\": true, \"vocab\": {\"<unk>\": 0, \"\\u2581\": 1, \"a\": 2, "     \
+    "\"b\": 3, "                                                                                             \
+    "\"\\u2581a\": 4, \"<0xC3>\": 5, \"<0xA9>\": 6, \"ab\": 7, \"\\u2581\\u2581\": 8}, \"merges\": "         \
+    "[\"\\u2581 a\", \"a b\", "                                                                              \
     "\"\\u2581 \\u2581\"]}}"
-#define LLAMA_NORM ", \"normalizer\": {\"type\": \"Sequence\", \"normalizers\": [{\"type\": \"Prepend\", \"prepend\": " \
+#define LLAMA_NORM                                                                                           \
+    ", \"normalizer\": {\"type\": \"Sequence\", \"normalizers\": [{\"type\": \"Prepend\", \"prepend\": "     \
     "\"\\u2581\"}, {\"type\": \"Replace\", \"pattern\": {\"String\": \" \"}, \"content\": \"\\u2581\"}]}"
 
 static void test_json_bytes(void **state)
@@ -329,16 +352,24 @@ static void test_json_bytes(void **state)
     check_json(BYTES("", ""), "ab ab", "2:0-2 4:2-5");
     check_json(BYTES("", ""), "bab", "1:0-1 2:1-3");                         /* a b ranks before b a */
     check_json(BYTES("", ", \"ignore_merges\": true"), "bab", "5:0-3");      /* the whole word is a token */
-    check_json(BYTES("", ""), "a\xc3\xa9", "0:0-1 7:1-2 8:2-3");             /* a character split over tokens */
+    check_json(BYTES("", ""), "a\xc3\xa9", "0:0-1 7:1-2 8:2-3"); /* a character split over tokens */
     check_json(BYTES("\"normalizer\": {\"type\": \"NFC\"},", ""), "a", "0:0-1");
     check_json(BYTES("\"normalizer\": {\"type\": \"NFD\"},", ""), "ab", "2:0-2");
-    check_json(BYTES("\"added_tokens\": [{\"id\": 20, \"content\": \"<x>\", \"special\": true, \"lstrip\": true, "
-                     "\"rstrip\": true}],", ""), "a <x> b", "0:0-1 20:2-5 1:6-7");
-    check_json(BYTES("\"added_tokens\": [{\"id\": 20, \"content\": \"ab\", \"single_word\": true}],", ""), "ab abb",
-               "20:0-2 4:2-5 1:5-6");
-    check_json(BYTES("\"post_processor\": {\"type\": \"TemplateProcessing\", \"single\": [{\"SpecialToken\": {\"id\": "
-                     "\"<s>\"}}, {\"Sequence\": {\"id\": \"A\"}}]}, \"added_tokens\": [{\"id\": 30, \"content\": \"<s>\", "
-                     "\"special\": true}],", ""), "a", "30:0-0 0:0-1");
+    check_json(
+        BYTES("\"added_tokens\": [{\"id\": 20, \"content\": \"<x>\", \"special\": true, \"lstrip\": true, "
+              "\"rstrip\": true}],",
+              ""),
+        "a <x> b", "0:0-1 20:2-5 1:6-7");
+    check_json(BYTES("\"added_tokens\": [{\"id\": 20, \"content\": \"ab\", \"single_word\": true}],", ""),
+               "ab abb", "20:0-2 4:2-5 1:5-6");
+    check_json(
+        BYTES(
+            "\"post_processor\": {\"type\": \"TemplateProcessing\", \"single\": [{\"SpecialToken\": {\"id\": "
+            "\"<s>\"}}, {\"Sequence\": {\"id\": \"A\"}}]}, \"added_tokens\": [{\"id\": 30, \"content\": "
+            "\"<s>\", "
+            "\"special\": true}],",
+            ""),
+        "a", "30:0-0 0:0-1");
     /* e + U+0301 becomes one character under NFC; its two byte tokens come from three bytes of text */
     check_json(BYTES("\"normalizer\": {\"type\": \"NFC\"},", ""), "e\xcc\x81" "ab", "7:0-0 8:0-3 2:3-5");
 }
@@ -348,25 +379,34 @@ static void test_json_marks(void **state)
     (void)state;
     check_json(MARKS(LLAMA_NORM, ""), "a a", "4:0-1 4:1-3");
     check_json(MARKS(LLAMA_NORM, ""), "", "");
-    check_json(MARKS(LLAMA_NORM, ""), "a<s>a", "4:0-1 9:1-4 4:4-5");          /* the mark comes back after a token */
+    check_json(MARKS(LLAMA_NORM, ""), "a<s>a", "4:0-1 9:1-4 4:4-5"); /* the mark comes back after a token */
     check_json(MARKS(LLAMA_NORM, ""), "b\xc3\xa9z", "1:0-0 3:0-1 5:1-2 6:2-3 0:3-4");
     check_json(MARKS(LLAMA_NORM, ""), "zza", "1:0-0 0:0-2 2:2-3");            /* unknowns are fused */
     check_json(MARKS(LLAMA_NORM, ""), "\xe2\x96\x81" "a", "1:0-0 4:0-4");     /* a written mark is a space */
     check_json(MARKS("", ", \"pre_tokenizer\": {\"type\": \"Metaspace\", \"replacement\": \"\\u2581\", "
-                         "\"prepend_scheme\": \"first\", \"split\": true}"), "a<s>a  a", "4:0-1 9:1-4 2:4-5 1:5-6 4:6-8");
-    check_json(MARKS(", \"normalizer\": {\"type\": \"Replace\", \"pattern\": {\"String\": \" \"}, \"content\": "
-                     "\"\\u2581\"}", ""), "a a", "2:0-1 4:1-3");              /* gemma: no space before the text */
+                         "\"prepend_scheme\": \"first\", \"split\": true}"),
+               "a<s>a  a", "4:0-1 9:1-4 2:4-5 1:5-6 4:6-8");
+    check_json(
+        MARKS(", \"normalizer\": {\"type\": \"Replace\", \"pattern\": {\"String\": \" \"}, \"content\": "
+              "\"\\u2581\"}",
+              ""),
+        "a a", "2:0-1 4:1-3"); /* gemma: no space before the text */
 }
 
-/* Gemma: its split on spaces comes after they became marks, and its added runs of marks are made by merges. */
+/* Gemma: its split on spaces comes after they became marks, and its added runs of marks are made by merges.
+ */
 static void test_json_gemma(void **state)
 {
     (void)state;
-    static const char json[] = "{\"added_tokens\": [{\"id\": 4, \"content\": \"\\u2581\\u2581\", \"normalized\": false, "
-        "\"special\": false}, {\"id\": 5, \"content\": \"\\n\\n\", \"normalized\": false, \"special\": false}], "
-        "\"normalizer\": {\"type\": \"Replace\", \"pattern\": {\"String\": \" \"}, \"content\": \"\\u2581\"}, "
+    static const char json[] =
+        "{\"added_tokens\": [{\"id\": 4, \"content\": \"\\u2581\\u2581\", \"normalized\": false, "
+        "\"special\": false}, {\"id\": 5, \"content\": \"\\n\\n\", \"normalized\": false, \"special\": "
+        "false}], "
+        "\"normalizer\": {\"type\": \"Replace\", \"pattern\": {\"String\": \" \"}, \"content\": "
+        "\"\\u2581\"}, "
         "\"pre_tokenizer\": {\"type\": \"Split\", \"pattern\": {\"String\": \" \"}, \"behavior\": "
-        "\"MergedWithPrevious\", \"invert\": false}, \"model\": {\"type\": \"BPE\", \"byte_fallback\": true, \"vocab\": "
+        "\"MergedWithPrevious\", \"invert\": false}, \"model\": {\"type\": \"BPE\", \"byte_fallback\": true, "
+        "\"vocab\": "
         "{\"\\u2581\": 0, \"a\": 1, \"\\u2581a\": 2, \"\\n\": 3, \"\\u2581\\u2581\": 4, \"\\n\\n\": 5}, "
         "\"merges\": [\"\\u2581 \\u2581\", \"\\u2581 a\"]}}";
     check_json(json, "a a", "1:0-1 2:1-3");
@@ -395,18 +435,26 @@ static void test_long_words(void **state)
 static void test_json_refused(void **state)
 {
     (void)state;
-    static const struct { const char *json, *says; } cases[] = {
+    static const struct { const char *json, *says;
+    } cases[] = {
         { "{\"model\": {\"type\": \"Unigram\", \"vocab\": []}}", "Unigram" },
         { "{\"model\": {\"type\": \"WordPiece\", \"vocab\": {}}}", "WordPiece" },
-        { "{\"normalizer\": {\"type\": \"Precompiled\"}, \"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": 0}, "
-          "\"merges\": []}}", "Precompiled" },
-        { "{\"pre_tokenizer\": {\"type\": \"BertPreTokenizer\"}, \"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": 0}, "
-          "\"merges\": []}}", "BertPreTokenizer" },
+        { "{\"normalizer\": {\"type\": \"Precompiled\"}, \"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": "
+          "0}, "
+          "\"merges\": []}}",
+          "Precompiled" },
+        { "{\"pre_tokenizer\": {\"type\": \"BertPreTokenizer\"}, \"model\": {\"type\": \"BPE\", \"vocab\": "
+          "{\"a\": 0}, "
+          "\"merges\": []}}",
+          "BertPreTokenizer" },
         { "{\"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": -1}, \"merges\": []}}", "no possible id" },
-        { "{\"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": 99999999999}, \"merges\": []}}", "no possible id" },
+        { "{\"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": 99999999999}, \"merges\": []}}",
+          "no possible id" },
         { "{\"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": 0}, \"merges\": [5]}}", "not a pair" },
-        { "{\"pre_tokenizer\": {\"type\": \"Split\", \"pattern\": {\"Regex\": \"(a\"}, \"behavior\": \"Isolated\"}, "
-          "\"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": 0}, \"merges\": []}}", "cannot be read" },
+        { "{\"pre_tokenizer\": {\"type\": \"Split\", \"pattern\": {\"Regex\": \"(a\"}, \"behavior\": "
+          "\"Isolated\"}, "
+          "\"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": 0}, \"merges\": []}}",
+          "cannot be read" },
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct sac_err err = { SAC_OK, "" };
@@ -418,10 +466,12 @@ static void test_json_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_vocabularies), cmocka_unit_test(test_spans), cmocka_unit_test(test_special),
-        cmocka_unit_test(test_chat), cmocka_unit_test(test_templates), cmocka_unit_test(test_json_bytes),
-        cmocka_unit_test(test_json_marks), cmocka_unit_test(test_json_refused),
-        cmocka_unit_test(test_json_gemma), cmocka_unit_test(test_pretokenizers), cmocka_unit_test(test_long_words),
+        cmocka_unit_test(test_vocabularies), cmocka_unit_test(test_spans),
+        cmocka_unit_test(test_special),      cmocka_unit_test(test_chat),
+        cmocka_unit_test(test_templates),    cmocka_unit_test(test_json_bytes),
+        cmocka_unit_test(test_json_marks),   cmocka_unit_test(test_json_refused),
+        cmocka_unit_test(test_json_gemma),   cmocka_unit_test(test_pretokenizers),
+        cmocka_unit_test(test_long_words),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,6 +1,6 @@
 /* The complete path on the bundled model: a real needle task through several lanes, and what must hold of the
- * record: rows sum to one, tiles equal rows, a budget that covers everything equals dense, a run twice gives the
- * same trace, decode equals prefill, stopping keeps results, forced keys are read. */
+ * record: rows sum to one, tiles equal rows, a budget that covers everything equals dense, a run twice gives
+ * the same trace, decode equals prefill, stopping keeps results, forced keys are read. */
 #include "model/model_int.h"
 #include "model/session.h"
 #include "trace/trace_int.h"
@@ -120,9 +120,13 @@ static void rows_sum_to_one(void **state)
 static void tiles_equal_rows(void **state)
 {
     struct fixture *f = *state;
-    struct { int q0, q1, k0, k1, w, h; } win[] = { { 0, LENGTH, 0, LENGTH, 32, 32 }, { 100, 133, 20, 91, 71, 33 },
-                                                   { 300, 340, 280, 330, 120, 7 },
-                                                   { 420, 430, 400, 431, 40, 25 }, { 600, 650, 0, 650, 50, 10 } };
+    struct {
+        int q0, q1, k0, k1, w, h;
+    } win[] = { { 0, LENGTH, 0, LENGTH, 32, 32 },
+                { 100, 133, 20, 91, 71, 33 },
+                { 300, 340, 280, 330, 120, 7 },
+                { 420, 430, 400, 431, 40, 25 },
+                { 600, 650, 0, 650, 50, 10 } };
     for (size_t i = 0; i < sizeof win / sizeof *win; i++)
         for (int pool = 0; pool < SAC_N_POOLS; pool++) {
             float value[32 * 71 + 120 * 33], kept[32 * 71 + 120 * 33];
@@ -147,7 +151,9 @@ static void tiles_equal_rows(void **state)
                             if ((double)w[k] > max) max = (double)w[k];
                         }
                     }
-                    double want = pool == SAC_POOL_MAX ? max : pool == SAC_POOL_MASS ? sum / (q1 - q0) : sum / n;
+                    double want = pool == SAC_POOL_MAX    ? max
+                                  : pool == SAC_POOL_MASS ? sum / (q1 - q0)
+                                                          : sum / n;
                     double got = (double)value[y * tile.w + x];
                     if (n == 0) assert_true(isnan(got));
                     else if (!(fabs(got - want) <= 1e-6 + 2e-5 * want))
@@ -216,7 +222,7 @@ static void measures_equal_their_definition(void **state)
             }
             assert_true(fabs(r.mass - mass) < 1e-5 && fabs(r.oracle - oracle) < 1e-5);
             assert_true(r.mass <= r.oracle + 1e-6);
-            assert_true(fabs(r.set - (double)hits / m) <= 2.0 / m);     /* ties at the cut may fall either way */
+            assert_true(fabs(r.set - (double)hits / m) <= 2.0 / m); /* ties at the cut may fall either way */
             assert_true(fabs(r.entropy - entropy) < 1e-3);
             assert_true(fabs(r.need90 - need) <= 1);
             assert_true((int)r.kept == m);
@@ -257,8 +263,8 @@ static void a_run_twice_gives_the_same_trace(void **state)
     sac_job_free(again);
 }
 
-/* Prefill of prompt + answer against prefill of the prompt and decode of the answer: the same logits. The sums
- * run in another order, so they agree to f32 rounding through ten layers, not bit by bit. */
+/* Prefill of prompt + answer against prefill of the prompt and decode of the answer: the same logits. The
+ * sums run in another order, so they agree to f32 rounding through ten layers, not bit by bit. */
 static void decode_equals_prefill(void **state)
 {
     struct fixture *f = *state;
@@ -268,7 +274,8 @@ static void decode_equals_prefill(void **state)
     int *ids = malloc((size_t)(n + more) * sizeof *ids);
     memcpy(ids, f->tok.id, (size_t)n * sizeof *ids);
     memcpy(ids + n, dense->token, (size_t)more * sizeof *ids);
-    struct session *a = session_new(f->m, n + more, SAC_KV_F32, &e), *b = session_new(f->m, n + more, SAC_KV_F32, &e);
+    struct session *a = session_new(f->m, n + more, SAC_KV_F32, &e),
+                   *b = session_new(f->m, n + more, SAC_KV_F32, &e);
     struct prefill_args whole = { .ids = ids, .n = n + more }, part = { .ids = ids, .n = n };
     check_err(session_prefill(a, &whole, &e), &e);
     check_err(session_prefill(b, &part, &e), &e);
@@ -296,16 +303,17 @@ static void eviction_frees_memory(void **state)
         for (int g = 0; g < 2; g++) assert_int_equal(sac_trace_kept(f->t, SNAP, layer, g), 192);
 }
 
-/* Overlap and errors at their ends: dense reads the same everywhere and changes nothing; streaming_llm reads the same
- * keys in every head and layer; a selection that drops mass changes the output. */
+/* Overlap and errors at their ends: dense reads the same everywhere and changes nothing; streaming_llm reads
+ * the same keys in every head and layer; a selection that drops mass changes the output. */
 static void overlap_and_errors_at_their_ends(void **state)
 {
     struct fixture *f = *state;
-    struct sac_overlap dense = sac_trace_overlap(f->t, 0, true), stream = sac_trace_overlap(f->t, STREAM, true),
+    struct sac_overlap dense = sac_trace_overlap(f->t, 0, true),
+                       stream = sac_trace_overlap(f->t, STREAM, true),
                        quest = sac_trace_overlap(f->t, QUEST, true);
     assert_true(dense.group == 1 && dense.layers == 1 && dense.steps > 0.99 && dense.steps < 1);
     assert_true(stream.group == 1 && stream.layers == 1);
-    assert_true(quest.group == 1 && quest.layers < 1 && quest.layers > 0);    /* pages are shared in the group */
+    assert_true(quest.group == 1 && quest.layers < 1 && quest.layers > 0); /* pages are shared in the group */
     for (int layer = 0; layer < 10; layer++) {
         assert_true(sac_trace_layer_error(f->t, 0, layer, true) == 0);
         double e = sac_trace_layer_error(f->t, QUEST, layer, true);

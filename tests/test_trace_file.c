@@ -1,5 +1,5 @@
-/* Recorded runs: what is written comes back, damage is refused with its place, a cut file opens as far as it is
- * whole. The trace is made by hand: two layers, two lanes, a plan, an eviction, generated rows. */
+/* Recorded runs: what is written comes back, damage is refused with its place, a cut file opens as far as it
+ * is whole. The trace is made by hand: two layers, two lanes, a plan, an eviction, generated rows. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -90,7 +90,8 @@ static void fill_layer(struct layer_rec *r, const struct layer_rec *share, int l
         r->recall[p] = calloc(HEADS, sizeof *r->recall[p]);
         r->density[p] = calloc(HEADS, sizeof *r->density[p]);
         for (int h = 0; h < HEADS; h++) {
-            r->recall[p][h] = (struct sac_recall){ .mass = 0.5 + 0.1 * h, .set = (double)NAN, .n_rows = 3 + h };
+            r->recall[p][h] =
+                (struct sac_recall){ .mass = 0.5 + 0.1 * h, .set = (double)NAN, .n_rows = 3 + h };
             r->density[p][h] = (struct sac_density){ 0.1, 0.2, 0.3, (double)NAN };
         }
     }
@@ -104,17 +105,32 @@ static struct sac_trace *make_trace(void)
     static const char text[] = "a prompt of forty tokens, one byte each.";
     struct sac_span span[N], gold = { 5, 8 };
     int ids[N], item = 2;
-    struct sac_trace_info info = { .shape = { LAYERS, HEADS, KV, DIM, 32, 64, 100, 4096 }, .model = "m\xc3\xbc", .arch = "qwen3",
-                                   .file_type = "F32", .model_hash = 0xfedcba9876543210u, .prompt_hash = 1, .n_prompt = N,
-                                   .text = text, .text_len = N, .task = "niah", .gold = "gold", .length = 64, .sample = 3,
-                                   .seed = 0x8000000000000001u, .n_spans = 1, .span = &gold, .span_item = &item, .threads = 2 };
+    struct sac_trace_info info = { .shape = { LAYERS, HEADS, KV, DIM, 32, 64, 100, 4096 },
+                                   .model = "m\xc3\xbc",
+                                   .arch = "qwen3",
+                                   .file_type = "F32",
+                                   .model_hash = 0xfedcba9876543210u,
+                                   .prompt_hash = 1,
+                                   .n_prompt = N,
+                                   .text = text,
+                                   .text_len = N,
+                                   .task = "niah",
+                                   .gold = "gold",
+                                   .length = 64,
+                                   .sample = 3,
+                                   .seed = 0x8000000000000001u,
+                                   .n_spans = 1,
+                                   .span = &gold,
+                                   .span_item = &item,
+                                   .threads = 2 };
     k_cpu_init(-1);
     for (int i = 0; i < N; i++) ids[i] = 90 - i, span[i] = (struct sac_span){ i, i + 1 };
     struct sac_trace *t = trace_new(&info, ids, span);
     assert_non_null(t);
     t->window[1] = 30;
     t->scale[1] = 0.25;
-    static const char *const spec_text[] = { "dense", "streaming_llm:sink=2,window=8", "streaming_llm:sink=4,window=8" };
+    static const char *const spec_text[] = { "dense", "streaming_llm:sink=2,window=8",
+                                             "streaming_llm:sink=4,window=8" };
     for (int i = 0; i < 3; i++) {
         struct sac_spec spec;
         struct sac_err err = { 0 };
@@ -129,7 +145,8 @@ static struct sac_trace *make_trace(void)
         for (int k = 0; k < NEW; k++) {
             l->token[k] = 10 + k;
             l->step_kl[k] = k ? 0.25f : NAN;
-            for (int c = 0; c < TRACE_TOP; c++) l->next_id[k * TRACE_TOP + c] = c, l->next_p[k * TRACE_TOP + c] = 0.5f / (float)(c + 1);
+            for (int c = 0; c < TRACE_TOP; c++)
+                l->next_id[k * TRACE_TOP + c] = c, l->next_p[k * TRACE_TOP + c] = 0.5f / (float)(c + 1);
         }
         atomic_store(&l->n_tokens, NEW);
         struct sac_lane *p = trace_lane_edit(t, i);
@@ -186,8 +203,10 @@ static void write_to(const char *path, struct sac_trace_save o)
  * 8 * 4 * 2 * 2^-11 * scale 0.354 = 0.011; twice that in the exponent of a weight and its sum. */
 static void test_round_trip(void **state)
 {
-    static const struct { struct sac_trace_save o; float tol; } row[] = {
-        { { .exact = true }, 0 }, { { .level = 0 }, 0.023f }, { { .exact = true, .no_values = true, .level = 12 }, 0 } };
+    static const struct { struct sac_trace_save o; float tol;
+    } row[] = { { { .exact = true }, 0 },
+                { { .level = 0 }, 0.023f },
+                { { .exact = true, .no_values = true, .level = 12 }, 0 } };
     (void)state;
     for (int i = 0; i < 3; i++) {
         char *path = temp_path("round.trace");
@@ -211,14 +230,16 @@ static void test_round_trip(void **state)
             assert_string_equal(la.answer, lb.answer);
             assert_string_equal(la.params, lb.params);
             assert_true(la.kv_bytes == lb.kv_bytes && isnan(la.score) == isnan(lb.score));
-            for (int p = 0; p <= N; p += 4) assert_int_equal(sac_trace_forced(a, l, N, p), sac_trace_forced(b, l, N, p));
+            for (int p = 0; p <= N; p += 4)
+                assert_int_equal(sac_trace_forced(a, l, N, p), sac_trace_forced(b, l, N, p));
             struct sac_recall ra, rb;
             assert_true(sac_trace_recall(a, l, 1, 2, true, &ra) && sac_trace_recall(b, l, 1, 2, true, &rb));
             assert_true(ra.mass == rb.mass && isnan(rb.set) && ra.n_rows == rb.n_rows);
             int id[5];
             float p[5];
             assert_int_equal(sac_trace_next(b, l, 2, id, p), 5);
-            assert_true(p[4] == 0.1f && isnan(sac_trace_step_kl(b, l, 0)) && sac_trace_step_kl(b, l, 1) == 0.25);
+            assert_true(p[4] == 0.1f && isnan(sac_trace_step_kl(b, l, 0)) &&
+                        sac_trace_step_kl(b, l, 1) == 0.25);
         }
         float *q, *k, *v;
         int n;
@@ -241,7 +262,7 @@ static void test_shared_once(void **state)
     assert_int_equal(sac_trace_check(path, &r, NULL), SAC_OK);
     assert_false(r.cut);
     for (int i = 0; i < r.n_kinds; i++) {
-        if (!strcmp(r.kind[i].name, "Q   ")) assert_int_equal(r.kind[i].n, 2 * LAYERS);     /* lanes 0 and 2 */
+        if (!strcmp(r.kind[i].name, "Q   ")) assert_int_equal(r.kind[i].n, 2 * LAYERS); /* lanes 0 and 2 */
         if (!strcmp(r.kind[i].name, "SAME")) assert_int_equal(r.kind[i].n, LAYERS);
     }
     unlink(path);

@@ -1,4 +1,5 @@
-/* Tiny models for tests: named f32 tensors and settings, written as a Hugging Face folder or as a GGUF file. */
+/* Tiny models for tests: named f32 tensors and settings, written as a Hugging Face folder or as a GGUF file.
+ */
 #ifndef TESTS_TINY_H
 #define TESTS_TINY_H
 
@@ -110,8 +111,8 @@ static inline void tiny_layer(struct tiny *m, int l, uint64_t *seed)
 
 static inline void tiny_random(struct tiny *m, uint64_t seed)
 {
-    tiny_fill(tiny_add(m, "model.embed_tokens.weight", m->vocab, m->embd), (size_t)m->vocab * (size_t)m->embd, 0,
-              m->scale_embd ? 0.2 : 1, &seed);
+    tiny_fill(tiny_add(m, "model.embed_tokens.weight", m->vocab, m->embd), (size_t)m->vocab * (size_t)m->embd,
+              0, m->scale_embd ? 0.2 : 1, &seed);
     for (int l = 0; l < m->layers; l++) tiny_layer(m, l, &seed);
     tiny_fill(tiny_add(m, "model.norm.weight", 0, m->embd), (size_t)m->embd, m->plus_one ? 0 : 1, 0.3, &seed);
     if (!m->tied)
@@ -139,14 +140,22 @@ static inline bool tiny_load(struct tiny *m, const char *path)
 
 static inline void tiny_config(const struct tiny *m, FILE *f)
 {
-    fprintf(f, "{\"architectures\": [\"%s\"], \"model_type\": \"%s\", \"hidden_size\": %d, \"intermediate_size\": %d, "
-            "\"num_hidden_layers\": %d, \"num_attention_heads\": %d, \"num_key_value_heads\": %d, \"head_dim\": %d, "
-            "\"vocab_size\": %d, \"max_position_embeddings\": %d, \"rope_theta\": %.10g, \"rms_norm_eps\": 1e-06, "
-            "\"tie_word_embeddings\": %s, \"dtype\": \"float32\"", m->hf_class, m->hf_type, m->embd, m->ff, m->layers,
-            m->heads, m->kv, m->dim, m->vocab, m->ctx, m->base, m->tied ? "true" : "false");
-    fprintf(f, ", \"%s\": \"%s\"", m->gelu ? "hidden_activation" : "hidden_act", m->gelu ? "gelu_pytorch_tanh" : "silu");
+    fprintf(f,
+            "{\"architectures\": [\"%s\"], \"model_type\": \"%s\", \"hidden_size\": %d, "
+            "\"intermediate_size\": %d, "
+            "\"num_hidden_layers\": %d, \"num_attention_heads\": %d, \"num_key_value_heads\": %d, "
+            "\"head_dim\": %d, "
+            "\"vocab_size\": %d, \"max_position_embeddings\": %d, \"rope_theta\": %.10g, \"rms_norm_eps\": "
+            "1e-06, "
+            "\"tie_word_embeddings\": %s, \"dtype\": \"float32\"",
+            m->hf_class, m->hf_type, m->embd, m->ff, m->layers, m->heads, m->kv, m->dim, m->vocab, m->ctx,
+            m->base, m->tied ? "true" : "false");
+    fprintf(f, ", \"%s\": \"%s\"", m->gelu ? "hidden_activation" : "hidden_act",
+            m->gelu ? "gelu_pytorch_tanh" : "silu");
     if (m->window) fprintf(f, ", \"sliding_window\": %d, \"use_sliding_window\": true", m->window);
-    if (m->local_base > 0) fprintf(f, ", \"rope_local_base_freq\": %.10g, \"sliding_window_pattern\": %d", m->local_base, m->period);
+    if (m->local_base > 0)
+        fprintf(f, ", \"rope_local_base_freq\": %.10g, \"sliding_window_pattern\": %d", m->local_base,
+                m->period);
     if (m->scalar > 0) fprintf(f, ", \"query_pre_attn_scalar\": %.10g", m->scalar);
     if (m->plus_one && m->softcap > 0) fprintf(f, ", \"attn_logit_softcapping\": %g", m->softcap);
     if (m->plus_one && m->final_cap > 0) fprintf(f, ", \"final_logit_softcapping\": %g", m->final_cap);
@@ -185,7 +194,9 @@ static inline void tiny_write_hf(const struct tiny *m, const char *dir, enum st_
             if (!half) abort();
             if (dtype == ST_F16) to_f16_c(t->x, n, half);
             if (dtype == ST_BF16) to_bf16_c(t->x, n, half);
-            if (st_add(w, t->name, dtype, t->rows ? 2 : 1, shape, dtype == ST_F32 ? (const void *)t->x : half, &err)) abort();
+            if (st_add(w, t->name, dtype, t->rows ? 2 : 1, shape, dtype == ST_F32 ? (const void *)t->x : half,
+                       &err))
+                abort();
             free(half);
             if (index) fprintf(index, "%s\"%s\": \"%s\"", i ? ", " : "", t->name, file);
         }
@@ -255,21 +266,30 @@ static inline void *tiny_quantise(enum k_type type, const float *x, size_t n, si
 
 static inline uint32_t tiny_type_id(enum k_type t)
 {
-    static const uint32_t id[K_N_TYPES] = { [K_F32] = 0, [K_F16] = 1, [K_BF16] = 30, [K_Q8_0] = 8, [K_Q4_0] = 2,
-                                            [K_Q4_1] = 3, [K_Q5_0] = 6, [K_Q5_1] = 7, [K_Q2_K] = 10, [K_Q3_K] = 11,
-                                            [K_Q4_K] = 12, [K_Q5_K] = 13, [K_Q6_K] = 14 };
+    static const uint32_t id[K_N_TYPES] = {
+        [K_F32] = 0,  [K_F16] = 1,   [K_BF16] = 30, [K_Q8_0] = 8,  [K_Q4_0] = 2,  [K_Q4_1] = 3, [K_Q5_0] = 6,
+        [K_Q5_1] = 7, [K_Q2_K] = 10, [K_Q3_K] = 11, [K_Q4_K] = 12, [K_Q5_K] = 13, [K_Q6_K] = 14
+    };
     return id[t];
 }
 
 static inline void tiny_gguf_name(const struct tiny *m, const char *hf, char out[96])
 {
     static const char *const map[][2] = {
-        { "input_layernorm", "attn_norm" }, { "pre_feedforward_layernorm", "ffn_norm" },
-        { "post_feedforward_layernorm", "post_ffw_norm" }, { "self_attn.q_proj", "attn_q" },
-        { "self_attn.k_proj", "attn_k" }, { "self_attn.v_proj", "attn_v" }, { "self_attn.o_proj", "attn_output" },
-        { "self_attn.qkv_proj", "attn_qkv" }, { "self_attn.q_norm", "attn_q_norm" },
-        { "self_attn.k_norm", "attn_k_norm" }, { "mlp.gate_proj", "ffn_gate" }, { "mlp.up_proj", "ffn_up" },
-        { "mlp.gate_up_proj", "ffn_up" }, { "mlp.down_proj", "ffn_down" },
+        { "input_layernorm", "attn_norm" },
+        { "pre_feedforward_layernorm", "ffn_norm" },
+        { "post_feedforward_layernorm", "post_ffw_norm" },
+        { "self_attn.q_proj", "attn_q" },
+        { "self_attn.k_proj", "attn_k" },
+        { "self_attn.v_proj", "attn_v" },
+        { "self_attn.o_proj", "attn_output" },
+        { "self_attn.qkv_proj", "attn_qkv" },
+        { "self_attn.q_norm", "attn_q_norm" },
+        { "self_attn.k_norm", "attn_k_norm" },
+        { "mlp.gate_proj", "ffn_gate" },
+        { "mlp.up_proj", "ffn_up" },
+        { "mlp.gate_up_proj", "ffn_up" },
+        { "mlp.down_proj", "ffn_down" },
     };
     int l, at = 0;
     if (sscanf(hf, "model.layers.%d.%n", &l, &at) != 1 || !at) {
@@ -292,8 +312,8 @@ static inline void tiny_permute(const struct tiny *m, const struct tiny_tensor *
     for (int h = 0; h < heads; h++)
         for (int i = 0; i < half; i++)
             for (int s = 0; s < 2; s++)
-                memcpy(y + (size_t)(h * m->dim + 2 * i + s) * cols, t->x + (size_t)(h * m->dim + s * half + i) * cols,
-                       cols * sizeof *y);
+                memcpy(y + (size_t)(h * m->dim + 2 * i + s) * cols,
+                       t->x + (size_t)(h * m->dim + s * half + i) * cols, cols * sizeof *y);
 }
 
 static inline void tiny_gguf_keys(const struct tiny *m, struct gw *g)

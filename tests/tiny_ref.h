@@ -6,7 +6,12 @@
 
 #include "tiny.h"
 
-struct ref { struct tiny *m; const int *ids; int n; double (*inv)(const struct tiny *m, int i, bool local, double *mscale); };
+struct ref {
+    struct tiny *m;
+    const int *ids;
+    int n;
+    double (*inv)(const struct tiny *m, int i, bool local, double *mscale);
+};
 
 static inline const float *ref_w(struct ref *r, int l, const char *name)
 {
@@ -16,7 +21,8 @@ static inline const float *ref_w(struct ref *r, int l, const char *name)
     return t ? t->x : NULL;
 }
 
-static inline void ref_matmul(const float *w, const float *bias, const double *x, int rows, int cols, double *y)
+static inline void ref_matmul(const float *w, const float *bias, const double *x, int rows, int cols,
+                              double *y)
 {
     for (int i = 0; i < rows; i++) {
         y[i] = bias ? (double)bias[i] : 0;
@@ -61,17 +67,20 @@ static inline void ref_heads(struct ref *r, int l, const char *norm, double *x, 
     }
 }
 
-static inline void ref_attend(struct ref *r, int l, const double *q, const double *k, const double *v, int pos, double *out)
+static inline void ref_attend(struct ref *r, int l, const double *q, const double *k, const double *v,
+                              int pos, double *out)
 {
     struct tiny *m = r->m;
-    int qw = m->heads * m->dim, kw = m->kv * m->dim, first = ref_local(m, l) && pos >= m->window ? pos - m->window + 1 : 0;
+    int qw = m->heads * m->dim, kw = m->kv * m->dim,
+        first = ref_local(m, l) && pos >= m->window ? pos - m->window + 1 : 0;
     double scale = 1 / sqrt(m->scalar > 0 ? m->scalar : m->dim), *p = malloc(sizeof *p * (size_t)(pos + 1));
     for (int h = 0; h < m->heads; h++) {
         int g = h / (m->heads / m->kv);
         double max = -(double)INFINITY, sum = 0;
         for (int j = first; j <= pos; j++) {
             p[j] = 0;
-            for (int d = 0; d < m->dim; d++) p[j] += q[pos * qw + h * m->dim + d] * k[j * kw + g * m->dim + d];
+            for (int d = 0; d < m->dim; d++)
+                p[j] += q[pos * qw + h * m->dim + d] * k[j * kw + g * m->dim + d];
             p[j] *= scale;
             if (m->softcap > 0) p[j] = m->softcap * tanh(p[j] / m->softcap);
             if (p[j] > max) max = p[j];
@@ -98,7 +107,8 @@ static inline void ref_mlp(struct ref *r, int l, const double *x, double *y)
     }
     for (int i = 0; i < m->ff; i++) {
         double z = g[i];
-        double a = m->gelu ? 0.5 * z * (1 + tanh(0.7978845608028654 * (z + 0.044715 * z * z * z))) : z / (1 + exp(-z));
+        double a = m->gelu ? 0.5 * z * (1 + tanh(0.7978845608028654 * (z + 0.044715 * z * z * z)))
+                           : z / (1 + exp(-z));
         g[i] = a * u[i];
     }
     ref_matmul(ref_w(r, l, "mlp.down_proj.weight"), NULL, g, m->embd, m->ff, y);
@@ -117,7 +127,8 @@ static inline void ref_layer(struct ref *r, int l, double *x)
     struct tiny *m = r->m;
     int qw = m->heads * m->dim, kw = m->kv * m->dim, e = m->embd;
     size_t n = (size_t)r->n;
-    double *q = malloc(sizeof *q * n * (size_t)(qw + 2 * kw)), *k = q + n * (size_t)qw, *v = k + n * (size_t)kw;
+    double *q = malloc(sizeof *q * n * (size_t)(qw + 2 * kw)), *k = q + n * (size_t)qw,
+           *v = k + n * (size_t)kw;
     double *a = malloc(sizeof *a * (size_t)(e + qw + 2 * kw)), *b = malloc(sizeof *b * (size_t)(e + qw));
     for (int t = 0; t < r->n; t++) {
         ref_norm(m, ref_w(r, l, "input_layernorm.weight"), x + t * e, e, b);
@@ -127,9 +138,12 @@ static inline void ref_layer(struct ref *r, int l, double *x)
             memcpy(k + t * kw, a + qw, sizeof *a * (size_t)kw);
             memcpy(v + t * kw, a + qw + kw, sizeof *a * (size_t)kw);
         } else {
-            ref_matmul(ref_w(r, l, "self_attn.q_proj.weight"), ref_w(r, l, "self_attn.q_proj.bias"), b, qw, e, q + t * qw);
-            ref_matmul(ref_w(r, l, "self_attn.k_proj.weight"), ref_w(r, l, "self_attn.k_proj.bias"), b, kw, e, k + t * kw);
-            ref_matmul(ref_w(r, l, "self_attn.v_proj.weight"), ref_w(r, l, "self_attn.v_proj.bias"), b, kw, e, v + t * kw);
+            ref_matmul(ref_w(r, l, "self_attn.q_proj.weight"), ref_w(r, l, "self_attn.q_proj.bias"), b, qw, e,
+                       q + t * qw);
+            ref_matmul(ref_w(r, l, "self_attn.k_proj.weight"), ref_w(r, l, "self_attn.k_proj.bias"), b, kw, e,
+                       k + t * kw);
+            ref_matmul(ref_w(r, l, "self_attn.v_proj.weight"), ref_w(r, l, "self_attn.v_proj.bias"), b, kw, e,
+                       v + t * kw);
         }
         ref_heads(r, l, "self_attn.q_norm.weight", q + t * qw, m->heads, t);
         ref_heads(r, l, "self_attn.k_norm.weight", k + t * kw, m->kv, t);
@@ -138,7 +152,8 @@ static inline void ref_layer(struct ref *r, int l, double *x)
         ref_attend(r, l, q, k, v, t, b);
         ref_matmul(ref_w(r, l, "self_attn.o_proj.weight"), NULL, b, e, qw, a);
         ref_add(r, l, "post_attention_layernorm.weight", x + t * e, a);
-        const char *second = m->post_norms ? "pre_feedforward_layernorm.weight" : "post_attention_layernorm.weight";
+        const char *second =
+            m->post_norms ? "pre_feedforward_layernorm.weight" : "post_attention_layernorm.weight";
         ref_norm(m, ref_w(r, l, second), x + t * e, e, b);
         ref_mlp(r, l, b, a);
         ref_add(r, l, "post_feedforward_layernorm.weight", x + t * e, a);
@@ -158,13 +173,15 @@ static inline void ref_forward(struct ref *r, double *logits)
     double *x = malloc(sizeof *x * (size_t)r->n * (size_t)e), *y = malloc(sizeof *y * (size_t)e);
     if (!r->inv) r->inv = ref_plain;
     for (int t = 0; t < r->n; t++)
-        for (int i = 0; i < e; i++) x[t * e + i] = (double)embd[r->ids[t] * e + i] * (m->scale_embd ? sqrt(e) : 1);
+        for (int i = 0; i < e; i++)
+            x[t * e + i] = (double)embd[r->ids[t] * e + i] * (m->scale_embd ? sqrt(e) : 1);
     for (int l = 0; l < m->layers; l++) ref_layer(r, l, x);
     for (int t = 0; t < r->n; t++) {
         double *row = logits + (size_t)t * (size_t)m->vocab;
         ref_norm(m, tiny_find(m, "model.norm.weight")->x, x + t * e, e, y);
         ref_matmul(head, NULL, y, m->vocab, e, row);
-        for (int i = 0; i < m->vocab && m->final_cap > 0; i++) row[i] = m->final_cap * tanh(row[i] / m->final_cap);
+        for (int i = 0; i < m->vocab && m->final_cap > 0; i++)
+            row[i] = m->final_cap * tanh(row[i] / m->final_cap);
     }
     free(x);
     free(y);

@@ -1,8 +1,8 @@
 /* The state of the explorer, and what views may ask of it.
  *
  * struct ui_state is plain data that only the UI thread changes, and only in commands. What a person chose to
- * look at is struct ui_where: copied whole for undo, the back stack and marks. What is recorded is in the trace;
- * what takes long to compute comes from ui_request, which never waits. */
+ * look at is struct ui_where: copied whole for undo, the back stack and marks. What is recorded is in the
+ * trace; what takes long to compute comes from ui_request, which never waits. */
 #ifndef UI_APP_H
 #define UI_APP_H
 
@@ -85,22 +85,25 @@ struct ui_state {
 };
 
 /* ---- long computations ---- */
-/* Called in a worker; returns one malloc'ed block (released with free), or NULL when cancelled or not possible yet.
- * arg is the caller's array. Must look at cancel at least every 20 ms. */
+/* Called in a worker; returns one malloc'ed block (released with free), or NULL when cancelled or not
+ * possible yet. arg is the caller's array. Must look at cancel at least every 20 ms. */
 typedef void *(*ui_compute)(struct sac_trace *t, const int *arg, const atomic_bool *cancel);
 enum { UI_REQ_ARGS = 16 };
 enum ui_req_state { UI_REQ_QUEUED, UI_REQ_RUNNING, UI_REQ_READY, UI_REQ_NOTHING };
-enum { UI_REQ_LIVE = 1,             /* computed again when the trace has grown; the old result stays till then */
-       UI_REQ_LOW = 2 };            /* after everything else (thumbnails, neighbours) */
-/* The result of fn(trace, arg) if it is there, else NULL, and it is queued. A result stays valid until the end of
- * the frame. What was not asked for in the last frame is dropped from the queue or cancelled. state may be NULL.
- * UI_REQ_NOTHING: fn returned NULL (asked again when the trace has grown). */
+enum {
+    UI_REQ_LIVE = 1, /* computed again when the trace has grown; the old result stays till then */
+    UI_REQ_LOW = 2
+}; /* after everything else (thumbnails, neighbours) */
+/* The result of fn(trace, arg) if it is there, else NULL, and it is queued. A result stays valid until the
+ * end of the frame. What was not asked for in the last frame is dropped from the queue or cancelled. state
+ * may be NULL. UI_REQ_NOTHING: fn returned NULL (asked again when the trace has grown). */
 const void *ui_request(const struct ui_state *st, ui_compute fn, const int *arg, int n, unsigned flags,
                        enum ui_req_state *state);
 
 /* ---- for commands ---- */
 /* The status line and, for UI_SAY_BAD, the log. */
-void ui_say(struct ui_state *st, enum ui_say kind, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+void ui_say(struct ui_state *st, enum ui_say kind, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
 /* A line of the log on the Run screen, with the time. */
 void ui_log(struct ui_state *st, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* Go to a screen, putting where we are on the back stack (drill-down). */
@@ -159,12 +162,12 @@ struct ui_app_opts {
     bool headless; int cols, lines; const char *dump;   /* script into a buffer, then write the last frame */
     const char *screen;             /* screen to open with */
     const char *samples;            /* folder of bundled data, NULL none */
-    double pace;                    /* seconds between the lines of a script on screen; 0: at once, no captions */
+    double pace; /* seconds between the lines of a script on screen; 0: at once, no captions */
     const char *cast;               /* headless: an asciicast of the script's frames, NULL none */
     /* Open a recorded trace file; NULL: this build cannot. */
     enum sac_code (*trace_open)(struct sac_trace **out, const char *path, struct sac_err *err);
 };
-/* Runs until the person quits. SAC_OK, an error code with a sentence (SAC_EARG: no terminal), or minus the exit code
- * after a signal (-143) or a failed script (-5). */
+/* Runs until the person quits. SAC_OK, an error code with a sentence (SAC_EARG: no terminal), or minus the
+ * exit code after a signal (-143) or a failed script (-5). */
 int ui_app_run(const struct ui_app_opts *opts, struct sac_err *err);
 #endif

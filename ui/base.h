@@ -129,11 +129,13 @@ extern const struct ui_cmd ui_shot_cmds[];
 extern const int ui_n_shot_cmds;
 
 /* player.c: scripts played on screen (replay, tour, open), and asciicasts of headless ones */
-void ui_player_frame(struct ui_state *st, struct cell_buf *b);   /* after drawing: runs what is due, shows the caption */
+void ui_player_frame(struct ui_state *st,
+                     struct cell_buf *b); /* after drawing: runs what is due, shows the caption */
 bool ui_player_key(struct ui_state *st, int key);                /* true: the key was the player's */
 void ui_player_free(struct ui_player *p);
 void ui_player_line(struct ui_state *st, const char *line);      /* headless: about to run this line */
-bool ui_player_cast(struct ui_state *st, struct sac_err *err);   /* headless: a frame of the asciicast, if one is made */
+bool ui_player_cast(struct ui_state *st,
+                    struct sac_err *err); /* headless: a frame of the asciicast, if one is made */
 
 /* search.c: the smallest budget that still answers */
 bool ui_search_start(struct ui_state *st, const char *spec);

@@ -1,9 +1,9 @@
 /* A screen as plain data: W x H cells that views fill and back ends show.
  *
- * Views never call a terminal library. They write characters, colours and attributes here; every call clips to
- * the buffer (and to cells_clip), so a view can draw at any size. The curses back end, the text and ANSI dumps,
- * the PNG of a screen and the golden tests all read the same cells. Widths are those of the Unicode tables, not of
- * the locale, so that a frame is the same on every machine.
+ * Views never call a terminal library. They write characters, colours and attributes here; every call clips
+ * to the buffer (and to cells_clip), so a view can draw at any size. The curses back end, the text and ANSI
+ * dumps, the PNG of a screen and the golden tests all read the same cells. Widths are those of the Unicode
+ * tables, not of the locale, so that a frame is the same on every machine.
  *
  * Colours are plain numbers: 0xRRGGBB, or CELL_INDEX(i) for entry i of the 256-colour palette, or
  * CELL_DEFAULT for what the terminal uses. Views get them from palette.h and theme.h, which know the tier. */
@@ -21,7 +21,8 @@ enum { CELL_BOLD = 1, CELL_ITALIC = 2, CELL_UNDERLINE = 4, CELL_REVERSE = 8, CEL
 #define CELL_INDEX(i) (0x01000000u | (uint32_t)(i))
 #define CELL_IS_INDEX(c) (((c) & 0xff000000u) == 0x01000000u)
 
-/* ch 0: the right half of a wide character. Values from CELL_CLUSTER on name a character with combining marks. */
+/* ch 0: the right half of a wide character. Values from CELL_CLUSTER on name a character with combining
+ * marks. */
 #define CELL_CLUSTER 0x80000000u
 struct cell { char32_t ch; uint32_t fg, bg; uint16_t attr; };
 struct ui_style { uint32_t fg, bg; uint16_t attr; };
@@ -43,8 +44,8 @@ void cells_clear(struct cell_buf *b);                        /* spaces in defaul
 struct ui_rect cells_clip(struct cell_buf *b, struct ui_rect r);
 const struct cell *cells_at(const struct cell_buf *b, int x, int y);   /* NULL outside */
 
-/* One character; returns the columns it takes (0 for a mark or outside, 1 or 2). A control character becomes a
- * visible mark. bg == CELL_KEEP keeps the background that is there. */
+/* One character; returns the columns it takes (0 for a mark or outside, 1 or 2). A control character becomes
+ * a visible mark. bg == CELL_KEEP keeps the background that is there. */
 #define CELL_KEEP 0xfe000000u
 int cells_put(struct cell_buf *b, int x, int y, char32_t ch, struct ui_style s);
 /* UTF-8 text up to `w` columns (w < 0: to the edge); control characters and invalid bytes become visible
@@ -63,8 +64,8 @@ void cells_fill(struct cell_buf *b, struct ui_rect r, char32_t ch, struct ui_sty
 void cells_hline(struct cell_buf *b, int x, int y, int w, struct ui_style s);
 void cells_vline(struct cell_buf *b, int x, int y, int h, struct ui_style s);
 /* A frame with a title in its upper border; heavy: the pane that has the keyboard. Returns the inside. */
-struct ui_rect cells_box(struct cell_buf *b, struct ui_rect r, const char *title, bool heavy, struct ui_style line,
-                         struct ui_style text);
+struct ui_rect cells_box(struct cell_buf *b, struct ui_rect r, const char *title, bool heavy,
+                         struct ui_style line, struct ui_style text);
 /* A horizontal bar filled to share f (0..1, NAN: empty) of w columns; `rest` styles the empty part. */
 void cells_bar(struct cell_buf *b, int x, int y, int w, double f, struct ui_style s, struct ui_style rest);
 /* Two pixels, one above the other; a colour of CELL_DEFAULT is an empty pixel. */

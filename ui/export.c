@@ -1,4 +1,5 @@
-/* From a shot to a figure: what every view shares (titles, captions, colours, checks) and the choice of a view.
+/* From a shot to a figure: what every view shares (titles, captions, colours, checks) and the choice of a
+ * view.
  *
  * A figure says in words what a screen shows in its context line: layer, head, method, scale, pooling, range,
  * sinks, size of a cell, model and prompt by hash. Views are in export_map.c and export_views.c, recipes in
@@ -10,7 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-const char *const ui_shot_name[UI_N_SHOTS + 1] = { "map", "heads", "compare", "text", "pages", "recall", "timeline", NULL };
+const char *const ui_shot_name[UI_N_SHOTS + 1] = { "map",   "heads",  "compare",  "text",
+                                                   "pages", "recall", "timeline", NULL };
 
 void ui_shot_default(struct ui_shot *s, const struct sac_trace *t, enum ui_shot_view view, int lane)
 {
@@ -55,26 +57,28 @@ enum sac_code ui_shot_check(struct ui_shot *s, const struct sac_trace *t, struct
     sac_trace_info(t, &i);
     struct ui_where *at = &s->at;
     if (at->a < 0 || at->a >= i.n_lanes || at->b < 0 || at->b >= i.n_lanes)
-        return sac_fail(err, SAC_EARG, "there is no lane %d: this run has %d", at->a >= i.n_lanes ? at->a : at->b,
-                        i.n_lanes);
+        return sac_fail(err, SAC_EARG, "there is no lane %d: this run has %d",
+                        at->a >= i.n_lanes ? at->a : at->b, i.n_lanes);
     if (shows_head(s) && (at->layer < 0 || at->layer >= i.shape.n_layers))
-        return sac_fail(err, SAC_EARG, "layer %d: the model has layers 0 to %d", at->layer, i.shape.n_layers - 1);
+        return sac_fail(err, SAC_EARG, "layer %d: the model has layers 0 to %d", at->layer,
+                        i.shape.n_layers - 1);
     if (shows_head(s) && (at->head < 0 || at->head >= i.shape.n_heads))
         return sac_fail(err, SAC_EARG, "head %d: the model has heads 0 to %d", at->head, i.shape.n_heads - 1);
     if (s->layer_hi > i.shape.n_layers || s->layer_lo < 0)
-        return sac_fail(err, SAC_EARG, "layers %d-%d: the model has layers 0 to %d", s->layer_lo, s->layer_hi - 1,
-                        i.shape.n_layers - 1);
+        return sac_fail(err, SAC_EARG, "layers %d-%d: the model has layers 0 to %d", s->layer_lo,
+                        s->layer_hi - 1, i.shape.n_layers - 1);
     if (s->head_hi > i.shape.n_heads || s->head_lo < 0)
         return sac_fail(err, SAC_EARG, "heads %d-%d: the model has heads 0 to %d", s->head_lo, s->head_hi - 1,
                         i.shape.n_heads - 1);
     int rows = sac_trace_n_rows(t, at->a, shows_head(s) ? at->layer : 0);
-    if (rows <= 0) return sac_fail(err, SAC_EARG, "lane %d holds no attention yet: the run recorded none", at->a);
+    if (rows <= 0)
+        return sac_fail(err, SAC_EARG, "lane %d holds no attention yet: the run recorded none", at->a);
     for (int k = 0; k < UI_N_SCREENS; k++) {
         struct ui_window *w = &at->win[k];
         if (!w->q1) continue;
         if (w->q0 < 0 || w->k0 < 0 || w->q1 > rows || w->k1 > rows || w->q0 >= w->q1 || w->k0 >= w->k1)
-            return sac_fail(err, SAC_EARG, "window %d-%d x %d-%d: rows and keys run from 0 to %d", w->q0, w->q1 - 1,
-                            w->k0, w->k1 - 1, rows - 1);
+            return sac_fail(err, SAC_EARG, "window %d-%d x %d-%d: rows and keys run from 0 to %d", w->q0,
+                            w->q1 - 1, w->k0, w->k1 - 1, rows - 1);
     }
     if (at->row < 0 || at->row >= rows) at->row = i.n_prompt - 1;
     struct sac_lane l;
@@ -95,8 +99,10 @@ enum sac_code shot_failed(const struct shot_ctx *c, struct sac_err *err, const c
 {
     if (shot_stopped(c)) return sac_fail(err, SAC_ECANCEL, "stopped before the figure was drawn");
     if (shows_head(c->s) && isnan(sac_trace_lse(c->t, c->s->at.a, c->s->at.layer, c->s->at.head, 0)))
-        return sac_fail(err, SAC_EARG, "layer %d: its queries and keys are not in this recording", c->s->at.layer);
-    return sac_fail(err, SAC_ENOMEM, "%s could not be computed: not recorded in this run, or out of memory", what);
+        return sac_fail(err, SAC_EARG, "layer %d: its queries and keys are not in this recording",
+                        c->s->at.layer);
+    return sac_fail(err, SAC_ENOMEM, "%s could not be computed: not recorded in this run, or out of memory",
+                    what);
 }
 
 /* A method that acts in decode alone shows the rows of the answer: its prompt rows are dense. */
@@ -106,7 +112,8 @@ struct ui_window shot_window(const struct shot_ctx *c, int lane)
     const struct ui_where *at = &c->s->at;
     int n = c->info.n_prompt, rows = sac_trace_n_rows(c->t, lane, at->layer), other = rows;
     if (w.q1) return w;
-    if (c->s->view == UI_SHOT_COMPARE) other = sac_trace_n_rows(c->t, at->a == lane ? at->b : at->a, at->layer);
+    if (c->s->view == UI_SHOT_COMPARE)
+        other = sac_trace_n_rows(c->t, at->a == lane ? at->b : at->a, at->layer);
     if (other < rows) rows = other;
     if (at->a > 0 && rows > n + 1 && !sac_trace_plan(c->t, at->a, at->layer, at->head))
         return (struct ui_window){ n - 1, rows, 0, rows };
@@ -225,10 +232,10 @@ void shot_caption(struct shot_ctx *c, const char *what)
     if (c->s->view == UI_SHOT_COMPARE && strcmp(c->b.method, "dense"))
         snprintf(other, sizeof other, " %s: %s.", c->b.method, c->b.params);
     snprintf(c->caption, sizeof c->caption, "%s%s%s%s%s%sModel %s (%s, %08llx), prompt %08llx, saccade %s.",
-             what, *what ? " " : "", c->a.intervention ? "An intervention: keys were forced by hand. " : "", params, other,
-             *params || *other ? " " : "",
-             c->info.model, c->info.file_type, (unsigned long long)(c->info.model_hash >> 32),
-             (unsigned long long)(c->info.prompt_hash >> 32), SACCADE_VERSION);
+             what, *what ? " " : "", c->a.intervention ? "An intervention: keys were forced by hand. " : "",
+             params, other, *params || *other ? " " : "", c->info.model, c->info.file_type,
+             (unsigned long long)(c->info.model_hash >> 32), (unsigned long long)(c->info.prompt_hash >> 32),
+             SACCADE_VERSION);
 }
 
 static bool ctx_open(struct shot_ctx *c, struct sac_trace *t, const struct ui_shot *s, enum figure_format f,
@@ -250,8 +257,10 @@ static bool ctx_open(struct shot_ctx *c, struct sac_trace *t, const struct ui_sh
 enum sac_code ui_export_draw(struct sac_trace *t, const struct ui_shot *shot, enum figure_format f,
                              struct figure_bytes *out, const atomic_bool *cancel, struct sac_err *err)
 {
-    static enum sac_code (*const draw[UI_N_SHOTS])(struct shot_ctx *, struct figure_bytes *, struct sac_err *) = {
-        shot_map, shot_heads, shot_compare, shot_text, shot_pages, shot_recall, shot_timeline };
+    static enum sac_code (*const draw[UI_N_SHOTS])(struct shot_ctx *, struct figure_bytes *,
+                                                   struct sac_err *) = {
+        shot_map, shot_heads, shot_compare, shot_text, shot_pages, shot_recall, shot_timeline
+    };
     struct ui_shot s = *shot;
     *out = (struct figure_bytes){ NULL, 0 };
     enum sac_code rc = ui_shot_check(&s, t, err);
@@ -310,8 +319,8 @@ enum sac_code ui_export_figure(struct sac_trace *t, const struct ui_shot *s, con
 
 /* ---- screens ---- */
 
-enum sac_code ui_export_screen(const struct cell_buf *b, bool dark, const char *path, bool force, char *written,
-                               size_t cap, struct sac_err *err)
+enum sac_code ui_export_screen(const struct cell_buf *b, bool dark, const char *path, bool force,
+                               char *written, size_t cap, struct sac_err *err)
 {
     size_t n = (size_t)b->w * (size_t)b->h;
     struct figure_cell *cell = malloc((n + 1) * sizeof *cell);
@@ -360,7 +369,8 @@ static enum sac_code write_frame(const char *path, int i, const struct figure_by
 }
 
 enum sac_code ui_export_steps(struct sac_trace *t, const struct ui_shot *s, int lo, int hi, const char *path,
-                              bool animate, int ms, bool force, const atomic_bool *cancel, struct sac_err *err)
+                              bool animate, int ms, bool force, const atomic_bool *cancel,
+                              struct sac_err *err)
 {
     enum figure_format f;
     struct sac_trace_info info;

@@ -1,9 +1,9 @@
 /* Figures and data files of what a view shows.
  *
- * A shot is a view of a trace and how it is drawn. ui_export_figure turns it into a PNG, SVG or PDF whose recipe
- * says everything needed to make it again; ui_shot_parse reads a recipe back. The explorer's `p` key, `saccade
- * snapshot` and `saccade open` all go through here, so they agree. ui_export_data writes the numbers behind the
- * same window. All functions compute in the calling thread and look at cancel. */
+ * A shot is a view of a trace and how it is drawn. ui_export_figure turns it into a PNG, SVG or PDF whose
+ * recipe says everything needed to make it again; ui_shot_parse reads a recipe back. The explorer's `p` key,
+ * `saccade snapshot` and `saccade open` all go through here, so they agree. ui_export_data writes the numbers
+ * behind the same window. All functions compute in the calling thread and look at cancel. */
 #ifndef UI_EXPORT_H
 #define UI_EXPORT_H
 
@@ -33,8 +33,8 @@ struct ui_shot {
 void ui_shot_default(struct ui_shot *s, const struct sac_trace *t, enum ui_shot_view view, int lane);
 /* The shot of the explorer's current screen; false when that screen is not a figure (Run, Tasks). */
 bool ui_shot_of(struct ui_shot *s, const struct ui_state *st);
-/* Clamp layer, head, row, window and lanes to what the trace holds; SAC_EARG with a sentence for a lane, layer,
- * head or window that is not there. */
+/* Clamp layer, head, row, window and lanes to what the trace holds; SAC_EARG with a sentence for a lane,
+ * layer, head or window that is not there. */
 enum sac_code ui_shot_check(struct ui_shot *s, const struct sac_trace *t, struct sac_err *err);
 
 /* ---- drawing ---- */
@@ -45,16 +45,18 @@ enum sac_code ui_export_draw(struct sac_trace *t, const struct ui_shot *s, enum 
 enum sac_code ui_export_figure(struct sac_trace *t, const struct ui_shot *s, const char *path, bool force,
                                char *written, size_t cap, const atomic_bool *cancel, struct sac_err *err);
 /* The whole screen from its cells; theme decides what default colours are. */
-enum sac_code ui_export_screen(const struct cell_buf *b, bool dark, const char *path, bool force, char *written,
-                               size_t cap, struct sac_err *err);
+enum sac_code ui_export_screen(const struct cell_buf *b, bool dark, const char *path, bool force,
+                               char *written, size_t cap, struct sac_err *err);
 /* The numbers of the window: .csv, .json or .npy by the ending of path ("-" with a format: csv). */
 enum sac_code ui_export_data(struct sac_trace *t, const struct ui_shot *s, const char *path, bool force,
                              const atomic_bool *cancel, struct sac_err *err);
 /* Ends in .csv, .json or .npy? */
 bool ui_is_data_path(const char *path);
-/* Frames base-0001.png ... or one animated PNG (path ends in .png and `animate`) over decode steps lo .. hi. */
+/* Frames base-0001.png ... or one animated PNG (path ends in .png and `animate`) over decode steps lo .. hi.
+ */
 enum sac_code ui_export_steps(struct sac_trace *t, const struct ui_shot *s, int lo, int hi, const char *path,
-                              bool animate, int ms, bool force, const atomic_bool *cancel, struct sac_err *err);
+                              bool animate, int ms, bool force, const atomic_bool *cancel,
+                              struct sac_err *err);
 
 /* A name without folder or ending: "saccade-niah0-quest-L3H2". */
 void ui_shot_basename(const struct sac_trace *t, const struct ui_shot *s, char *buf, size_t cap);

@@ -1,8 +1,8 @@
 /* The numbers behind a figure: CSV, JSON or NPY of exactly the window shown, at the resolution shown.
  *
- * CSV and JSON are tables with one line per cell, head, token or page; their columns say what a cell covers, so
- * pooled and exact windows read alike. NPY (format 1.0, little-endian f32, C order) is the main array of the view:
- * [rows, keys] with NaN where no causal pair is, [layers, heads], [tokens] or [pairs, pages]. */
+ * CSV and JSON are tables with one line per cell, head, token or page; their columns say what a cell covers,
+ * so pooled and exact windows read alike. NPY (format 1.0, little-endian f32, C order) is the main array of
+ * the view: [rows, keys] with NaN where no causal pair is, [layers, heads], [tokens] or [pairs, pages]. */
 #include "export_int.h"
 
 #include <jansson.h>
@@ -75,8 +75,10 @@ static void header(struct emit *e, const char *const *col)
 static void npy(FILE *f, const float *v, int rows, int cols)
 {
     char head[128];
-    int n = cols > 0 ? snprintf(head, sizeof head, "{'descr': '<f4', 'fortran_order': False, 'shape': (%d, %d), }", rows, cols)
-                     : snprintf(head, sizeof head, "{'descr': '<f4', 'fortran_order': False, 'shape': (%d,), }", rows);
+    int n = cols > 0 ? snprintf(head, sizeof head,
+                                "{'descr': '<f4', 'fortran_order': False, 'shape': (%d, %d), }", rows, cols)
+                     : snprintf(head, sizeof head,
+                                "{'descr': '<f4', 'fortran_order': False, 'shape': (%d,), }", rows);
     int total = ((10 + n + 1 + 63) / 64) * 64 - 10;
     fwrite("\x93NUMPY\x01\x00", 1, 8, f);
     fputc(total & 255, f);
@@ -95,10 +97,18 @@ static struct ui_tile *tile_of(struct shot_ctx *c, int lane, bool sparse)
     struct ui_window win = shot_window(c, lane);
     int cells = c->s->cells > 0 ? c->s->cells : SHOT_CELLS, nq = win.q1 - win.q0, nk = win.k1 - win.k0;
     int per_kv = c->info.shape.n_heads / c->info.shape.n_kv_heads;
-    struct sac_tile t = { .lane = lane, .layer = c->s->at.layer,
-                          .head = c->s->at.group ? -1 - c->s->at.head / per_kv : c->s->at.head, .q0 = win.q0, .q1 = win.q1,
-                          .k0 = win.k0, .k1 = win.k1,
-                          .pool = c->s->at.pool, .sinks = c->s->at.sinks, .sparse = sparse, .kept = &want, .missed = &want };
+    struct sac_tile t = { .lane = lane,
+                          .layer = c->s->at.layer,
+                          .head = c->s->at.group ? -1 - c->s->at.head / per_kv : c->s->at.head,
+                          .q0 = win.q0,
+                          .q1 = win.q1,
+                          .k0 = win.k0,
+                          .k1 = win.k1,
+                          .pool = c->s->at.pool,
+                          .sinks = c->s->at.sinks,
+                          .sparse = sparse,
+                          .kept = &want,
+                          .missed = &want };
     shot_cells(nq, nk, cells, &t.h, &t.w);
     return ui_tile_compute(c->t, &t, c->cancel);
 }
@@ -125,8 +135,8 @@ static void tile_rows(struct emit *e, const struct ui_tile *tile)
 
 static bool data_map(struct shot_ctx *c, FILE *f, enum data_format fmt)
 {
-    static const char *const col[] = { "lane", "query_lo", "query_hi", "key_lo", "key_hi", "weight", "read_share",
-                                       "missed_mass", NULL };
+    static const char *const col[] = { "lane",   "query_lo",   "query_hi",    "key_lo", "key_hi",
+                                       "weight", "read_share", "missed_mass", NULL };
     bool both = c->s->view == UI_SHOT_COMPARE;
     struct ui_tile *a = tile_of(c, c->s->at.a, both ? c->s->at.a > 0 : c->s->at.sparse), *b = NULL;
     if (both) b = tile_of(c, c->s->at.b, c->s->at.b > 0);
@@ -157,7 +167,8 @@ static bool data_heads(struct shot_ctx *c, FILE *f, enum data_format fmt)
     for (int m = 0; m < UI_N_METRICS; m++) col[3 + m] = ui_metric_info[m].name;
     if (fmt == DATA_NPY) {
         float *v = malloc(((size_t)n + 1) * sizeof *v);
-        for (int i = 0; v && i < n; i++) v[i] = (float)ui_head_metric(&hs->head[i], (enum ui_metric)c->s->at.metric);
+        for (int i = 0; v && i < n; i++)
+            v[i] = (float)ui_head_metric(&hs->head[i], (enum ui_metric)c->s->at.metric);
         if (v) npy(f, v, hs->n_layers, hs->n_heads);
         free(v);
         free(hs);
@@ -181,8 +192,9 @@ static bool data_text(struct shot_ctx *c, FILE *f, enum data_format fmt)
 {
     static const char *const col[] = { "position", "token", "weight", "read", "forced", "gold", NULL };
     int row = shot_row(c, c->s->at.a), per = c->info.shape.n_heads / c->info.shape.n_kv_heads;
-    struct ui_row *r = ui_row_compute(c->t, c->s->at.a, c->s->at.layer,
-                                      c->s->at.group ? -1 - c->s->at.head / per : c->s->at.head, row, c->cancel);
+    struct ui_row *r =
+        ui_row_compute(c->t, c->s->at.a, c->s->at.layer,
+                       c->s->at.group ? -1 - c->s->at.head / per : c->s->at.head, row, c->cancel);
     if (!r) return false;
     struct emit e = { f, fmt == DATA_JSON, 0, 0 };
     if (fmt == DATA_NPY) npy(f, r->w, r->n_keys, 0);
@@ -206,8 +218,8 @@ static bool data_text(struct shot_ctx *c, FILE *f, enum data_format fmt)
 
 static bool data_pages(struct shot_ctx *c, FILE *f, enum data_format fmt)
 {
-    static const char *const col[] = { "layer", "kv_head", "page", "key_lo", "key_hi", "state", "dense_mass", "dense_top",
-                                       "gold", NULL };
+    static const char *const col[] = { "layer", "kv_head",    "page",      "key_lo", "key_hi",
+                                       "state", "dense_mass", "dense_top", "gold",   NULL };
     struct ui_pages *p = ui_pages_compute(c->t, c->s->at.a, c->s->at.step, false, c->cancel);
     if (!p) return false;
     struct emit e = { f, fmt == DATA_JSON, 0, 0 };
@@ -234,7 +246,8 @@ static bool data_pages(struct shot_ctx *c, FILE *f, enum data_format fmt)
 
 static bool data_timeline(struct shot_ctx *c, FILE *f, enum data_format fmt)
 {
-    static const char *const col[] = { "step", "page", "key_lo", "key_hi", "state", "dense_mass", "dense_top", NULL };
+    static const char *const col[] = { "step",  "page",       "key_lo",    "key_hi",
+                                       "state", "dense_mass", "dense_top", NULL };
     struct shot_timeline *t = shot_timeline_compute(c);
     if (!t) return false;
     struct emit e = { f, fmt == DATA_JSON, 0, 0 };
@@ -272,7 +285,8 @@ static bool data_recall(struct shot_ctx *c, FILE *f, enum data_format fmt)
         struct sac_lane l;
         sac_trace_lane(c->t, lane, &l);
         if (sac_trace_n_rows(c->t, lane, c->s->at.layer) < w.q1) continue;
-        struct ui_along *a = ui_along_compute(c->t, lane, c->s->at.layer, c->s->at.head, w.q0, w.q1, n, c->cancel);
+        struct ui_along *a =
+            ui_along_compute(c->t, lane, c->s->at.layer, c->s->at.head, w.q0, w.q1, n, c->cancel);
         ok = a != NULL;
         if (ok) memcpy(all + (size_t)have++ * (size_t)n, a->mass, (size_t)n * sizeof *all);
         for (int i = 0; ok && fmt != DATA_NPY && i < n; i++) {
@@ -320,7 +334,8 @@ enum sac_code ui_export_data(struct sac_trace *t, const struct ui_shot *shot, co
         data_map, data_heads, data_map, data_text, data_pages, data_recall, data_timeline };
     enum data_format fmt;
     struct ui_shot s = *shot;
-    if (!format_of(path, &fmt)) return sac_fail(err, SAC_EARG, "%s: numbers are written as .csv, .json or .npy", path);
+    if (!format_of(path, &fmt))
+        return sac_fail(err, SAC_EARG, "%s: numbers are written as .csv, .json or .npy", path);
     enum sac_code rc = ui_shot_check(&s, t, err);
     if (rc) return rc;
     struct shot_ctx *c = calloc(1, sizeof *c);
@@ -335,7 +350,8 @@ enum sac_code ui_export_data(struct sac_trace *t, const struct ui_shot *shot, co
         sac_trace_info(t, &c->info);
         sac_trace_lane(t, s.at.a, &c->a);
         sac_trace_lane(t, s.at.b, &c->b);
-        if (fmt == DATA_JSON) fprintf(f, "{\"schema\": \"saccade.data/1\",\n\"recipe\": %s,\n\"columns\": [", recipe);
+        if (fmt == DATA_JSON)
+            fprintf(f, "{\"schema\": \"saccade.data/1\",\n\"recipe\": %s,\n\"columns\": [", recipe);
         if (!write[s.view](c, f, fmt)) rc = shot_failed(c, err, "the numbers of this view");
         if (fmt == DATA_JSON) fputs("\n]}\n", f);
     }

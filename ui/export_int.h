@@ -30,16 +30,18 @@ void shot_caption(struct shot_ctx *c, const char *what);
 /* "Quest", "dense", "Vertical-Slash + Quest" */
 void shot_lane_title(const struct sac_lane *l, char *buf, size_t cap);
 void shot_head_title(const struct shot_ctx *c, char *buf, size_t cap);
-const char *shot_source(const struct shot_ctx *c, char *buf, size_t cap);  /* "niah sample 3 · 8,051 tokens" */
+const char *shot_source(const struct shot_ctx *c, char *buf, size_t cap); /* "niah sample 3 · 8,051 tokens" */
 bool shot_stopped(const struct shot_ctx *c);
 enum sac_code shot_failed(const struct shot_ctx *c, struct sac_err *err, const char *what);
 struct ui_window shot_window(const struct shot_ctx *c, int lane);
-/* Cells of a window: the same tokens per cell on both axes, unless it is so wide that rows get cells of their own. */
+/* Cells of a window: the same tokens per cell on both axes, unless it is so wide that rows get cells of their
+ * own. */
 bool shot_wide(int nq, int nk);
 void shot_cells(int nq, int nk, int most, int *h, int *w);
 int shot_row(const struct shot_ctx *c, int lane);              /* the query row looked at */
 
-/* What one KV head read at every step: [n_steps][n_pages] states (UI_PAGE_ bits) and dense mass, in one block. */
+/* What one KV head read at every step: [n_steps][n_pages] states (UI_PAGE_ bits) and dense mass, in one
+ * block. */
 struct shot_timeline { int n_steps, n_pages, page, own_page; unsigned char *state; float *mass, *recall; };
 struct shot_timeline *shot_timeline_compute(struct shot_ctx *c);
 

@@ -1,8 +1,8 @@
 /* Maps as figures: one head's attention with what a method reads, and two lanes side by side.
  *
- * Cells come from exact tiles, never from the overview. Where a method is shown, cells it does not read keep a
- * third of their colour, and cells whose missed mass is more than a hundredth of a row are drawn in the loss
- * colour. The strips below say the same for each key over all rows of the window. */
+ * Cells come from exact tiles, never from the overview. Where a method is shown, cells it does not read keep
+ * a third of their colour, and cells whose missed mass is more than a hundredth of a row are drawn in the
+ * loss colour. The strips below say the same for each key over all rows of the window. */
 #include "export_int.h"
 
 #include <math.h>
@@ -52,7 +52,8 @@ static int head_arg(const struct shot_ctx *c)
 
 static bool compute_tile(struct shot_ctx *c, struct shown *p, int lane, bool sparse)
 {
-    int cells = c->s->cells > 0 ? c->s->cells : SHOT_CELLS, nq = p->win.q1 - p->win.q0, nk = p->win.k1 - p->win.k0;
+    int cells = c->s->cells > 0 ? c->s->cells : SHOT_CELLS, nq = p->win.q1 - p->win.q0,
+        nk = p->win.k1 - p->win.k0;
     static float want;               /* any non-NULL pointer asks for the array */
     struct sac_tile t = { .lane = lane, .layer = c->s->at.layer, .head = head_arg(c), .q0 = p->win.q0,
                           .q1 = p->win.q1, .k0 = p->win.k0, .k1 = p->win.k1, .pool = c->s->at.pool,
@@ -99,7 +100,8 @@ static bool kept_strip(struct shot_ctx *c, struct shown *p, int lane)
     const struct sac_tile *t = &p->tile->t;
     int nq = t->q1 - t->q0, nk = t->k1 - t->k0, n = nq < STRIP_ROWS ? nq : STRIP_ROWS;
     int head = c->s->at.head;
-    struct sac_rows rows = { .run = malloc(((size_t)t->q1 / 2 + 2) * sizeof *rows.run), .cap = t->q1 / 2 + 1 };
+    struct sac_rows rows = { .run = malloc(((size_t)t->q1 / 2 + 2) * sizeof *rows.run),
+                             .cap = t->q1 / 2 + 1 };
     int *seen = calloc((size_t)t->w, sizeof *seen);
     bool ok = rows.run && seen;
     for (int i = 0; ok && i < n && !shot_stopped(c); i++) {
@@ -123,8 +125,8 @@ static bool kept_strip(struct shot_ctx *c, struct shown *p, int lane)
     return ok;
 }
 
-/* What the rule chose, where it is lists: columns under their keys, diagonals under the key that the last row reads
- * through them. */
+/* What the rule chose, where it is lists: columns under their keys, diagonals under the key that the last row
+ * reads through them. */
 static bool list_strips(struct shot_ctx *c, struct shown *p, int lane)
 {
     const struct sac_tile *t = &p->tile->t;
@@ -175,8 +177,9 @@ static bool add_strips(struct shot_ctx *c, struct shown *p, int lane, const stru
         p->strip[p->n_strips++] = (struct figure_strip){ .label = "keys", .cell = p->key_max };
     if (lane > 0) {
         if (!kept_strip(c, p, lane)) return false;
-        p->strip[p->n_strips++] = (struct figure_strip){ .label = "read", .height = p->kept, .lower = p->forced,
-                                                         .rgb = CHOSEN_RGB, .rgb2 = FORCED_RGB };
+        p->strip[p->n_strips++] = (struct figure_strip){
+            .label = "read", .height = p->kept, .lower = p->forced, .rgb = CHOSEN_RGB, .rgb2 = FORCED_RGB
+        };
     }
     if (lane > 0 && c->s->at.overlay == UI_OVER_LISTS && !list_strips(c, p, lane)) return false;
     if (c->info.n_spans) p->strip[p->n_strips++] = (struct figure_strip){ .label = "gold", .cell = p->gold };
@@ -198,7 +201,9 @@ static void outline(struct shown *p, const float *kept, int h, int w)
                 continue;
             }
             int k = p->n_rects - 1;                      /* the same run one row above grows down */
-            while (k >= 0 && !((int)p->rect[k].x0 == x && (int)p->rect[k].x1 == x1 && (int)p->rect[k].y1 == y)) k--;
+            while (k >= 0 &&
+                   !((int)p->rect[k].x0 == x && (int)p->rect[k].x1 == x1 && (int)p->rect[k].y1 == y))
+                k--;
             if (k >= 0) p->rect[k].y1 = y + 1;
             else p->rect[p->n_rects++] = (struct figure_rect){ x, y, x1, y + 1, CHOSEN_RGB, false };
             x = x1;
@@ -225,8 +230,10 @@ static bool paint(struct shot_ctx *c, struct shown *p, const struct ui_heat *hea
             uint32_t rgb = shot_colour(c, ui_heat_t(heat, v, row));
             bool dim = over == UI_OVER_MASK || over == UI_OVER_MISSES;
             if (rgb != FIGURE_EMPTY && t->kept && t->sparse && !(t->kept[i] > 0)) rgb = shot_unread(c);
-            else if (rgb != FIGURE_EMPTY && t->kept && dim && !(t->kept[i] > 0)) rgb = ui_colour_mix(UI_TIER_RGB, rgb, page, 0.65);
-            if (rgb != FIGURE_EMPTY && t->missed && !t->sparse && over == UI_OVER_MISSES && (double)t->missed[i] * LOSS_PARTS > 1)
+            else if (rgb != FIGURE_EMPTY && t->kept && dim && !(t->kept[i] > 0))
+                rgb = ui_colour_mix(UI_TIER_RGB, rgb, page, 0.65);
+            if (rgb != FIGURE_EMPTY && t->missed && !t->sparse && over == UI_OVER_MISSES &&
+                (double)t->missed[i] * LOSS_PARTS > 1)
                 rgb = LOSS_RGB;
             p->cell[i] = rgb;
         }
@@ -251,34 +258,42 @@ static void fill_pane(struct figure_pane *out, struct shown *p, const char *titl
 
 static void subtitle(struct shot_ctx *c, const struct ui_heat *heat, const struct sac_tile *t)
 {
-    static const char *const pool[] = { "largest weight in a cell", "mass of a cell, mean over rows", "mean of a cell" };
-    static const char *const sinks[] = { "", " · first 4 tokens hidden", " · first 4 tokens hidden, rows renormalised" };
+    static const char *const pool[] = { "largest weight in a cell", "mass of a cell, mean over rows",
+                                        "mean of a cell" };
+    static const char *const sinks[] = { "", " · first 4 tokens hidden",
+                                         " · first 4 tokens hidden, rows renormalised" };
     char label[64], source[200];
     ui_heat_label(heat, label, sizeof label);
     int pq = (t->q1 - t->q0 + t->h - 1) / t->h, pk = (t->k1 - t->k0 + t->w - 1) / t->w;
-    int n = snprintf(c->subtitle, sizeof c->subtitle, "%s · %s%s", shot_source(c, source, sizeof source), label,
-                     c->s->at.range_auto ? " (99.5th percentile)" : "");
+    int n = snprintf(c->subtitle, sizeof c->subtitle, "%s · %s%s", shot_source(c, source, sizeof source),
+                     label, c->s->at.range_auto ? " (99.5th percentile)" : "");
     if (pq > 1 || pk > 1)
         snprintf(c->subtitle + n, sizeof c->subtitle - (size_t)n, " · 1 cell = %d × %d tokens, %s%s", pk, pq,
                  pool[c->s->at.pool], sinks[c->s->at.sinks]);
-    else snprintf(c->subtitle + n, sizeof c->subtitle - (size_t)n, " · exact weights%s", sinks[c->s->at.sinks]);
+    else
+        snprintf(c->subtitle + n, sizeof c->subtitle - (size_t)n, " · exact weights%s",
+                 sinks[c->s->at.sinks]);
 }
 
 static int legend(const struct shot_ctx *c, enum ui_overlay over, bool sparse, struct figure_key *k)
 {
     int n = 0;
     if (sparse && !c->s->at.sparse && (over == UI_OVER_MASK || over == UI_OVER_MISSES))
-        k[n++] = (struct figure_key){ FIGURE_SWATCH, ui_colour_mix(UI_TIER_RGB, c->ramp[40], figure_theme_pane(c->s->dark), 0.65),
-                                      "dimmed: not read" };
+        k[n++] =
+            (struct figure_key){ FIGURE_SWATCH,
+                                 ui_colour_mix(UI_TIER_RGB, c->ramp[40], figure_theme_pane(c->s->dark), 0.65),
+                                 "dimmed: not read" };
     if (sparse && !c->s->at.sparse && over == UI_OVER_MISSES)
         k[n++] = (struct figure_key){ FIGURE_SWATCH, LOSS_RGB, "missed: over 1 % of a row's mass" };
-    if (c->s->at.sparse || c->s->view == UI_SHOT_COMPARE) k[n++] = (struct figure_key){ FIGURE_SWATCH, shot_unread(c), "not read" };
+    if (c->s->at.sparse || c->s->view == UI_SHOT_COMPARE)
+        k[n++] = (struct figure_key){ FIGURE_SWATCH, shot_unread(c), "not read" };
     if (sparse && over == UI_OVER_BLOCKS) k[n++] = (struct figure_key){ FIGURE_OUTLINE, CHOSEN_RGB, "read" };
     if (sparse) {
         k[n++] = (struct figure_key){ FIGURE_BAR, CHOSEN_RGB, "chosen by score" };
         k[n++] = (struct figure_key){ FIGURE_BAR, FORCED_RGB, "forced by rule" };
     }
-    if (c->info.n_spans) k[n++] = (struct figure_key){ FIGURE_TICK, GOLD_RGB, "gold: tokens the answer needs" };
+    if (c->info.n_spans)
+        k[n++] = (struct figure_key){ FIGURE_TICK, GOLD_RGB, "gold: tokens the answer needs" };
     return n;
 }
 
@@ -290,12 +305,14 @@ static void recall_words(const struct shot_ctx *c, int lane, char *buf, size_t c
     bool decode = false;
     if (!sac_trace_recall(c->t, lane, c->s->at.layer, c->s->at.head, false, &r) || isnan(r.mass)) return;
     struct sac_recall d;
-    if (sac_trace_recall(c->t, lane, c->s->at.layer, c->s->at.head, true, &d) && !isnan(d.mass) && d.mass < 0.999 &&
-        r.mass > 0.999) {
+    if (sac_trace_recall(c->t, lane, c->s->at.layer, c->s->at.head, true, &d) && !isnan(d.mass) &&
+        d.mass < 0.999 && r.mass > 0.999) {
         r = d;
         decode = true;
     }
-    snprintf(buf, cap, "The keys it reads hold %.1f %% of the attention mass of %s; the best choice of as many holds %.1f %%.",
+    snprintf(buf, cap,
+             "The keys it reads hold %.1f %% of the attention mass of %s; the best choice of as many holds "
+             "%.1f %%.",
              100 * r.mass, decode ? "the answer's rows" : "the prompt's rows", 100 * r.oracle);
 }
 
@@ -328,7 +345,8 @@ enum sac_code shot_map(struct shot_ctx *c, struct figure_bytes *out, struct sac_
     struct ui_heat heat = { 0 };
     if (!rc) {
         heat = heat_of(c, &p, 1);
-        if (!paint(c, &p, &heat, over) || !add_strips(c, &p, c->s->at.a, &heat) || !add_names(c, &p, c->s->at.a))
+        if (!paint(c, &p, &heat, over) || !add_strips(c, &p, c->s->at.a, &heat) ||
+            !add_names(c, &p, c->s->at.a))
             rc = shot_failed(c, err, "this map");
     }
     if (!rc) {
@@ -336,7 +354,8 @@ enum sac_code shot_map(struct shot_ctx *c, struct figure_bytes *out, struct sac_
         struct figure_pane pane;
         shot_lane_title(&c->a, method, sizeof method);
         shot_head_title(c, head, sizeof head);
-        snprintf(c->title, sizeof c->title, "%s, %s", !strcmp(method, "dense") ? "Dense attention" : method, head);
+        snprintf(c->title, sizeof c->title, "%s, %s", !strcmp(method, "dense") ? "Dense attention" : method,
+                 head);
         subtitle(c, &heat, &p.tile->t);
         recall_words(c, c->s->at.a, words, sizeof words);
         shot_caption(c, words);
@@ -352,8 +371,8 @@ enum sac_code shot_map(struct shot_ctx *c, struct figure_bytes *out, struct sac_
 }
 
 /* A minus B, coloured around zero. */
-static bool paint_difference(struct shot_ctx *c, const struct shown *a, const struct shown *b, struct shown *d,
-                             double *range)
+static bool paint_difference(struct shot_ctx *c, const struct shown *a, const struct shown *b,
+                             struct shown *d, double *range)
 {
     size_t n = (size_t)a->tile->t.h * (size_t)a->tile->t.w;
     float *v = malloc((n + 1) * sizeof *v);
@@ -368,7 +387,8 @@ static bool paint_difference(struct shot_ctx *c, const struct shown *a, const st
     }
     *range = ui_diff_range(v, n);
     for (size_t i = 0; i < n; i++)
-        d->cell[i] = isnan(v[i]) ? FIGURE_EMPTY : ui_div_rgb(ui_heat_diff_t((double)v[i], *range), !c->s->dark);
+        d->cell[i] =
+            isnan(v[i]) ? FIGURE_EMPTY : ui_div_rgb(ui_heat_diff_t((double)v[i], *range), !c->s->dark);
     free(v);
     return true;
 }
@@ -377,7 +397,9 @@ enum sac_code shot_compare(struct shot_ctx *c, struct figure_bytes *out, struct 
 {
     int lane[2] = { c->s->at.b, c->s->at.a };      /* the reference on the left */
     const struct sac_lane *l[2] = { &c->b, &c->a };
-    struct shown p[3] = { { .win = shot_window(c, lane[0]) }, { .win = shot_window(c, lane[1]) }, { .n_strips = 0 } };
+    struct shown p[3] = { { .win = shot_window(c, lane[0]) },
+                          { .win = shot_window(c, lane[1]) },
+                          { .n_strips = 0 } };
     struct figure_pane pane[3];
     struct figure_key key[10];
     char name[2][80], head[120], words[300];
@@ -389,10 +411,12 @@ enum sac_code shot_compare(struct shot_ctx *c, struct figure_bytes *out, struct 
     struct ui_heat heat = { 0 };
     if (!rc) heat = heat_of(c, p, 2);
     for (int i = 0; i < 2 && !rc; i++)
-        if (!paint(c, &p[i], &heat, over == UI_OVER_BLOCKS ? over : UI_OVER_NONE) || !add_strips(c, &p[i], lane[i], &heat))
+        if (!paint(c, &p[i], &heat, over == UI_OVER_BLOCKS ? over : UI_OVER_NONE) ||
+            !add_strips(c, &p[i], lane[i], &heat))
             rc = shot_failed(c, err, "this comparison");
     double range = 0;
-    if (!rc && diff && !paint_difference(c, &p[1], &p[0], &p[2], &range)) rc = shot_failed(c, err, "this comparison");
+    if (!rc && diff && !paint_difference(c, &p[1], &p[0], &p[2], &range))
+        rc = shot_failed(c, err, "this comparison");
     if (!rc) {
         for (int i = 0; i < 2; i++) {
             shot_lane_title(l[i], name[i], sizeof name[i]);
@@ -400,8 +424,9 @@ enum sac_code shot_compare(struct shot_ctx *c, struct figure_bytes *out, struct 
             fill_pane(&pane[i], &p[i], p[i].title, i == 0);
         }
         if (diff) {
-            snprintf(p[2].title, sizeof p[2].title, "%s%s − %s%s, ±%.2g", c->s->at.diff == UI_DIFF_ABS ? "|" : "", name[1],
-                     name[0], c->s->at.diff == UI_DIFF_ABS ? "|" : "", range);
+            snprintf(p[2].title, sizeof p[2].title, "%s%s − %s%s, ±%.2g",
+                     c->s->at.diff == UI_DIFF_ABS ? "|" : "", name[1], name[0],
+                     c->s->at.diff == UI_DIFF_ABS ? "|" : "", range);
             pane[2] = pane[1];
             pane[2].title = p[2].title;
             pane[2].cell = p[2].cell;
@@ -415,11 +440,15 @@ enum sac_code shot_compare(struct shot_ctx *c, struct figure_bytes *out, struct 
         shot_ticks(c, &heat);
         int n = legend(c, over == UI_OVER_BLOCKS ? over : UI_OVER_NONE, true, key);
         if (diff) {
-            key[n++] = (struct figure_key){ FIGURE_SWATCH, ui_div_rgb(0.8, !c->s->dark), "larger under the method" };
+            key[n++] =
+                (struct figure_key){ FIGURE_SWATCH, ui_div_rgb(0.8, !c->s->dark), "larger under the method" };
             key[n++] = (struct figure_key){ FIGURE_SWATCH, ui_div_rgb(-0.8, !c->s->dark), "smaller" };
         }
-        struct figure_map m = { .text = { c->title, c->subtitle, c->caption }, .n_panes = diff ? 3 : 2, .pane = pane,
-                                .n_keys = n, .key = key };
+        struct figure_map m = { .text = { c->title, c->subtitle, c->caption },
+                                .n_panes = diff ? 3 : 2,
+                                .pane = pane,
+                                .n_keys = n,
+                                .key = key };
         shot_scale(c, &m.scale, "attention weight, sparse rows sum to 1");
         rc = figure_draw_map(&m, &c->style, c->format, &c->meta, out, err);
     }

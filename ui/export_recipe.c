@@ -1,9 +1,9 @@
 /* Recipes: everything needed to make a figure again, as JSON inside it and as a command line.
  *
  * The JSON names model and prompt by hash, the task or the prompt, the methods the picture needs (and only
- * those, so a figure taken in a run of many lanes is made again from two), and the view with its scale, range,
- * pooling, window and theme. No paths, no user names, no time. Reading is strict about types and lenient about
- * what is missing: an older figure opens with today's defaults. */
+ * those, so a figure taken in a run of many lanes is made again from two), and the view with its scale,
+ * range, pooling, window and theme. No paths, no user names, no time. Reading is strict about types and
+ * lenient about what is missing: an older figure opens with today's defaults. */
 #include "export_int.h"
 
 #include <errno.h>
@@ -102,7 +102,8 @@ static json_t *view_json(const struct ui_shot *s, const struct lanes *l)
     json_object_set_new(v, "sinks", json_string(ui_sinks_name[at->sinks]));
     json_object_set_new(v, "overlay", json_string(ui_overlay_name[at->overlay]));
     if (at->sparse) json_object_set_new(v, "sparse", json_true());
-    if (s->view == UI_SHOT_HEADS && !at->thumbs) json_object_set_new(v, "metric", json_string(ui_metric_info[at->metric].name));
+    if (s->view == UI_SHOT_HEADS && !at->thumbs)
+        json_object_set_new(v, "metric", json_string(ui_metric_info[at->metric].name));
     if (at->thumbs) json_object_set_new(v, "thumbnails", json_true());
     if (at->diff) json_object_set_new(v, "difference", json_string(ui_diff_name[at->diff]));
     if (s->view == UI_SHOT_TEXT) {
@@ -132,8 +133,9 @@ char *ui_recipe_json(const struct sac_trace *t, const struct ui_shot *s)
     json_object_set_new(o, "version", json_string(SACCADE_VERSION));
     json_object_set_new(o, "view", view_json(s, &l));
     json_object_set_new(o, "method", json_pack("{s:s, s:s}", "spec", a.spec, "params", a.params));
-    json_object_set_new(o, "model", json_pack("{s:s, s:s, s:s, s:s, s:o}", "file", s->model_file, "name", i.model, "arch",
-                                              i.arch, "type", i.file_type, "hash", hash_json(i.model_hash)));
+    json_object_set_new(o, "model",
+                        json_pack("{s:s, s:s, s:s, s:s, s:o}", "file", s->model_file, "name", i.model, "arch",
+                                  i.arch, "type", i.file_type, "hash", hash_json(i.model_hash)));
     json_object_set_new(prompt, "hash", hash_json(i.prompt_hash));
     json_object_set_new(prompt, "tokens", json_integer(i.n_prompt));
     if (*i.task) {
@@ -178,7 +180,8 @@ static void put_view(struct line *l, const struct ui_shot *s)
     const struct ui_where *at = &s->at;
     struct ui_window w = window_of(s);
     put(l, " --view %s", ui_shot_name[s->view]);
-    if (s->view != UI_SHOT_HEADS && s->view != UI_SHOT_PAGES) put(l, " --layer %d --head %d", at->layer, at->head);
+    if (s->view != UI_SHOT_HEADS && s->view != UI_SHOT_PAGES)
+        put(l, " --layer %d --head %d", at->layer, at->head);
     if (at->group) put(l, " --group");
     if (s->view == UI_SHOT_TEXT) put(l, " --row %d --fold %g", at->row, at->fold);
     if (s->view == UI_SHOT_PAGES) put(l, " --step %d", at->step);
@@ -212,7 +215,8 @@ void ui_recipe_command(const struct sac_trace *t, const struct ui_shot *s, char 
     put(&l, "saccade snapshot");
     if (*s->model_file) put(&l, " %s", s->model_file);
     if (*i.task) {
-        put(&l, " --task %s --length %d --sample %d --seed %llu", i.task, i.length, i.sample, (unsigned long long)i.seed);
+        put(&l, " --task %s --length %d --sample %d --seed %llu", i.task, i.length, i.sample,
+            (unsigned long long)i.seed);
         if (s->style) put(&l, " --style %s", style_name[s->style]);
     } else put(&l, " --raw --prompt @PROMPT.txt");
     struct lanes used = lanes_of(t, s);
@@ -276,7 +280,8 @@ static bool read_view(struct ui_shot *s, const json_t *v)
     if (json_array_size(w) == 4) {
         int x[4];
         for (size_t i = 0; i < 4; i++) x[i] = (int)json_integer_value(json_array_get(w, i));
-        at->win[view == UI_SHOT_COMPARE ? UI_SCREEN_COMPARE : UI_SCREEN_MAP] = (struct ui_window){ x[0], x[1], x[2], x[3] };
+        at->win[view == UI_SHOT_COMPARE ? UI_SCREEN_COMPARE : UI_SCREEN_MAP] =
+            (struct ui_window){ x[0], x[1], x[2], x[3] };
     }
     at->scale = (enum ui_scale)find(str_of(v, "scale"), ui_scale_name, UI_N_SCALES, UI_SCALE_LOG);
     at->range_auto = !strcmp(str_of(v, "range"), "auto");
@@ -297,7 +302,7 @@ static bool read_view(struct ui_shot *s, const json_t *v)
     s->map = (enum ui_map)find(str_of(v, "colormap"), ui_map_name, UI_N_MAPS, UI_MAP_VIRIDIS);
     s->dark = !strcmp(str_of(v, "theme"), "dark");
     s->px_scale = real_of(v, "pixels", 2);
-    if (s->px_scale >= 2 && s->px_scale <= 2) s->px_scale = 0;      /* the default is not written as an option */
+    if (s->px_scale >= 2 && s->px_scale <= 2) s->px_scale = 0; /* the default is not written as an option */
     s->width = real_of(v, "width", 0);
     s->cells = int_of(v, "cells", 0);
     s->no_caption = json_is_false(json_object_get(v, "caption"));
@@ -306,7 +311,8 @@ static bool read_view(struct ui_shot *s, const json_t *v)
 
 static void read_run(struct ui_recipe *r, const json_t *o)
 {
-    const json_t *m = json_object_get(o, "model"), *p = json_object_get(o, "prompt"), *run = json_object_get(o, "run");
+    const json_t *m = json_object_get(o, "model"), *p = json_object_get(o, "prompt"),
+                 *run = json_object_get(o, "run");
     snprintf(r->model, sizeof r->model, "%s", str_of(m, "name"));
     snprintf(r->file_type, sizeof r->file_type, "%s", str_of(m, "type"));
     snprintf(r->arch, sizeof r->arch, "%s", str_of(m, "arch"));
@@ -340,7 +346,8 @@ enum sac_code ui_recipe_parse(struct ui_recipe *out, const char *json, const cha
     if (!o) return sac_fail(err, SAC_EFORMAT, "%s: the recipe inside is damaged (%.80s)", what, je.text);
     enum sac_code rc = SAC_OK;
     if (strcmp(str_of(o, "schema"), "saccade.figure/1"))
-        rc = sac_fail(err, SAC_ENOTSUP, "%s: the recipe inside is of a kind this version does not know (\"%.40s\")", what,
+        rc = sac_fail(err, SAC_ENOTSUP,
+                      "%s: the recipe inside is of a kind this version does not know (\"%.40s\")", what,
                       str_of(o, "schema"));
     else if (!read_view(&out->shot, json_object_get(o, "view")))
         rc = sac_fail(err, SAC_EFORMAT, "%s: the recipe names no view that this version draws", what);
@@ -365,7 +372,10 @@ static char *svg_part(const char *svg, const char *tag)
     if (!b) return NULL;
     a += strlen(open);
     char *out = malloc((size_t)(b - a) + 1), *w = out;
-    static const struct { const char *name; char c; } entity[] = { { "&lt;", '<' }, { "&gt;", '>' }, { "&amp;", '&' } };
+    static const struct {
+        const char *name;
+        char c;
+    } entity[] = { { "&lt;", '<' }, { "&gt;", '>' }, { "&amp;", '&' } };
     while (out && a < b) {
         int hit = -1;
         for (int i = 0; i < 3; i++)
@@ -422,8 +432,11 @@ enum sac_code ui_recipe_read(struct ui_recipe *out, const char *path, struct sac
         figure_png_text_free(&t);
     }
     enum sac_code rc;
-    if (!comment) rc = sac_fail(err, SAC_EFORMAT, "%s: holds no recipe: it was not drawn by saccade, or its texts were "
-                                "removed", path);
+    if (!comment)
+        rc = sac_fail(err, SAC_EFORMAT,
+                      "%s: holds no recipe: it was not drawn by saccade, or its texts were "
+                      "removed",
+                      path);
     else rc = ui_recipe_parse(out, comment, path, err);
     if (!rc) {
         out->prompt = prompt;

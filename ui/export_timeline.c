@@ -1,8 +1,8 @@
 /* The page timeline as a figure: what one KV head reads at every step of the answer.
  *
- * A line is a step, labelled by the token it writes; a column is a page of the method, or 16 tokens where the method
- * has no pages. The rule for "left out, though heavy" is that of the Pages screen: a page among the heaviest in
- * dense attention, as many as are read. */
+ * A line is a step, labelled by the token it writes; a column is a page of the method, or 16 tokens where the
+ * method has no pages. The rule for "left out, though heavy" is that of the Pages screen: a page among the
+ * heaviest in dense attention, as many as are read. */
 #include "export_int.h"
 
 #include <math.h>
@@ -28,7 +28,8 @@ static int heavier(const void *a, const void *b)
 static bool one_step(struct shot_ctx *c, struct shot_timeline *t, int step, struct scratch *s)
 {
     const struct sac_shape *sh = &c->info.shape;
-    int per = sh->n_heads / sh->n_kv_heads, kv = c->s->at.head / per, row = c->info.n_prompt - 1 + step, n = row + 1;
+    int per = sh->n_heads / sh->n_kv_heads, kv = c->s->at.head / per, row = c->info.n_prompt - 1 + step,
+        n = row + 1;
     unsigned char *state = t->state + (size_t)step * (size_t)t->n_pages;
     float *mass = t->mass + (size_t)step * (size_t)t->n_pages;
     double read_mass = 0;
@@ -74,8 +75,8 @@ struct shot_timeline *shot_timeline_compute(struct shot_ctx *c)
     int last = c->info.n_prompt - 1 + steps, pages = (last + page - 1) / page;
     size_t cells = (size_t)steps * (size_t)pages, n = (size_t)last;
     struct shot_timeline *t = calloc(1, sizeof *t + (cells + (size_t)steps) * sizeof(float) + cells);
-    struct scratch s = { malloc(n * sizeof *s.w), malloc(n * sizeof *s.sum), malloc(n), malloc((n / 2 + 1) * sizeof *s.run),
-                         malloc((size_t)pages * sizeof *s.rank) };
+    struct scratch s = { malloc(n * sizeof *s.w), malloc(n * sizeof *s.sum), malloc(n),
+                         malloc((n / 2 + 1) * sizeof *s.run), malloc((size_t)pages * sizeof *s.rank) };
     bool ok = t && s.w && s.sum && s.kept && s.run && s.rank;
     if (ok) {
         *t = (struct shot_timeline){ .n_steps = steps, .n_pages = pages, .page = page, .own_page = own };
@@ -102,7 +103,8 @@ static uint32_t colour_of(const struct shot_timeline *t, const unsigned char *st
     for (int g = lo; g < hi && g < t->n_pages; g++) {
         forced = forced || (state[g] & UI_PAGE_FORCED);
         chosen = chosen || (state[g] & UI_PAGE_CHOSEN);
-        missed = missed || ((state[g] & UI_PAGE_DENSE_TOP) && !(state[g] & (UI_PAGE_FORCED | UI_PAGE_CHOSEN)));
+        missed =
+            missed || ((state[g] & UI_PAGE_DENSE_TOP) && !(state[g] & (UI_PAGE_FORCED | UI_PAGE_CHOSEN)));
     }
     return missed ? LOSS_RGB : chosen ? CHOSEN_RGB : forced ? FORCED_RGB : FIGURE_EMPTY;
 }
@@ -118,10 +120,12 @@ static void step_names(struct shot_ctx *c, int n, char (*text)[96], const char *
     }
 }
 
-static enum sac_code draw(struct shot_ctx *c, const struct shot_timeline *t, struct figure_bytes *out, struct sac_err *err)
+static enum sac_code draw(struct shot_ctx *c, const struct shot_timeline *t, struct figure_bytes *out,
+                          struct sac_err *err)
 {
     int w = t->n_pages < CELLS ? t->n_pages : CELLS;
-    uint32_t *cell = malloc((size_t)t->n_steps * (size_t)w * sizeof *cell), *gold = malloc((size_t)w * sizeof *gold);
+    uint32_t *cell = malloc((size_t)t->n_steps * (size_t)w * sizeof *cell),
+             *gold = malloc((size_t)w * sizeof *gold);
     char (*text)[96] = malloc((size_t)t->n_steps * sizeof *text);
     const char **name = malloc((size_t)t->n_steps * sizeof *name);
     enum sac_code rc = SAC_OK;
@@ -132,15 +136,23 @@ static enum sac_code draw(struct shot_ctx *c, const struct shot_timeline *t, str
         for (int i = 0; i < c->info.n_spans; i++)
             if (c->info.span[i].lo < hi * t->page && c->info.span[i].hi > lo * t->page) gold[x] = GOLD_RGB;
         for (int y = 0; y < t->n_steps; y++)
-            cell[(size_t)y * (size_t)w + (size_t)x] = colour_of(t, t->state + (size_t)y * (size_t)t->n_pages, lo, hi);
+            cell[(size_t)y * (size_t)w + (size_t)x] =
+                colour_of(t, t->state + (size_t)y * (size_t)t->n_pages, lo, hi);
     }
     if (!rc) {
         step_names(c, t->n_steps, text, name);
         struct figure_strip strip = { .label = "gold", .cell = gold };
-        struct figure_pane pane = { .h = t->n_steps, .w = w, .cell = cell, .y = { 0, t->n_steps, "step → token", name, true },
-                                    .x = { 0, t->n_pages, t->own_page > 1 ? "page" : "stretch of tokens", NULL, true },
-                                    .n_strips = c->info.n_spans > 0, .strip = &strip, .side = t->recall,
-                                    .side_title = "mass read", .free_aspect = true };
+        struct figure_pane pane = { .h = t->n_steps,
+                                    .w = w,
+                                    .cell = cell,
+                                    .y = { 0, t->n_steps, "step → token", name, true },
+                                    .x = { 0, t->n_pages, t->own_page > 1 ? "page" : "stretch of tokens",
+                                           NULL, true },
+                                    .n_strips = c->info.n_spans > 0,
+                                    .strip = &strip,
+                                    .side = t->recall,
+                                    .side_title = "mass read",
+                                    .free_aspect = true };
         const struct figure_key key[] = {
             { FIGURE_SWATCH, CHOSEN_RGB, "chosen by score" }, { FIGURE_SWATCH, FORCED_RGB, "forced by rule" },
             { FIGURE_SWATCH, LOSS_RGB, "left out, though among the heaviest in dense attention" },
@@ -163,11 +175,12 @@ enum sac_code shot_timeline(struct shot_ctx *c, struct figure_bytes *out, struct
     char name[80], source[200];
     int per = c->info.shape.n_heads / c->info.shape.n_kv_heads;
     shot_lane_title(&c->a, name, sizeof name);
-    snprintf(c->title, sizeof c->title, "%s, what the answer reads: layer %d KV head %d", name, c->s->at.layer,
-             c->s->at.head / per);
+    snprintf(c->title, sizeof c->title, "%s, what the answer reads: layer %d KV head %d", name,
+             c->s->at.layer, c->s->at.head / per);
     snprintf(c->subtitle, sizeof c->subtitle, "%s · a line for each step · %d columns of %d tokens",
              shot_source(c, source, sizeof source), t->n_pages, t->page);
-    shot_caption(c, "Mass read: dense attention mass on what is read, mean over the query heads of the group.");
+    shot_caption(c,
+                 "Mass read: dense attention mass on what is read, mean over the query heads of the group.");
     enum sac_code rc = draw(c, t, out, err);
     free(t);
     return rc;

@@ -1,4 +1,5 @@
-/* The other views as figures: heads, thumbnails of all heads, pages, shaded text, recall along the queries. */
+/* The other views as figures: heads, thumbnails of all heads, pages, shaded text, recall along the queries.
+ */
 #include "export_int.h"
 
 #include <ctype.h>
@@ -87,7 +88,8 @@ static enum sac_code grid_draw(struct shot_ctx *c, struct figure_grid *g, const 
 
 enum sac_code shot_heads(struct shot_ctx *c, struct figure_bytes *out, struct sac_err *err)
 {
-    enum ui_metric m = (enum ui_metric)(c->s->at.metric >= 0 && c->s->at.metric < UI_N_METRICS ? c->s->at.metric : 0);
+    enum ui_metric m =
+        (enum ui_metric)(c->s->at.metric >= 0 && c->s->at.metric < UI_N_METRICS ? c->s->at.metric : 0);
     const struct ui_metric_info *mi = &ui_metric_info[m];
     struct ui_heads *hs = ui_heads_compute(c->t, c->s->at.a, c->cancel);
     if (!hs || !hs->n_known) {
@@ -112,12 +114,13 @@ enum sac_code shot_heads(struct shot_ctx *c, struct figure_bytes *out, struct sa
         char name[80], source[200], words[300] = "";
         struct ui_heads_sum sum = ui_heads_summary(hs, m);
         shot_lane_title(&c->a, name, sizeof name);
-        snprintf(c->title, sizeof c->title, "%s, every head: %s", !strcmp(name, "dense") ? "Dense attention" : name, mi->title);
+        snprintf(c->title, sizeof c->title, "%s, every head: %s",
+                 !strcmp(name, "dense") ? "Dense attention" : name, mi->title);
         snprintf(c->subtitle, sizeof c->subtitle, "%s · mean over %s", shot_source(c, source, sizeof source),
                  hs->decode ? "the rows of the answer" : "a sample of the prompt's rows");
         if (sum.n > 0)
-            snprintf(words, sizeof words, "%c%s. Mean %.3g, median %.3g.", toupper((unsigned char)mi->help[0]), mi->help + 1,
-                     sum.mean, sum.median);
+            snprintf(words, sizeof words, "%c%s. Mean %.3g, median %.3g.",
+                     toupper((unsigned char)mi->help[0]), mi->help + 1, sum.mean, sum.median);
         shot_caption(c, words);
         metric_scale(c, mi);
         struct figure_grid g = { .cell = cell, .cell_text = at };
@@ -136,8 +139,16 @@ enum { THUMB = 48 };
 static uint32_t *thumb_of(struct shot_ctx *c, int layer, int head, const struct ui_heat *heat)
 {
     int n = c->info.n_prompt, px = n < THUMB ? n : THUMB;
-    struct sac_tile want = { .lane = c->s->at.a, .layer = layer, .head = head, .q1 = n, .k1 = n, .w = px, .h = px,
-                             .pool = c->s->at.pool, .sinks = c->s->at.sinks, .sparse = c->s->at.a > 0 };
+    struct sac_tile want = { .lane = c->s->at.a,
+                             .layer = layer,
+                             .head = head,
+                             .q1 = n,
+                             .k1 = n,
+                             .w = px,
+                             .h = px,
+                             .pool = c->s->at.pool,
+                             .sinks = c->s->at.sinks,
+                             .sparse = c->s->at.a > 0 };
     struct ui_tile *t = c->s->at.a > 0 ? NULL : ui_tile_overview(c->t, &want);
     if (!t) t = ui_tile_compute(c->t, &want, c->cancel);
     uint32_t *rgb = t ? malloc((size_t)THUMB * THUMB * sizeof *rgb) : NULL;
@@ -166,7 +177,8 @@ enum sac_code shot_thumbs(struct shot_ctx *c, struct figure_bytes *out, struct s
         char name[80], source[200], label[64];
         shot_lane_title(&c->a, name, sizeof name);
         ui_heat_label(&heat, label, sizeof label);
-        snprintf(c->title, sizeof c->title, "%s, all heads", !strcmp(name, "dense") ? "Dense attention" : name);
+        snprintf(c->title, sizeof c->title, "%s, all heads",
+                 !strcmp(name, "dense") ? "Dense attention" : name);
         snprintf(c->subtitle, sizeof c->subtitle, "%s · %s · pooled by %s · queries down, keys across",
                  shot_source(c, source, sizeof source), label, ui_pool_name[c->s->at.pool]);
         shot_caption(c, "All thumbnails share one scale.");
@@ -191,7 +203,8 @@ static uint32_t page_colour(const struct ui_pages *p, const unsigned char *state
     for (int g = lo; g < hi && g < p->n_pages; g++) {
         forced = forced || (state[g] & UI_PAGE_FORCED);
         chosen = chosen || (state[g] & UI_PAGE_CHOSEN);
-        missed = missed || ((state[g] & UI_PAGE_DENSE_TOP) && !(state[g] & (UI_PAGE_FORCED | UI_PAGE_CHOSEN)));
+        missed =
+            missed || ((state[g] & UI_PAGE_DENSE_TOP) && !(state[g] & (UI_PAGE_FORCED | UI_PAGE_CHOSEN)));
     }
     return missed ? LOSS_RGB : chosen ? CHOSEN_RGB : forced ? FORCED_RGB : FIGURE_EMPTY;
 }
@@ -215,10 +228,17 @@ static enum sac_code pages_draw(struct shot_ctx *c, const struct ui_pages *p, ui
             if (p->state[g] & UI_PAGE_GOLD) gold[x] = GOLD_RGB;
     }
     struct figure_strip strip = { .label = "gold", .cell = gold };
-    struct figure_pane pane = { .h = p->n_pairs, .w = w, .cell = cell, .y = { 0, p->n_pairs, NULL, row.at, true },
-                                .x = { 0, p->n_pages, p->own_page > 1 ? "page" : "stretch of tokens", NULL, true },
-                                .n_strips = c->info.n_spans > 0, .strip = &strip, .side = p->recall,
-                                .side_title = "mass read", .free_aspect = true };
+    struct figure_pane pane = { .h = p->n_pairs,
+                                .w = w,
+                                .cell = cell,
+                                .y = { 0, p->n_pairs, NULL, row.at, true },
+                                .x = { 0, p->n_pages, p->own_page > 1 ? "page" : "stretch of tokens", NULL,
+                                       true },
+                                .n_strips = c->info.n_spans > 0,
+                                .strip = &strip,
+                                .side = p->recall,
+                                .side_title = "mass read",
+                                .free_aspect = true };
     const struct figure_key key[] = {
         { FIGURE_SWATCH, CHOSEN_RGB, "chosen by score" }, { FIGURE_SWATCH, FORCED_RGB, "forced by rule" },
         { FIGURE_SWATCH, LOSS_RGB, "left out, though among the heaviest in dense attention" },
@@ -249,12 +269,16 @@ enum sac_code shot_pages(struct shot_ctx *c, struct figure_bytes *out, struct sa
         int n = sac_trace_token(c->t, c->s->at.a, c->info.n_prompt + p->step, tok, sizeof tok);
         seen[ui_text_visible(tok, n, seen, sizeof seen - 1)] = 0;
         shot_lane_title(&c->a, name, sizeof name);
-        snprintf(c->title, sizeof c->title, "%s, what step %d reads: row %d → “%s”", name, p->step, p->row, seen);
-        n = snprintf(c->subtitle, sizeof c->subtitle, "%s · %d columns of %d tokens · a line for each layer and KV head",
+        snprintf(c->title, sizeof c->title, "%s, what step %d reads: row %d → “%s”", name, p->step, p->row,
+                 seen);
+        n = snprintf(c->subtitle, sizeof c->subtitle,
+                     "%s · %d columns of %d tokens · a line for each layer and KV head",
                      shot_source(c, source, sizeof source), p->n_pages, p->page);
         if (w < p->n_pages)
-            snprintf(c->subtitle + n, sizeof c->subtitle - (size_t)n, " · 1 cell = %.1f pages", p->n_pages / (double)w);
-        shot_caption(c, "Mass read: dense attention mass on what is read, mean over the query heads of the group.");
+            snprintf(c->subtitle + n, sizeof c->subtitle - (size_t)n, " · 1 cell = %.1f pages",
+                     p->n_pages / (double)w);
+        shot_caption(
+            c, "Mass read: dense attention mass on what is read, mean over the query heads of the group.");
         rc = pages_draw(c, p, cell, w, out, err);
     }
     free(cell);
@@ -273,8 +297,15 @@ static int shade_of(double lift)
     return s > SHADES ? SHADES : s;
 }
 
-struct prose_work { struct ui_text *tx; struct ui_row *row; float *lift; unsigned char *folded; struct figure_token *tok;
-                    char *pool; int n; };
+struct prose_work {
+    struct ui_text *tx;
+    struct ui_row *row;
+    float *lift;
+    unsigned char *folded;
+    struct figure_token *tok;
+    char *pool;
+    int n;
+};
 
 static void prose_free(struct prose_work *w)
 {
@@ -359,8 +390,10 @@ enum sac_code shot_text(struct shot_ctx *c, struct figure_bytes *out, struct sac
     enum sac_code rc = SAC_OK;
     if (!prose_open(c, &w, row)) rc = shot_failed(c, err, "the text of this row");
     else if (w.n > MAX_TOKENS)
-        rc = sac_fail(err, SAC_EARG, "%d tokens would be shown: raise --fold (now %g) to leave out what is not attended "
-                      "to", w.n, c->s->at.fold);
+        rc = sac_fail(err, SAC_EARG,
+                      "%d tokens would be shown: raise --fold (now %g) to leave out what is not attended "
+                      "to",
+                      w.n, c->s->at.fold);
     if (!rc) {
         char name[80], head[120], source[200], tok[64], seen[96];
         uint32_t shade[SHADES + 1];
@@ -369,8 +402,8 @@ enum sac_code shot_text(struct shot_ctx *c, struct figure_bytes *out, struct sac
         shot_lane_title(&c->a, name, sizeof name);
         shot_head_title(c, head, sizeof head);
         snprintf(c->title, sizeof c->title, "What row %d reads before “%s”", row, seen);
-        snprintf(c->subtitle, sizeof c->subtitle, "%s, %s · %s · shade: weight relative to uniform", name, head,
-                 shot_source(c, source, sizeof source));
+        snprintf(c->subtitle, sizeof c->subtitle, "%s, %s · %s · shade: weight relative to uniform", name,
+                 head, shot_source(c, source, sizeof source));
         shot_caption(c, "Dense attention weights of the lane's own queries and keys.");
         for (int i = 0; i <= SHADES; i++) shade[i] = i ? shade_rgb(c, i) : figure_theme_pane(c->s->dark);
         static const double tt[] = { 1 / 6.0, 2 / 6.0, 3 / 6.0, 4 / 6.0, 5 / 6.0 };
@@ -379,10 +412,15 @@ enum sac_code shot_text(struct shot_ctx *c, struct figure_bytes *out, struct sac
         int nk = 0;
         key[nk++] = (struct figure_key){ FIGURE_OUTLINE, figure_colour(0), "the query" };
         if (c->s->at.a > 0) key[nk++] = (struct figure_key){ FIGURE_UNDERLINE, figure_colour(0), "read" };
-        if (c->s->at.a > 0) key[nk++] = (struct figure_key){ FIGURE_LINE, LOSS_RGB, "missed: bold, over 1 %" };
+        if (c->s->at.a > 0)
+            key[nk++] = (struct figure_key){ FIGURE_LINE, LOSS_RGB, "missed: bold, over 1 %" };
         if (c->info.n_spans) key[nk++] = (struct figure_key){ FIGURE_BRACKET, GOLD_RGB, "gold" };
-        struct figure_prose p = { .text = { c->title, c->subtitle, c->caption }, .n = w.n, .token = w.tok,
-                                  .scale = { "relative to uniform", SHADES + 1, shade, 5, tt, tl }, .n_keys = nk, .key = key };
+        struct figure_prose p = { .text = { c->title, c->subtitle, c->caption },
+                                  .n = w.n,
+                                  .token = w.tok,
+                                  .scale = { "relative to uniform", SHADES + 1, shade, 5, tt, tl },
+                                  .n_keys = nk,
+                                  .key = key };
         rc = figure_draw_prose(&p, &c->style, c->format, &c->meta, out, err);
     }
     prose_free(&w);
@@ -427,10 +465,16 @@ enum sac_code shot_recall(struct shot_ctx *c, struct figure_bytes *out, struct s
         char head[120], source[200];
         shot_head_title(c, head, sizeof head);
         snprintf(c->title, sizeof c->title, "Attention mass the methods read, %s", head);
-        snprintf(c->subtitle, sizeof c->subtitle, "%s · share of each row's dense attention", shot_source(c, source, sizeof source));
+        snprintf(c->subtitle, sizeof c->subtitle, "%s · share of each row's dense attention",
+                 shot_source(c, source, sizeof source));
         shot_caption(c, "");
-        struct figure_plot p = { .text = { c->title, c->subtitle, c->caption }, .x_title = "query (token position)",
-                                 .y_title = "mass recall", .n_series = n, .series = series, .y_lo = 0, .y_hi = 1.02 };
+        struct figure_plot p = { .text = { c->title, c->subtitle, c->caption },
+                                 .x_title = "query (token position)",
+                                 .y_title = "mass recall",
+                                 .n_series = n,
+                                 .series = series,
+                                 .y_lo = 0,
+                                 .y_hi = 1.02 };
         rc = figure_draw_plot(&p, &c->style, c->format, &c->meta, out, err);
     }
     for (int i = 0; i < MAX_SERIES; i++) {

@@ -1,8 +1,8 @@
 /* Writing files that are either whole or not there.
  *
- * Bytes go to a temporary name in the same folder, are synced and take their final name by a link or rename, so
- * a full disk, a crash or a second writer never leaves half a figure. Without force an existing file is refused
- * even when it appeared while we were writing: link() fails then, rename() would not. */
+ * Bytes go to a temporary name in the same folder, are synced and take their final name by a link or rename,
+ * so a full disk, a crash or a second writer never leaves half a figure. Without force an existing file is
+ * refused even when it appeared while we were writing: link() fails then, rename() would not. */
 #include "figure.h"
 
 #include <errno.h>
@@ -82,7 +82,8 @@ enum sac_code figure_write(const char *path, const void *data, size_t n, bool fo
         return sac_fail(err, SAC_EIO, "standard output: %s", reason(errno));
     }
     if (stat(path, &st) == 0) {
-        if (S_ISDIR(st.st_mode)) return sac_fail(err, SAC_EIO, "%s: that is a folder; give a file name", path);
+        if (S_ISDIR(st.st_mode))
+            return sac_fail(err, SAC_EIO, "%s: that is a folder; give a file name", path);
         if (!force) return sac_fail(err, SAC_EIO, "%s: exists already; --force replaces it", path);
         if (!S_ISREG(st.st_mode)) {        /* a device or a pipe: nothing to rename over */
             int fd = open(path, O_WRONLY | O_CLOEXEC);

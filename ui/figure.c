@@ -24,10 +24,24 @@ bool figure_format_of(const char *path, enum figure_format *out)
 const struct figure_theme *figure_theme(bool dark)
 {
     static const struct figure_theme theme[2] = {
-        { .page = 0xffffff, .pane = 0xf1f2f4, .fg = 0x17191d, .muted = 0x5a606a, .rule = 0xb9bec7, .grid = 0xe3e6ea,
-          .accent = 0x0072b2, .warn = 0xd55e00, .gold = 0xa67c00 },
-        { .page = 0x14161a, .pane = 0x1e2127, .fg = 0xeceef1, .muted = 0xa2a9b4, .rule = 0x4a505b, .grid = 0x2a2e36,
-          .accent = 0x56b4e9, .warn = 0xff8a3d, .gold = 0xf0c040 },
+        { .page = 0xffffff,
+          .pane = 0xf1f2f4,
+          .fg = 0x17191d,
+          .muted = 0x5a606a,
+          .rule = 0xb9bec7,
+          .grid = 0xe3e6ea,
+          .accent = 0x0072b2,
+          .warn = 0xd55e00,
+          .gold = 0xa67c00 },
+        { .page = 0x14161a,
+          .pane = 0x1e2127,
+          .fg = 0xeceef1,
+          .muted = 0xa2a9b4,
+          .rule = 0x4a505b,
+          .grid = 0x2a2e36,
+          .accent = 0x56b4e9,
+          .warn = 0xff8a3d,
+          .gold = 0xf0c040 },
     };
     return &theme[dark];
 }
@@ -37,8 +51,9 @@ uint32_t figure_theme_page(bool dark) { return figure_theme(dark)->page; }
 
 uint32_t figure_colour(int i)
 {
-    static const uint32_t c[] = { FIGURE_RGB(0, 114, 178),   FIGURE_RGB(230, 159, 0), FIGURE_RGB(0, 158, 115),
-                                  FIGURE_RGB(213, 94, 0),    FIGURE_RGB(204, 121, 167), FIGURE_RGB(86, 180, 233),
+    static const uint32_t c[] = { FIGURE_RGB(0, 114, 178),   FIGURE_RGB(230, 159, 0),
+                                  FIGURE_RGB(0, 158, 115),   FIGURE_RGB(213, 94, 0),
+                                  FIGURE_RGB(204, 121, 167), FIGURE_RGB(86, 180, 233),
                                   FIGURE_RGB(153, 153, 153), FIGURE_RGB(148, 132, 10) };
     return c[(unsigned)i % (sizeof c / sizeof *c)];
 }
@@ -135,8 +150,8 @@ static void mark_draw(struct canvas *c, enum figure_mark mark, uint32_t rgb, dou
     }
 }
 
-static double keys_flow(struct canvas *c, const struct figure_key *k, int n, double x0, double y, double width,
-                        bool draw)
+static double keys_flow(struct canvas *c, const struct figure_key *k, int n, double x0, double y,
+                        double width, bool draw)
 {
     double x = x0, top = y;
     for (int i = 0; i < n; i++) {

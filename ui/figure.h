@@ -153,15 +153,18 @@ struct figure_screen { int w, h; const struct figure_cell *cell; };    /* [h][w]
  * has no area or is larger than 32767 pixels a side. */
 enum sac_code figure_draw_map(const struct figure_map *m, const struct figure_style *s, enum figure_format f,
                               const struct figure_meta *meta, struct figure_bytes *out, struct sac_err *err);
-enum sac_code figure_draw_grid(const struct figure_grid *g, const struct figure_style *s, enum figure_format f,
-                               const struct figure_meta *meta, struct figure_bytes *out, struct sac_err *err);
-enum sac_code figure_draw_plot(const struct figure_plot *p, const struct figure_style *s, enum figure_format f,
-                               const struct figure_meta *meta, struct figure_bytes *out, struct sac_err *err);
-enum sac_code figure_draw_prose(const struct figure_prose *p, const struct figure_style *s, enum figure_format f,
-                                const struct figure_meta *meta, struct figure_bytes *out, struct sac_err *err);
+enum sac_code figure_draw_grid(const struct figure_grid *g, const struct figure_style *s,
+                               enum figure_format f, const struct figure_meta *meta, struct figure_bytes *out,
+                               struct sac_err *err);
+enum sac_code figure_draw_plot(const struct figure_plot *p, const struct figure_style *s,
+                               enum figure_format f, const struct figure_meta *meta, struct figure_bytes *out,
+                               struct sac_err *err);
+enum sac_code figure_draw_prose(const struct figure_prose *p, const struct figure_style *s,
+                                enum figure_format f, const struct figure_meta *meta,
+                                struct figure_bytes *out, struct sac_err *err);
 enum sac_code figure_draw_screen(const struct figure_screen *p, const struct figure_style *s,
-                                 enum figure_format f, const struct figure_meta *meta, struct figure_bytes *out,
-                                 struct sac_err *err);
+                                 enum figure_format f, const struct figure_meta *meta,
+                                 struct figure_bytes *out, struct sac_err *err);
 
 /* Okabe-Ito colours in the order series take them. */
 uint32_t figure_colour(int i);

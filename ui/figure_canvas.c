@@ -1,9 +1,9 @@
 /* Cairo and the fonts: the only file that includes cairo.h and fontconfig.h.
  *
  * One canvas is one page. Text is set in DejaVu Sans where it is installed and otherwise in what fontconfig
- * calls sans-serif; each character is looked up in the sorted list of installed fonts, so labels in any script
- * are drawn by the first font that has it. Hinting is off, so layout does not depend on the scale. Matrix cells
- * are drawn without anti-aliasing on device pixels. PDF and SVG carry no date. */
+ * calls sans-serif; each character is looked up in the sorted list of installed fonts, so labels in any
+ * script are drawn by the first font that has it. Hinting is off, so layout does not depend on the scale.
+ * Matrix cells are drawn without anti-aliasing on device pixels. PDF and SVG carry no date. */
 #include "figure_canvas.h"
 
 #include <cairo-ft.h>
@@ -98,7 +98,8 @@ static cairo_font_face_t *face_of(struct canvas *c, int style, int font)
         if (c->face[i].style == style && c->face[i].font == font) return c->face[i].face;
     FcFontSet *s = fonts_of(style);
     if (!s || font < 0 || font >= s->nfont || c->n_faces == MAX_FACES) return NULL;
-    FcPattern *want = style_pattern(style), *full = want ? FcFontRenderPrepare(NULL, want, s->fonts[font]) : NULL;
+    FcPattern *want = style_pattern(style),
+              *full = want ? FcFontRenderPrepare(NULL, want, s->fonts[font]) : NULL;
     cairo_font_face_t *f = full ? cairo_ft_font_face_create_for_pattern(full) : NULL;
     if (full) FcPatternDestroy(full);
     if (want) FcPatternDestroy(want);
@@ -135,8 +136,8 @@ static int put_char(char *out, char32_t c)
 }
 
 /* Draw or measure a string from (x, y) on: runs of characters that one font has. Returns the advance. */
-static double text_runs(struct canvas *c, cairo_t *cr, double x, double y, double size, int style, const char *s,
-                        bool draw)
+static double text_runs(struct canvas *c, cairo_t *cr, double x, double y, double size, int style,
+                        const char *s, bool draw)
 {
     char run[512];
     int n = 0, font = -2;
@@ -231,8 +232,10 @@ void canvas_page(struct canvas *c, double w, double h)
         c->failed = c->too_large = true;
         return;
     }
-    if (c->format == FIGURE_PNG) c->surface = cairo_image_surface_create(CAIRO_FORMAT_RGB24, (int)pw, (int)ph);
-    else if (c->format == FIGURE_SVG) c->surface = cairo_svg_surface_create_for_stream(collect, c, c->w, c->h);
+    if (c->format == FIGURE_PNG)
+        c->surface = cairo_image_surface_create(CAIRO_FORMAT_RGB24, (int)pw, (int)ph);
+    else if (c->format == FIGURE_SVG)
+        c->surface = cairo_svg_surface_create_for_stream(collect, c, c->w, c->h);
     else c->surface = cairo_pdf_surface_create_for_stream(collect, c, c->w, c->h);
     if (cairo_surface_status(c->surface)) {
         c->failed = true;
@@ -317,21 +320,22 @@ enum sac_code canvas_finish(struct canvas *c, const struct figure_meta *meta, st
         return sac_fail(err, SAC_EARG, "the figure would be %.0f x %.0f pixels; a side may have 1 to 32767: "
                         "choose a smaller --scale or --width", ceil(c->w * c->scale), ceil(c->h * c->scale));
     if (c->failed || cairo_status(c->cr))
-        return sac_fail(err, SAC_ENOMEM, "a figure of %.0f x %.0f pixels does not fit in memory", c->w * c->scale,
-                        c->h * c->scale);
+        return sac_fail(err, SAC_ENOMEM, "a figure of %.0f x %.0f pixels does not fit in memory",
+                        c->w * c->scale, c->h * c->scale);
     if (c->format == FIGURE_PNG) {
         cairo_surface_flush(c->surface);
         const unsigned char *px = cairo_image_surface_get_data(c->surface);
         return png_encode((const uint32_t *)(const void *)px, cairo_image_surface_get_stride(c->surface) / 4,
-                          cairo_image_surface_get_width(c->surface), cairo_image_surface_get_height(c->surface), m,
-                          out, err);
+                          cairo_image_surface_get_width(c->surface),
+                          cairo_image_surface_get_height(c->surface), m, out, err);
     }
     if (c->format == FIGURE_PDF) {
         /* A date that does not parse leaves the entry out. */
         cairo_pdf_surface_set_metadata(c->surface, CAIRO_PDF_METADATA_CREATE_DATE, "");
         cairo_pdf_surface_set_metadata(c->surface, CAIRO_PDF_METADATA_CREATOR, "saccade " SACCADE_VERSION);
         if (m->title) cairo_pdf_surface_set_metadata(c->surface, CAIRO_PDF_METADATA_TITLE, m->title);
-        if (m->description) cairo_pdf_surface_set_metadata(c->surface, CAIRO_PDF_METADATA_SUBJECT, m->description);
+        if (m->description)
+            cairo_pdf_surface_set_metadata(c->surface, CAIRO_PDF_METADATA_SUBJECT, m->description);
         if (m->command) cairo_pdf_surface_set_metadata(c->surface, CAIRO_PDF_METADATA_KEYWORDS, m->command);
     }
     cairo_destroy(c->cr);
@@ -386,7 +390,8 @@ void canvas_shade(struct canvas *c, double x, double y, double w, double h, uint
 
 void canvas_frame(struct canvas *c, double x, double y, double w, double h, double line, uint32_t rgb)
 {
-    double x0 = canvas_snap(c, x), y0 = canvas_snap(c, y), x1 = canvas_snap(c, x + w), y1 = canvas_snap(c, y + h);
+    double x0 = canvas_snap(c, x), y0 = canvas_snap(c, y), x1 = canvas_snap(c, x + w),
+           y1 = canvas_snap(c, y + h);
     canvas_fill(c, x0 - line, y0 - line, x1 - x0 + 2 * line, line, rgb);
     canvas_fill(c, x0 - line, y1, x1 - x0 + 2 * line, line, rgb);
     canvas_fill(c, x0 - line, y0, line, y1 - y0, rgb);
@@ -487,7 +492,8 @@ static void cells_by_colour(struct canvas *c, double x, double y, double cw, dou
     }
 }
 
-void canvas_cells(struct canvas *c, double x, double y, double cw, double ch, int w, int h, const uint32_t *cell)
+void canvas_cells(struct canvas *c, double x, double y, double cw, double ch, int w, int h,
+                  const uint32_t *cell)
 {
     if (!ready(c) || w <= 0 || h <= 0) return;
     cairo_set_antialias(c->cr, CAIRO_ANTIALIAS_NONE);
@@ -539,8 +545,8 @@ double canvas_text(struct canvas *c, double x, double y, double size, int flags,
     return w;
 }
 
-void canvas_text_rot(struct canvas *c, double x, double y, double size, int flags, uint32_t rgb, double degrees,
-                     const char *s)
+void canvas_text_rot(struct canvas *c, double x, double y, double size, int flags, uint32_t rgb,
+                     double degrees, const char *s)
 {
     if (!ready(c) || !s) return;
     cairo_save(c->cr);

@@ -33,7 +33,8 @@ void canvas_poly(struct canvas *c, const double *xy, int n, double width, uint32
 void canvas_dot(struct canvas *c, double x, double y, double r, int shape, uint32_t rgb);  /* 0..5 shapes */
 void canvas_hatch(struct canvas *c, double x, double y, double w, double h, uint32_t rgb);
 /* Rows of coloured cells, [h][w]; runs of one colour become one rectangle. FIGURE_EMPTY is left as it is. */
-void canvas_cells(struct canvas *c, double x, double y, double cw, double ch, int w, int h, const uint32_t *cell);
+void canvas_cells(struct canvas *c, double x, double y, double cw, double ch, int w, int h,
+                  const uint32_t *cell);
 void canvas_clip(struct canvas *c, double x, double y, double w, double h);
 void canvas_unclip(struct canvas *c);
 
@@ -41,8 +42,8 @@ enum { CT_LEFT = 0, CT_CENTER = 1, CT_RIGHT = 2, CT_BOLD = 4, CT_MONO = 8, CT_IT
 /* Baseline at y. Returns the width. Characters no font has are drawn as their code point. */
 double canvas_text(struct canvas *c, double x, double y, double size, int flags, uint32_t rgb, const char *s);
 /* Rotated by `degrees` counter-clockwise around (x, y). */
-void canvas_text_rot(struct canvas *c, double x, double y, double size, int flags, uint32_t rgb, double degrees,
-                     const char *s);
+void canvas_text_rot(struct canvas *c, double x, double y, double size, int flags, uint32_t rgb,
+                     double degrees, const char *s);
 double canvas_text_width(struct canvas *c, double size, int flags, const char *s);
 /* One character of a terminal cell, fitted into w units. */
 void canvas_glyph(struct canvas *c, double x, double y, double size, int flags, uint32_t rgb, double w,

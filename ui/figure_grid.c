@@ -8,7 +8,8 @@ enum { MARGIN = 22 };
 
 struct lay { double cw, ch, gap, left, top, thumb; };
 
-static void draw_groups(struct canvas *c, const struct figure_grid *g, const struct lay *l, double x, double y)
+static void draw_groups(struct canvas *c, const struct figure_grid *g, const struct lay *l, double x,
+                        double y)
 {
     const struct figure_theme *th = canvas_theme(c);
     for (int i = 0; g->group > 1 && i * g->group < g->cols; i++) {
@@ -17,7 +18,8 @@ static void draw_groups(struct canvas *c, const struct figure_grid *g, const str
         canvas_line(c, x0, y - 20, x1, y - 20, 1, th->muted);
         canvas_line(c, x0, y - 20, x0, y - 16, 1, th->muted);
         canvas_line(c, x1, y - 20, x1, y - 16, 1, th->muted);
-        if (g->group_label) canvas_text(c, (x0 + x1) / 2, y - 24, 10, CT_CENTER, th->muted, g->group_label[i]);
+        if (g->group_label)
+            canvas_text(c, (x0 + x1) / 2, y - 24, 10, CT_CENTER, th->muted, g->group_label[i]);
     }
 }
 
@@ -46,8 +48,9 @@ static void draw_cells(struct canvas *c, const struct figure_grid *g, const stru
         }
 }
 
-enum sac_code figure_draw_grid(const struct figure_grid *g, const struct figure_style *s, enum figure_format f,
-                               const struct figure_meta *meta, struct figure_bytes *out, struct sac_err *err)
+enum sac_code figure_draw_grid(const struct figure_grid *g, const struct figure_style *s,
+                               enum figure_format f, const struct figure_meta *meta, struct figure_bytes *out,
+                               struct sac_err *err)
 {
     struct canvas *c = canvas_new(f, s);
     *out = (struct figure_bytes){ NULL, 0 };
@@ -63,7 +66,8 @@ enum sac_code figure_draw_grid(const struct figure_grid *g, const struct figure_
         l.left = fmax(l.left, canvas_text_width(c, FG_LABEL, 0, g->row_label[r]) + 8);
     double bar = figure_scale_width(c, &g->scale), w = l.left + g->cols * l.cw + bar, h = g->rows * l.ch;
     double text_w = fmax(w, 480);
-    double head = figure_head_height(c, &g->text, text_w), keys = figure_keys_height(c, g->key, g->n_keys, text_w);
+    double head = figure_head_height(c, &g->text, text_w),
+           keys = figure_keys_height(c, g->key, g->n_keys, text_w);
     double foot = figure_foot_height(c, &g->text, text_w);
     canvas_page(c, text_w + 2 * MARGIN, MARGIN + head + l.top + h + keys + foot + MARGIN);
     figure_head_draw(c, &g->text, MARGIN, MARGIN - 4, text_w);

@@ -91,7 +91,8 @@ static void clip_name(struct canvas *c, const char *s, double most, char *buf, s
     }
 }
 
-static void draw_y_axis(struct canvas *c, const struct figure_pane *p, const struct lay *l, double x, double y)
+static void draw_y_axis(struct canvas *c, const struct figure_pane *p, const struct lay *l, double x,
+                        double y)
 {
     const struct figure_theme *th = canvas_theme(c);
     const struct figure_axis *a = &p->y;
@@ -100,7 +101,8 @@ static void draw_y_axis(struct canvas *c, const struct figure_pane *p, const str
         for (int i = 0; i < a->hi - a->lo; i++) {
             char s[80];
             clip_name(c, a->label[i], 120, s, sizeof s);
-            widest = fmax(widest, canvas_text(c, x - 5, y + (i + .5) * per + 3.2, FG_TICK - 1, CT_RIGHT, th->fg, s));
+            widest = fmax(widest,
+                          canvas_text(c, x - 5, y + (i + .5) * per + 3.2, FG_TICK - 1, CT_RIGHT, th->fg, s));
         }
     } else {
         struct ui_tick t[MAX_TICKS];
@@ -114,10 +116,12 @@ static void draw_y_axis(struct canvas *c, const struct figure_pane *p, const str
         }
     }
     if (a->title)
-        canvas_text_rot(c, x - TICK_LEN - widest - 11, y + l->h / 2, FG_LABEL, CT_CENTER, th->muted, 90, a->title);
+        canvas_text_rot(c, x - TICK_LEN - widest - 11, y + l->h / 2, FG_LABEL, CT_CENTER, th->muted, 90,
+                        a->title);
 }
 
-static void draw_x_axis(struct canvas *c, const struct figure_pane *p, const struct lay *l, double x, double y)
+static void draw_x_axis(struct canvas *c, const struct figure_pane *p, const struct lay *l, double x,
+                        double y)
 {
     const struct figure_theme *th = canvas_theme(c);
     const struct figure_axis *a = &p->x;
@@ -209,7 +213,11 @@ enum sac_code figure_draw_map(const struct figure_map *m, const struct figure_st
     struct canvas *c = canvas_new(f, s);
     *out = (struct figure_bytes){ NULL, 0 };
     if (!c) return sac_fail(err, SAC_ENOMEM, "out of memory while drawing a figure");
-    double want = m->pane_size > 0 ? m->pane_size : n > 1 ? 400 : n == 1 && m->pane[0].free_aspect ? 640 : 512, top = 0, h = 0, strips = 0, width = 0;
+    double want = m->pane_size > 0                   ? m->pane_size
+                  : n > 1                            ? 400
+                  : n == 1 && m->pane[0].free_aspect ? 640
+                                                     : 512,
+           top = 0, h = 0, strips = 0, width = 0;
     double bar = figure_scale_width(c, &m->scale);
     if (s && s->width > 0) {     /* the pane takes what the furniture leaves */
         double rest = s->width - 2 * MARGIN - bar - (n - 1) * GAP;
@@ -228,7 +236,8 @@ enum sac_code figure_draw_map(const struct figure_map *m, const struct figure_st
     }
     double text_w = fmax(width + bar, s && s->width > 0 ? s->width - 2 * MARGIN : 560);
     double page_w = text_w + 2 * MARGIN;
-    double head = figure_head_height(c, &m->text, text_w), keys = figure_keys_height(c, m->key, m->n_keys, text_w);
+    double head = figure_head_height(c, &m->text, text_w),
+           keys = figure_keys_height(c, m->key, m->n_keys, text_w);
     double foot = figure_foot_height(c, &m->text, text_w);
     canvas_page(c, page_w, MARGIN + head + top + h + strips + keys + foot + MARGIN);
     figure_head_draw(c, &m->text, MARGIN, MARGIN - 4, text_w);

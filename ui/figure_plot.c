@@ -1,7 +1,7 @@
 /* Line plots, scatter plots and bar charts with error bars, on linear or logarithmic axes.
  *
- * Series differ by colour, by the shape of their marks and by dashes. Ticks are 1, 2 or 5 times a power of ten;
- * on a logarithmic axis decades, with 2 and 5 between them where fewer than three decades show. */
+ * Series differ by colour, by the shape of their marks and by dashes. Ticks are 1, 2 or 5 times a power of
+ * ten; on a logarithmic axis decades, with 2 and 5 between them where fewer than three decades show. */
 #include "figure_canvas.h"
 
 #include <float.h>
@@ -134,10 +134,12 @@ static void draw_axes(struct canvas *c, const struct figure_plot *p, const struc
     }
     if (p->x_tick) {
         double slot = b->w / fmax(1, p->n_ticks), need = 0;
-        for (int i = 0; i < p->n_ticks; i++) need = fmax(need, canvas_text_width(c, FG_TICK, 0, p->x_tick[i]));
+        for (int i = 0; i < p->n_ticks; i++)
+            need = fmax(need, canvas_text_width(c, FG_TICK, 0, p->x_tick[i]));
         for (int i = 0; i < p->n_ticks; i++) {
             double x = at_x(b, i);
-            if (need > slot - 4) canvas_text_rot(c, x + 3, b->y + b->h + 10, FG_TICK, CT_RIGHT, th->fg, 35, p->x_tick[i]);
+            if (need > slot - 4)
+                canvas_text_rot(c, x + 3, b->y + b->h + 10, FG_TICK, CT_RIGHT, th->fg, 35, p->x_tick[i]);
             else canvas_text(c, x, b->y + b->h + 15, FG_TICK, CT_CENTER, th->fg, p->x_tick[i]);
         }
     } else {
@@ -153,7 +155,8 @@ static void draw_axes(struct canvas *c, const struct figure_plot *p, const struc
     canvas_line(c, b->x, b->y + b->h, b->x + b->w, b->y + b->h, 1.2, th->muted);
     canvas_line(c, b->x, b->y, b->x, b->y + b->h, 1.2, th->muted);
     if (p->y_title)
-        canvas_text_rot(c, b->x - 14 - widest, b->y + b->h / 2, FG_LABEL, CT_CENTER, th->muted, 90, p->y_title);
+        canvas_text_rot(c, b->x - 14 - widest, b->y + b->h / 2, FG_LABEL, CT_CENTER, th->muted, 90,
+                        p->y_title);
 }
 
 static void draw_error(struct canvas *c, const struct figure_series *s, const struct box *b, int i, double x,
@@ -166,7 +169,8 @@ static void draw_error(struct canvas *c, const struct figure_series *s, const st
     canvas_line(c, x - 3, y1, x + 3, y1, 1.1, rgb);
 }
 
-static void draw_bars(struct canvas *c, const struct figure_plot *p, int k, int at, int n_bars, const struct box *b)
+static void draw_bars(struct canvas *c, const struct figure_plot *p, int k, int at, int n_bars,
+                      const struct box *b)
 {
     const struct figure_series *s = &p->series[k];
     const struct figure_theme *th = canvas_theme(c);
@@ -185,7 +189,8 @@ static void draw_line(struct canvas *c, const struct figure_plot *p, int k, cons
     const struct figure_series *s = &p->series[k];
     uint32_t rgb = rgb_of(p, k);
     for (int i = 0; i + 1 < s->n && s->kind == FIGURE_PLOT_LINES; i++) {
-        double xy[4] = { at_x(b, x_of(s, i)), at_y(b, s->y[i]), at_x(b, x_of(s, i + 1)), at_y(b, s->y[i + 1]) };
+        double xy[4] = { at_x(b, x_of(s, i)), at_y(b, s->y[i]), at_x(b, x_of(s, i + 1)),
+                         at_y(b, s->y[i + 1]) };
         if (isnan(xy[1]) || isnan(xy[3]) || isnan(xy[0]) || isnan(xy[2])) continue;
         canvas_poly(c, xy, 2, 1.8, rgb, s->dashed);
     }
@@ -197,7 +202,8 @@ static void draw_line(struct canvas *c, const struct figure_plot *p, int k, cons
     }
 }
 
-static double legend(struct canvas *c, const struct figure_plot *p, double x0, double y, double width, bool draw)
+static double legend(struct canvas *c, const struct figure_plot *p, double x0, double y, double width,
+                     bool draw)
 {
     double x = x0, top = y;
     int shown = 0;
@@ -228,8 +234,9 @@ static double x_labels_height(struct canvas *c, const struct figure_plot *p, dou
     return p->x_tick && need > w / fmax(1, p->n_ticks) - 4 ? 18 + need * 0.6 : 20;
 }
 
-enum sac_code figure_draw_plot(const struct figure_plot *p, const struct figure_style *s, enum figure_format f,
-                               const struct figure_meta *meta, struct figure_bytes *out, struct sac_err *err)
+enum sac_code figure_draw_plot(const struct figure_plot *p, const struct figure_style *s,
+                               enum figure_format f, const struct figure_meta *meta, struct figure_bytes *out,
+                               struct sac_err *err)
 {
     struct canvas *c = canvas_new(f, s);
     *out = (struct figure_bytes){ NULL, 0 };
@@ -256,7 +263,8 @@ enum sac_code figure_draw_plot(const struct figure_plot *p, const struct figure_
     figure_head_draw(c, &p->text, MARGIN, MARGIN - 4, text_w);
     legend(c, p, b.x, MARGIN + head - 4, b.w, true);
     draw_axes(c, p, &b);
-    if (p->x_title) canvas_text(c, b.x + b.w / 2, b.y + b.h + below - 2, FG_LABEL, CT_CENTER, th->muted, p->x_title);
+    if (p->x_title)
+        canvas_text(c, b.x + b.w / 2, b.y + b.h + below - 2, FG_LABEL, CT_CENTER, th->muted, p->x_title);
     canvas_clip(c, b.x - 6, b.y - 6, b.w + 12, b.h + 12);
     for (int i = 0; i < p->n_hlines; i++) {
         double y = at_y(&b, p->hline[i]), xy[4] = { b.x, y, b.x + b.w, y };

@@ -1,9 +1,9 @@
-/* PNG files: encoding with the recipe in text chunks, reading it back, animations. The only file that includes
- * png.h.
+/* PNG files: encoding with the recipe in text chunks, reading it back, animations. The only file that
+ * includes png.h.
  *
- * 8-bit RGB, sRGB chunk, iTXt chunks (UTF-8, long ones compressed). No time, no user, nothing that differs from
- * one run to the next. Animations are plain PNGs whose further frames follow in fdAT chunks: libpng writes each
- * frame, and the frames are joined here chunk by chunk. */
+ * 8-bit RGB, sRGB chunk, iTXt chunks (UTF-8, long ones compressed). No time, no user, nothing that differs
+ * from one run to the next. Animations are plain PNGs whose further frames follow in fdAT chunks: libpng
+ * writes each frame, and the frames are joined here chunk by chunk. */
 #include "figure_canvas.h"
 
 #include <errno.h>
@@ -54,12 +54,14 @@ static void keep_message(png_structp png, png_const_charp msg)
 static void no_warning(png_structp png, png_const_charp msg) { (void)png, (void)msg; }
 
 enum { N_TEXTS = 6 };
-static const char *const keyword[N_TEXTS] = { "Title", "Software", "Description", "Comment", "Command", "Prompt" };
+static const char *const keyword[N_TEXTS] = { "Title",   "Software", "Description",
+                                              "Comment", "Command",  "Prompt" };
 
 static int fill_texts(png_text *t, const struct figure_meta *m)
 {
-    const char *value[N_TEXTS] = { m->title, "saccade " SACCADE_VERSION, m->description, m->comment, m->command,
-                                   m->prompt };
+    const char *value[N_TEXTS] = { m->title,       "saccade " SACCADE_VERSION,
+                                   m->description, m->comment,
+                                   m->command,     m->prompt };
     int n = 0;
     for (int i = 0; i < N_TEXTS; i++) {
         if (!value[i]) continue;
@@ -154,7 +156,8 @@ enum sac_code figure_png_read(const char *path, struct figure_png_text *out, str
                              &out->prompt };
     for (int i = 0; i < n; i++)
         for (int k = 0; k < N_TEXTS; k++)
-            if (!strcmp(text[i].key, keyword[k]) && !*slot[k]) *slot[k] = strdup(text[i].text ? text[i].text : "");
+            if (!strcmp(text[i].key, keyword[k]) && !*slot[k])
+                *slot[k] = strdup(text[i].text ? text[i].text : "");
     png_destroy_read_struct(&png, &info, NULL);
     fclose(f);
     return SAC_OK;
@@ -199,7 +202,8 @@ static bool put_chunk(struct sink *s, const char *type, const unsigned char *pre
 }
 
 /* One frame's chunks: of the first everything, of the others the picture data only. */
-static bool put_frame(struct sink *s, const struct figure_bytes *f, int index, int n_frames, int ms, uint32_t *seq)
+static bool put_frame(struct sink *s, const struct figure_bytes *f, int index, int n_frames, int ms,
+                      uint32_t *seq)
 {
     unsigned char ctl[26] = { 0 };
     memcpy(ctl + 4, f->data + 16, 8);          /* width and height from IHDR */

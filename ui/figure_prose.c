@@ -1,5 +1,5 @@
-/* Prompt text with shading: the background of a token says how much it is attended to, an underline that it is
- * kept, brackets that it is gold, a dash in the margin and bold type that it was missed. */
+/* Prompt text with shading: the background of a token says how much it is attended to, an underline that it
+ * is kept, brackets that it is gold, a dash in the margin and bold type that it was missed. */
 #include "figure_canvas.h"
 
 #include <stdlib.h>
@@ -12,7 +12,10 @@ struct spot { float x, w; int line; };
 struct prose { const struct figure_prose *p; struct spot *spot; double width; int lines; };
 
 /* Brackets belong to the first and the last token of a gold span. */
-static bool opens(const struct figure_prose *p, int i) { return p->token[i].gold && (i == 0 || !p->token[i - 1].gold); }
+static bool opens(const struct figure_prose *p, int i)
+{
+    return p->token[i].gold && (i == 0 || !p->token[i - 1].gold);
+}
 static bool closes(const struct figure_prose *p, int i)
 {
     return p->token[i].gold && (i + 1 == p->n || !p->token[i + 1].gold);
@@ -58,8 +61,9 @@ static void draw_token(struct canvas *c, const struct prose *a, int i, double x0
     if (t->generated) canvas_fill(c, x0 - GUTTER, y + 1, 2, LINE - 4, th->accent);
 }
 
-enum sac_code figure_draw_prose(const struct figure_prose *p, const struct figure_style *s, enum figure_format f,
-                                const struct figure_meta *meta, struct figure_bytes *out, struct sac_err *err)
+enum sac_code figure_draw_prose(const struct figure_prose *p, const struct figure_style *s,
+                                enum figure_format f, const struct figure_meta *meta,
+                                struct figure_bytes *out, struct sac_err *err)
 {
     struct canvas *c = canvas_new(f, s);
     struct prose a = { .p = p, .spot = malloc(((size_t)p->n + 1) * sizeof *a.spot) };
@@ -73,7 +77,8 @@ enum sac_code figure_draw_prose(const struct figure_prose *p, const struct figur
     double text_w = s && s->width > 0 ? s->width - 2 * MARGIN : 760;
     a.width = text_w - bar - GUTTER;
     lay_out(c, &a);
-    double head = figure_head_height(c, &p->text, text_w), keys = figure_keys_height(c, p->key, p->n_keys, text_w);
+    double head = figure_head_height(c, &p->text, text_w),
+           keys = figure_keys_height(c, p->key, p->n_keys, text_w);
     double foot = figure_foot_height(c, &p->text, text_w), h = a.lines * LINE;
     if (p->scale.title && h < 140) h = 140;
     canvas_page(c, text_w + 2 * MARGIN, MARGIN + head + h + 6 + keys + foot + MARGIN);

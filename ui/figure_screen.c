@@ -38,7 +38,8 @@ static bool box_arms(char32_t ch, struct arms *a)
     return false;
 }
 
-static void draw_arm(struct canvas *c, double x, double y, double w, double h, int kind, bool across, uint32_t fg)
+static void draw_arm(struct canvas *c, double x, double y, double w, double h, int kind, bool across,
+                     uint32_t fg)
 {
     double t = kind == 2 ? 2 : 1;
     if (kind == 0) return;
@@ -64,7 +65,8 @@ static bool draw_box(struct canvas *c, double x, double y, char32_t ch, uint32_t
 }
 
 /* Parts of a cell as fractions of it. */
-static void part(struct canvas *c, double x, double y, double x0, double y0, double x1, double y1, uint32_t fg)
+static void part(struct canvas *c, double x, double y, double x0, double y0, double x1, double y1,
+                 uint32_t fg)
 {
     canvas_fill(c, x + x0 * CELL_W, y + y0 * CELL_H, (x1 - x0) * CELL_W, (y1 - y0) * CELL_H, fg);
 }
@@ -76,13 +78,15 @@ static bool draw_block(struct canvas *c, double x, double y, char32_t ch, uint32
     else if (ch >= 0x2581 && ch <= 0x2588) part(c, x, y, 0, 1 - (ch - 0x2580) / 8.0, 1, 1, fg);
     else if (ch >= 0x2589 && ch <= 0x258f) part(c, x, y, 0, 0, (0x2590 - ch) / 8.0, 1, fg);
     else if (ch == 0x2590) part(c, x, y, .5, 0, 1, 1, fg);
-    else if (ch >= 0x2591 && ch <= 0x2593) part(c, x, y, 0, 0, 1, 1, figure_blend(bg, fg, (ch - 0x2590) * .25));
+    else if (ch >= 0x2591 && ch <= 0x2593)
+        part(c, x, y, 0, 0, 1, 1, figure_blend(bg, fg, (ch - 0x2590) * .25));
     else if (ch == 0x2594) part(c, x, y, 0, 0, 1, .125, fg);
     else if (ch == 0x2595) part(c, x, y, .875, 0, 1, 1, fg);
     else if (ch >= 0x2596 && ch <= 0x259f) {
         int q = quad[ch - 0x2596];
         for (int i = 0; i < 4; i++)
-            if (q >> i & 1) part(c, x, y, (i & 1) * .5, (i >> 1) * .5, (i & 1) * .5 + .5, (i >> 1) * .5 + .5, fg);
+            if (q >> i & 1)
+                part(c, x, y, (i & 1) * .5, (i >> 1) * .5, (i & 1) * .5 + .5, (i >> 1) * .5 + .5, fg);
     } else return false;
     return true;
 }
@@ -111,8 +115,8 @@ static void draw_cell(struct canvas *c, double x, double y, const struct figure_
 }
 
 enum sac_code figure_draw_screen(const struct figure_screen *p, const struct figure_style *s,
-                                 enum figure_format f, const struct figure_meta *meta, struct figure_bytes *out,
-                                 struct sac_err *err)
+                                 enum figure_format f, const struct figure_meta *meta,
+                                 struct figure_bytes *out, struct sac_err *err)
 {
     struct canvas *c = canvas_new(f, s);
     *out = (struct figure_bytes){ NULL, 0 };

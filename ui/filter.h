@@ -11,5 +11,6 @@
 struct ui_filter_name { const char *name; double value; };
 
 /* Value of the expression with these names; on a mistake returns NAN and leaves one sentence in err. */
-double ui_filter_eval(const char *expr, const struct ui_filter_name *name, int n_names, char *err, size_t cap);
+double ui_filter_eval(const char *expr, const struct ui_filter_name *name, int n_names, char *err,
+                      size_t cap);
 #endif

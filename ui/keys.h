@@ -11,13 +11,35 @@
 #include <stdio.h>
 
 enum {
-    UI_KEY_NONE = 0, UI_KEY_SPECIAL = 0x110000,
-    UI_K_UP = UI_KEY_SPECIAL, UI_K_DOWN, UI_K_LEFT, UI_K_RIGHT, UI_K_S_UP, UI_K_S_DOWN, UI_K_S_LEFT, UI_K_S_RIGHT,
-    UI_K_C_UP, UI_K_C_DOWN, UI_K_C_LEFT, UI_K_C_RIGHT, UI_K_HOME, UI_K_END, UI_K_PGUP, UI_K_PGDN, UI_K_INS, UI_K_DEL,
-    UI_K_BACKTAB, UI_K_F1, UI_K_F12 = UI_K_F1 + 11,
+    UI_KEY_NONE = 0,
+    UI_KEY_SPECIAL = 0x110000,
+    UI_K_UP = UI_KEY_SPECIAL,
+    UI_K_DOWN,
+    UI_K_LEFT,
+    UI_K_RIGHT,
+    UI_K_S_UP,
+    UI_K_S_DOWN,
+    UI_K_S_LEFT,
+    UI_K_S_RIGHT,
+    UI_K_C_UP,
+    UI_K_C_DOWN,
+    UI_K_C_LEFT,
+    UI_K_C_RIGHT,
+    UI_K_HOME,
+    UI_K_END,
+    UI_K_PGUP,
+    UI_K_PGDN,
+    UI_K_INS,
+    UI_K_DEL,
+    UI_K_BACKTAB,
+    UI_K_F1,
+    UI_K_F12 = UI_K_F1 + 11,
     UI_KEY_END,
-    UI_K_TAB = 9, UI_K_ENTER = 13, UI_K_ESC = 27, UI_K_BACKSPACE = 127,
-    UI_KEY_ALT = 0x400000,       /* added to a key */
+    UI_K_TAB = 9,
+    UI_K_ENTER = 13,
+    UI_K_ESC = 27,
+    UI_K_BACKSPACE = 127,
+    UI_KEY_ALT = 0x400000, /* added to a key */
 };
 
 /* Name of a key; and the key of a name, UI_KEY_NONE when there is none. */
@@ -37,6 +59,7 @@ bool ui_key_at(enum ui_screen s, int i, int *key, const char **line);
 void ui_keys_reset(void);
 /* Bind "map K = head +1" or "all Ctrl-R = redraw"; "none" removes. False with a sentence in err. */
 bool ui_keys_bind(const char *text, char *err, size_t cap);
-/* Read a key file; each mistake goes to report(ctx, "keys: line 3: ..."). A clash inside one screen is one. */
+/* Read a key file; each mistake goes to report(ctx, "keys: line 3: ..."). A clash inside one screen is one.
+ */
 void ui_keys_load(FILE *f, const char *name, void (*report)(void *ctx, const char *msg), void *ctx);
 #endif

@@ -1,8 +1,8 @@
 /* Colours: maps from a number to a colour, for every tier, and the rule that keeps text legible on them.
  *
- * A map gives `levels` steps at a tier; level 0 is the lowest value. 24-bit terminals get 64 steps, 256-colour
- * ones a curated ramp of strictly rising lightness, 16 colours and mono get shades of glyphs instead (no colour).
- * Figures use ui_map_rgb, which is continuous. */
+ * A map gives `levels` steps at a tier; level 0 is the lowest value. 24-bit terminals get 64 steps,
+ * 256-colour ones a curated ramp of strictly rising lightness, 16 colours and mono get shades of glyphs
+ * instead (no colour). Figures use ui_map_rgb, which is continuous. */
 #ifndef UI_PALETTE_H
 #define UI_PALETTE_H
 
@@ -20,7 +20,8 @@ uint32_t ui_map_rgb(enum ui_map map, double t);
 /* Diverging, t in -1..1: dark centre for dark backgrounds, light centre for light ones. */
 uint32_t ui_div_rgb(double t, bool light);
 
-/* Steps of a map at a tier: 64 (rgb), the ramp's length (256), 5 (16 and mono: shades, see ui_shade_glyph). */
+/* Steps of a map at a tier: 64 (rgb), the ramp's length (256), 5 (16 and mono: shades, see ui_shade_glyph).
+ */
 int ui_map_levels(enum ui_map map, enum ui_tier tier);
 /* Colour of a level as a cell colour; CELL_DEFAULT below 256 colours. */
 uint32_t ui_map_colour(enum ui_map map, enum ui_tier tier, int level);

@@ -1,10 +1,12 @@
-/* Scripts that play: a recorded session or a tour on screen, at a pace, with captions; and asciicasts of them.
+/* Scripts that play: a recorded session or a tour on screen, at a pace, with captions; and asciicasts of
+ * them.
  *
- * A script is a list of command lines, as session logs are. Lines that begin with '#' are text: a block of them is
- * the caption shown from there on, "#! wait 3" says how long the frame so far stays. The player runs a line when
- * everything that the one before asked for has been computed and its time is over. Space stops and goes on, Enter
- * goes on at once, Esc ends it; any other key stops it and does what it always does, so a speaker can look around at
- * any moment. A pace of 0 runs all lines at once and shows no captions: that is how a figure's view is opened. */
+ * A script is a list of command lines, as session logs are. Lines that begin with '#' are text: a block of
+ * them is the caption shown from there on, "#! wait 3" says how long the frame so far stays. The player runs
+ * a line when everything that the one before asked for has been computed and its time is over. Space stops
+ * and goes on, Enter goes on at once, Esc ends it; any other key stops it and does what it always does, so a
+ * speaker can look around at any moment. A pace of 0 runs all lines at once and shows no captions: that is
+ * how a figure's view is opened. */
 #include "base.h"
 #include "keys.h"
 #include "work.h"
@@ -183,7 +185,8 @@ static void draw_caption(const struct ui_state *st, const struct ui_player *p, s
     char title[48];
     snprintf(title, sizeof title, "Tour  %d of %d", p->caption_no, p->n_captions);
     cells_fill(b, r, U' ', text);
-    struct ui_rect in = cells_box(b, r, title, true, ui_style(&st->look, UI_LINE_FOCUS), ui_style(&st->look, UI_TITLE));
+    struct ui_rect in =
+        cells_box(b, r, title, true, ui_style(&st->look, UI_LINE_FOCUS), ui_style(&st->look, UI_TITLE));
     for (int i = 0; i < n; i++) cells_textn(b, in.x + 1, in.y + i, in.w - 2, line[i], len[i], text);
     const char *hint = !*p->at ? "The end. Enter or Esc: explore yourself" : p->paused
                        ? "Paused: look around, every key works.  Space goes on  Enter next  Esc ends the tour"
@@ -213,8 +216,10 @@ void ui_player_line(struct ui_state *st, const char *line)
 
 static void cast_header(const struct ui_state *st, struct ui_player *p)
 {
-    fprintf(p->cast, "{\"version\": 2, \"width\": %d, \"height\": %d, \"title\": \"saccade\", \"env\": {\"TERM\": "
-            "\"xterm-256color\"}}\n", st->app->buf.w, st->app->buf.h);
+    fprintf(p->cast,
+            "{\"version\": 2, \"width\": %d, \"height\": %d, \"title\": \"saccade\", \"env\": {\"TERM\": "
+            "\"xterm-256color\"}}\n",
+            st->app->buf.w, st->app->buf.h);
 }
 
 /* The whole screen: home, then every line. */

@@ -1,7 +1,7 @@
 /* The Run screen's state: which model and prompt, which methods are ticked, and the job that runs them.
  *
- * Opening a model, making a prompt and freeing a job can take long, so a loader thread does them; the UI thread
- * takes its results over in ui_run_poll. Fields change only on the UI thread. */
+ * Opening a model, making a prompt and freeing a job can take long, so a loader thread does them; the UI
+ * thread takes its results over in ui_run_poll. Fields change only on the UI thread. */
 #ifndef UI_RUN_H
 #define UI_RUN_H
 
@@ -70,7 +70,10 @@ struct ui_run {
 
     /* what the screen remembers of its panes */
     int field, top_prompt, top_log, top_answers;
-    struct ui_prompt_line { int lo, hi; bool gold; } *line;   /* the prompt broken into lines of `wrapped` columns */
+    struct ui_prompt_line {
+        int lo, hi;
+        bool gold;
+    } * line; /* the prompt broken into lines of `wrapped` columns */
     int n_lines, wrapped;
     uint64_t wrapped_hash;
 };

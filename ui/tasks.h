@@ -47,7 +47,8 @@ struct ui_tasks {
 };
 
 /* Mean over the samples that are done; counts may be NULL. NAN: none. */
-double ui_tasks_score(struct ui_tasks *t, int task, int method, int *n_done, int *n_right, int *n_parsed, double *mass);
+double ui_tasks_score(struct ui_tasks *t, int task, int method, int *n_done, int *n_right, int *n_parsed,
+                      double *mass);
 struct ui_t_cell ui_tasks_cell(struct ui_tasks *t, int task, int method, int sample);
 /* Run one task (or all, -1) with the ticked methods. */
 bool ui_tasks_start(struct ui_state *st, int task);

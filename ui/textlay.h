@@ -31,8 +31,8 @@ void ui_text_lines_free(struct ui_text_lines *l);
 /* Break n tokens into lines of `width` columns. rule_at: a rule (UI_LINE_RULE) is put before this token, -1
  * none. A token wider than the line stands alone and is clipped when drawn. wrap false: break at newlines
  * only. False when out of memory. */
-bool ui_text_layout(const struct ui_tok *tok, const float *lift, int n, const unsigned char *folded, int width,
-                    bool wrap, int rule_at, double notable, struct ui_text_lines *out);
+bool ui_text_layout(const struct ui_tok *tok, const float *lift, int n, const unsigned char *folded,
+                    int width, bool wrap, int rule_at, double notable, struct ui_text_lines *out);
 /* The line that shows token i. */
 int ui_text_line_of(const struct ui_text_lines *l, int i);
 #endif

@@ -1,7 +1,7 @@
 /* What things look like: roles with a colour and an attribute for each theme and tier.
  *
- * Views ask for a role, never for a colour of their own (maps aside). Every role differs from plain text by an
- * attribute or comes with a glyph, so that nothing is lost in mono. */
+ * Views ask for a role, never for a colour of their own (maps aside). Every role differs from plain text by
+ * an attribute or comes with a glyph, so that nothing is lost in mono. */
 #ifndef UI_THEME_H
 #define UI_THEME_H
 

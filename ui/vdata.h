@@ -37,8 +37,8 @@ const char *ui_head_pattern(const struct ui_head *h);
 int ui_heads_similar(const struct ui_heads *hs, int of, int n, int *out);
 /* Order heads: by layer, or worst first in metric m, those that match filter only ("" all). order gets the
  * indices; returns how many; on a mistake in the filter -1 and a sentence in err. */
-int ui_heads_order(const struct ui_heads *hs, enum ui_metric m, bool worst_first, const char *filter, int *order,
-                   char *err, size_t cap);
+int ui_heads_order(const struct ui_heads *hs, enum ui_metric m, bool worst_first, const char *filter,
+                   int *order, char *err, size_t cap);
 /* True when a filter can be read; otherwise a sentence in err. */
 bool ui_heads_filter_ok(const char *filter, char *err, size_t cap);
 /* Mean, median, worst head and heads past the alarm line of a metric. */
@@ -81,7 +81,8 @@ struct ui_text {
     char *bytes;                       /* display text: valid UTF-8, line breaks as U+21B5 */
 };
 struct ui_text *ui_text_compute(struct sac_trace *t, int lane, const atomic_bool *cancel);
-/* Display form of token text: control characters made visible. Returns bytes written (no terminator needed). */
+/* Display form of token text: control characters made visible. Returns bytes written (no terminator needed).
+ */
 int ui_text_visible(const char *s, int len, char *out, int cap);
 /* The `k` stretches of `size` keys with the largest sums, disjoint, best first. Returns how many. */
 struct ui_stretch { int lo, hi; double sum; };
@@ -91,17 +92,18 @@ void ui_bin_sums(const float *w, int n, int bins, float *out);
 void ui_bin_flags(const unsigned char *flag, unsigned char bit, int n, int bins, float *out);
 /* Attention of one row in every layer, mean over heads, mass per bin: [n_layers][bins]. */
 struct ui_strips { int lane, row, n_layers, bins; float v[]; };
-struct ui_strips *ui_strips_compute(struct sac_trace *t, int lane, int row, int bins, const atomic_bool *cancel);
+struct ui_strips *ui_strips_compute(struct sac_trace *t, int lane, int row, int bins,
+                                    const atomic_bool *cancel);
 
 /* ---- pages ---- */
 enum { UI_PAGE_FORCED = 1, UI_PAGE_CHOSEN = 2, UI_PAGE_PART = 4, UI_PAGE_DENSE_TOP = 8, UI_PAGE_GOLD = 16 };
 struct ui_pages {
     int lane, step, row;
-    int page, n_pages, n_pairs, n_kv_heads, n_steps;   /* page: tokens of a column; n_steps: steps looked at */
+    int page, n_pages, n_pairs, n_kv_heads, n_steps; /* page: tokens of a column; n_steps: steps looked at */
     int own_page;                      /* page size of the method, 1 token methods, 0 reads all */
     unsigned char *state;              /* [n_pairs][n_pages] UI_PAGE_ bits at this step */
     float *mass;                       /* [n_pairs][n_pages] dense mass, mean over the group's heads */
-    unsigned short *count, *first;     /* [n_pairs][n_pages] steps that kept it, first of them + 1 (0: none) */
+    unsigned short *count, *first; /* [n_pairs][n_pages] steps that kept it, first of them + 1 (0: none) */
     float *recall;                     /* [n_pairs] mass of what is read */
     int *n_kept;                       /* [n_pairs] keys read */
     int *kept_cache;                   /* [n_pairs] keys in the cache after prefill, -1 all */
@@ -112,7 +114,7 @@ struct ui_pages *ui_pages_compute(struct sac_trace *t, int lane, int step, bool 
 /* One page of one pair over the steps, and why it was left out: Quest's bound recomputed from q and k. */
 struct ui_page_steps {
     int lane, layer, kv_head, page, size, n;
-    double bound, cut, best;           /* at `step`: upper bound, lowest bound kept, true best key; NAN unknown */
+    double bound, cut, best; /* at `step`: upper bound, lowest bound kept, true best key; NAN unknown */
     int bound_rank, best_rank, n_pages, n_sel;
     struct { short rank; bool kept, dense_top; float mass; } step[];
 };

@@ -13,12 +13,14 @@ const struct ui_row *uv_row(const struct ui_state *st, int lane, int layer, int 
 const struct ui_tile *uv_tile(const struct ui_state *st, const struct sac_tile *want, bool low,
                               enum ui_req_state *rs);
 const struct ui_text *uv_text(const struct ui_state *st, int lane, enum ui_req_state *rs);
-const struct ui_strips *uv_strips(const struct ui_state *st, int lane, int row, int bins, enum ui_req_state *rs);
-const struct ui_pages *uv_pages(const struct ui_state *st, int lane, int step, bool all, enum ui_req_state *rs);
+const struct ui_strips *uv_strips(const struct ui_state *st, int lane, int row, int bins,
+                                  enum ui_req_state *rs);
+const struct ui_pages *uv_pages(const struct ui_state *st, int lane, int step, bool all,
+                                enum ui_req_state *rs);
 const struct ui_page_steps *uv_page_steps(const struct ui_state *st, int lane, int layer, int kv, int page,
                                           int size, int step, enum ui_req_state *rs);
-const struct ui_along *uv_along(const struct ui_state *st, int lane, int layer, int head, int q0, int q1, int n,
-                                enum ui_req_state *rs);
+const struct ui_along *uv_along(const struct ui_state *st, int lane, int layer, int head, int q0, int q1,
+                                int n, enum ui_req_state *rs);
 
 /* ---- states of a pane ---- */
 /* Draws the notice for a trace or a lane that has nothing to show (no run, queued, running, failed, stopped);
@@ -62,14 +64,15 @@ struct uv_map {
     struct ui_heat heat;
     double pairs;
 };
-struct uv_map uv_map_get(const struct ui_state *st, int slot, int lane, const struct ui_window *win, int w, int h,
-                         enum ui_req_state *rs);
+struct uv_map uv_map_get(const struct ui_state *st, int slot, int lane, const struct ui_window *win, int w,
+                         int h, enum ui_req_state *rs);
 /* Scale the values again with a range shared between panes. */
 void uv_map_rescale(struct uv_map *m, struct ui_heat heat);
 /* Draw it with cursor, selection and overlay of the state. */
-void uv_map_draw(const struct ui_state *st, struct cell_buf *b, int x, int y, int lane, const struct uv_map *m);
-/* A small picture of a whole head: from the overview of the run where there is one, else computed as a tile. t gets
- * w x h values on the log scale. False: not there yet. */
+void uv_map_draw(const struct ui_state *st, struct cell_buf *b, int x, int y, int lane,
+                 const struct uv_map *m);
+/* A small picture of a whole head: from the overview of the run where there is one, else computed as a tile.
+ * t gets w x h values on the log scale. False: not there yet. */
 bool uv_thumb(const struct ui_state *st, int lane, int layer, int head, bool sparse, int w, int h, float *t);
 /* The small picture of the whole map with the window marked. */
 void uv_minimap(const struct ui_state *st, struct cell_buf *b, struct ui_rect r, int lane,
@@ -82,8 +85,8 @@ int uv_hits(const struct ui_state *st, int lane, int *pos, int cap);
 bool uv_event(struct ui_state *st, int by, bool keys);
 /* f, *, #, -, or ' ' for a key of a row, and its role. */
 char uv_key_mark(const struct ui_row *r, int key, enum ui_role *role);
-/* What a method does with a key, in words: "read (f forced)", "read (* chosen)", "- MISSED" when an oracle of the
- * same size would read it, "not read" otherwise. rank: of its weight. */
+/* What a method does with a key, in words: "read (f forced)", "read (* chosen)", "- MISSED" when an oracle of
+ * the same size would read it, "not read" otherwise. rank: of its weight. */
 const char *uv_key_word(const struct ui_row *r, int key, int rank, enum ui_role *role);
 /* Number of the gold item (1, 2 ...) that holds a position, 0: none. */
 int uv_gold(const struct ui_state *st, int pos);

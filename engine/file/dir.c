@@ -46,9 +46,11 @@ enum sac_code dir_add(struct tensor_dir *d, const struct tensor *t, const char *
                       const char *path, struct sac_err *err)
 {
     if (name_len == 0 || name_len > TENSOR_NAME_MAX || memchr(name, 0, name_len))
-        return sac_fail(err, SAC_EFORMAT, "%s: tensor %d has a damaged name of %zu bytes; 1 to %d are expected", path,
-                        d->n, name_len, TENSOR_NAME_MAX);
-    if (d->n == d->cap && !grow(d)) return sac_fail(err, SAC_ENOMEM, "%s: out of memory for its directory", path);
+        return sac_fail(err, SAC_EFORMAT,
+                        "%s: tensor %d has a damaged name of %zu bytes; 1 to %d are expected", path, d->n,
+                        name_len, TENSOR_NAME_MAX);
+    if (d->n == d->cap && !grow(d))
+        return sac_fail(err, SAC_ENOMEM, "%s: out of memory for its directory", path);
     int *slot = slot_of(d, name, name_len);
     if (*slot >= 0)
         return sac_fail(err, SAC_EFORMAT, "%s: tensor '%.*s' is declared twice", path, (int)name_len, name);

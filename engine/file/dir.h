@@ -28,7 +28,8 @@ struct tensor_dir {
     int *bucket, n_bucket;     /* open addressing by name, -1 empty */
 };
 
-/* Append; the name is copied, the rest taken from `t`. Refuses a name that exists. `path` is for the message. */
+/* Append; the name is copied, the rest taken from `t`. Refuses a name that exists. `path` is for the message.
+ */
 enum sac_code dir_add(struct tensor_dir *d, const struct tensor *t, const char *name, size_t name_len,
                       const char *path, struct sac_err *err);
 struct tensor *dir_find(const struct tensor_dir *d, const char *name);

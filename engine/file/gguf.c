@@ -1,8 +1,9 @@
 /* Reading GGUF: header, metadata, tensor infos, and the layout of the data they announce.
  *
- * The file is not trusted. Every read goes through a cursor that cannot leave the mapping, counts are compared
- * with the bytes that are left before anything is allocated, products are checked, and no two tensors may
- * overlap. What parses is safe to index; whether it makes sense as a model is for the binding to say. */
+ * The file is not trusted. Every read goes through a cursor that cannot leave the mapping, counts are
+ * compared with the bytes that are left before anything is allocated, products are checked, and no two
+ * tensors may overlap. What parses is safe to index; whether it makes sense as a model is for the binding to
+ * say. */
 #include "file/gguf.h"
 
 #include <stdio.h>
@@ -69,8 +70,9 @@ static bool skip_array(struct cursor *c, struct gguf_kv *kv, const char *path, s
     kv->elem = (enum gguf_type)elem;
     kv->value = c->data + c->at;
     if (kv->count > cursor_left(c) / value_bytes[elem]) {
-        sac_fail(err, SAC_EFORMAT, "%s: key '%.*s' announces %llu elements, but only %zu bytes of the file are left",
-                 path, (int)kv->key_len, kv->key, (unsigned long long)kv->count, cursor_left(c));
+        sac_fail(err, SAC_EFORMAT,
+                 "%s: key '%.*s' announces %llu elements, but only %zu bytes of the file are left", path,
+                 (int)kv->key_len, kv->key, (unsigned long long)kv->count, cursor_left(c));
         return false;
     }
     if (elem != GGUF_STRING) {
@@ -90,15 +92,16 @@ static enum sac_code read_kv(struct cursor *c, struct gguf_kv *kv, const char *p
     if (c->failed) return SAC_EFORMAT;
     if (len == 0) return sac_fail(err, SAC_EFORMAT, "%s: a metadata key is empty", path);
     if (type >= GGUF_N_TYPES)
-        return sac_fail(err, SAC_EFORMAT, "%s: key '%.*s' has value type %u; 0 to 12 are known", path, (int)len,
-                        kv->key, type);
+        return sac_fail(err, SAC_EFORMAT, "%s: key '%.*s' has value type %u; 0 to 12 are known", path,
+                        (int)len, kv->key, type);
     kv->type = (enum gguf_type)type;
     kv->value = c->data + c->at;
     if (type == GGUF_ARRAY) return skip_array(c, kv, path, err) ? SAC_OK : SAC_EFORMAT;
     if (type == GGUF_STRING) kv->value = (const unsigned char *)read_string(c, MAX_STRING, &kv->count);
     else cursor_take(c, value_bytes[type]);
     if (!c->failed && type == GGUF_BOOL && *kv->value > 1)
-        return sac_fail(err, SAC_EFORMAT, "%s: key '%.*s' is a bool of value %d", path, (int)len, kv->key, *kv->value);
+        return sac_fail(err, SAC_EFORMAT, "%s: key '%.*s' is a bool of value %d", path, (int)len, kv->key,
+                        *kv->value);
     return SAC_OK;
 }
 
@@ -121,7 +124,8 @@ static enum sac_code read_metadata(struct gguf *g, struct cursor *c, uint64_t n,
         if (rc) return rc;
         int *slot = kv_slot(g, kv->key, kv->key_len);
         if (*slot >= 0)
-            return sac_fail(err, SAC_EFORMAT, "%s: key '%.*s' is given twice", path, (int)kv->key_len, kv->key);
+            return sac_fail(err, SAC_EFORMAT, "%s: key '%.*s' is given twice", path, (int)kv->key_len,
+                            kv->key);
         *slot = g->n_kv++;
     }
     return SAC_OK;
@@ -129,23 +133,26 @@ static enum sac_code read_metadata(struct gguf *g, struct cursor *c, uint64_t n,
 
 /* ---- tensors ---- */
 
-static enum sac_code size_of_tensor(struct tensor *t, uint32_t type, const char *name, int name_len, const char *path,
-                                    struct sac_err *err)
+static enum sac_code size_of_tensor(struct tensor *t, uint32_t type, const char *name, int name_len,
+                                    const char *path, struct sac_err *err)
 {
     if (type >= sizeof ggml_type / sizeof *ggml_type || ggml_type[type].block == 0)
-        return sac_fail(err, SAC_ENOTSUP, "%s: tensor '%.*s' has type id %u, which is unknown or was removed from the "
-                        "format", path, name_len, name, type);
+        return sac_fail(err, SAC_ENOTSUP,
+                        "%s: tensor '%.*s' has type id %u, which is unknown or was removed from the "
+                        "format",
+                        path, name_len, name, type);
     t->type = ggml_type[type].type;
     t->type_name = ggml_type[type].name;
     uint64_t block = (uint64_t)ggml_type[type].block, count = 1, bytes;
     for (int i = 0; i < TENSOR_DIMS; i++) {
         if (t->ne[i] < 1 || t->ne[i] > (int64_t)1 << 40 || !mul_size(count, (uint64_t)t->ne[i], &count) ||
             count >= (uint64_t)1 << 62)
-            return sac_fail(err, SAC_EFORMAT, "%s: tensor '%.*s' has an impossible dimension %lld", path, name_len,
-                            name, (long long)t->ne[i]);
+            return sac_fail(err, SAC_EFORMAT, "%s: tensor '%.*s' has an impossible dimension %lld", path,
+                            name_len, name, (long long)t->ne[i]);
     }
     if ((uint64_t)t->ne[0] % block)
-        return sac_fail(err, SAC_EFORMAT, "%s: tensor '%.*s' has rows of %lld values; %s needs a multiple of %d", path,
+        return sac_fail(err, SAC_EFORMAT,
+                        "%s: tensor '%.*s' has rows of %lld values; %s needs a multiple of %d", path,
                         name_len, name, (long long)t->ne[0], t->type_name, (int)block);
     if (!mul_size(count / block, (uint64_t)ggml_type[type].bytes, &bytes))
         return sac_fail(err, SAC_EFORMAT, "%s: tensor '%.*s' is larger than any file", path, name_len, name);
@@ -153,7 +160,8 @@ static enum sac_code size_of_tensor(struct tensor *t, uint32_t type, const char 
     return SAC_OK;
 }
 
-static enum sac_code read_info(struct gguf *g, struct cursor *c, int file, uint64_t alignment, struct sac_err *err)
+static enum sac_code read_info(struct gguf *g, struct cursor *c, int file, uint64_t alignment,
+                               struct sac_err *err)
 {
     const char *path = g->map[file].path;
     struct tensor t = { .ne = { 1, 1, 1, 1 }, .file = file };
@@ -162,8 +170,8 @@ static enum sac_code read_info(struct gguf *g, struct cursor *c, int file, uint6
     uint32_t dims = cursor_u32(c);
     if (c->failed) return SAC_EFORMAT;
     if (dims < 1 || dims > TENSOR_DIMS)
-        return sac_fail(err, SAC_EFORMAT, "%s: tensor '%.*s' has %u dimensions; 1 to 4 are expected", path, (int)len,
-                        name, dims);
+        return sac_fail(err, SAC_EFORMAT, "%s: tensor '%.*s' has %u dimensions; 1 to 4 are expected", path,
+                        (int)len, name, dims);
     t.n_dims = (int)dims;
     for (uint32_t i = 0; i < dims; i++) {
         uint64_t d = cursor_u64(c);
@@ -174,8 +182,9 @@ static enum sac_code read_info(struct gguf *g, struct cursor *c, int file, uint6
     if (c->failed) return SAC_EFORMAT;
     enum sac_code rc = size_of_tensor(&t, type, name, (int)len, path, err);
     if (!rc && t.offset % alignment)
-        rc = sac_fail(err, SAC_EFORMAT, "%s: tensor '%.*s' starts at offset %llu, not a multiple of the alignment %llu",
-                      path, (int)len, name, (unsigned long long)t.offset, (unsigned long long)alignment);
+        rc = sac_fail(err, SAC_EFORMAT,
+                      "%s: tensor '%.*s' starts at offset %llu, not a multiple of the alignment %llu", path,
+                      (int)len, name, (unsigned long long)t.offset, (unsigned long long)alignment);
     return rc ? rc : dir_add(&g->dir, &t, name, (size_t)len, path, err);
 }
 
@@ -197,8 +206,10 @@ static enum sac_code place_tensors(struct gguf *g, int first, size_t data_start,
     for (int i = 0; i < n && !rc; i++) {
         struct tensor *t = order[i] = &g->dir.t[first + i];
         if (t->offset > data_size || t->bytes > data_size - t->offset)
-            rc = sac_fail(err, SAC_EFORMAT, "%s: tensor '%s' needs %zu bytes at %llu, but the data has %zu: the file is "
-                          "incomplete", m->path, t->name, t->bytes, (unsigned long long)t->offset, data_size);
+            rc = sac_fail(err, SAC_EFORMAT,
+                          "%s: tensor '%s' needs %zu bytes at %llu, but the data has %zu: the file is "
+                          "incomplete",
+                          m->path, t->name, t->bytes, (unsigned long long)t->offset, data_size);
         else t->data = m->data + data_start + t->offset;
     }
     if (!rc) qsort(order, (size_t)n, sizeof *order, by_offset);
@@ -222,7 +233,8 @@ static enum sac_code read_header(struct cursor *c, uint32_t *version, uint64_t *
     *n_kv = cursor_u64(c);
     if (c->failed) return sac_fail(err, SAC_EFORMAT, "%s: ends inside its header of 24 bytes", path);
     if (*version && (*version & 0xffff) == 0)
-        return sac_fail(err, SAC_ENOTSUP, "%s: a big-endian GGUF file; only little-endian files are read", path);
+        return sac_fail(err, SAC_ENOTSUP, "%s: a big-endian GGUF file; only little-endian files are read",
+                        path);
     if (*version < 2 || *version > 3)
         return sac_fail(err, SAC_ENOTSUP, "%s: GGUF version %u; versions 2 and 3 are read", path, *version);
     if (*n_kv > MAX_ENTRIES || *n_kv > cursor_left(c) / MIN_KV)
@@ -234,14 +246,16 @@ static enum sac_code read_header(struct cursor *c, uint32_t *version, uint64_t *
     return SAC_OK;
 }
 
-static enum sac_code read_alignment(const struct gguf *g, uint64_t *alignment, const char *path, struct sac_err *err)
+static enum sac_code read_alignment(const struct gguf *g, uint64_t *alignment, const char *path,
+                                    struct sac_err *err)
 {
     const struct gguf_kv *kv = gguf_find(g, "general.alignment");
     *alignment = 32;
     if (!kv) return SAC_OK;
     uint64_t a = kv->type == GGUF_U32 ? (uint64_t)gguf_elem_int(kv, 0) : 0;
     if (a < 8 || a > MAX_ALIGNMENT || a & (a - 1))
-        return sac_fail(err, SAC_EFORMAT, "%s: general.alignment must be a u32 power of two from 8 to 1048576", path);
+        return sac_fail(err, SAC_EFORMAT,
+                        "%s: general.alignment must be a u32 power of two from 8 to 1048576", path);
     *alignment = a;
     return SAC_OK;
 }
@@ -265,7 +279,8 @@ static enum sac_code read_file(struct gguf *g, int file, struct sac_err *err)
     if (rc || !n_tensors) return rc;
     size_t start = c.at + (size_t)((alignment - c.at % alignment) % alignment);
     if (start > m->size)
-        return sac_fail(err, SAC_EFORMAT, "%s: ends before its tensor data, which starts at byte %zu", m->path, start);
+        return sac_fail(err, SAC_EFORMAT, "%s: ends before its tensor data, which starts at byte %zu",
+                        m->path, start);
     return place_tensors(g, first, start, m, err);
 }
 
@@ -289,11 +304,13 @@ void gguf_close(struct gguf *g)
 
 /* ---- split models ---- */
 
-static enum sac_code split_int(const struct gguf *g, const char *key, int64_t max, int64_t *out, struct sac_err *err)
+static enum sac_code split_int(const struct gguf *g, const char *key, int64_t max, int64_t *out,
+                               struct sac_err *err)
 {
     enum sac_code rc = SAC_OK;
     if (!gguf_int(g, key, 0, max, out, &rc, err) && !rc)
-        rc = sac_fail(err, SAC_EFORMAT, "%s: a part of a split model without the key '%s'", g->map[0].path, key);
+        rc = sac_fail(err, SAC_EFORMAT, "%s: a part of a split model without the key '%s'", g->map[0].path,
+                      key);
     return rc;
 }
 
@@ -329,8 +346,8 @@ static enum sac_code read_shard(struct gguf *g, int i, int count, struct sac_err
     if (!rc) gguf_int(g, "split.no", 0, 65535, &no, &rc, err);
     if (!rc) gguf_int(g, "split.count", 0, 65535, &of, &rc, err);
     if (!rc && (no != i || of != count))
-        rc = sac_fail(err, SAC_EFORMAT, "%s: says it is part %lld of %lld, but part %d of %d is expected", path,
-                      (long long)no + 1, (long long)of, i + 1, count);
+        rc = sac_fail(err, SAC_EFORMAT, "%s: says it is part %lld of %lld, but part %d of %d is expected",
+                      path, (long long)no + 1, (long long)of, i + 1, count);
     drop_metadata(g);
     g->kv = kv;
     g->n_kv = n_kv;
@@ -349,8 +366,8 @@ static enum sac_code read_split(struct gguf *g, struct sac_err *err)
     if (!rc) rc = split_int(g, "split.tensors.count", INT32_MAX, &total, err);
     if (rc) return rc;
     if (no != 0)
-        return sac_fail(err, SAC_EARG, "%s: part %lld of %lld of a split model; open the first part", g->map[0].path,
-                        (long long)no + 1, (long long)count);
+        return sac_fail(err, SAC_EARG, "%s: part %lld of %lld of a split model; open the first part",
+                        g->map[0].path, (long long)no + 1, (long long)count);
     if (count > GGUF_MAX_SHARDS)
         return sac_fail(err, SAC_EFORMAT, "%s: announces %lld parts; at most %d are read", g->map[0].path,
                         (long long)count, GGUF_MAX_SHARDS);
@@ -359,8 +376,8 @@ static enum sac_code read_split(struct gguf *g, struct sac_err *err)
     g->map = map;
     for (int i = 1; i < count && !rc; i++) rc = read_shard(g, i, (int)count, err);
     if (!rc && g->dir.n != total)
-        rc = sac_fail(err, SAC_EFORMAT, "%s: its %lld parts hold %d tensors, but %lld are announced", g->map[0].path,
-                      (long long)count, g->dir.n, (long long)total);
+        rc = sac_fail(err, SAC_EFORMAT, "%s: its %lld parts hold %d tensors, but %lld are announced",
+                      g->map[0].path, (long long)count, g->dir.n, (long long)total);
     return rc;
 }
 
@@ -370,7 +387,8 @@ static enum sac_code open_mapped(struct gguf *g, struct sac_err *err)
     enum sac_code rc = read_file(g, 0, err);
     if (!rc && !g->map[0].heap) rc = read_split(g, err);
     for (int i = 0; i < g->n_maps && !rc; i++)
-        if (!map_unchanged(&g->map[i])) rc = sac_fail(err, SAC_EIO, "%s: changed while it was read", g->map[i].path);
+        if (!map_unchanged(&g->map[i]))
+            rc = sac_fail(err, SAC_EIO, "%s: changed while it was read", g->map[i].path);
     if (rc) gguf_close(g);
     return rc;
 }

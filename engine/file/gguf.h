@@ -31,22 +31,23 @@ struct gguf {
 /* Opens the file and, where it is the first of a split model, the other shards beside it. */
 enum sac_code gguf_open(struct gguf *g, const char *path, struct sac_err *err);
 /* The same from memory, one shard. */
-enum sac_code gguf_parse(struct gguf *g, const void *data, size_t size, const char *name, struct sac_err *err);
+enum sac_code gguf_parse(struct gguf *g, const void *data, size_t size, const char *name,
+                         struct sac_err *err);
 void gguf_close(struct gguf *g);
 
 const struct gguf_kv *gguf_find(const struct gguf *g, const char *key);
 /* Readers of one key. false leaves *out alone: the key is absent. A key of the wrong kind or out of range
  * reports through err and sets *rc; several reads can share one rc. */
-bool gguf_int(const struct gguf *g, const char *key, int64_t min, int64_t max, int64_t *out, enum sac_code *rc,
-              struct sac_err *err);
+bool gguf_int(const struct gguf *g, const char *key, int64_t min, int64_t max, int64_t *out,
+              enum sac_code *rc, struct sac_err *err);
 bool gguf_float(const struct gguf *g, const char *key, double *out, enum sac_code *rc, struct sac_err *err);
 bool gguf_bool(const struct gguf *g, const char *key, bool *out, enum sac_code *rc, struct sac_err *err);
 /* Text in the mapping, not terminated. */
 bool gguf_str(const struct gguf *g, const char *key, const char **s, size_t *len, enum sac_code *rc,
               struct sac_err *err);
 /* An array of `elem`, or NULL. */
-const struct gguf_kv *gguf_array(const struct gguf *g, const char *key, enum gguf_type elem, enum sac_code *rc,
-                                 struct sac_err *err);
+const struct gguf_kv *gguf_array(const struct gguf *g, const char *key, enum gguf_type elem,
+                                 enum sac_code *rc, struct sac_err *err);
 /* Element i of an integer, bool or float array, widened. */
 int64_t gguf_elem_int(const struct gguf_kv *kv, uint64_t i);
 double gguf_elem_float(const struct gguf_kv *kv, uint64_t i);

@@ -1,11 +1,12 @@
-/* Values of GGUF metadata: any integer width for integer keys, with a range check; never reinterpreted bytes. */
+/* Values of GGUF metadata: any integer width for integer keys, with a range check; never reinterpreted bytes.
+ */
 #include "file/gguf.h"
 
 #include <math.h>
 #include <string.h>
 
-static const char *const type_name[GGUF_N_TYPES] = { "u8", "i8", "u16", "i16", "u32", "i32", "f32", "bool", "string",
-                                                     "array", "u64", "i64", "f64" };
+static const char *const type_name[GGUF_N_TYPES] = { "u8",   "i8",     "u16",   "i16", "u32", "i32", "f32",
+                                                     "bool", "string", "array", "u64", "i64", "f64" };
 
 bool gguf_is_int(enum gguf_type t)
 {
@@ -62,21 +63,21 @@ double gguf_elem_float(const struct gguf_kv *kv, uint64_t i)
 static bool wrong(const struct gguf *g, const struct gguf_kv *kv, const char *want, enum sac_code *rc,
                   struct sac_err *err)
 {
-    *rc = sac_fail(err, SAC_EFORMAT, "%s: key '%.*s' is of type %s; %s is expected", g->map[0].path, (int)kv->key_len,
-                   kv->key, type_name[kv->type], want);
+    *rc = sac_fail(err, SAC_EFORMAT, "%s: key '%.*s' is of type %s; %s is expected", g->map[0].path,
+                   (int)kv->key_len, kv->key, type_name[kv->type], want);
     return false;
 }
 
-bool gguf_int(const struct gguf *g, const char *key, int64_t min, int64_t max, int64_t *out, enum sac_code *rc,
-              struct sac_err *err)
+bool gguf_int(const struct gguf *g, const char *key, int64_t min, int64_t max, int64_t *out,
+              enum sac_code *rc, struct sac_err *err)
 {
     const struct gguf_kv *kv = *rc ? NULL : gguf_find(g, key);
     if (!kv) return false;
     if (!gguf_is_int(kv->type)) return wrong(g, kv, "an integer", rc, err);
     int64_t v = gguf_elem_int(kv, 0);
     if (v < min || v > max) {
-        *rc = sac_fail(err, SAC_EFORMAT, "%s: %s is %lld; %lld to %lld is possible", g->map[0].path, key, (long long)v,
-                       (long long)min, (long long)max);
+        *rc = sac_fail(err, SAC_EFORMAT, "%s: %s is %lld; %lld to %lld is possible", g->map[0].path, key,
+                       (long long)v, (long long)min, (long long)max);
         return false;
     }
     *out = v;
@@ -118,14 +119,15 @@ bool gguf_str(const struct gguf *g, const char *key, const char **s, size_t *len
     return true;
 }
 
-const struct gguf_kv *gguf_array(const struct gguf *g, const char *key, enum gguf_type elem, enum sac_code *rc,
-                                 struct sac_err *err)
+const struct gguf_kv *gguf_array(const struct gguf *g, const char *key, enum gguf_type elem,
+                                 enum sac_code *rc, struct sac_err *err)
 {
     const struct gguf_kv *kv = *rc ? NULL : gguf_find(g, key);
     if (!kv) return NULL;
     bool same = kv->type == GGUF_ARRAY && (kv->elem == elem || (gguf_is_int(elem) && gguf_is_int(kv->elem)));
     if (!same) {
-        *rc = sac_fail(err, SAC_EFORMAT, "%s: key '%s' must be an array of %s", g->map[0].path, key, type_name[elem]);
+        *rc = sac_fail(err, SAC_EFORMAT, "%s: key '%s' must be an array of %s", g->map[0].path, key,
+                       type_name[elem]);
         return NULL;
     }
     return kv;

@@ -1,8 +1,8 @@
 /* Mapping of model files and bounded reading.
  *
- * Weights stay in the mapping: the system reads what is used and may drop it again. A file that shrinks while it
- * is mapped turns reads into a fatal signal, so its size is asked again after parsing and before weights are
- * used; what happens later is beyond a reader's power. */
+ * Weights stay in the mapping: the system reads what is used and may drop it again. A file that shrinks while
+ * it is mapped turns reads into a fatal signal, so its size is asked again after parsing and before weights
+ * are used; what happens later is beyond a reader's power. */
 #include "file/map.h"
 
 #include <errno.h>
@@ -27,7 +27,8 @@ enum sac_code map_open(struct file_map *m, const char *path, struct sac_err *err
     } else if (st.st_size > 0) {
         void *p = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
         if (p == MAP_FAILED) {
-            rc = sac_fail(err, SAC_EIO, "%s: cannot map %lld bytes: %s", path, (long long)st.st_size, strerror(errno));
+            rc = sac_fail(err, SAC_EIO, "%s: cannot map %lld bytes: %s", path, (long long)st.st_size,
+                          strerror(errno));
         } else {
             m->data = p;
             m->size = (size_t)st.st_size;
@@ -39,7 +40,8 @@ enum sac_code map_open(struct file_map *m, const char *path, struct sac_err *err
     return rc;
 }
 
-enum sac_code map_bytes(struct file_map *m, const void *data, size_t size, const char *name, struct sac_err *err)
+enum sac_code map_bytes(struct file_map *m, const void *data, size_t size, const char *name,
+                        struct sac_err *err)
 {
     unsigned char *copy = malloc(size ? size : 1);
     *m = (struct file_map){ .path = strdup(name), .data = copy, .size = size, .heap = true };

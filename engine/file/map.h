@@ -12,7 +12,8 @@ struct file_map { const unsigned char *data; size_t size; char *path; bool heap;
 /* A regular file, mapped private and read-only; path is copied. An empty file maps to size 0. */
 enum sac_code map_open(struct file_map *m, const char *path, struct sac_err *err);
 /* Bytes in memory as if they were a file (fuzzing); data is copied. */
-enum sac_code map_bytes(struct file_map *m, const void *data, size_t size, const char *name, struct sac_err *err);
+enum sac_code map_bytes(struct file_map *m, const void *data, size_t size, const char *name,
+                        struct sac_err *err);
 void map_close(struct file_map *m);
 /* The size of the file now; false when it is no longer what was mapped (a later read would be fatal). */
 bool map_unchanged(const struct file_map *m);

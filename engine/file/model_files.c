@@ -21,7 +21,8 @@ static bool in_folder(const char *folder, const char *name, char out[PATH_LEN])
 }
 
 /* Parses folder/name; an absent file is no error. flags: of the JSON reader. */
-static enum sac_code read_json(const char *folder, const char *name, size_t flags, json_t **out, struct sac_err *err)
+static enum sac_code read_json(const char *folder, const char *name, size_t flags, json_t **out,
+                               struct sac_err *err)
 {
     char path[PATH_LEN];
     *out = NULL;
@@ -64,7 +65,10 @@ static enum sac_code add_tensors(struct model_files *f, int file, const char *pa
         if (s->n_dims > TENSOR_DIMS || s->bytes == 0) continue;   /* no weight this program could use */
         struct tensor t = { .ne = { 1, 1, 1, 1 }, .file = file, .data = s->data, .bytes = s->bytes,
                             .n_dims = s->n_dims ? s->n_dims : 1, .type_name = st_dtype_name(s->dtype) };
-        t.type = s->dtype == ST_F32 ? K_F32 : s->dtype == ST_F16 ? K_F16 : s->dtype == ST_BF16 ? K_BF16 : K_N_TYPES;
+        t.type = s->dtype == ST_F32    ? K_F32
+                 : s->dtype == ST_F16  ? K_F16
+                 : s->dtype == ST_BF16 ? K_BF16
+                                       : K_N_TYPES;
         for (int d = 0; d < s->n_dims; d++) t.ne[s->n_dims - 1 - d] = s->shape[d];
         rc = dir_add(&f->hf_dir, &t, s->name, strlen(s->name), path, err);
     }
@@ -101,8 +105,10 @@ static enum sac_code open_index(struct model_files *f, const json_t *index, stru
         file = json_string_value(value);
         if (rc) break;
         if (!plain_name(file)) {
-            rc = sac_fail(err, SAC_EFORMAT, "%s/model.safetensors.index.json: tensor '%.100s' is in '%.100s', which is "
-                          "not a file name", f->path, key, file ? file : "nothing");
+            rc = sac_fail(err, SAC_EFORMAT,
+                          "%s/model.safetensors.index.json: tensor '%.100s' is in '%.100s', which is "
+                          "not a file name",
+                          f->path, key, file ? file : "nothing");
         } else if (!json_object_get(seen, file)) {
             if (json_object_size(seen) >= MAX_SHARDS)
                 rc = sac_fail(err, SAC_EFORMAT, "%s: more than %d weight files", f->path, MAX_SHARDS);
@@ -115,8 +121,8 @@ static enum sac_code open_index(struct model_files *f, const json_t *index, stru
         if (rc) break;
         file = json_string_value(value);
         if (!st_find(&f->st[json_integer_value(json_object_get(seen, file))], key))
-            rc = sac_fail(err, SAC_EFORMAT, "%s/%s: lacks tensor '%.100s', which the index places there", f->path,
-                          file, key);
+            rc = sac_fail(err, SAC_EFORMAT, "%s/%s: lacks tensor '%.100s', which the index places there",
+                          f->path, file, key);
     }
     json_decref(seen);
     return rc;
@@ -139,8 +145,10 @@ static enum sac_code open_folder_tensors(struct model_files *f, struct sac_err *
         return rc;
     }
     if (exists(f->path, "pytorch_model.bin") || exists(f->path, "pytorch_model.bin.index.json"))
-        return sac_fail(err, SAC_ENOTSUP, "%s: has its weights only as a Python pickle, which could run code when it "
-                        "is read; convert it to safetensors", f->path);
+        return sac_fail(err, SAC_ENOTSUP,
+                        "%s: has its weights only as a Python pickle, which could run code when it "
+                        "is read; convert it to safetensors",
+                        f->path);
     return SAC_OK;   /* a folder with only a tokenizer; whoever needs weights finds none */
 }
 
@@ -150,12 +158,16 @@ static enum sac_code open_folder(struct model_files *f, bool settings, struct sa
     if (settings) {
         rc = read_json(f->path, "config.json", 0, &f->config, err);
         if (!rc && !f->config)
-            rc = sac_fail(err, SAC_EFORMAT, "%s: a folder without config.json; give a GGUF file or a Hugging Face model "
-                          "folder", f->path);
+            rc = sac_fail(err, SAC_EFORMAT,
+                          "%s: a folder without config.json; give a GGUF file or a Hugging Face model "
+                          "folder",
+                          f->path);
         if (!rc) rc = read_json(f->path, "generation_config.json", 0, &f->generation, err);
         if (!rc) rc = read_json(f->path, "tokenizer.json", 0, &f->tokenizer, err);
         /* Its model_max_length is often 10^30, which no integer holds. */
-        if (!rc) rc = read_json(f->path, "tokenizer_config.json", JSON_DECODE_INT_AS_REAL, &f->tokenizer_config, err);
+        if (!rc)
+            rc = read_json(f->path, "tokenizer_config.json", JSON_DECODE_INT_AS_REAL, &f->tokenizer_config,
+                           err);
         if (!rc) rc = read_text(f->path, "chat_template.jinja", &f->chat_template, err);
     }
     return rc ? rc : open_folder_tensors(f, err);

@@ -1,4 +1,5 @@
-/* The files of one model, whichever container they come in: one tensor directory and the settings beside it. */
+/* The files of one model, whichever container they come in: one tensor directory and the settings beside it.
+ */
 #ifndef FILE_MODEL_FILES_H
 #define FILE_MODEL_FILES_H
 
@@ -15,7 +16,7 @@ struct model_files {
     struct st_file *st;
     int n_st;
     struct tensor_dir hf_dir;
-    json_t *config;                /* config.json; NULL in a GGUF file and where `settings` was not asked for */
+    json_t *config; /* config.json; NULL in a GGUF file and where `settings` was not asked for */
     json_t *generation;            /* generation_config.json, or NULL */
     json_t *tokenizer;             /* tokenizer.json, or NULL */
     json_t *tokenizer_config;      /* or NULL */

@@ -22,8 +22,9 @@ static bool size_of(const json_t *value, uint64_t *out)
     return true;
 }
 
-static enum sac_code read_entry(struct st_tensor *t, const char *name, const json_t *o, const unsigned char *data,
-                                uint64_t data_size, const char *path, struct sac_err *err)
+static enum sac_code read_entry(struct st_tensor *t, const char *name, const json_t *o,
+                                const unsigned char *data, uint64_t data_size, const char *path,
+                                struct sac_err *err)
 {
     const char *dtype = json_string_value(json_object_get(o, "dtype"));
     const json_t *shape = json_object_get(o, "shape"), *at = json_object_get(o, "data_offsets");
@@ -31,8 +32,9 @@ static enum sac_code read_entry(struct st_tensor *t, const char *name, const jso
     for (size_t i = 0; dtype && i < sizeof dtypes / sizeof *dtypes; i++)
         if (!strcmp(dtypes[i].name, dtype)) t->dtype = dtypes[i].dtype, bytes = dtypes[i].bytes;
     if (!dtype || !bytes)
-        return sac_fail(err, dtype ? SAC_ENOTSUP : SAC_EFORMAT, "%s: tensor '%s' has dtype %s, which cannot be read",
-                        path, name, dtype ? dtype : "missing");
+        return sac_fail(err, dtype ? SAC_ENOTSUP : SAC_EFORMAT,
+                        "%s: tensor '%s' has dtype %s, which cannot be read", path, name,
+                        dtype ? dtype : "missing");
     if (!json_is_array(shape) || json_array_size(shape) > 8)
         return sac_fail(err, SAC_EFORMAT, "%s: tensor '%s' has no shape of 0 to 8 dimensions", path, name);
     uint64_t count = (uint64_t)bytes, d, begin, end;
@@ -44,11 +46,13 @@ static enum sac_code read_entry(struct st_tensor *t, const char *name, const jso
     }
     if (!json_is_array(at) || json_array_size(at) != 2 || !size_of(json_array_get(at, 0), &begin) ||
         !size_of(json_array_get(at, 1), &end) || begin > end || end > data_size)
-        return sac_fail(err, SAC_EFORMAT, "%s: tensor '%s' lies outside the %llu bytes of data: the file is damaged or "
-                        "incomplete", path, name, (unsigned long long)data_size);
+        return sac_fail(err, SAC_EFORMAT,
+                        "%s: tensor '%s' lies outside the %llu bytes of data: the file is damaged or "
+                        "incomplete",
+                        path, name, (unsigned long long)data_size);
     if (end - begin != count)
-        return sac_fail(err, SAC_EFORMAT, "%s: tensor '%s' has %llu bytes; its shape and dtype need %llu", path, name,
-                        (unsigned long long)(end - begin), (unsigned long long)count);
+        return sac_fail(err, SAC_EFORMAT, "%s: tensor '%s' has %llu bytes; its shape and dtype need %llu",
+                        path, name, (unsigned long long)(end - begin), (unsigned long long)count);
     t->data = data + begin;
     t->bytes = (size_t)count;
     t->name = strdup(name);
@@ -63,16 +67,18 @@ static int by_place(const void *a, const void *b)
 }
 
 /* Sorted by place, the tensors must cover the data from the first byte to the last. */
-static enum sac_code check_tiling(struct st_file *f, const unsigned char *data, uint64_t size, const char *path,
-                                  struct sac_err *err)
+static enum sac_code check_tiling(struct st_file *f, const unsigned char *data, uint64_t size,
+                                  const char *path, struct sac_err *err)
 {
     qsort(f->tensor, (size_t)f->n, sizeof *f->tensor, by_place);
     const unsigned char *at = data;
     for (int i = 0; i < f->n; i++) {
         if (f->tensor[i].data != at)
-            return sac_fail(err, SAC_EFORMAT, "%s: tensor '%s' starts at byte %td of the data, but %td is expected "
-                            "(tensors may neither overlap nor leave holes)", path, f->tensor[i].name,
-                            (const unsigned char *)f->tensor[i].data - data, at - data);
+            return sac_fail(err, SAC_EFORMAT,
+                            "%s: tensor '%s' starts at byte %td of the data, but %td is expected "
+                            "(tensors may neither overlap nor leave holes)",
+                            path, f->tensor[i].name, (const unsigned char *)f->tensor[i].data - data,
+                            at - data);
         at += f->tensor[i].bytes;
     }
     if (at != data + size)
@@ -87,10 +93,12 @@ static enum sac_code parse(struct st_file *f, struct sac_err *err)
     const char *path = m->path;
     struct cursor c = { .data = m->data, .size = m->size };
     uint64_t n = cursor_u64(&c);
-    if (c.failed) return sac_fail(err, SAC_EFORMAT, "%s: %zu bytes are too few for a safetensors file", path, m->size);
+    if (c.failed)
+        return sac_fail(err, SAC_EFORMAT, "%s: %zu bytes are too few for a safetensors file", path, m->size);
     if (n < 2 || n > HEADER_MAX || n > cursor_left(&c))
-        return sac_fail(err, SAC_EFORMAT, "%s: not a safetensors file, or an incomplete one (header of %llu bytes)",
-                        path, (unsigned long long)n);
+        return sac_fail(err, SAC_EFORMAT,
+                        "%s: not a safetensors file, or an incomplete one (header of %llu bytes)", path,
+                        (unsigned long long)n);
     const char *text = (const char *)cursor_take(&c, n);
     json_error_t je = { .text = "it does not begin with {" };
     json_t *root = *text == '{' ? json_loadb(text, (size_t)n, JSON_REJECT_DUPLICATES, &je) : NULL;
@@ -140,7 +148,8 @@ enum sac_code st_open(struct st_file *out, const char *path, struct sac_err *err
     return open_impl(out, path, NULL, 0, err);
 }
 
-enum sac_code st_parse(struct st_file *out, const void *data, size_t size, const char *name, struct sac_err *err)
+enum sac_code st_parse(struct st_file *out, const void *data, size_t size, const char *name,
+                       struct sac_err *err)
 {
     return open_impl(out, name, data ? data : "", size, err);
 }

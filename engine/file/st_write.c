@@ -1,6 +1,7 @@
 /* Writing safetensors: data goes to a temporary file as it comes, the header is written when all is known.
  *
- * The file appears under its name only when it is complete and on disk: a run that is stopped leaves nothing. */
+ * The file appears under its name only when it is complete and on disk: a run that is stopped leaves nothing.
+ */
 #include "file/map.h"
 #include "file/tensors.h"
 
@@ -44,7 +45,8 @@ enum sac_code st_create(struct st_writer **out, const char *path, bool force, st
 {
     *out = NULL;
     if (!force && access(path, F_OK) == 0)
-        return sac_fail(err, SAC_EIO, "%s: exists already; give --force to replace it, or another name", path);
+        return sac_fail(err, SAC_EIO, "%s: exists already; give --force to replace it, or another name",
+                        path);
     struct st_writer *w = calloc(1, sizeof *w);
     if (!w) return sac_fail(err, SAC_ENOMEM, "%s: out of memory", path);
     w->force = force;
@@ -75,11 +77,12 @@ enum sac_code st_create(struct st_writer **out, const char *path, bool force, st
     return SAC_OK;
 }
 
-enum sac_code st_add(struct st_writer *w, const char *name, enum st_dtype dtype, int n_dims, const int64_t *shape,
-                     const void *data, struct sac_err *err)
+enum sac_code st_add(struct st_writer *w, const char *name, enum st_dtype dtype, int n_dims,
+                     const int64_t *shape, const void *data, struct sac_err *err)
 {
     int size = st_dtype_bytes(dtype);
-    if (!size) return sac_fail(err, SAC_EARG, "%s: tensor '%s' has a type that is not written", w->path, name);
+    if (!size)
+        return sac_fail(err, SAC_EARG, "%s: tensor '%s' has a type that is not written", w->path, name);
     if (json_object_get(w->header, name))
         return sac_fail(err, SAC_EARG, "%s: tensor '%s' is added twice", w->path, name);
     uint64_t bytes = (uint64_t)size;
@@ -91,8 +94,8 @@ enum sac_code st_add(struct st_writer *w, const char *name, enum st_dtype dtype,
         }
         json_array_append_new(dims, json_integer((json_int_t)shape[i]));
     }
-    json_t *entry = json_pack("{s:s, s:o, s:[I, I]}", "dtype", st_dtype_name(dtype), "shape", dims, "data_offsets",
-                              (json_int_t)w->at, (json_int_t)(w->at + bytes));
+    json_t *entry = json_pack("{s:s, s:o, s:[I, I]}", "dtype", st_dtype_name(dtype), "shape", dims,
+                              "data_offsets", (json_int_t)w->at, (json_int_t)(w->at + bytes));
     if (!entry || json_object_set_new(w->header, name, entry))
         return sac_fail(err, SAC_ENOMEM, "%s: cannot add tensor '%s'", w->path, name);
     if (bytes && fwrite(data, 1, (size_t)bytes, w->data) != bytes)

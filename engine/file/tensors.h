@@ -10,11 +10,19 @@
 enum st_dtype { ST_F32, ST_F16, ST_BF16, ST_I32, ST_I64, ST_U8, ST_BOOL, ST_F64, ST_OTHER };
 
 /* safetensors for q/k/v in, selections and reference outputs out. */
-struct st_tensor { char *name; enum st_dtype dtype; int n_dims; int64_t shape[8]; const void *data; size_t bytes; };
+struct st_tensor {
+    char *name;
+    enum st_dtype dtype;
+    int n_dims;
+    int64_t shape[8];
+    const void *data;
+    size_t bytes;
+};
 struct st_file { struct st_tensor *tensor; int n; void *impl; };
 enum sac_code st_open(struct st_file *out, const char *path, struct sac_err *err);
 /* The same from memory. */
-enum sac_code st_parse(struct st_file *out, const void *data, size_t size, const char *name, struct sac_err *err);
+enum sac_code st_parse(struct st_file *out, const void *data, size_t size, const char *name,
+                       struct sac_err *err);
 void st_close(struct st_file *f);
 const struct st_tensor *st_find(const struct st_file *f, const char *name);
 

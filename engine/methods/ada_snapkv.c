@@ -1,12 +1,13 @@
 /* Ada-SnapKV, adaptive eviction after prefill. Feng et al., arXiv 2407.11550, as run by The Sparse Frontier.
  *
- * SnapKV whose KV heads of a layer share one pool of capacity x heads slots. Each head first keeps its own best
- * `floor` share of the capacity (at least what is forced); the remaining slots go to the highest scores of
- * the layer, whatever head they are in. Heads end with caches of different lengths; layers all have equal sums.
+ * SnapKV whose KV heads of a layer share one pool of capacity x heads slots. Each head first keeps its own
+ * best `floor` share of the capacity (at least what is forced); the remaining slots go to the highest scores
+ * of the layer, whatever head they are in. Heads end with caches of different lengths; layers all have equal
+ * sums.
  *
  * Known quirks. Scores are maxima over the window and over the group, not sums: reported to help only the
- * adaptive variant. A head with many high scores takes its slots from heads whose attention is spread out. The
- * original blends each head's share with the uniform one instead of a floor. */
+ * adaptive variant. A head with many high scores takes its slots from heads whose attention is spread out.
+ * The original blends each head's share with the uniform one instead of a floor. */
 #include "methods.h"
 #include "registry.h"
 
@@ -29,15 +30,19 @@ static enum sac_code check(const void *opts, const struct sac_shape *s, int n, s
     (void)s;
     (void)n;
     if (o->kernel % 2 == 0)
-        return sac_fail(err, SAC_EARG, "ada_snapkv: kernel=%d is even, which would shift the window: use kernel=%d",
+        return sac_fail(err, SAC_EARG,
+                        "ada_snapkv: kernel=%d is even, which would shift the window: use kernel=%d",
                         o->kernel, o->kernel + 1);
     if (o->capacity < imax(o->local + o->sink, 1))
-        return sac_fail(err, SAC_EARG, "ada_snapkv: capacity=%d is below sink+local=%d, tokens that are always kept: "
-                        "use capacity=%d", o->capacity, o->local + o->sink, o->local + o->sink);
+        return sac_fail(err, SAC_EARG,
+                        "ada_snapkv: capacity=%d is below sink+local=%d, tokens that are always kept: "
+                        "use capacity=%d",
+                        o->capacity, o->local + o->sink, o->local + o->sink);
     return SAC_OK;
 }
 
-static enum sac_code budget(void *opts, const struct sac_shape *s, int n, double sparsity, struct sac_err *err)
+static enum sac_code budget(void *opts, const struct sac_shape *s, int n, double sparsity,
+                            struct sac_err *err)
 {
     struct opts *o = opts;
     (void)s;
@@ -72,8 +77,8 @@ static bool evict(const struct sac_prefill_in *in, const void *opts, struct sac_
         pool_average(vote, n, o->kernel, smooth);
         force_ends(smooth, n, o->sink, o->local);
     }
-    return ada_allocate(score, n, heads, o->capacity, imax((int)(o->floor * o->capacity), o->local + o->sink), kept,
-                        scratch);
+    return ada_allocate(score, n, heads, o->capacity, imax((int)(o->floor * o->capacity), o->local + o->sink),
+                        kept, scratch);
 }
 
 const struct sac_method method_ada_snapkv = {

@@ -4,10 +4,10 @@
  * average matches best. The first block, its own and the one before it are always in, inside the budget. One
  * selection per query head.
  *
- * Known quirks. The paper's text forces the first block and the diagonal; its code forces the block before the
- * diagonal too, so does this file. A ragged last block is averaged over the full size, zeros included, which
- * changes no ranking: as a key block it is visible only where it is forced. The code pads one extra empty block
- * when the prompt fills its last one; here there is none. */
+ * Known quirks. The paper's text forces the first block and the diagonal; its code forces the block before
+ * the diagonal too, so does this file. A ragged last block is averaged over the full size, zeros included,
+ * which changes no ranking: as a key block it is visible only where it is forced. The code pads one extra
+ * empty block when the prompt fills its last one; here there is none. */
 #include "methods.h"
 #include "registry.h"
 
@@ -26,13 +26,15 @@ static double left_out(double n_blocks, double k)
     return 1 - (k * (k + 1) / 2 + (n_blocks - k) * k) / (n_blocks * (n_blocks + 1) / 2);
 }
 
-static enum sac_code budget(void *opts, const struct sac_shape *s, int n, double sparsity, struct sac_err *err)
+static enum sac_code budget(void *opts, const struct sac_shape *s, int n, double sparsity,
+                            struct sac_err *err)
 {
     struct opts *o = opts;
     (void)s;
     (void)err;
     int blocks = (n + o->block_size - 1) / o->block_size, k = 3;
-    while (k < blocks && fabs(left_out(blocks, k + 1) - sparsity) <= fabs(left_out(blocks, k) - sparsity)) k++;
+    while (k < blocks && fabs(left_out(blocks, k + 1) - sparsity) <= fabs(left_out(blocks, k) - sparsity))
+        k++;
     o->top_blocks = k;
     return SAC_OK;
 }
@@ -49,7 +51,8 @@ static float *means(const float *x, int dim, int pad, int n, int c, struct sac_a
 {
     size_t blocks = (size_t)((n + c - 1) / c);
     float *out = sac_arena_alloc(a, sizeof *out * blocks * (size_t)pad);
-    for (int b = 0; out && b * c < n; b++) pool_mean(x, dim, b * c, imin((b + 1) * c, n), c, out + (size_t)b * (size_t)pad);
+    for (int b = 0; out && b * c < n; b++)
+        pool_mean(x, dim, b * c, imin((b + 1) * c, n), c, out + (size_t)b * (size_t)pad);
     return out;
 }
 

@@ -1,5 +1,5 @@
-/* Plans made of blocks: bq query rows against blocks of bk keys, chosen from a matrix of block scores. The blocks
- * that hold a tile's own rows are always read, so that no row is left without a key. */
+/* Plans made of blocks: bq query rows against blocks of bk keys, chosen from a matrix of block scores. The
+ * blocks that hold a tile's own rows are always read, so that no row is left without a key. */
 #include "methods.h"
 
 #include <string.h>
@@ -86,7 +86,8 @@ static bool emit_row(struct sac_plan *out, const struct blocks *b, int i, const 
     return sac_plan_next(out);
 }
 
-bool blocks_cover(const struct blocks *b, double tau, bool crossing, struct sac_plan *out, struct sac_arena *a)
+bool blocks_cover(const struct blocks *b, double tau, bool crossing, struct sac_plan *out,
+                  struct sac_arena *a)
 {
     unsigned char *keep = sac_arena_alloc(a, (size_t)b->nk);
     if (!keep || !sac_plan_init(out, b->bq, b->n)) return false;

@@ -1,11 +1,13 @@
 /* DuoAttention: some heads stream, the others stay dense. Xiao et al., arXiv 2410.10819.
  *
- * A share of the KV heads of every layer reads only `sink` first and `recent` last tokens, in prefill as in decode,
- * where their caches are evicted to that; the rest keep everything. Streaming heads are those that would lose
- * least: the ones with the least dense attention outside sink and window, measured on sampled last rows of the prompt.
+ * A share of the KV heads of every layer reads only `sink` first and `recent` last tokens, in prefill as in
+ * decode, where their caches are evicted to that; the rest keep everything. Streaming heads are those that
+ * would lose least: the ones with the least dense attention outside sink and window, measured on sampled last
+ * rows of the prompt.
  *
- * Known quirks. The original trains one gate per KV head on passkey texts and ranks heads over the whole model;
- * measuring on the loaded prompt, layer by layer, stands in for that. Training used sink 128 and recent 256. */
+ * Known quirks. The original trains one gate per KV head on passkey texts and ranks heads over the whole
+ * model; measuring on the loaded prompt, layer by layer, stands in for that. Training used sink 128 and
+ * recent 256. */
 #include "methods.h"
 #include "registry.h"
 
@@ -23,12 +25,13 @@ static const struct sac_param params[] = {
 
 struct state { struct opts o; struct sac_shape shape; unsigned char *streams; };   /* [layer][kv head] */
 
-static enum sac_code budget(void *opts, const struct sac_shape *s, int n, double sparsity, struct sac_err *err)
+static enum sac_code budget(void *opts, const struct sac_shape *s, int n, double sparsity,
+                            struct sac_err *err)
 {
     struct opts *o = opts;
     (void)s;
     (void)err;
-    double streaming = 1 - fmin((double)(o->sink + o->recent) / n, 1);   /* what a streaming head leaves out */
+    double streaming = 1 - fmin((double)(o->sink + o->recent) / n, 1); /* what a streaming head leaves out */
     o->streaming = streaming > 0 ? fmin(sparsity / streaming, 1) : 1;
     return SAC_OK;
 }
@@ -42,11 +45,14 @@ static void add_row(void *ctx, int row, const float *p)
 }
 
 /* streams[kv head]: is it among those with least attention outside its sink and window? */
-static bool classify(const struct sac_prefill_in *in, const struct opts *o, bool *streams, struct sac_arena *a)
+static bool classify(const struct sac_prefill_in *in, const struct opts *o, bool *streams,
+                     struct sac_arena *a)
 {
-    int heads = in->n_kv_heads, group = in_group(in), span = in_last_rows(in, SAMPLE_SPAN), count = imin(o->samples, span);
+    int heads = in->n_kv_heads, group = in_group(in), span = in_last_rows(in, SAMPLE_SPAN),
+        count = imin(o->samples, span);
     float *keep = sac_arena_floats(a, (size_t)heads);
-    int *rows = sac_arena_alloc(a, sizeof *rows * (size_t)count), *order = sac_arena_alloc(a, 2 * sizeof *order * (size_t)heads);
+    int *rows = sac_arena_alloc(a, sizeof *rows * (size_t)count),
+        *order = sac_arena_alloc(a, 2 * sizeof *order * (size_t)heads);
     if (!keep || !rows || !order) return false;
     for (int i = 0; i < count; i++) rows[i] = in->n - span + (int)((i + 1LL) * span / count) - 1;
     for (int kv = 0; kv < heads; kv++) {

@@ -27,7 +27,8 @@ bool evict_importance(const struct sac_prefill_in *in, int kv_head, int window, 
     struct panels panels;
     if (!scores_pack(in, kv_head, rows, &panels, a)) return false;
     for (int g = 0; g < group; g++)
-        if (!scores_each_row(in, kv_head * group + g, in->n - rows, rows, NULL, &panels, add_row, &s, a)) return false;
+        if (!scores_each_row(in, kv_head * group + g, in->n - rows, rows, NULL, &panels, add_row, &s, a))
+            return false;
     sac_arena_rewind(a, mark);
     if (how == GROUP_MEAN_SUM)
         for (int j = 0; j < in->n; j++) importance[j] /= (float)group;
@@ -52,7 +53,8 @@ bool evict_keep_all(struct sac_kept *kept, int n, struct sac_arena *a)
     return kept->pos != NULL;
 }
 
-bool ada_allocate(float *score, int n, int heads, int capacity, int floor, struct sac_kept *kept, struct sac_arena *a)
+bool ada_allocate(float *score, int n, int heads, int capacity, int floor, struct sac_kept *kept,
+                  struct sac_arena *a)
 {
     size_t all = (size_t)n * (size_t)heads;
     int *idx = sac_arena_alloc(a, sizeof *idx * all);

@@ -1,12 +1,13 @@
 /* Expected attention, eviction without a question. Devoto et al., NVIDIA/kvpress.
  *
- * How much will queries that are yet to come attend to a key? Unrotated queries of the prompt are summarised by mean
- * and covariance, rotated to the average of the next `horizon` positions, and the expected exponential of the score
- * of a Gaussian query has a closed form: z = s k.mu + s^2/2 k'C k with the scale s. Keys rank by softmax(z),
- * averaged over the group, times the length of their value; `capacity` of them stay, the sinks always.
+ * How much will queries that are yet to come attend to a key? Unrotated queries of the prompt are summarised
+ * by mean and covariance, rotated to the average of the next `horizon` positions, and the expected
+ * exponential of the score of a Gaussian query has a closed form: z = s k.mu + s^2/2 k'C k with the scale s.
+ * Keys rank by softmax(z), averaged over the group, times the length of their value; `capacity` of them stay,
+ * the sinks always.
  *
- * Known quirks. Costs dim^2 per key. Without rotation tables (tensors from a file) rotated queries are summarised as
- * they are. The nearest tokens are not protected: only their score keeps them. */
+ * Known quirks. Costs dim^2 per key. Without rotation tables (tensors from a file) rotated queries are
+ * summarised as they are. The nearest tokens are not protected: only their score keeps them. */
 #include "methods.h"
 #include "registry.h"
 
@@ -24,7 +25,8 @@ static const struct sac_param params[] = {
 
 struct moments { int dim; float *q, *mean, *cov, *tmp; };   /* [dim], [dim], [dim][dim], [dim][dim] */
 
-static enum sac_code budget(void *opts, const struct sac_shape *s, int n, double sparsity, struct sac_err *err)
+static enum sac_code budget(void *opts, const struct sac_shape *s, int n, double sparsity,
+                            struct sac_err *err)
 {
     struct opts *o = opts;
     (void)s;
@@ -54,7 +56,8 @@ static void rotate(const struct sac_prefill_in *in, float *x, size_t stride, con
 static void unrotate(const struct sac_prefill_in *in, float *x, int row, float *c, float *s)
 {
     int half = in->rope_dim / 2;
-    const float *rc = in->rope_cos + (size_t)row * (size_t)half, *rs = in->rope_sin + (size_t)row * (size_t)half;
+    const float *rc = in->rope_cos + (size_t)row * (size_t)half,
+                *rs = in->rope_sin + (size_t)row * (size_t)half;
     for (int i = 0; i < half; i++) {
         float len = rc[i] * rc[i] + rs[i] * rs[i];
         c[i] = rc[i] / len;
@@ -63,7 +66,8 @@ static void unrotate(const struct sac_prefill_in *in, float *x, int row, float *
     rotate(in, x, 1, c, s);
 }
 
-static void summarise(const struct sac_prefill_in *in, const struct opts *o, int head, struct moments *m, float *c, float *s)
+static void summarise(const struct sac_prefill_in *in, const struct opts *o, int head, struct moments *m,
+                      float *c, float *s)
 {
     size_t d = (size_t)m->dim;
     int first = imax(o->sink, in->q_row0);
@@ -83,7 +87,8 @@ static void summarise(const struct sac_prefill_in *in, const struct opts *o, int
     for (size_t i = 0; i < d; i++)
         for (size_t j = 0; j < d; j++) m->cov[i * d + j] -= m->mean[i] * m->mean[j];
     if (!in->rope_cos) return;
-    int half = in->rope_dim / 2, from = imin(in->n, in->rope_positions - 1), to = imin(from + o->horizon, in->rope_positions);
+    int half = in->rope_dim / 2, from = imin(in->n, in->rope_positions - 1),
+        to = imin(from + o->horizon, in->rope_positions);
     memset(c, 0, sizeof *c * (size_t)half);
     memset(s, 0, sizeof *s * (size_t)half);
     for (int t = from; t < to; t++)
@@ -126,7 +131,8 @@ static bool evict(const struct sac_prefill_in *in, const void *opts, struct sac_
             summarise(in, o, kv * in_group(in) + g, &m, c, s);
             expect(in, kv, &m, z, sum);
         }
-        for (int j = 0; j < in->n; j++) sum[j] *= sqrtf(k_ops()->dot(in_value(in, kv, j), in_value(in, kv, j), in->head_dim));
+        for (int j = 0; j < in->n; j++)
+            sum[j] *= sqrtf(k_ops()->dot(in_value(in, kv, j), in_value(in, kv, j), in->head_dim));
         force_ends(sum, in->n, o->sink, 0);
         if (!evict_keep(&kept[kv], sum, in->n, o->capacity, scratch)) return false;
     }

@@ -5,9 +5,9 @@
  *
  * Known quirks. Coverage is counted before sinks and nearest offsets are forced in. Sinks hold so much of the
  * mass that few columns suffice, which is why it rarely beats uniform sizes; min_budget guards against that.
- * alpha=0 is Vertical-Slash with min_budget of both. The original works on blocks of 128, and may switch a head
- * to a query-aware pattern; the paper runs it without. The reference fails for prompts below its window; here
- * the window shrinks. sparsity=S picks the alpha that reaches S in each head. */
+ * alpha=0 is Vertical-Slash with min_budget of both. The original works on blocks of 128, and may switch a
+ * head to a query-aware pattern; the paper runs it without. The reference fails for prompts below its window;
+ * here the window shrinks. sparsity=S picks the alpha that reaches S in each head. */
 #include "methods.h"
 #include "registry.h"
 
@@ -29,12 +29,15 @@ static enum sac_code check(const void *opts, const struct sac_shape *s, int n, s
     (void)s;
     (void)n;
     if (o->min_budget && o->min_budget < least)
-        return sac_fail(err, SAC_EARG, "flexprefill: min_budget=%d is below %s=%d, members that are always read: use "
-                        "min_budget=%d", o->min_budget, o->local >= o->sink ? "local" : "sink", least, least);
+        return sac_fail(err, SAC_EARG,
+                        "flexprefill: min_budget=%d is below %s=%d, members that are always read: use "
+                        "min_budget=%d",
+                        o->min_budget, o->local >= o->sink ? "local" : "sink", least, least);
     return SAC_OK;
 }
 
-static enum sac_code budget(void *opts, const struct sac_shape *s, int n, double sparsity, struct sac_err *err)
+static enum sac_code budget(void *opts, const struct sac_shape *s, int n, double sparsity,
+                            struct sac_err *err)
 {
     struct opts *o = opts;
     (void)s;

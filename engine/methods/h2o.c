@@ -1,8 +1,8 @@
 /* H2O, heavy hitters. Zhang et al., arXiv 2306.14048.
  *
  * Every key accumulates the attention it receives from every query, the prompt's included. The cache holds
- * `recent` last tokens and the `heavy` ones of largest sum; each step evicts the least of the others, whose sum
- * is forgotten.
+ * `recent` last tokens and the `heavy` ones of largest sum; each step evicts the least of the others, whose
+ * sum is forgotten.
  *
  * Known quirks. It needs all rows of the prompt's attention: a second pass of the cost of dense scores. Early
  * keys are seen by more queries and so favoured; normalize=1 divides by that number. The original predates
@@ -22,7 +22,8 @@ static const struct sac_param params[] = {
 
 struct state { struct opts o; struct sac_shape shape; int cap; float *sum; };   /* sum[layer][kv head][cap] */
 
-static enum sac_code budget(void *opts, const struct sac_shape *s, int n, double sparsity, struct sac_err *err)
+static enum sac_code budget(void *opts, const struct sac_shape *s, int n, double sparsity,
+                            struct sac_err *err)
 {
     struct opts *o = opts;
     (void)s;

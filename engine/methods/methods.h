@@ -39,7 +39,8 @@ void panels_score(const struct panels *p, const float *x, int m, int n, float *o
 size_t panels_width(int n);        /* n rounded up */
 enum { PANEL_ROWS = 12 };          /* a good m */
 /* The keys of a KV head; not needed (and left empty) where few rows will be scored. */
-bool scores_pack(const struct sac_prefill_in *in, int kv_head, int rows, struct panels *out, struct sac_arena *a);
+bool scores_pack(const struct sac_prefill_in *in, int kv_head, int rows, struct panels *out,
+                 struct sac_arena *a);
 
 /* Hands fn the dense probabilities p[0 .. row] of each of `rows` (ascending) or, where rows is NULL, of
  * rows first .. first+count-1. panels: from scores_pack, or NULL to do without. False: out of memory. */
@@ -70,7 +71,8 @@ int coverage(const float *score, int n, double alpha, struct sac_arena *a);   /*
 /* ---- vs.c: columns and diagonals ---- */
 
 struct vs_scores { int n, rows; float *vertical, *slash; };   /* sums over the window rows */
-bool vs_score(const struct sac_prefill_in *in, int head, int window, struct vs_scores *out, struct sac_arena *a);
+bool vs_score(const struct sac_prefill_in *in, int head, int window, struct vs_scores *out,
+              struct sac_arena *a);
 /* Token-exact causal cells of {j in v or i - j in s}; both sorted ascending. */
 double vs_pattern_cells(int n, const int *v, int nv, const int *s, int ns);
 /* Plan of tiles of `tile` rows; adds the lists to the plan. */
@@ -78,8 +80,8 @@ bool vs_plan(struct sac_plan *out, int n, int tile, const int *v, int nv, const 
 /* Force sinks and local offsets, keep the nv and ns best, plan. */
 struct vs_rule { int nv, ns, sink, local, tile; };
 bool vs_select(struct vs_scores *sc, const struct vs_rule *r, struct sac_plan *out, struct sac_arena *a);
-/* As vs_select with the sizes for which the causal cells read come nearest below `target` of all: equal sizes,
- * sizes that cover equal shares of the window's attention, or eight times more of one kind. */
+/* As vs_select with the sizes for which the causal cells read come nearest below `target` of all: equal
+ * sizes, sizes that cover equal shares of the window's attention, or eight times more of one kind. */
 enum vs_sizes { VS_EQUAL, VS_COVERAGE, VS_MORE_VERTICAL, VS_MORE_SLASH };
 bool vs_select_target(struct vs_scores *sc, const struct vs_rule *r, double target, enum vs_sizes how,
                       struct sac_plan *out, struct sac_arena *a);
@@ -98,9 +100,10 @@ int blocks_visible(const struct blocks *b, int i);    /* key blocks row block i 
 float *blocks_row(const struct blocks *b, int i);
 void blocks_force(struct blocks *b, int i, int j);
 void blocks_rank(struct blocks *b);                   /* after the scores, before the functions below */
-/* Keep forced blocks and the best others until their sum reaches tau of the row's total (crossing: forced ones
- * count and the block that crosses is kept; otherwise the sum stays within, at least one block). */
-bool blocks_cover(const struct blocks *b, double tau, bool crossing, struct sac_plan *out, struct sac_arena *a);
+/* Keep forced blocks and the best others until their sum reaches tau of the row's total (crossing: forced
+ * ones count and the block that crosses is kept; otherwise the sum stays within, at least one block). */
+bool blocks_cover(const struct blocks *b, double tau, bool crossing, struct sac_plan *out,
+                  struct sac_arena *a);
 /* Keep forced blocks and the `count` best. */
 bool blocks_top(const struct blocks *b, int count, struct sac_plan *out, struct sac_arena *a);
 /* The tau for which the share of visible blocks kept comes nearest below `target`. */
@@ -124,7 +127,8 @@ bool evict_keep(struct sac_kept *kept, const float *score, int n, int cap, struc
 bool evict_keep_all(struct sac_kept *kept, int n, struct sac_arena *a);
 /* score[heads][n] (overwritten): every head keeps its `floor` best, the rest of capacity x heads slots go to
  * the largest scores left. */
-bool ada_allocate(float *score, int n, int heads, int capacity, int floor, struct sac_kept *kept, struct sac_arena *a);
+bool ada_allocate(float *score, int n, int heads, int capacity, int floor, struct sac_kept *kept,
+                  struct sac_arena *a);
 
 /* ---- pages.c: pages of consecutive slots with a box around their keys ---- */
 
@@ -136,7 +140,8 @@ struct pages {
     float *lo, *hi;               /* [layer][kv head][cap][dim]; meanstd: mean -+ deviation; mean: both */
     double *sum, *sum2;           /* [layer][kv head][dim] of the page being filled (not minmax) */
 };
-bool pages_create(struct pages *p, const struct sac_env *env, int size, enum page_scorer scorer, struct sac_arena *a);
+bool pages_create(struct pages *p, const struct sac_env *env, int size, enum page_scorer scorer,
+                  struct sac_arena *a);
 void pages_append(struct pages *p, int layer, int kv_head, int slot0, int n, const float *k);
 /* Scores of pages 0 .. n-1 for one query, unscaled. */
 void pages_score(const struct pages *p, int layer, int kv_head, const float *q, int n, float *out);
@@ -150,7 +155,10 @@ void pages_rows(struct sac_rows *out, const int *idx, int n_idx, int size, int t
     { #field, help, SAC_INT, offsetof(struct type, field), def, lo, hi, NULL, budget }
 #define P_FLOAT(type, field, def, lo, hi, budget, help) \
     { #field, help, SAC_FLOAT, offsetof(struct type, field), def, lo, hi, NULL, budget }
-#define P_BOOL(type, field, def, help) { #field, help, SAC_BOOL, offsetof(struct type, field), def, 0, 1, NULL, false }
+#define P_BOOL(type, field, def, help)                                                                       \
+    {                                                                                                        \
+#field, help, SAC_BOOL, offsetof(struct type, field), def, 0, 1, NULL, false                         \
+    }
 #define P_CHOICE(type, field, def, n, names, help) \
     { #field, help, SAC_CHOICE, offsetof(struct type, field), def, 0, (n) - 1, names, false }
 

@@ -1,12 +1,13 @@
 /* MInference, prefill: every head gets the pattern that serves it best. Jiang et al., arXiv 2407.02490.
  *
  * Candidates of about equal work are tried on the loaded prompt, head by head: a window with sinks (A-shape),
- * columns and diagonals in four proportions, and blocks. criterion=recall keeps the one that covers most of the dense
- * attention of sampled rows; criterion=output the one whose output is nearest to the dense one.
+ * columns and diagonals in four proportions, and blocks. criterion=recall keeps the one that covers most of
+ * the dense attention of sampled rows; criterion=output the one whose output is nearest to the dense one.
  *
- * Known quirks. The original searches offline, once, on a 30K key-value prompt, and what it ships is Vertical-Slash
- * with sizes per head: A-shape winners are stored as such and blocks are replaced. Searching on the prompt itself
- * needs dense rows that a deployed method would not have; the rows are few (`samples`, from the second half). */
+ * Known quirks. The original searches offline, once, on a 30K key-value prompt, and what it ships is
+ * Vertical-Slash with sizes per head: A-shape winners are stored as such and blocks are replaced. Searching
+ * on the prompt itself needs dense rows that a deployed method would not have; the rows are few (`samples`,
+ * from the second half). */
 #include "methods.h"
 #include "registry.h"
 
@@ -30,7 +31,8 @@ static const struct sac_param params[] = {
     P_INT(opts, block_size, 64, 8, 1024, false, "rows and keys of a block"),
 };
 
-static enum sac_code budget(void *opts, const struct sac_shape *s, int n, double sparsity, struct sac_err *err)
+static enum sac_code budget(void *opts, const struct sac_shape *s, int n, double sparsity,
+                            struct sac_err *err)
 {
     (void)s;
     (void)n;
@@ -39,17 +41,19 @@ static enum sac_code budget(void *opts, const struct sac_shape *s, int n, double
     return SAC_OK;
 }
 
-static bool candidate(const struct sac_prefill_in *in, const struct opts *o, int head, int which, struct sac_plan *out,
-                      struct sac_arena *a)
+static bool candidate(const struct sac_prefill_in *in, const struct opts *o, int head, int which,
+                      struct sac_plan *out, struct sac_arena *a)
 {
     static const enum vs_sizes how[N_VS] = { VS_EQUAL, VS_COVERAGE, VS_MORE_VERTICAL, VS_MORE_SLASH };
     if (which < N_VS) {
         struct vs_scores sc;
         struct vs_rule r = { 0, 0, o->sink, o->local, o->tile };
-        return vs_score(in, head, o->window, &sc, a) && vs_select_target(&sc, &r, o->density, how[which], out, a);
+        return vs_score(in, head, o->window, &sc, a) &&
+               vs_select_target(&sc, &r, o->density, how[which], out, a);
     }
     if (which == A_SHAPE)
-        return window_plan(out, in->n, o->sink, imax(causal_budget(in->n, 1 - o->density) - o->sink, o->local), o->tile);
+        return window_plan(out, in->n, o->sink,
+                           imax(causal_budget(in->n, 1 - o->density) - o->sink, o->local), o->tile);
     const struct sac_method *m = &method_block_sparse;
     double opts[SAC_OPTS_MAX / sizeof(double)];
     opts_defaults(m, opts);
@@ -91,7 +95,8 @@ static void judge_row(void *ctx, int row, const float *p)
             j->sparse[e] += w * v[e];
         }
     }
-    for (size_t e = 0; e < d; e++) j->loss += (double)((j->dense[e] - j->sparse[e]) * (j->dense[e] - j->sparse[e]));
+    for (size_t e = 0; e < d; e++)
+        j->loss += (double)((j->dense[e] - j->sparse[e]) * (j->dense[e] - j->sparse[e]));
 }
 
 static bool plan(const struct sac_prefill_in *in, const void *opts, int head, struct sac_plan *out,
@@ -99,8 +104,14 @@ static bool plan(const struct sac_prefill_in *in, const void *opts, int head, st
 {
     const struct opts *o = opts;
     int half = in->n - in->n / 2, count = imin(o->samples, half), cap = in->n / 2 + 1;
-    struct judge j = { in, o, NULL, head / in_group(in), { sac_arena_alloc(scratch, sizeof(struct sac_run) * (size_t)cap), 0, cap },
-                       sac_arena_floats(scratch, (size_t)in->head_dim), sac_arena_floats(scratch, (size_t)in->head_dim), 0 };
+    struct judge j = { in,
+                       o,
+                       NULL,
+                       head / in_group(in),
+                       { sac_arena_alloc(scratch, sizeof(struct sac_run) * (size_t)cap), 0, cap },
+                       sac_arena_floats(scratch, (size_t)in->head_dim),
+                       sac_arena_floats(scratch, (size_t)in->head_dim),
+                       0 };
     int *rows = sac_arena_alloc(scratch, sizeof *rows * (size_t)count);
     if (!j.rows.run || !j.dense || !j.sparse || !rows) return false;
     for (int i = 0; i < count; i++) rows[i] = in->n / 2 + (int)((i + 1LL) * half / count) - 1;
@@ -111,7 +122,8 @@ static bool plan(const struct sac_prefill_in *in, const void *opts, int head, st
         bool ok = candidate(in, o, head, which, &p, scratch);
         j.plan = &p;
         j.loss = 0;
-        if (ok && !scores_each_row(in, head, 0, count, rows, NULL, judge_row, &j, scratch)) sac_plan_free(&p), ok = false;
+        if (ok && !scores_each_row(in, head, 0, count, rows, NULL, judge_row, &j, scratch))
+            sac_plan_free(&p), ok = false;
         sac_arena_rewind(scratch, mark);
         if (!ok) {
             if (which > 0) sac_plan_free(out);

@@ -1,13 +1,14 @@
 /* MoBA, mixture of block attention. Lu et al., arXiv 2502.13189.
  *
- * Each query reads the `top_k` blocks whose mean key has the largest product with it: its own block, which counts
- * and in which it sees only the past, and the best of the earlier ones. The same rule in prefill and in decode; no
- * parameters are added to a model.
+ * Each query reads the `top_k` blocks whose mean key has the largest product with it: its own block, which
+ * counts and in which it sees only the past, and the best of the earlier ones. The same rule in prefill and
+ * in decode; no parameters are added to a model.
  *
- * Known quirks. Meant for models trained with it; on others it is mean-pooled selection, an instructive contrast to
- * Quest's bounds. Published with blocks of 4096 and top_k of 12 at long context; defaults here suit 1K to 16K.
- * Rows of a block do not share their lists, so prefill plans have one tile per row. sparsity=S is the share of the
- * cache that decode leaves out; prefill, whose early rows read everything, leaves out less. */
+ * Known quirks. Meant for models trained with it; on others it is mean-pooled selection, an instructive
+ * contrast to Quest's bounds. Published with blocks of 4096 and top_k of 12 at long context; defaults here
+ * suit 1K to 16K. Rows of a block do not share their lists, so prefill plans have one tile per row.
+ * sparsity=S is the share of the cache that decode leaves out; prefill, whose early rows read everything,
+ * leaves out less. */
 #include "methods.h"
 #include "registry.h"
 
@@ -22,7 +23,8 @@ static const struct sac_param params[] = {
 
 struct state { struct opts o; struct pages pages; float *score; int *idx; };   /* [n_heads][pages] */
 
-static enum sac_code budget(void *opts, const struct sac_shape *s, int n, double sparsity, struct sac_err *err)
+static enum sac_code budget(void *opts, const struct sac_shape *s, int n, double sparsity,
+                            struct sac_err *err)
 {
     struct opts *o = opts;
     (void)s;
@@ -43,7 +45,8 @@ static bool plan(const struct sac_prefill_in *in, const void *opts, int head, st
 {
     const struct opts *o = opts;
     int c = o->block_size, n = in->n, dim = in->head_dim, blocks = (n + c - 1) / c, kv = head / in_group(in);
-    float *mean = sac_arena_floats(scratch, (size_t)blocks * (size_t)dim), *score = sac_arena_floats(scratch, (size_t)blocks);
+    float *mean = sac_arena_floats(scratch, (size_t)blocks * (size_t)dim),
+          *score = sac_arena_floats(scratch, (size_t)blocks);
     int *idx = sac_arena_alloc(scratch, sizeof *idx * (size_t)blocks);
     if (!mean || !score || !idx || !sac_plan_init(out, 1, n)) return false;
     for (int b = 0; (b + 1) * c <= n; b++)

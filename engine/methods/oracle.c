@@ -1,13 +1,13 @@
 /* Oracle: the best choice at a budget, made from the exact attention probabilities.
  *
- * unit=token ranks keys for each query head, unit=group ranks them by the sum over the heads of a group (one set
- * per KV head), unit=page ranks pages by their mass for the group, unit=block for each query head. Comparing
- * them with a real method separates what its scores lose from what its units lose. top_p > 0 keeps the
- * smallest set with that mass instead of a fixed number: the least a threshold method could need.
+ * unit=token ranks keys for each query head, unit=group ranks them by the sum over the heads of a group (one
+ * set per KV head), unit=page ranks pages by their mass for the group, unit=block for each query head.
+ * Comparing them with a real method separates what its scores lose from what its units lose. top_p > 0 keeps
+ * the smallest set with that mass instead of a fixed number: the least a threshold method could need.
  *
  * Known quirks. Most mass is not least output error. In prefill, rows of a tile of `rows` share a set, chosen
- * by their summed mass, and always read the keys of their own tile; rows=1 is the exact per-row oracle, at the
- * price of a large plan. In decode, pages come besides the page of the current token, as in Quest. */
+ * by their summed mass, and always read the keys of their own tile; rows=1 is the exact per-row oracle, at
+ * the price of a large plan. In decode, pages come besides the page of the current token, as in Quest. */
 #include "methods.h"
 #include "registry.h"
 
@@ -32,7 +32,8 @@ static bool shared(const struct opts *o) { return o->unit == GROUP || o->unit ==
 static int unit_size(const struct opts *o) { return o->unit >= PAGE ? o->page_size : 1; }
 static enum sac_scope scope(const void *opts) { return shared(opts) ? SAC_PER_KV_HEAD : SAC_PER_QUERY_HEAD; }
 
-static enum sac_code budget(void *opts, const struct sac_shape *s, int n, double sparsity, struct sac_err *err)
+static enum sac_code budget(void *opts, const struct sac_shape *s, int n, double sparsity,
+                            struct sac_err *err)
 {
     struct opts *o = opts;
     (void)s;
@@ -61,8 +62,9 @@ static void add_row(void *ctx, int row, const float *p)
     for (int j = 0; j <= row; j++) sum[j] += p[j];
 }
 
-static bool plan_tile(const struct sac_prefill_in *in, const struct opts *o, int head, int r0, int r1, float *sum,
-                      int *idx, const struct panels *panels, struct sac_plan *out, struct sac_arena *scratch)
+static bool plan_tile(const struct sac_prefill_in *in, const struct opts *o, int head, int r0, int r1,
+                      float *sum, int *idx, const struct panels *panels, struct sac_plan *out,
+                      struct sac_arena *scratch)
 {
     int group = in_group(in), first = shared(o) ? head / group * group : head, n = shared(o) ? group : 1;
     memset(sum, 0, sizeof *sum * (size_t)r1);
@@ -88,7 +90,9 @@ static bool plan(const struct sac_prefill_in *in, const void *opts, int head, st
     float *sum = sac_arena_floats(scratch, n);
     int *idx = sac_arena_alloc(scratch, sizeof *idx * n);
     struct panels panels;
-    if (!sum || !idx || !scores_pack(in, head / in_group(in), in->n, &panels, scratch) || !sac_plan_init(out, rows, in->n)) return false;
+    if (!sum || !idx || !scores_pack(in, head / in_group(in), in->n, &panels, scratch) ||
+        !sac_plan_init(out, rows, in->n))
+        return false;
     for (int r = 0; r < in->n; r += rows)
         if (!plan_tile(in, o, head, r, imin(r + rows, in->n), sum, idx, &panels, out, scratch)) {
             sac_plan_free(out);
@@ -115,7 +119,8 @@ static void select_slots(void *state, const struct sac_decode_in *in, int head, 
     struct state *s = state;
     const struct opts *o = &s->o;
     int group = in->n_heads / in->n_kv_heads, n = in->n[head / group], heads = shared(o) ? group : 1;
-    int size = unit_size(o), keep = imax(o->token_budget / size, 1), tail = size > 1 ? (n - 1) / size * size : n;
+    int size = unit_size(o), keep = imax(o->token_budget / size, 1),
+        tail = size > 1 ? (n - 1) / size * size : n;
     size_t at = (size_t)head * (size_t)s->cap;
     float *sum = s->sum + at, *p = s->p + at;
     scores_decode(in, head, n, sum);

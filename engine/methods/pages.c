@@ -19,7 +19,8 @@ static size_t box_at(const struct pages *p, int layer, int kv_head, int page)
     return (head_at(p, layer, kv_head) * (size_t)p->cap + (size_t)page) * (size_t)p->shape.head_dim;
 }
 
-bool pages_create(struct pages *p, const struct sac_env *env, int size, enum page_scorer scorer, struct sac_arena *a)
+bool pages_create(struct pages *p, const struct sac_env *env, int size, enum page_scorer scorer,
+                  struct sac_arena *a)
 {
     *p = (struct pages){ .shape = env->shape, .size = size, .scorer = scorer };
     p->cap = (env->max_tokens + size - 1) / size;
@@ -65,7 +66,9 @@ void pages_append(struct pages *p, int layer, int kv_head, int slot0, int n, con
         float *hi = p->hi + box_at(p, layer, kv_head, slot / p->size);
         const float *key = k + (size_t)i * (size_t)dim;
         if (p->scorer == PAGE_MINMAX) add_minmax(lo, hi, key, dim, in_page == 0);
-        else add_meanstd(lo, hi, p->sum + at, p->sum2 + at, key, dim, in_page + 1, p->scorer == PAGE_MEAN ? 0 : 1);
+        else
+            add_meanstd(lo, hi, p->sum + at, p->sum2 + at, key, dim, in_page + 1,
+                        p->scorer == PAGE_MEAN ? 0 : 1);
     }
 }
 

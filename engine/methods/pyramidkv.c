@@ -1,8 +1,8 @@
 /* PyramidKV: SnapKV's scores with capacities that shrink with depth. Cai et al., arXiv 2406.02069.
  *
  * Lower layers attend widely and keep more, higher layers narrowly and keep less; the mean over layers is
- * `capacity`. Besides the last `window` tokens, layer l of L keeps hi - l (hi - lo) / (L - 1) scored ones, with
- * lo = (capacity - window) / beta and hi so that the mean is right.
+ * `capacity`. Besides the last `window` tokens, layer l of L keeps hi - l (hi - lo) / (L - 1) scored ones,
+ * with lo = (capacity - window) / beta and hi so that the mean is right.
  *
  * Known quirks. Helps mainly at very small caches; reported slightly worse than SnapKV at 1024. The original
  * selects per query head; here, as in SnapKV, votes are averaged over the group. */
@@ -24,15 +24,19 @@ static enum sac_code check(const void *opts, const struct sac_shape *s, int n, s
     (void)s;
     (void)n;
     if (o->kernel % 2 == 0)
-        return sac_fail(err, SAC_EARG, "pyramidkv: kernel=%d is even, which would shift the window: use kernel=%d",
+        return sac_fail(err, SAC_EARG,
+                        "pyramidkv: kernel=%d is even, which would shift the window: use kernel=%d",
                         o->kernel, o->kernel + 1);
     if (o->capacity <= o->window)
-        return sac_fail(err, SAC_EARG, "pyramidkv: capacity=%d must be above window=%d, tokens that are always kept: use "
-                        "capacity=%d", o->capacity, o->window, o->window + 1);
+        return sac_fail(err, SAC_EARG,
+                        "pyramidkv: capacity=%d must be above window=%d, tokens that are always kept: use "
+                        "capacity=%d",
+                        o->capacity, o->window, o->window + 1);
     return SAC_OK;
 }
 
-static enum sac_code budget(void *opts, const struct sac_shape *s, int n, double sparsity, struct sac_err *err)
+static enum sac_code budget(void *opts, const struct sac_shape *s, int n, double sparsity,
+                            struct sac_err *err)
 {
     struct opts *o = opts;
     (void)s;

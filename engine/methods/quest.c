@@ -1,8 +1,8 @@
 /* Quest, page selection in decode. Tang et al., arXiv 2406.10774, as run by The Sparse Frontier.
  *
- * The full cache stays. Keys are grouped in pages of consecutive tokens with the smallest and largest value of
- * each channel, which bounds any key's product with the query from above. Each step reads the pages with the
- * highest bounds, token_budget / page_size of them, and always the page of the current token.
+ * The full cache stays. Keys are grouped in pages of consecutive tokens with the smallest and largest value
+ * of each channel, which bounds any key's product with the query from above. Each step reads the pages with
+ * the highest bounds, token_budget / page_size of them, and always the page of the current token.
  *
  * Known quirks. One list per KV head (bounds summed over the group) with share_pages, the paper's later
  * setting; without it one list per query head, up to G times the reads. The budget does not count the current
@@ -46,7 +46,8 @@ static enum sac_code check(const void *opts, const struct sac_shape *s, int n, s
     return SAC_OK;
 }
 
-static enum sac_code budget(void *opts, const struct sac_shape *s, int n, double sparsity, struct sac_err *err)
+static enum sac_code budget(void *opts, const struct sac_shape *s, int n, double sparsity,
+                            struct sac_err *err)
 {
     struct opts *o = opts;
     (void)s;
@@ -94,7 +95,8 @@ static void select_slots(void *state, const struct sac_decode_in *in, int head, 
     int *idx = s->idx + at;
     pages_score(&s->pages, in->layer, kv, in->q + (size_t)head * (size_t)in->head_dim, current, score);
     for (int g = 1; s->o.share_pages && g < group; g++) {
-        pages_score(&s->pages, in->layer, kv, in->q + (size_t)(head + g) * (size_t)in->head_dim, current, part);
+        pages_score(&s->pages, in->layer, kv, in->q + (size_t)(head + g) * (size_t)in->head_dim, current,
+                    part);
         for (int j = 0; j < current; j++) score[j] += part[j];
     }
     pages_rows(out, idx, topk(score, current, keep, idx), s->o.page_size, current * s->o.page_size, n);

@@ -19,7 +19,8 @@ static const struct sac_param params[] = {
 
 struct state { struct opts o; uint64_t seed; int cap; float *score; int *idx; };   /* [n_heads][cap] */
 
-static enum sac_code budget(void *opts, const struct sac_shape *s, int n, double sparsity, struct sac_err *err)
+static enum sac_code budget(void *opts, const struct sac_shape *s, int n, double sparsity,
+                            struct sac_err *err)
 {
     struct opts *o = opts;
     (void)s;

@@ -1,8 +1,8 @@
 /* Exact attention probabilities of some rows, in f32: what estimating methods look at.
  *
- * Many rows go through the matrix kernels: keys are packed once, rows are taken in groups whose scores fit the
- * second-level cache. Nothing of size rows x keys is kept: a row's probabilities are handed on as soon as they are
- * known. A few scattered rows skip the packing. */
+ * Many rows go through the matrix kernels: keys are packed once, rows are taken in groups whose scores fit
+ * the second-level cache. Nothing of size rows x keys is kept: a row's probabilities are handed on as soon as
+ * they are known. A few scattered rows skip the packing. */
 #include "methods.h"
 
 #include "kernels.h"
@@ -30,7 +30,8 @@ bool panels_pack(struct panels *p, const float *rows, int dim, int n, struct sac
         size_t ld = d;
         if (n - j < K_PANEL || p->pad != dim) {      /* the last panel, or an odd size: a padded copy */
             memset(edge, 0, sizeof *edge * K_PANEL * pad);
-            for (int r = 0; r < imin(K_PANEL, n - j); r++) memcpy(edge + (size_t)r * pad, from + (size_t)r * d, sizeof *edge * d);
+            for (int r = 0; r < imin(K_PANEL, n - j); r++)
+                memcpy(edge + (size_t)r * pad, from + (size_t)r * d, sizeof *edge * d);
             from = edge;
             ld = pad;
         }
@@ -49,14 +50,15 @@ void panels_score(const struct panels *p, const float *x, int m, int n, float *o
             const void *rows[K_MR];
             int count = imin(K_MR, m - r);
             for (int i = 0; i < count; i++) rows[i] = x + (size_t)(r + i) * pad;
-            ops->f32.tile(p->data + (size_t)j * K_PANEL * pad, K_PANEL * pad, imin(K_NP, panels - j), p->pad, rows, count,
-                          out + (size_t)r * ld + (size_t)j * K_PANEL, ld, false);
+            ops->f32.tile(p->data + (size_t)j * K_PANEL * pad, K_PANEL * pad, imin(K_NP, panels - j), p->pad,
+                          rows, count, out + (size_t)r * ld + (size_t)j * K_PANEL, ld, false);
         }
 }
 
 /* ---- rows of attention ---- */
 
-bool scores_pack(const struct sac_prefill_in *in, int kv_head, int rows, struct panels *out, struct sac_arena *a)
+bool scores_pack(const struct sac_prefill_in *in, int kv_head, int rows, struct panels *out,
+                 struct sac_arena *a)
 {
     *out = (struct panels){ 0 };
     return rows < PANEL_ROWS || panels_pack(out, in_key(in, kv_head, 0), in->head_dim, in->n, a);
@@ -74,7 +76,8 @@ static void finish_row(const struct sac_prefill_in *in, int row, float *score)
 {
     int first = in->window > 0 ? imax(row + 1 - in->window, 0) : 0;
     memset(score, 0, sizeof *score * (size_t)first);
-    for (int j = first; in->softcap > 0 && j <= row; j++) score[j] = in->softcap * tanhf(score[j] / in->softcap);
+    for (int j = first; in->softcap > 0 && j <= row; j++)
+        score[j] = in->softcap * tanhf(score[j] / in->softcap);
     softmax(score + first, row + 1 - first);
 }
 
@@ -91,10 +94,12 @@ bool scores_each_row(const struct sac_prefill_in *in, int head, int first, int c
         int row0 = rows ? rows[i] : first + i, m = packed ? imin(PANEL_ROWS, count - i) : 1;
         if (packed) {
             for (int r = 0; r < m; r++)
-                for (size_t d = 0; d < dim; d++) x[(size_t)r * pad + d] = in->scale * in_query(in, head, row0 + r)[d];
+                for (size_t d = 0; d < dim; d++)
+                    x[(size_t)r * pad + d] = in->scale * in_query(in, head, row0 + r)[d];
             panels_score(panels, x, m, row0 + m, buf, ld);
         } else {
-            k_ops()->score_f32(in_query(in, head, row0), in_key(in, kv, 0), in->head_dim, row0 + 1, in->scale, buf);
+            k_ops()->score_f32(in_query(in, head, row0), in_key(in, kv, 0), in->head_dim, row0 + 1, in->scale,
+                               buf);
         }
         for (int r = 0; r < m; r++) {
             finish_row(in, row0 + r, buf + (size_t)r * ld);

@@ -28,15 +28,19 @@ static enum sac_code check(const void *opts, const struct sac_shape *s, int n, s
     (void)s;
     (void)n;
     if (o->kernel % 2 == 0)
-        return sac_fail(err, SAC_EARG, "snapkv: kernel=%d is even, which would shift the window: use kernel=%d",
-                        o->kernel, o->kernel + 1);
+        return sac_fail(err, SAC_EARG,
+                        "snapkv: kernel=%d is even, which would shift the window: use kernel=%d", o->kernel,
+                        o->kernel + 1);
     if (o->capacity <= o->local + o->sink)
-        return sac_fail(err, SAC_EARG, "snapkv: capacity=%d must be above sink+local=%d, tokens that are always "
-                        "kept: use capacity=%d", o->capacity, o->local + o->sink, o->local + o->sink + 1);
+        return sac_fail(err, SAC_EARG,
+                        "snapkv: capacity=%d must be above sink+local=%d, tokens that are always "
+                        "kept: use capacity=%d",
+                        o->capacity, o->local + o->sink, o->local + o->sink + 1);
     return SAC_OK;
 }
 
-static enum sac_code budget(void *opts, const struct sac_shape *s, int n, double sparsity, struct sac_err *err)
+static enum sac_code budget(void *opts, const struct sac_shape *s, int n, double sparsity,
+                            struct sac_err *err)
 {
     struct opts *o = opts;
     (void)s;

@@ -1,15 +1,16 @@
 /* SpargeAttn, prefill: pooled blocks, trusted only where a block is uniform. Zhang et al., arXiv 2502.18137.
  *
- * Queries and keys (less the mean key) are averaged over blocks. A block whose vectors point the same way, mean
- * pairwise cosine above `theta`, is well described by its mean; pairs of such blocks compete by the softmax of their
- * pooled score, and the best up to the cumulative share `tau` are kept (mode=cdf), or a fixed share `keep` of all key
- * blocks (mode=ratio). Blocks that are not uniform are kept by everyone, and keep everything.
+ * Queries and keys (less the mean key) are averaged over blocks. A block whose vectors point the same way,
+ * mean pairwise cosine above `theta`, is well described by its mean; pairs of such blocks compete by the
+ * softmax of their pooled score, and the best up to the cumulative share `tau` are kept (mode=cdf), or a
+ * fixed share `keep` of all key blocks (mode=ratio). Blocks that are not uniform are kept by everyone, and
+ * keep everything.
  *
- * Known quirks. In ratio mode early rows keep everything, because the share is of all key blocks, not of the causal
- * ones; published settings for it are theta=-0.1, keep=0.5. sparsity=S turns the uniformity test off: blocks kept
- * for failing it would decide the density alone. The blocks of a row's own tile are always kept here. The
- * second stage inside the original kernel, which skips values of negligible weight, and its int8 scores are left
- * out: they change speed, not what is attended to. */
+ * Known quirks. In ratio mode early rows keep everything, because the share is of all key blocks, not of the
+ * causal ones; published settings for it are theta=-0.1, keep=0.5. sparsity=S turns the uniformity test off:
+ * blocks kept for failing it would decide the density alone. The blocks of a row's own tile are always kept
+ * here. The second stage inside the original kernel, which skips values of negligible weight, and its int8
+ * scores are left out: they change speed, not what is attended to. */
 #include "methods.h"
 #include "registry.h"
 
@@ -31,7 +32,8 @@ static const struct sac_param params[] = {
     P_BOOL(opts, keep_first, 0, "always keep the first key block"),
 };
 
-static enum sac_code budget(void *opts, const struct sac_shape *s, int n, double sparsity, struct sac_err *err)
+static enum sac_code budget(void *opts, const struct sac_shape *s, int n, double sparsity,
+                            struct sac_err *err)
 {
     struct opts *o = opts;
     (void)s;
@@ -45,7 +47,8 @@ static enum sac_code budget(void *opts, const struct sac_shape *s, int n, double
 }
 
 /* Mean over valid rows (less `minus`), and whether the rows are alike: |sum of unit vectors|^2 / count^2. */
-static bool pool_block(const float *x, int dim, int count, const float *minus, double theta, float *mean, float *unit)
+static bool pool_block(const float *x, int dim, int count, const float *minus, double theta, float *mean,
+                       float *unit)
 {
     const struct k_ops *ops = k_ops();
     size_t d = (size_t)dim;
@@ -66,8 +69,8 @@ static bool pool_block(const float *x, int dim, int count, const float *minus, d
 
 struct pooled { float *mean; bool *alike; };   /* [blocks][dim], [blocks] */
 
-static bool pool_all(const float *x, int n, int dim, int size, const float *minus, double theta, struct pooled *p,
-                     struct sac_arena *a)
+static bool pool_all(const float *x, int n, int dim, int size, const float *minus, double theta,
+                     struct pooled *p, struct sac_arena *a)
 {
     size_t blocks = (size_t)((n + size - 1) / size), d = (size_t)dim;
     float *unit = sac_arena_floats(a, d);
@@ -75,12 +78,13 @@ static bool pool_all(const float *x, int n, int dim, int size, const float *minu
     p->alike = sac_arena_alloc(a, sizeof *p->alike * blocks);
     if (!unit || !p->mean || !p->alike) return false;
     for (int b = 0; b * size < n; b++)
-        p->alike[b] = pool_block(x + (size_t)b * (size_t)size * d, dim, imin(size, n - b * size), minus, theta,
-                                 p->mean + (size_t)b * d, unit);
+        p->alike[b] = pool_block(x + (size_t)b * (size_t)size * d, dim, imin(size, n - b * size), minus,
+                                 theta, p->mean + (size_t)b * d, unit);
     return true;
 }
 
-static void score_row(const struct sac_prefill_in *in, struct blocks *b, const struct pooled *q, const struct pooled *k, int i)
+static void score_row(const struct sac_prefill_in *in, struct blocks *b, const struct pooled *q,
+                      const struct pooled *k, int i)
 {
     const struct k_ops *ops = k_ops();
     int m = blocks_visible(b, i);
@@ -107,7 +111,8 @@ static bool plan(const struct sac_prefill_in *in, const void *opts, int head, st
     if (!mean || !zero || !blocks_create(&b, in->n, o->block_q, o->block_k, scratch)) return false;
     pool_mean(in_key(in, kv, 0), in->head_dim, 0, in->n, in->n, mean);
     if (!pool_all(in_query(in, head, 0), in->n, in->head_dim, o->block_q, zero, o->theta, &q, scratch) ||
-        !pool_all(in_key(in, kv, 0), in->n, in->head_dim, o->block_k, mean, o->theta, &k, scratch)) return false;
+        !pool_all(in_key(in, kv, 0), in->n, in->head_dim, o->block_k, mean, o->theta, &k, scratch))
+        return false;
     for (int i = 0; i < b.nq; i++) {
         score_row(in, &b, &q, &k, i);
         if (o->keep_first) blocks_force(&b, i, 0);

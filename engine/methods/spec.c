@@ -110,7 +110,8 @@ enum sac_code sac_part_set(struct sac_part *part, const char *param, const char 
 }
 
 /* One layer or a range lo-hi. */
-static enum sac_code add_dense_layers(struct sac_spec *spec, const char *name, const char *text, struct sac_err *err)
+static enum sac_code add_dense_layers(struct sac_spec *spec, const char *name, const char *text,
+                                      struct sac_err *err)
 {
     char *end;
     long lo = strtol(text, &end, 10), hi = lo;
@@ -140,8 +141,8 @@ static enum sac_code parse_level(const struct sac_method *m, const char *key, co
     return SAC_OK;
 }
 
-static enum sac_code parse_pair(struct sac_spec *spec, struct sac_part *part, const char *key, const char *value,
-                                struct sac_err *err)
+static enum sac_code parse_pair(struct sac_spec *spec, struct sac_part *part, const char *key,
+                                const char *value, struct sac_err *err)
 {
     static const char *const phase[] = { "both", "prefill", "decode" };
     if (!strcmp(key, "sparsity")) return parse_level(part->m, key, value, &part->sparsity, err);
@@ -169,14 +170,16 @@ static bool next_word(const char **at, const char *stops, char *word)
     return true;
 }
 
-static enum sac_code parse_options(struct sac_spec *spec, struct sac_part *part, const char **at, struct sac_err *err)
+static enum sac_code parse_options(struct sac_spec *spec, struct sac_part *part, const char **at,
+                                   struct sac_err *err)
 {
     char word[WORD], key[WORD] = "", budget[WORD] = "";
     enum sac_code rc = SAC_OK;
     while (!rc && **at && **at != '+') {
         (*at)++;                                   /* ':' or ',' */
         if (!next_word(at, ",+", word))
-            return sac_fail(err, SAC_EARG, "%s: an option is longer than %d characters", part->m->name, WORD - 1);
+            return sac_fail(err, SAC_EARG, "%s: an option is longer than %d characters", part->m->name,
+                            WORD - 1);
         char *eq = strchr(word, '=');
         if (!eq && !strcmp(key, "dense_layers")) {
             rc = add_dense_layers(spec, part->m->name, word, err);
@@ -216,9 +219,10 @@ static enum sac_code check_phases(const struct sac_spec *spec, struct sac_err *e
         if (!other && decodes && p->m->evict) other = evict, evict = p;
         if (!other && decodes && (p->m->select || p->m->drop)) other = step, step = p;
         if (other)
-            return sac_fail(err, SAC_EARG, "%s: %s and %s act in the same phase: combine a prefill method with "
-                            "a decode method, or add phase=prefill or phase=decode", spec->text, other->m->name,
-                            p->m->name);
+            return sac_fail(err, SAC_EARG,
+                            "%s: %s and %s act in the same phase: combine a prefill method with "
+                            "a decode method, or add phase=prefill or phase=decode",
+                            spec->text, other->m->name, p->m->name);
     }
     return SAC_OK;
 }
@@ -227,7 +231,8 @@ enum sac_code sac_spec_parse(struct sac_spec *out, const char *text, struct sac_
 {
     memset(out, 0, sizeof *out);
     if (strlen(text) >= sizeof out->text)
-        return sac_fail(err, SAC_EARG, "method '%.40s...' is longer than %zu characters", text, sizeof out->text - 1);
+        return sac_fail(err, SAC_EARG, "method '%.40s...' is longer than %zu characters", text,
+                        sizeof out->text - 1);
     snprintf(out->text, sizeof out->text, "%s", text);
 
     const char *at = text;
@@ -316,7 +321,8 @@ const struct sac_part *sac_spec_decode(const struct sac_spec *spec)
 {
     for (int i = 0; i < spec->n; i++) {
         const struct sac_method *m = spec->part[i].m;
-        if (acts(&spec->part[i], SAC_PHASE_DECODE) && (m->select || m->observe || m->drop)) return &spec->part[i];
+        if (acts(&spec->part[i], SAC_PHASE_DECODE) && (m->select || m->observe || m->drop))
+            return &spec->part[i];
     }
     return NULL;
 }

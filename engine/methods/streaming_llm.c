@@ -17,7 +17,8 @@ static const struct sac_param params[] = {
     P_INT(opts, tile, 64, 1, 1024, false, "rows of a tile in prefill"),
 };
 
-static enum sac_code budget(void *opts, const struct sac_shape *s, int n, double sparsity, struct sac_err *err)
+static enum sac_code budget(void *opts, const struct sac_shape *s, int n, double sparsity,
+                            struct sac_err *err)
 {
     struct opts *o = opts;
     (void)s;

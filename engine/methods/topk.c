@@ -1,8 +1,8 @@
 /* The k largest of n, in linear time and with one answer: equal scores go by lower index.
  *
- * Floats are mapped to unsigned integers of the same order; each pass divides the range the k-th largest lies in
- * by 256 or 2048, so that two or three find it exactly, and one more collects indices in ascending order. No input
- * is slow, and two runs never differ, which quickselect promises neither of. */
+ * Floats are mapped to unsigned integers of the same order; each pass divides the range the k-th largest lies
+ * in by 256 or 2048, so that two or three find it exactly, and one more collects indices in ascending order.
+ * No input is slow, and two runs never differ, which quickselect promises neither of. */
 #include "methods.h"
 
 #include <assert.h>

@@ -1,8 +1,8 @@
 /* TOVA, token omission via attention. Oren et al., arXiv 2401.06104.
  *
- * The cache of a layer holds `capacity` tokens, the same for all its heads. Each step the newest query's attention,
- * averaged over all heads of the layer, is looked at and the token with the least of it is dropped. After the
- * prompt the capacity best by its last query stay.
+ * The cache of a layer holds `capacity` tokens, the same for all its heads. Each step the newest query's
+ * attention, averaged over all heads of the layer, is looked at and the token with the least of it is
+ * dropped. After the prompt the capacity best by its last query stay.
  *
  * Known quirks. Nothing is forced: sinks stay only because they score high, and the newest token may go at
  * once; protect_last=1 keeps it. */
@@ -18,9 +18,14 @@ static const struct sac_param params[] = {
     P_BOOL(opts, protect_last, 0, "never drop the newest token"),
 };
 
-struct state { struct opts o; int cap, victim; float *mean; };   /* mean[cap] over heads, of this step and layer */
+struct state {
+    struct opts o;
+    int cap, victim;
+    float *mean;
+}; /* mean[cap] over heads, of this step and layer */
 
-static enum sac_code budget(void *opts, const struct sac_shape *s, int n, double sparsity, struct sac_err *err)
+static enum sac_code budget(void *opts, const struct sac_shape *s, int n, double sparsity,
+                            struct sac_err *err)
 {
     (void)s;
     (void)err;
@@ -63,7 +68,8 @@ static void observe(void *state, const struct sac_decode_in *in, int head, const
     struct state *s = state;
     if (head == 0) memset(s->mean, 0, sizeof *s->mean * (size_t)s->cap);
     for (int i = 0, at = 0; i < rows->n; i++)
-        for (int j = rows->run[i].lo; j < rows->run[i].hi; j++, at++) s->mean[j] += weight[at] / (float)in->n_heads;
+        for (int j = rows->run[i].lo; j < rows->run[i].hi; j++, at++)
+            s->mean[j] += weight[at] / (float)in->n_heads;
 }
 
 /* All KV heads of a layer drop the same slot: the first one asked decides. */

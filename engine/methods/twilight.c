@@ -1,11 +1,13 @@
 /* Twilight: top-p after a generous selector. Lin et al., arXiv 2502.02770.
  *
- * Quest picks pages with a generous budget; the products of the query with their keys are then estimated from 4-bit
- * copies of the keys, and only the smallest set of tokens whose softmax reaches the share `p` is attended to. The
- * budget becomes a signal of each head and step: sharp heads read a handful, flat ones thousands.
+ * Quest picks pages with a generous budget; the products of the query with their keys are then estimated from
+ * 4-bit copies of the keys, and only the smallest set of tokens whose softmax reaches the share `p` is
+ * attended to. The budget becomes a signal of each head and step: sharp heads read a handful, flat ones
+ * thousands.
  *
- * Known quirks. What is lost is bounded by 2 (1 - p) max |v| only as far as the estimate is right. The first two
- * layers are dense in the original (dense_layers=0,1). One list per query head, as its accuracy code has it. */
+ * Known quirks. What is lost is bounded by 2 (1 - p) max |v| only as far as the estimate is right. The first
+ * two layers are dense in the original (dense_layers=0,1). One list per query head, as its accuracy code has
+ * it. */
 #include "methods.h"
 #include "registry.h"
 
@@ -14,7 +16,8 @@
 struct opts { int token_budget, page_size; double p; };
 
 static const struct sac_param params[] = {
-    P_INT(opts, token_budget, 0, 0, TOKENS_MAX, true, "tokens of the pages looked into; 0: a quarter of the cache"),
+    P_INT(opts, token_budget, 0, 0, TOKENS_MAX, true,
+          "tokens of the pages looked into; 0: a quarter of the cache"),
     P_INT(opts, page_size, 16, 1, 4096, false, "tokens of a page"),
     P_FLOAT(opts, p, 0.85, 0, 1, false, "share of the estimated attention to keep"),
 };
@@ -27,7 +30,8 @@ struct state {
     float *score; int *idx, *slot;  /* [n_heads][cap] */
 };
 
-static enum sac_code budget(void *opts, const struct sac_shape *s, int n, double sparsity, struct sac_err *err)
+static enum sac_code budget(void *opts, const struct sac_shape *s, int n, double sparsity,
+                            struct sac_err *err)
 {
     struct opts *o = opts;
     (void)s;
@@ -51,7 +55,8 @@ static void *create(const struct sac_env *env, const void *opts, struct sac_aren
     s->cap = env->max_tokens;
     if (!pages_create(&s->pages, env, s->o.page_size, PAGE_MINMAX, a)) return NULL;
     const struct sac_shape *sh = &env->shape;
-    size_t n = (size_t)sh->n_heads * (size_t)s->cap, keys = (size_t)sh->n_layers * (size_t)sh->n_kv_heads * (size_t)s->cap;
+    size_t n = (size_t)sh->n_heads * (size_t)s->cap,
+           keys = (size_t)sh->n_layers * (size_t)sh->n_kv_heads * (size_t)s->cap;
     s->k4 = sac_arena_floats(a, keys * (size_t)sh->head_dim);
     s->score = sac_arena_floats(a, n);
     s->slot = sac_arena_alloc(a, sizeof *s->slot * n);
@@ -77,7 +82,8 @@ static void append(void *state, int layer, int kv_head, int slot0, int n, const 
 }
 
 /* Slots of the pages to look into, ascending; returns how many. */
-static int candidates(struct state *s, const struct sac_decode_in *in, int head, int kv, float *score, int *page, int *slot)
+static int candidates(struct state *s, const struct sac_decode_in *in, int head, int kv, float *score,
+                      int *page, int *slot)
 {
     int n = in->n[kv], size = s->o.page_size, current = (n - 1) / size, count = 0;
     int keep = imax((s->o.token_budget ? s->o.token_budget : n / 4) / size, 1);
@@ -110,7 +116,7 @@ static void select_slots(void *state, const struct sac_decode_in *in, int head, 
 static double metadata(const void *opts, int n_slots, int head_dim)
 {
     const struct opts *o = opts;
-    double looked = o->token_budget ? o->token_budget : n_slots / 4;   /* 4 bits of 16 for each key's channel */
+    double looked = o->token_budget ? o->token_budget : n_slots / 4; /* 4 bits of 16 for each key's channel */
     return 2.0 * ((n_slots - 1) / o->page_size) * head_dim + 0.25 * fmin(looked, n_slots) * head_dim;
 }
 

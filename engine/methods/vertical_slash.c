@@ -28,15 +28,20 @@ static enum sac_code check(const void *opts, const struct sac_shape *s, int n, s
     (void)s;
     (void)n;
     if (o->vertical_size && o->vertical_size < o->sink)
-        return sac_fail(err, SAC_EARG, "vertical_slash: vertical_size=%d is below sink=%d, columns that are always "
-                        "read: use vertical_size=%d", o->vertical_size, o->sink, o->sink);
+        return sac_fail(err, SAC_EARG,
+                        "vertical_slash: vertical_size=%d is below sink=%d, columns that are always "
+                        "read: use vertical_size=%d",
+                        o->vertical_size, o->sink, o->sink);
     if (o->slash_size && o->slash_size < o->local)
-        return sac_fail(err, SAC_EARG, "vertical_slash: slash_size=%d is below local=%d, offsets that are always "
-                        "read: use slash_size=%d", o->slash_size, o->local, o->local);
+        return sac_fail(err, SAC_EARG,
+                        "vertical_slash: slash_size=%d is below local=%d, offsets that are always "
+                        "read: use slash_size=%d",
+                        o->slash_size, o->local, o->local);
     return SAC_OK;
 }
 
-static enum sac_code budget(void *opts, const struct sac_shape *s, int n, double sparsity, struct sac_err *err)
+static enum sac_code budget(void *opts, const struct sac_shape *s, int n, double sparsity,
+                            struct sac_err *err)
 {
     struct opts *o = opts;
     (void)s;

@@ -3,7 +3,8 @@
  * A selected column j is read by every later row; a selected offset o is the diagonal j = row - o. Kernels
  * work on tiles, so the diagonals that cross a tile of rows become ranges of keys of the tile's width, which
  * start where the diagonal does, not at multiples; gaps shorter than a tile are filled. Columns outside these
- * ranges are read one by one. The conversion follows the paper's code, so that its densities are reproduced. */
+ * ranges are read one by one. The conversion follows the paper's code, so that its densities are reproduced.
+ */
 #include "methods.h"
 
 #include "kernels.h"
@@ -22,7 +23,8 @@ static void add_row(void *ctx, int row, const float *p)
     k_ops()->add(d, p, row + 1);
 }
 
-bool vs_score(const struct sac_prefill_in *in, int head, int window, struct vs_scores *out, struct sac_arena *a)
+bool vs_score(const struct sac_prefill_in *in, int head, int window, struct vs_scores *out,
+              struct sac_arena *a)
 {
     int n = in->n;
     out->n = n;
@@ -136,7 +138,8 @@ bool vs_select_target(struct vs_scores *sc, const struct vs_rule *rule, double t
     struct vs_rule r = *rule;
     int n = sc->n, *size[2] = { &r.nv, &r.ns };
     float *mass[2] = { sc->vertical, sc->slash };
-    int *order = sac_arena_alloc(a, sizeof *order * (size_t)n), *tmp = sac_arena_alloc(a, sizeof *tmp * (size_t)n);
+    int *order = sac_arena_alloc(a, sizeof *order * (size_t)n),
+        *tmp = sac_arena_alloc(a, sizeof *tmp * (size_t)n);
     float *sum[2] = { sac_arena_floats(a, (size_t)n), sac_arena_floats(a, (size_t)n) };
     if (!order || !tmp || !sum[0] || !sum[1]) return false;
     for (int d = 0; how == VS_COVERAGE && d < 2; d++) {

@@ -1,13 +1,14 @@
 /* XAttention, prefill: blocks scored by their antidiagonals. Xu et al., arXiv 2503.16428.
  *
- * Products along the antidiagonals of stride x stride tiles see every query and every key of a block once, and
- * cut every vertical and every diagonal. Concatenating `stride` keys, and `stride` queries in reverse, makes such a
- * sum one dot product; its softmax on the coarse grid, summed over a block, is the block's score. Each block row
- * keeps its best blocks until the share `threshold` of its mass is reached, the first and the diagonal block first.
+ * Products along the antidiagonals of stride x stride tiles see every query and every key of a block once,
+ * and cut every vertical and every diagonal. Concatenating `stride` keys, and `stride` queries in reverse,
+ * makes such a sum one dot product; its softmax on the coarse grid, summed over a block, is the block's
+ * score. Each block row keeps its best blocks until the share `threshold` of its mass is reached, the first
+ * and the diagonal block first.
  *
- * Known quirks. The reference's keep_sink marks the first block row instead of the first column, and masks whole
- * rows when there is no padding; neither is copied. Selection costs 1/stride of the scores of dense attention.
- * The published thresholds were tuned per head; here one holds for all. */
+ * Known quirks. The reference's keep_sink marks the first block row instead of the first column, and masks
+ * whole rows when there is no padding; neither is copied. Selection costs 1/stride of the scores of dense
+ * attention. The published thresholds were tuned per head; here one holds for all. */
 #include "methods.h"
 #include "registry.h"
 
@@ -29,12 +30,14 @@ static enum sac_code check(const void *opts, const struct sac_shape *s, int n, s
     (void)s;
     (void)n;
     if (o->block_size % o->stride)
-        return sac_fail(err, SAC_EARG, "xattention: block_size=%d is not a multiple of stride=%d: use block_size=%d",
+        return sac_fail(err, SAC_EARG,
+                        "xattention: block_size=%d is not a multiple of stride=%d: use block_size=%d",
                         o->block_size, o->stride, (o->block_size / o->stride + 1) * o->stride);
     return SAC_OK;
 }
 
-static enum sac_code budget(void *opts, const struct sac_shape *s, int n, double sparsity, struct sac_err *err)
+static enum sac_code budget(void *opts, const struct sac_shape *s, int n, double sparsity,
+                            struct sac_err *err)
 {
     struct opts *o = opts;
     (void)s;
@@ -59,7 +62,8 @@ static void coarse_query(const struct sac_prefill_in *in, const struct opts *o, 
 }
 
 /* `stride` keys in a row are one coarse key as they stand; only the last, ragged one needs zeros after it. */
-static bool pack_coarse(const struct sac_prefill_in *in, const struct opts *o, int kv, struct panels *p, struct sac_arena *a)
+static bool pack_coarse(const struct sac_prefill_in *in, const struct opts *o, int kv, struct panels *p,
+                        struct sac_arena *a)
 {
     int s = o->stride, wide = s * in->head_dim, grid = (in->n + s - 1) / s;
     const float *k = in_key(in, kv, 0);
@@ -81,7 +85,8 @@ static bool score_blocks(const struct sac_prefill_in *in, const struct opts *o, 
     size_t ld = panels_width(grid);
     struct panels keys;
     if (!pack_coarse(in, o, head / in_group(in), &keys, a)) return false;
-    float *x = sac_arena_alloc(a, sizeof *x * PANEL_ROWS * (size_t)keys.pad), *p = sac_arena_floats(a, PANEL_ROWS * ld);
+    float *x = sac_arena_alloc(a, sizeof *x * PANEL_ROWS * (size_t)keys.pad),
+          *p = sac_arena_floats(a, PANEL_ROWS * ld);
     if (!x || !p) return false;
     for (int m = 0; m < grid; m += PANEL_ROWS) {
         int rows = imin(PANEL_ROWS, grid - m);

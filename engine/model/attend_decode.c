@@ -1,8 +1,9 @@
 /* Decode attention: one query row per head over the cache slots it reads.
  *
- * Bytes decide here: the heads of a group share one pass over the keys and values of their KV head. The slots are
- * cut into chunks of fixed size, so any number of threads finds work and the result does not depend on it; chunks
- * leave a maximum, a sum and an unnormalised output for each head, which are merged by their log-sum-exps. */
+ * Bytes decide here: the heads of a group share one pass over the keys and values of their KV head. The slots
+ * are cut into chunks of fixed size, so any number of threads finds work and the result does not depend on
+ * it; chunks leave a maximum, a sum and an unnormalised output for each head, which are merged by their
+ * log-sum-exps. */
 #include "model/attend.h"
 
 #include "kernels.h"
@@ -46,7 +47,10 @@ static const void *slot_at(const struct attend_cache *c, const void *base, int s
     return (const char *)base + (size_t)slot * (size_t)dim * size;
 }
 
-static enum k_type stored(enum sac_kv_type t) { return t == SAC_KV_F32 ? K_F32 : t == SAC_KV_F16 ? K_F16 : K_BF16; }
+static enum k_type stored(enum sac_kv_type t)
+{
+    return t == SAC_KV_F32 ? K_F32 : t == SAC_KV_F16 ? K_F16 : K_BF16;
+}
 
 /* Slots from .. to-1 of a unit, counted along its runs: the next stretch of them, and where it stands. */
 struct span { int slot, n, at; };
@@ -78,8 +82,8 @@ static void one_chunk(const struct step *c, int unit, int from, int to, float *s
     struct sac_rows rows = unit_rows(a, unit, kv, &all);
     struct span sp;
     while (next_span(&rows, from, to, &i, &seen, &sp))
-        ops->scores(type, a->q + (size_t)head0 * (size_t)dim, c->heads, slot_at(cache, cache->k, sp.slot, dim), dim, sp.n,
-                    a->scale, s + sp.at, CHUNK);
+        ops->scores(type, a->q + (size_t)head0 * (size_t)dim, c->heads,
+                    slot_at(cache, cache->k, sp.slot, dim), dim, sp.n, a->scale, s + sp.at, CHUNK);
     memset(part, 0, (size_t)c->heads * (size_t)dim * sizeof *part);
     float *max = part + (size_t)c->heads * (size_t)dim, *sum = max + c->heads;
     for (int h = 0; h < c->heads; h++) {
@@ -91,7 +95,8 @@ static void one_chunk(const struct step *c, int unit, int from, int to, float *s
     }
     i = seen = 0;
     while (next_span(&rows, from, to, &i, &seen, &sp))
-        ops->values(type, s + sp.at, CHUNK, c->heads, slot_at(cache, cache->v, sp.slot, dim), dim, sp.n, part);
+        ops->values(type, s + sp.at, CHUNK, c->heads, slot_at(cache, cache->v, sp.slot, dim), dim, sp.n,
+                    part);
 }
 
 static size_t part_floats(const struct step *c) { return (size_t)c->heads * ((size_t)c->a->head_dim + 2); }
@@ -142,7 +147,9 @@ void attend_decode(struct sac_pool *p, const struct attend_decode *a)
 {
     int group = a->n_heads / a->n_kv_heads;
     bool per_head = a->rows && a->rows_per_head;
-    struct step c = { .p = p, .a = a, .n_units = per_head ? a->n_heads : a->n_kv_heads, .heads = per_head ? 1 : group };
+    struct step c = {
+        .p = p, .a = a, .n_units = per_head ? a->n_heads : a->n_kv_heads, .heads = per_head ? 1 : group
+    };
     for (int u = 0; u < c.n_units; u++) c.n_chunks += (unit_slots(&c, u) + CHUNK - 1) / CHUNK;
     c.part = pool_scratch(p, -1, ((size_t)c.n_chunks * part_floats(&c) + 1) * sizeof *c.part);
     if (!c.part) {

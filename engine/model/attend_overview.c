@@ -1,13 +1,13 @@
 /* Pooled grids of attention probabilities, built while the tiles are in cache.
  *
- * A probability is exp2(s - lse2), and lse2 of a row is known only when its tile ends. So each step leaves its
- * unnormalised weights behind (whole, or as a sum and a maximum for each row and block of 64 keys where a grid
- * cell is at least that wide), and the end of the tile scales and pools them. exp2(m - lse2) is the same for
- * nearly all steps of a row, as the running maximum m seldom moves.
+ * A probability is exp2(s - lse2), and lse2 of a row is known only when its tile ends. So each step leaves
+ * its unnormalised weights behind (whole, or as a sum and a maximum for each row and block of 64 keys where a
+ * grid cell is at least that wide), and the end of the tile scales and pools them. exp2(m - lse2) is the same
+ * for nearly all steps of a row, as the running maximum m seldom moves.
  *
  * A row of the grid may be fed by several units. The unit in which its first row lies writes to the grid; the
- * others write to a row of their own (`partial`) that is added in order at the end, so the result does not depend
- * on which thread came first. */
+ * others write to a row of their own (`partial`) that is added in order at the end, so the result does not
+ * depend on which thread came first. */
 #include "model/attend_int.h"
 
 #include <math.h>
@@ -46,8 +46,8 @@ static struct cells cells_of(const struct attend_pass *p, int head, int unit, in
     return (struct cells){ own, own + g };
 }
 
-static void fold_block(const struct attend_pass *p, const struct attend_work *w, const struct attend_step *s, int r0,
-                       int r1, const float *lse2, struct cells c)
+static void fold_block(const struct attend_pass *p, const struct attend_work *w, const struct attend_step *s,
+                       int r0, int r1, const float *lse2, struct cells c)
 {
     const float *sum = s->rec, *max = s->rec + w->t.rows;
     float mass = 0.0f, top = -INFINITY;
@@ -62,8 +62,8 @@ static void fold_block(const struct attend_pass *p, const struct attend_work *w,
     if (prob > c.max[bin]) c.max[bin] = prob;
 }
 
-static void fold_keys(const struct attend_pass *p, const struct attend_work *w, const struct attend_step *s, int r0,
-                      int r1, struct cells c)
+static void fold_keys(const struct attend_pass *p, const struct attend_work *w, const struct attend_step *s,
+                      int r0, int r1, struct cells c)
 {
     float mass[K_STEP_KEYS], max[K_STEP_KEYS];
     k_ops()->fold(s->rec + (size_t)r0 * K_STEP_KEYS, r1 - r0, w->factor + r0, mass, max);
@@ -105,7 +105,8 @@ static void end_heads(void *ctx, int lo, int hi, int thread)
     (void)thread;
     size_t g = (size_t)p->a->overview->grid, n = (size_t)p->a->n;
     for (int h = lo; h < hi; h++) {
-        float *mass = p->a->overview->mass + (size_t)h * g * g, *max = p->a->overview->max + (size_t)h * g * g;
+        float *mass = p->a->overview->mass + (size_t)h * g * g,
+              *max = p->a->overview->max + (size_t)h * g * g;
         for (int u = 1; u < p->n_units; u++) {
             const float *own = p->partial + partial_at(p, h, u);
             size_t bin = (size_t)p->bin[(size_t)u * (size_t)p->unit_rows] * g;

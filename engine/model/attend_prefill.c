@@ -1,8 +1,8 @@
 /* Prefill attention over plans: packing, units of work, threads.
  *
  * All keys of a KV head are packed once, in groups of 16, and shared by every tile of every query head that
- * reads them. A unit is one head and some rows: a tile of the plan, or several where tiles are small. Long rows
- * come first, so the threads end together. Nothing depends on which thread runs a unit. */
+ * reads them. A unit is one head and some rows: a tile of the plan, or several where tiles are small. Long
+ * rows come first, so the threads end together. Nothing depends on which thread runs a unit. */
 #include "model/attend_int.h"
 
 #include <math.h>

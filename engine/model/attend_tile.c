@@ -1,9 +1,9 @@
 /* One tile of query rows over the keys of its runs.
  *
  * Whole aligned groups of 16 keys are read where they were packed; what is left of a run, and scattered
- * columns, are collected 16 at a time and packed on the spot (about 2 % of what the products cost a tile of 64
- * rows). Four groups make a step of the kernel. A group carries positions only where some row of the tile may not
- * see some of its keys. */
+ * columns, are collected 16 at a time and packed on the spot (about 2 % of what the products cost a tile of
+ * 64 rows). Four groups make a step of the kernel. A group carries positions only where some row of the tile
+ * may not see some of its keys. */
 #include "model/attend_int.h"
 
 #include <math.h>
@@ -16,9 +16,9 @@ size_t attend_work_bytes(const struct attend_pass *p)
     size_t rows = K_TILE_ROWS, dim = (size_t)p->dim, f = sizeof(float);
     size_t grid = p->a->overview ? (size_t)p->a->overview->grid : 0, steps = grid ? (size_t)p->max_steps : 1;
     return round_up(rows * dim * p->k->elem) + 2 * round_up(K_STEP * p->group_bytes) +
-           round_up(rows * (2 + K_GROUP) * f) + round_up(rows * dim * f) + round_up(steps * sizeof(struct attend_step)) +
-           round_up(p->rec_floats * f) + round_up(steps * K_STEP_KEYS * sizeof(int32_t)) +
-           round_up(2 * rows * f);
+           round_up(rows * (2 + K_GROUP) * f) + round_up(rows * dim * f) +
+           round_up(steps * sizeof(struct attend_step)) + round_up(p->rec_floats * f) +
+           round_up(steps * K_STEP_KEYS * sizeof(int32_t)) + round_up(2 * rows * f);
 }
 
 static void *take(char **mem, size_t bytes)
@@ -148,7 +148,9 @@ static void add_piece(struct attend_pass *p, struct attend_work *w, int kv, int 
 {
     enum { MOST = 13 };
     if (hi - lo >= MOST) add_aligned(p, w, kv, lo / K_GROUP, lo, hi);
-    else add_keys(p, w, kv, lo, min_int(hi, w->t.row0 + w->t.rows));   /* hi may have been rounded past the end */
+    else
+        add_keys(p, w, kv, lo,
+                 min_int(hi, w->t.row0 + w->t.rows)); /* hi may have been rounded past the end */
 }
 
 static void add_run(struct attend_pass *p, struct attend_work *w, int kv, struct sac_run run)
@@ -176,8 +178,15 @@ static void begin(struct attend_pass *p, struct attend_work *w, int head, int ro
     const struct attend_prefill *a = p->a;
     struct k_attn_tile *t = &w->t;
     float scale = a->softcap > 0 ? a->scale : a->scale * 1.44269504f;
-    *t = (struct k_attn_tile){ .rows = rows, .dim = p->dim, .row0 = row0, .window = a->window, .cap = a->softcap,
-                               .q = w->q, .m = t->m, .l = t->l, .o = t->o };
+    *t = (struct k_attn_tile){ .rows = rows,
+                               .dim = p->dim,
+                               .row0 = row0,
+                               .window = a->window,
+                               .cap = a->softcap,
+                               .q = w->q,
+                               .m = t->m,
+                               .l = t->l,
+                               .o = t->o };
     for (int r = 0; r < rows; r++) {
         size_t at = (size_t)head * a->q_stride + (size_t)(row0 + r) * (size_t)a->head_dim;
         char *dst = (char *)w->q + (size_t)r * (size_t)p->dim * p->k->elem;

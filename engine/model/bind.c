@@ -25,8 +25,10 @@ static const struct role roles[] = {
     { "attn_norm.weight", "input_layernorm.weight", AT(attn_norm), W_ONE, W_EMBD, ALWAYS },
     { "ffn_norm.weight", "post_attention_layernorm.weight", AT(ffn_norm), W_ONE, W_EMBD, TWO_NORMS },
     { "ffn_norm.weight", "pre_feedforward_layernorm.weight", AT(ffn_norm), W_ONE, W_EMBD, FOUR_NORMS },
-    { "post_attention_norm.weight", "post_attention_layernorm.weight", AT(post_attn_norm), W_ONE, W_EMBD, FOUR_NORMS },
-    { "post_ffw_norm.weight", "post_feedforward_layernorm.weight", AT(post_ffn_norm), W_ONE, W_EMBD, FOUR_NORMS },
+    { "post_attention_norm.weight", "post_attention_layernorm.weight", AT(post_attn_norm), W_ONE, W_EMBD,
+      FOUR_NORMS },
+    { "post_ffw_norm.weight", "post_feedforward_layernorm.weight", AT(post_ffn_norm), W_ONE, W_EMBD,
+      FOUR_NORMS },
     { "attn_q_norm.weight", "self_attn.q_norm.weight", AT(q_norm), W_ONE, W_HEAD, QK_NORM },
     { "attn_k_norm.weight", "self_attn.k_norm.weight", AT(k_norm), W_ONE, W_HEAD, QK_NORM },
     { "attn_q.bias", "self_attn.q_proj.bias", AT(bq), W_ONE, W_Q, QKV_BIAS },
@@ -91,8 +93,8 @@ static enum sac_code check_shape(const struct binder *b, const struct tensor *t,
     bool vector = rows == 1;
     bool same = t->ne[0] == cols && t->ne[1] == rows && t->ne[2] == 1 && t->ne[3] == 1;
     if (t->type == K_N_TYPES)
-        return sac_fail(b->err, SAC_ENOTSUP, "%s: tensor '%s' is of type %s, which cannot be run", b->path, t->name,
-                        t->type_name);
+        return sac_fail(b->err, SAC_ENOTSUP, "%s: tensor '%s' is of type %s, which cannot be run", b->path,
+                        t->name, t->type_name);
     if (same) return SAC_OK;
     if (vector)
         return sac_fail(b->err, SAC_EFORMAT, "%s: tensor '%s' is %s, expected [%d]", b->path, t->name,
@@ -106,13 +108,15 @@ static enum sac_code out_of_memory(const struct binder *b)
     return sac_fail(b->err, SAC_ENOMEM, "%s: out of memory for its weights", b->path);
 }
 
-static enum sac_code bind_vector(struct binder *b, const struct tensor *t, int n, bool norm, const float **out)
+static enum sac_code bind_vector(struct binder *b, const struct tensor *t, int n, bool norm,
+                                 const float **out)
 {
     enum sac_code rc = check_shape(b, t, 1, n);
     if (rc) return rc;
     if (k_type_info[t->type].block != 1)
-        return sac_fail(b->err, SAC_ENOTSUP, "%s: tensor '%s' is a vector of type %s; F32, F16 or BF16 is expected",
-                        b->path, t->name, t->type_name);
+        return sac_fail(b->err, SAC_ENOTSUP,
+                        "%s: tensor '%s' is a vector of type %s; F32, F16 or BF16 is expected", b->path,
+                        t->name, t->type_name);
     float *v = sac_arena_floats(&b->m->arena, (size_t)n);
     if (!v) return out_of_memory(b);
     k_ops()->dequant(t->type, t->data, n, v);
@@ -123,7 +127,8 @@ static enum sac_code bind_vector(struct binder *b, const struct tensor *t, int n
 }
 
 /* Rows first .. first+rows-1 of a tensor as a matrix of its own. */
-static enum sac_code bind_rows(struct binder *b, const struct tensor *t, int first, int rows, struct k_mat **out)
+static enum sac_code bind_rows(struct binder *b, const struct tensor *t, int first, int rows,
+                               struct k_mat **out)
 {
     const struct k_type_info *ti = &k_type_info[t->type];
     size_t row_bytes = (size_t)(t->ne[0] / ti->block) * (size_t)ti->bytes;
@@ -135,12 +140,15 @@ static enum sac_code bind_rows(struct binder *b, const struct tensor *t, int fir
         data = memcpy(copy, data, row_bytes * (size_t)rows);
     }
     struct k_mat *w = &b->m->mat[b->m->n_mat++];
-    *w = (struct k_mat){ .type = t->type, .rows = rows, .cols = (int)t->ne[0], .row_bytes = row_bytes, .data = data };
+    *w = (struct k_mat){
+        .type = t->type, .rows = rows, .cols = (int)t->ne[0], .row_bytes = row_bytes, .data = data
+    };
     *out = w;
     return SAC_OK;
 }
 
-static void name_of(const struct binder *b, int layer, const char *gguf, const char *hf, char *out, size_t cap)
+static void name_of(const struct binder *b, int layer, const char *gguf, const char *hf, char *out,
+                    size_t cap)
 {
     if (b->gguf) snprintf(out, cap, "blk.%d.%s", layer, gguf);
     else snprintf(out, cap, "%slayers.%d.%s", b->prefix, layer, hf);
@@ -187,8 +195,10 @@ static bool used_otherwise(const struct binder *b, const struct role *r)
 
 static enum sac_code refuse(const struct binder *b, const char *name)
 {
-    return sac_fail(b->err, SAC_ENOTSUP, "%s: has tensor '%s', for which the %s family has no place; run like this its "
-                    "answers would be wrong", b->path, name, b->m->config.fam->name);
+    return sac_fail(b->err, SAC_ENOTSUP,
+                    "%s: has tensor '%s', for which the %s family has no place; run like this its "
+                    "answers would be wrong",
+                    b->path, name, b->m->config.fam->name);
 }
 
 static enum sac_code bind_layer(struct binder *b, int layer)
@@ -226,13 +236,15 @@ static enum sac_code bind_ends(struct binder *b)
     struct sac_model *m = b->m;
     const struct sac_shape *s = &m->hp.shape;
     char name[64];
-    snprintf(name, sizeof name, "%s%s", b->gguf ? "" : b->prefix, b->gguf ? "token_embd.weight" : "embed_tokens.weight");
+    snprintf(name, sizeof name, "%s%s", b->gguf ? "" : b->prefix,
+             b->gguf ? "token_embd.weight" : "embed_tokens.weight");
     const struct tensor *t = dir_find(b->dir, name);
     if (!t) return sac_fail(b->err, SAC_EFORMAT, "%s: lacks tensor '%s'", b->path, name);
     enum sac_code rc = check_shape(b, t, s->n_vocab, s->n_embd);
     if (!rc) rc = bind_rows(b, t, 0, s->n_vocab, &m->w.embd);
     if (rc) return rc;
-    snprintf(name, sizeof name, "%s%s", b->gguf ? "" : b->prefix, b->gguf ? "output_norm.weight" : "norm.weight");
+    snprintf(name, sizeof name, "%s%s", b->gguf ? "" : b->prefix,
+             b->gguf ? "output_norm.weight" : "norm.weight");
     t = dir_find(b->dir, name);
     if (!t) return sac_fail(b->err, SAC_EFORMAT, "%s: lacks tensor '%s'", b->path, name);
     rc = bind_vector(b, t, s->n_embd, true, &m->w.output_norm);
@@ -241,8 +253,11 @@ static enum sac_code bind_ends(struct binder *b)
     if (!t && !b->gguf) t = dir_find(b->dir, "language_model.lm_head.weight");
     m->w.head = m->w.embd;
     if (m->config.tied || (!t && !m->config.tied_known)) return SAC_OK;
-    if (!t) return sac_fail(b->err, SAC_EFORMAT, "%s: lacks tensor 'lm_head.weight', and its output head is not tied "
-                            "to the embedding", b->path);
+    if (!t)
+        return sac_fail(b->err, SAC_EFORMAT,
+                        "%s: lacks tensor 'lm_head.weight', and its output head is not tied "
+                        "to the embedding",
+                        b->path);
     rc = check_shape(b, t, s->n_vocab, s->n_embd);
     return rc ? rc : bind_rows(b, t, 0, s->n_vocab, &m->w.head);
 }
@@ -257,8 +272,10 @@ static enum sac_code bind_rope(struct binder *b)
     enum sac_code rc = SAC_OK;
     if (!b->gguf) return SAC_OK;
     if (p->scaling == ROPE_LONGROPE && (!lo || !hi))
-        return sac_fail(b->err, SAC_EFORMAT, "%s: its RoPE type longrope needs the tensors rope_factors_short.weight and "
-                        "rope_factors_long.weight", b->path);
+        return sac_fail(b->err, SAC_EFORMAT,
+                        "%s: its RoPE type longrope needs the tensors rope_factors_short.weight and "
+                        "rope_factors_long.weight",
+                        b->path);
     bool phi_long = lo && hi && !one && (p->scaling == ROPE_NONE || p->scaling == ROPE_LONGROPE);
     if (phi_long) {   /* conversion of phi3 writes no scaling type */
         rc = bind_vector(b, lo, p->dim / 2, false, &p->freq_factors);
@@ -268,8 +285,8 @@ static enum sac_code bind_rope(struct binder *b)
         rc = bind_vector(b, one, p->dim / 2, false, &p->freq_factors);
         p->scaling = ROPE_LLAMA3;
     } else if (one || lo || hi) {
-        return sac_fail(b->err, SAC_ENOTSUP, "%s: has RoPE factors beside another RoPE scaling, which cannot be run",
-                        b->path);
+        return sac_fail(b->err, SAC_ENOTSUP,
+                        "%s: has RoPE factors beside another RoPE scaling, which cannot be run", b->path);
     }
     const float *sets[] = { p->freq_factors, p->freq_factors_long };
     for (int k = 0; k < 2 && !rc; k++)
@@ -283,8 +300,9 @@ static enum sac_code bind_rope(struct binder *b)
 
 enum sac_code bind_weights(struct sac_model *m, struct sac_err *err)
 {
-    struct binder b = { .m = m, .dir = model_files_dir(&m->files), .path = m->files.path, .gguf = m->files.is_gguf,
-                        .err = err };
+    struct binder b = {
+        .m = m, .dir = model_files_dir(&m->files), .path = m->files.path, .gguf = m->files.is_gguf, .err = err
+    };
     b.prefix = b.gguf ? "" : find_prefix(b.dir);
     if (b.dir->n == 0)
         return sac_fail(err, SAC_ENOTSUP, "%s: holds no weights, only a tokenizer", b.path);

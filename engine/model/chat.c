@@ -1,16 +1,16 @@
-/* Chat templates without a template engine: the family is recognised by what the template text contains, and a
- * fixed routine renders it. The template itself is never executed.
+/* Chat templates without a template engine: the family is recognised by what the template text contains, and
+ * a fixed routine renders it. The template itself is never executed.
  *
- * What belongs to the template is read with special tokens, what the user wrote without, so that a prompt cannot
- * end its own turn. */
+ * What belongs to the template is read with special tokens, what the user wrote without, so that a prompt
+ * cannot end its own turn. */
 #include "model/model_int.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* A conversation of one turn: system part, user part, and what makes the model answer. sys_inside: the system text
- * stands inside the user part, before the user's words. */
+/* A conversation of one turn: system part, user part, and what makes the model answer. sys_inside: the system
+ * text stands inside the user part, before the user's words. */
 struct chat_format {
     const char *name;
     const char *sys[2], *user[2], *gen;
@@ -19,25 +19,55 @@ struct chat_format {
 
 static const struct chat_format formats[] = {
     { "none", { "", "\n\n" }, { "", "" }, "", true, false },
-    { "chatml", { "<|im_start|>system\n", "<|im_end|>\n" }, { "<|im_start|>user\n", "<|im_end|>\n" },
-      "<|im_start|>assistant\n", false, false },
-    { "llama3", { "<|start_header_id|>system<|end_header_id|>\n\n", "<|eot_id|>" },
+    { "chatml",
+      { "<|im_start|>system\n", "<|im_end|>\n" },
+      { "<|im_start|>user\n", "<|im_end|>\n" },
+      "<|im_start|>assistant\n",
+      false,
+      false },
+    { "llama3",
+      { "<|start_header_id|>system<|end_header_id|>\n\n", "<|eot_id|>" },
       { "<|start_header_id|>user<|end_header_id|>\n\n", "<|eot_id|>" },
-      "<|start_header_id|>assistant<|end_header_id|>\n\n", false, true },
-    { "gemma", { "", "\n\n" }, { "<start_of_turn>user\n", "<end_of_turn>\n" }, "<start_of_turn>model\n", true, true },
+      "<|start_header_id|>assistant<|end_header_id|>\n\n",
+      false,
+      true },
+    { "gemma",
+      { "", "\n\n" },
+      { "<start_of_turn>user\n", "<end_of_turn>\n" },
+      "<start_of_turn>model\n",
+      true,
+      true },
     { "mistral-v1", { "", "\n\n" }, { " [INST] ", " [/INST]" }, "", true, false },
     { "mistral-v3", { "", "\n\n" }, { "[INST] ", "[/INST]" }, "", true, false },
     { "mistral-tekken", { "", "\n\n" }, { "[INST]", "[/INST]" }, "", true, false },
     { "mistral-v7", { "[SYSTEM_PROMPT] ", "[/SYSTEM_PROMPT]" }, { "[INST] ", "[/INST]" }, "", false, false },
     { "llama2", { "<<SYS>>\n", "\n<</SYS>>\n\n" }, { "[INST] ", " [/INST]" }, "", true, false },
-    { "phi3", { "<|system|>\n", "<|end|>\n" }, { "<|user|>\n", "<|end|>\n" }, "<|assistant|>\n", false, false },
-    { "phi4", { "<|im_start|>system<|im_sep|>", "<|im_end|>" }, { "<|im_start|>user<|im_sep|>", "<|im_end|>" },
-      "<|im_start|>assistant<|im_sep|>", false, false },
+    { "phi3",
+      { "<|system|>\n", "<|end|>\n" },
+      { "<|user|>\n", "<|end|>\n" },
+      "<|assistant|>\n",
+      false,
+      false },
+    { "phi4",
+      { "<|im_start|>system<|im_sep|>", "<|im_end|>" },
+      { "<|im_start|>user<|im_sep|>", "<|im_end|>" },
+      "<|im_start|>assistant<|im_sep|>",
+      false,
+      false },
     { "zephyr", { "<|system|>\n", "</s>\n" }, { "<|user|>\n", "</s>\n" }, "<|assistant|>\n", false, false },
-    { "zephyr-eot", { "<|system|>\n", "<|endoftext|>\n" }, { "<|user|>\n", "<|endoftext|>\n" }, "<|assistant|>\n", false,
+    { "zephyr-eot",
+      { "<|system|>\n", "<|endoftext|>\n" },
+      { "<|user|>\n", "<|endoftext|>\n" },
+      "<|assistant|>\n",
+      false,
       false },
     { "falcon3", { "<|system|>\n", "\n" }, { "<|user|>\n", "\n" }, "<|assistant|>\n", false, false },
-    { "deepseek3", { "", "" }, { "<\xef\xbd\x9cUser\xef\xbd\x9c>", "" }, "<\xef\xbd\x9c" "Assistant\xef\xbd\x9c>", false,
+    { "deepseek3",
+      { "", "" },
+      { "<\xef\xbd\x9cUser\xef\xbd\x9c>", "" },
+      "<\xef\xbd\x9c"
+      "Assistant\xef\xbd\x9c>",
+      false,
       false },
 };
 
@@ -82,7 +112,10 @@ static const char *recognise_text(struct text t, const struct tokenizer *tok)
     }
     if (find(t, "<start_of_turn>")) return "gemma";
     if (find(t, "<|start_header_id|>") && find(t, "<|end_header_id|>")) return "llama3";
-    if (find(t, "<\xef\xbd\x9c" "Assistant\xef\xbd\x9c>") && find(t, "<\xef\xbd\x9cUser\xef\xbd\x9c>")) return "deepseek3";
+    if (find(t, "<\xef\xbd\x9c"
+                "Assistant\xef\xbd\x9c>") &&
+        find(t, "<\xef\xbd\x9cUser\xef\xbd\x9c>"))
+        return "deepseek3";
     return "none";
 }
 

@@ -1,7 +1,7 @@
 /* Settings from config.json of a Hugging Face folder, and the checks that all sources of settings share.
  *
- * Nothing is guessed: an unknown class, activation, RoPE type or layer kind is refused by its name. Where a key
- * may be absent, the default is the one the reference implementation uses. */
+ * Nothing is guessed: an unknown class, activation, RoPE type or layer kind is refused by its name. Where a
+ * key may be absent, the default is the one the reference implementation uses. */
 #include "model/family.h"
 #include "model/rope.h"
 
@@ -25,8 +25,9 @@ static int get_int(struct reader *r, const char *key, int min, int max, int def)
     json_int_t i = json_integer_value(v);
     if (json_is_integer(v) && i >= min && i <= max) return (int)i;
     if (!v) r->rc = sac_fail(r->err, SAC_EFORMAT, "%s/config.json: lacks %s", r->path, key);
-    else r->rc = sac_fail(r->err, SAC_EFORMAT, "%s/config.json: %s must be a whole number from %d to %d", r->path, key,
-                          min, max);
+    else
+        r->rc = sac_fail(r->err, SAC_EFORMAT, "%s/config.json: %s must be a whole number from %d to %d",
+                         r->path, key, min, max);
     return min;
 }
 
@@ -61,8 +62,8 @@ static void read_family(struct reader *r, struct config *c)
     }
     c->fam = family_by_hf(hf_class, type);
     if (!c->fam)
-        r->rc = sac_fail(r->err, SAC_ENOTSUP, "%s: architecture %.60s cannot be run; families that can: %s", r->path,
-                         hf_class ? hf_class : type, family_names());
+        r->rc = sac_fail(r->err, SAC_ENOTSUP, "%s: architecture %.60s cannot be run; families that can: %s",
+                         r->path, hf_class ? hf_class : type, family_names());
 }
 
 static void refuse_unsupported(struct reader *r)
@@ -72,11 +73,15 @@ static void refuse_unsupported(struct reader *r)
         if (json_integer_value(get(r->o, experts[i])) > 0)
             r->rc = sac_fail(r->err, SAC_ENOTSUP, "%s: a mixture of experts, which cannot be run", r->path);
     if (!r->rc && get(r->o, "quantization_config"))
-        r->rc = sac_fail(r->err, SAC_ENOTSUP, "%s: its weights are quantised in a way only other programs read "
-                         "(quantization_config); use a GGUF file or the original weights", r->path);
+        r->rc = sac_fail(r->err, SAC_ENOTSUP,
+                         "%s: its weights are quantised in a way only other programs read "
+                         "(quantization_config); use a GGUF file or the original weights",
+                         r->path);
     if (!r->rc && get_bool(r, "mlp_bias", false))
-        r->rc = sac_fail(r->err, SAC_ENOTSUP, "%s: has biases in its feed-forward layers (mlp_bias), which cannot be "
-                         "run", r->path);
+        r->rc = sac_fail(r->err, SAC_ENOTSUP,
+                         "%s: has biases in its feed-forward layers (mlp_bias), which cannot be "
+                         "run",
+                         r->path);
 }
 
 static void read_activation(struct reader *r, struct config *c)
@@ -95,23 +100,27 @@ static void read_activation(struct reader *r, struct config *c)
             c->hp.act = known[i].act;
             return;
         }
-    r->rc = sac_fail(r->err, SAC_ENOTSUP, "%s: activation %.40s cannot be run; silu and gelu_pytorch_tanh can",
-                     r->path, name ? name : "(no name)");
+    r->rc =
+        sac_fail(r->err, SAC_ENOTSUP, "%s: activation %.40s cannot be run; silu and gelu_pytorch_tanh can",
+                 r->path, name ? name : "(no name)");
 }
 
-static const float *read_factors(struct reader *r, const json_t *o, const char *key, int dim, struct sac_arena *a)
+static const float *read_factors(struct reader *r, const json_t *o, const char *key, int dim,
+                                 struct sac_arena *a)
 {
     const json_t *v = get(o, key);
     if (r->rc) return NULL;
     if (!json_is_array(v) || json_array_size(v) != (size_t)(dim / 2)) {
-        r->rc = sac_fail(r->err, SAC_EFORMAT, "%s/config.json: %s must hold %d numbers", r->path, key, dim / 2);
+        r->rc =
+            sac_fail(r->err, SAC_EFORMAT, "%s/config.json: %s must hold %d numbers", r->path, key, dim / 2);
         return NULL;
     }
     float *f = sac_arena_floats(a, (size_t)(dim / 2));
     for (int i = 0; f && i < dim / 2; i++) {
         f[i] = (float)json_number_value(json_array_get(v, (size_t)i));
         if (!(f[i] > 0) || !isfinite(f[i]))
-            r->rc = sac_fail(r->err, SAC_EFORMAT, "%s/config.json: %s holds a number that is not positive", r->path, key);
+            r->rc = sac_fail(r->err, SAC_EFORMAT, "%s/config.json: %s holds a number that is not positive",
+                             r->path, key);
     }
     if (!f) r->rc = sac_fail(r->err, SAC_ENOMEM, "%s: out of memory", r->path);
     return f;
@@ -140,7 +149,8 @@ static void read_yarn(struct reader *r, struct config *c, struct rope_params *p,
     p->beta_slow = get_real(r, s, "beta_slow", 1);
     const json_t *exact = get(s, "truncate");
     if (!r->rc && (get(s, "mscale") || get(s, "mscale_all_dim") || json_is_false(exact)))
-        r->rc = sac_fail(r->err, SAC_ENOTSUP, "%s: YaRN with mscale or without truncation cannot be run", r->path);
+        r->rc = sac_fail(r->err, SAC_ENOTSUP, "%s: YaRN with mscale or without truncation cannot be run",
+                         r->path);
     /* The tables multiply by attn_factor * (1 + 0.1 ln factor); a factor given in the file stands alone. */
     double usual = 1.0 + 0.1 * log(p->factor > 1 ? p->factor : 1);
     p->attn_factor = get_real(r, s, "attention_factor", usual) / usual;
@@ -170,8 +180,10 @@ static void read_rope(struct reader *r, struct config *c, struct rope_params *p,
     } else if (!strcmp(type, "longrope") || !strcmp(type, "su")) {
         read_longrope(r, c, p, s, a);
     } else {
-        r->rc = sac_fail(r->err, SAC_ENOTSUP, "%s: RoPE type %.40s cannot be run; default, linear, llama3, yarn and "
-                         "longrope can", r->path, type);
+        r->rc = sac_fail(r->err, SAC_ENOTSUP,
+                         "%s: RoPE type %.40s cannot be run; default, linear, llama3, yarn and "
+                         "longrope can",
+                         r->path, type);
     }
 }
 
@@ -183,16 +195,21 @@ static void read_ropes(struct reader *r, struct config *c, struct sac_arena *a)
     double base = get_real(r, r->o, "rope_theta", c->fam->rope_local_base > 0 ? 1e6 : 10000);
     double share = get_real(r, r->o, "partial_rotary_factor", get_real(r, flat, "partial_rotary_factor", 1));
     if (!r->rc && share != 1 && !c->fam->fused)
-        r->rc = sac_fail(r->err, SAC_ENOTSUP, "%s: rotates only a part of each head (partial_rotary_factor %g), which "
-                         "the %s family does not", r->path, share, c->fam->name);
+        r->rc = sac_fail(r->err, SAC_ENOTSUP,
+                         "%s: rotates only a part of each head (partial_rotary_factor %g), which "
+                         "the %s family does not",
+                         r->path, share, c->fam->name);
     c->hp.rope.dim = (int)(share * c->hp.shape.head_dim);
-    const json_t *s = full ? full : flat && (get(flat, "rope_type") || get(flat, "type") || !scaling) ? flat : scaling;
+    const json_t *s = full                                                                ? full
+                      : flat && (get(flat, "rope_type") || get(flat, "type") || !scaling) ? flat
+                                                                                          : scaling;
     read_rope(r, c, &c->hp.rope, s, base, a);
     if (flat && s != flat) c->hp.rope.base = get_real(r, flat, "rope_theta", c->hp.rope.base);
     c->hp.rope_local = c->hp.rope;
     if (c->fam->rope_local_base > 0) {
         int dim = c->hp.rope.dim;
-        read_rope(r, c, &c->hp.rope_local, local, get_real(r, r->o, "rope_local_base_freq", c->fam->rope_local_base), a);
+        read_rope(r, c, &c->hp.rope_local, local,
+                  get_real(r, r->o, "rope_local_base_freq", c->fam->rope_local_base), a);
         c->hp.rope_local.dim = dim;
     }
 }
@@ -209,7 +226,8 @@ static void read_windows(struct reader *r, struct config *c, struct sac_arena *a
     int from = get_int(r, "max_window_layers", 0, MAX_CONTEXT, n);
     if (r->rc) return;
     if (types && json_array_size(types) != (size_t)n) {
-        r->rc = sac_fail(r->err, SAC_EFORMAT, "%s/config.json: layer_types must name all %d layers", r->path, n);
+        r->rc =
+            sac_fail(r->err, SAC_EFORMAT, "%s/config.json: layer_types must name all %d layers", r->path, n);
         return;
     }
     bool *windowed = sac_arena_alloc(a, (size_t)n * sizeof *windowed);
@@ -267,21 +285,23 @@ enum sac_code config_hf(struct config *c, const json_t *config, const char *path
     s->head_dim = get_int(&r, "head_dim", 1, MAX_HEAD_DIM, head_dim);
     if (!r.rc && s->head_dim == 0) {
         if (s->n_embd % s->n_heads)
-            r.rc = sac_fail(err, SAC_EFORMAT, "%s/config.json: hidden_size %d is not a multiple of %d heads", path,
-                            s->n_embd, s->n_heads);
+            r.rc = sac_fail(err, SAC_EFORMAT, "%s/config.json: hidden_size %d is not a multiple of %d heads",
+                            path, s->n_embd, s->n_heads);
         else s->head_dim = s->n_embd / s->n_heads;
     }
     c->hp.norm_eps = get_real(&r, r.o, "rms_norm_eps", 1e-6);
     double scalar = get_real(&r, r.o, "query_pre_attn_scalar", c->fam->plus_one ? 256 : s->head_dim);
     c->hp.attn_scale = scalar > 0 ? 1.0 / sqrt(scalar) : 0;
-    c->hp.attn_softcap = c->fam->plus_one ? read_softcap(&r, "attn_logit_softcapping", c->fam->softcap_attn) : 0;
-    c->hp.final_softcap = c->fam->plus_one ? read_softcap(&r, "final_logit_softcapping", c->fam->softcap_final) : 0;
+    c->hp.attn_softcap =
+        c->fam->plus_one ? read_softcap(&r, "attn_logit_softcapping", c->fam->softcap_attn) : 0;
+    c->hp.final_softcap =
+        c->fam->plus_one ? read_softcap(&r, "final_logit_softcapping", c->fam->softcap_final) : 0;
     bool bias = get_bool(&r, "attention_bias", false);
     c->qkv_bias = c->fam->qkv_bias == BIAS_REQUIRED ? BIAS_REQUIRED : bias ? BIAS_REQUIRED : BIAS_NONE;
     c->o_bias = bias && c->fam->qkv_bias != BIAS_REQUIRED;
     if (!r.rc && bias && c->fam->qkv_bias == BIAS_NONE)
-        r.rc = sac_fail(err, SAC_ENOTSUP, "%s: attention_bias is set, which the %s family does not have", path,
-                        c->fam->name);
+        r.rc = sac_fail(err, SAC_ENOTSUP, "%s: attention_bias is set, which the %s family does not have",
+                        path, c->fam->name);
     const json_t *tie = get(r.o, "tie_word_embeddings");
     if (!tie) tie = get(config, "tie_word_embeddings");
     c->tied_known = tie && !c->fam->tied_always;
@@ -301,13 +321,15 @@ static enum sac_code check_rope(const struct config *c, const struct rope_params
         return sac_fail(err, SAC_EFORMAT, "%s: RoPE over %d dimensions of heads of %d", path, p->dim,
                         c->hp.shape.head_dim);
     if (!(p->base > 1) || !(p->factor > 0) || !(p->attn_factor > 0))
-        return sac_fail(err, SAC_EFORMAT, "%s: impossible RoPE settings: base %g, factor %g, attention factor %g", path,
+        return sac_fail(err, SAC_EFORMAT,
+                        "%s: impossible RoPE settings: base %g, factor %g, attention factor %g", path,
                         p->base, p->factor, p->attn_factor);
     bool original = p->scaling == ROPE_LLAMA3 || p->scaling == ROPE_YARN || p->scaling == ROPE_LONGROPE;
     if (original && !p->freq_factors && !(p->orig_ctx > 0))
         return sac_fail(err, SAC_EFORMAT, "%s: RoPE scaling without the original context length", path);
     if (p->scaling == ROPE_LLAMA3 && !p->freq_factors && !(p->high_freq_factor > p->low_freq_factor))
-        return sac_fail(err, SAC_EFORMAT, "%s: RoPE scaling of llama3 needs high_freq_factor above low_freq_factor", path);
+        return sac_fail(err, SAC_EFORMAT,
+                        "%s: RoPE scaling of llama3 needs high_freq_factor above low_freq_factor", path);
     return SAC_OK;
 }
 
@@ -328,10 +350,10 @@ static bool llama3_factors(struct rope_params *p, struct sac_arena *a)
     return true;
 }
 
-/* PyTorch's model.to(bfloat16) rounds the table of RoPE frequencies with the weights, and float() does not bring
- * the lost bits back. Folders of random weights made that way, with reference outputs and no tokenizer, agree with
- * their references to 1e-6 with rounded frequencies and to 1e-2 without. Models that can read text are loaded
- * without that detour and keep exact frequencies. */
+/* PyTorch's model.to(bfloat16) rounds the table of RoPE frequencies with the weights, and float() does not
+ * bring the lost bits back. Folders of random weights made that way, with reference outputs and no tokenizer,
+ * agree with their references to 1e-6 with rounded frequencies and to 1e-2 without. Models that can read text
+ * are loaded without that detour and keep exact frequencies. */
 bool config_round_frequencies(struct config *c, struct sac_arena *a)
 {
     struct rope_params *both[] = { &c->hp.rope, &c->hp.rope_local };
@@ -364,11 +386,13 @@ enum sac_code config_finish(struct config *c, const char *path, struct sac_arena
     struct hparams *hp = &c->hp;
     struct sac_shape *s = &hp->shape;
     if (s->n_heads % s->n_kv_heads)
-        return sac_fail(err, SAC_EFORMAT, "%s: %d query heads cannot share %d key-value heads evenly", path, s->n_heads,
-                        s->n_kv_heads);
+        return sac_fail(err, SAC_EFORMAT, "%s: %d query heads cannot share %d key-value heads evenly", path,
+                        s->n_heads, s->n_kv_heads);
     if (!(hp->norm_eps > 0) || !(hp->attn_scale > 0) || hp->attn_softcap < 0 || hp->final_softcap < 0)
-        return sac_fail(err, SAC_EFORMAT, "%s: impossible settings: norm epsilon %g, attention scale %g, soft caps %g "
-                        "and %g", path, hp->norm_eps, hp->attn_scale, hp->attn_softcap, hp->final_softcap);
+        return sac_fail(err, SAC_EFORMAT,
+                        "%s: impossible settings: norm epsilon %g, attention scale %g, soft caps %g "
+                        "and %g",
+                        path, hp->norm_eps, hp->attn_scale, hp->attn_softcap, hp->final_softcap);
     enum sac_code rc = check_rope(c, &hp->rope, path, err);
     if (!rc) rc = check_rope(c, &hp->rope_local, path, err);
     if (rc) return rc;

@@ -5,7 +5,13 @@
 #include <stdio.h>
 #include <string.h>
 
-struct reader { const struct gguf *g; const char *arch, *path; char key[96]; enum sac_code rc; struct sac_err *err; };
+struct reader {
+    const struct gguf *g;
+    const char *arch, *path;
+    char key[96];
+    enum sac_code rc;
+    struct sac_err *err;
+};
 
 static const char *key_of(struct reader *r, const char *name)
 {
@@ -27,13 +33,13 @@ static int get_int(struct reader *r, const char *name, int min, int max, int def
         v = gguf_elem_int(kv, 0);
         for (uint64_t i = 1; i < kv->count; i++)
             if (gguf_elem_int(kv, i) != v) {
-                r->rc = sac_fail(r->err, SAC_ENOTSUP, "%s: %s differs between layers, which cannot be run", r->path,
-                                 r->key);
+                r->rc = sac_fail(r->err, SAC_ENOTSUP, "%s: %s differs between layers, which cannot be run",
+                                 r->path, r->key);
                 return min;
             }
         if (v < min || v > max)
-            r->rc = sac_fail(r->err, SAC_EFORMAT, "%s: %s is %lld; %d to %d is possible", r->path, r->key, (long long)v,
-                             min, max);
+            r->rc = sac_fail(r->err, SAC_EFORMAT, "%s: %s is %lld; %d to %d is possible", r->path, r->key,
+                             (long long)v, min, max);
     } else if (!gguf_int(r->g, key_of(r, name), min, max, &v, &r->rc, r->err) && def < 0) {
         missing(r);
     }
@@ -47,7 +53,10 @@ static double get_real(struct reader *r, const char *name, double def)
     return v;
 }
 
-static bool text_is(const char *s, size_t len, const char *what) { return strlen(what) == len && !memcmp(s, what, len); }
+static bool text_is(const char *s, size_t len, const char *what)
+{
+    return strlen(what) == len && !memcmp(s, what, len);
+}
 
 static void read_rope(struct reader *r, struct config *c)
 {
@@ -75,15 +84,19 @@ static void read_rope(struct reader *r, struct config *c)
     } else if (text_is(type, len, "longrope")) {
         p->scaling = ROPE_LONGROPE;
     } else {
-        r->rc = sac_fail(r->err, SAC_ENOTSUP, "%s: RoPE type %.*s cannot be run; none, linear, yarn and longrope can",
-                         r->path, len < 40 ? (int)len : 40, type);
+        r->rc = sac_fail(r->err, SAC_ENOTSUP,
+                         "%s: RoPE type %.*s cannot be run; none, linear, yarn and longrope can", r->path,
+                         len < 40 ? (int)len : 40, type);
     }
     p->orig_ctx = get_real(r, "rope.scaling.original_context_length", c->hp.shape.max_ctx);
     p->attn_factor = get_real(r, "rope.scaling.attn_factor", get_real(r, "rope.scaling.yarn_attn_factor", 1));
     c->hp.rope_local = *p;
     if (c->fam->rope_local_base > 0)   /* windowed layers are not scaled */
-        c->hp.rope_local = (struct rope_params){ .base = get_real(r, "rope.freq_base_swa", c->fam->rope_local_base),
-                                                 .factor = 1, .attn_factor = 1, .dim = p->dim };
+        c->hp.rope_local =
+            (struct rope_params){ .base = get_real(r, "rope.freq_base_swa", c->fam->rope_local_base),
+                                  .factor = 1,
+                                  .attn_factor = 1,
+                                  .dim = p->dim };
     else c->hp.rope_local.base = get_real(r, "rope.freq_base_swa", p->base);
 }
 
@@ -94,10 +107,13 @@ static void read_windows(struct reader *r, struct config *c, struct sac_arena *a
     /* Conversion writes the key where it counts; for qwen it has no say of which layers, and none uses it. */
     int window = rule == WINDOW_QWEN ? 0 : get_int(r, "attention.sliding_window", 0, MAX_CONTEXT,
                                                    c->fam->window_default);
-    const struct gguf_kv *pattern = r->rc ? NULL : gguf_find(r->g, key_of(r, "attention.sliding_window_pattern"));
+    const struct gguf_kv *pattern =
+        r->rc ? NULL : gguf_find(r->g, key_of(r, "attention.sliding_window_pattern"));
     bool listed = pattern && pattern->type == GGUF_ARRAY;
-    if (listed && (pattern->count != (uint64_t)n || (pattern->elem != GGUF_BOOL && !gguf_is_int(pattern->elem))))
-        r->rc = sac_fail(r->err, SAC_EFORMAT, "%s: %s must hold a bool for each of %d layers", r->path, r->key, n);
+    if (listed &&
+        (pattern->count != (uint64_t)n || (pattern->elem != GGUF_BOOL && !gguf_is_int(pattern->elem))))
+        r->rc = sac_fail(r->err, SAC_EFORMAT, "%s: %s must hold a bool for each of %d layers", r->path,
+                         r->key, n);
     if (!listed) period = get_int(r, "attention.sliding_window_pattern", 1, MAX_LAYERS, period ? period : 1);
     bool *windowed = sac_arena_alloc(a, (size_t)n * sizeof *windowed);
     if (!windowed) r->rc = sac_fail(r->err, SAC_ENOMEM, "%s: out of memory", r->path);
@@ -120,19 +136,22 @@ static void read_shape(struct reader *r, struct config *c)
     s->head_dim = get_int(r, "attention.key_length", 1, MAX_HEAD_DIM, 0);
     if (!r->rc && s->head_dim == 0) {
         if (s->n_embd % s->n_heads)
-            r->rc = sac_fail(r->err, SAC_EFORMAT, "%s: embedding_length %d is not a multiple of %d heads", r->path,
-                             s->n_embd, s->n_heads);
+            r->rc = sac_fail(r->err, SAC_EFORMAT, "%s: embedding_length %d is not a multiple of %d heads",
+                             r->path, s->n_embd, s->n_heads);
         else s->head_dim = s->n_embd / s->n_heads;
     }
     int value = get_int(r, "attention.value_length", 1, MAX_HEAD_DIM, s->head_dim ? s->head_dim : 1);
     if (!r->rc && value != s->head_dim)
-        r->rc = sac_fail(r->err, SAC_ENOTSUP, "%s: keys of %d and values of %d dimensions; only equal ones can be run",
-                         r->path, s->head_dim, value);
+        r->rc = sac_fail(r->err, SAC_ENOTSUP,
+                         "%s: keys of %d and values of %d dimensions; only equal ones can be run", r->path,
+                         s->head_dim, value);
     const struct tensor *embd = dir_find(&r->g->dir, "token_embd.weight");
     const struct gguf_kv *tokens = gguf_find(r->g, "tokenizer.ggml.tokens");
     if (embd && embd->ne[1] <= MAX_VOCAB) s->n_vocab = (int)embd->ne[1];
-    else s->n_vocab = get_int(r, "vocab_size", 1, MAX_VOCAB,
-                              tokens && tokens->count <= MAX_VOCAB && tokens->count > 0 ? (int)tokens->count : 1);
+    else
+        s->n_vocab =
+            get_int(r, "vocab_size", 1, MAX_VOCAB,
+                    tokens && tokens->count <= MAX_VOCAB && tokens->count > 0 ? (int)tokens->count : 1);
 }
 
 enum sac_code config_gguf(struct config *c, const struct gguf *g, struct sac_arena *a, struct sac_err *err)
@@ -145,11 +164,12 @@ enum sac_code config_gguf(struct config *c, const struct gguf *g, struct sac_are
         return r.rc ? r.rc : sac_fail(err, SAC_EFORMAT, "%s: lacks the key general.architecture", r.path);
     gguf_str(g, "general.type", &type, &type_len, &r.rc, err);
     if (!r.rc && !text_is(type, type_len, "model"))
-        return sac_fail(err, SAC_ENOTSUP, "%s: holds a %.*s, not a model", r.path, type_len < 40 ? (int)type_len : 40, type);
+        return sac_fail(err, SAC_ENOTSUP, "%s: holds a %.*s, not a model", r.path,
+                        type_len < 40 ? (int)type_len : 40, type);
     c->fam = family_by_gguf(name, len);
     if (!c->fam)
-        return sac_fail(err, SAC_ENOTSUP, "%s: architecture %.*s cannot be run; families that can: %s", r.path,
-                        len < 60 ? (int)len : 60, name, family_names());
+        return sac_fail(err, SAC_ENOTSUP, "%s: architecture %.*s cannot be run; families that can: %s",
+                        r.path, len < 60 ? (int)len : 60, name, family_names());
     snprintf(arch, sizeof arch, "%s", c->fam->name);
     read_shape(&r, c);
     if (get_int(&r, "expert_count", 0, MAX_WIDTH, 0) > 0 && !r.rc)

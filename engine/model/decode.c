@@ -26,8 +26,8 @@ bool decode_prepare(struct session *s)
     w->cache = sac_arena_alloc(a, kvs * sizeof *w->cache);
     w->n_slots = sac_arena_alloc(a, kvs * sizeof *w->n_slots);
     w->slot_pos = sac_arena_alloc(a, kvs * sizeof *w->slot_pos);
-    bool ok = w->x && w->xn && w->tmp && w->q && w->att && w->k && w->v && w->gate && w->up && w->rows && w->runs &&
-              w->cache && w->n_slots && w->slot_pos;
+    bool ok = w->x && w->xn && w->tmp && w->q && w->att && w->k && w->v && w->gate && w->up && w->rows &&
+              w->runs && w->cache && w->n_slots && w->slot_pos;
     if (ok && s->part && s->part->m->observe) {
         w->weights = sac_arena_alloc(a, heads * sizeof *w->weights);
         w->weight = sac_arena_floats(a, heads * (size_t)s->max_tokens);
@@ -53,8 +53,12 @@ static void score_slots(const struct sac_decode_in *in, int head, int lo, int hi
     size_t off = (size_t)lo * d;
     switch (s->kv_type) {
     case SAC_KV_F32: k_ops()->score_f32(q, (const float *)h->k + off, (int)d, hi - lo, in->scale, out); break;
-    case SAC_KV_F16: k_ops()->score_f16(q, (const uint16_t *)h->k + off, (int)d, hi - lo, in->scale, out); break;
-    case SAC_KV_BF16: k_ops()->score_bf16(q, (const uint16_t *)h->k + off, (int)d, hi - lo, in->scale, out); break;
+    case SAC_KV_F16:
+        k_ops()->score_f16(q, (const uint16_t *)h->k + off, (int)d, hi - lo, in->scale, out);
+        break;
+    case SAC_KV_BF16:
+        k_ops()->score_bf16(q, (const uint16_t *)h->k + off, (int)d, hi - lo, in->scale, out);
+        break;
     }
     if (in->softcap > 0)
         for (int i = 0; i < hi - lo; i++) out[i] = in->softcap * tanhf(out[i] / in->softcap);
@@ -119,7 +123,8 @@ static void select_units(void *ctx, int lo, int hi, int thread)
             s->part->m->select(s->state, &job->in, head, rows);
         else sac_rows_add(rows, 0, h->n);
         if (window > 0) clip_rows(rows, slot_after(h, job->in.pos - window + 1));
-        if (force_applies(s->force, s->force_layer, job->in.layer) && (s->force_kv < 0 || s->force_kv == kv)) {
+        if (force_applies(s->force, s->force_layer, job->in.layer) &&
+            (s->force_kv < 0 || s->force_kv == kv)) {
             int a = slot_after(h, s->force.lo), b = slot_after(h, s->force.hi);
             if (b > a) insert_rows(rows, a, b);
         }
@@ -147,7 +152,8 @@ static int union_count(const struct sac_rows *rows, int n)
     for (;;) {
         int best = -1;
         for (int i = 0; i < n; i++)
-            if (at[i] < rows[i].n && (best < 0 || rows[i].run[at[i]].lo < rows[best].run[at[best]].lo)) best = i;
+            if (at[i] < rows[i].n && (best < 0 || rows[i].run[at[i]].lo < rows[best].run[at[best]].lo))
+                best = i;
         if (best < 0) return count;
         struct sac_run r = rows[best].run[at[best]++];
         if (r.lo < reached) r.lo = reached;
@@ -252,9 +258,16 @@ static void attend_token(struct session *s, int layer, const struct decode_sink 
     }
     double t1 = clock_seconds();
     bool observes = m && m->observe;
-    struct attend_decode at = { .n_heads = sh->n_heads, .n_kv_heads = sh->n_kv_heads, .head_dim = sh->head_dim,
-                                .scale = job.in.scale, .softcap = job.in.softcap, .q = w->q, .kv = w->cache,
-                                .rows = listed ? w->rows : NULL, .rows_per_head = job.per_head, .out = w->att,
+    struct attend_decode at = { .n_heads = sh->n_heads,
+                                .n_kv_heads = sh->n_kv_heads,
+                                .head_dim = sh->head_dim,
+                                .scale = job.in.scale,
+                                .softcap = job.in.softcap,
+                                .q = w->q,
+                                .kv = w->cache,
+                                .rows = listed ? w->rows : NULL,
+                                .rows_per_head = job.per_head,
+                                .out = w->att,
                                 .weight = observes ? w->weights : NULL };
     attend_decode(s->m->pool, &at);
     s->stats.attend_s += clock_seconds() - t1;
@@ -309,7 +322,8 @@ static void mix_token(struct session *s, int layer)
     add_normed(s, w->tmp, lw->post_ffn_norm);
 }
 
-enum sac_code session_decode(struct session *s, int token, const struct decode_sink *sink, struct sac_err *err)
+enum sac_code session_decode(struct session *s, int token, const struct decode_sink *sink,
+                             struct sac_err *err)
 {
     const struct sac_shape *sh = &s->hp->shape;
     if (s->n >= s->max_tokens)

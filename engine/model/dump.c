@@ -5,8 +5,8 @@
 
 #include <stdlib.h>
 
-enum sac_code sac_model_tensors(const char *path, void (*fn)(void *ctx, const struct sac_tensor_info *t), void *ctx,
-                                struct sac_err *err)
+enum sac_code sac_model_tensors(const char *path, void (*fn)(void *ctx, const struct sac_tensor_info *t),
+                                void *ctx, struct sac_err *err)
 {
     struct model_files f;
     enum sac_code rc = model_files_open(&f, path, false, err);
@@ -22,7 +22,8 @@ enum sac_code sac_model_tensors(const char *path, void (*fn)(void *ctx, const st
     return SAC_OK;
 }
 
-static enum sac_code write_tensor(const struct tensor *t, const char *out_path, bool force, struct sac_err *err)
+static enum sac_code write_tensor(const struct tensor *t, const char *out_path, bool force,
+                                  struct sac_err *err)
 {
     int64_t count = tensor_count(t), rows = count / t->ne[0], shape[TENSOR_DIMS];
     const struct k_type_info *ti = &k_type_info[t->type];
@@ -60,12 +61,12 @@ enum sac_code sac_model_dump(const char *path, const char *tensor, const char *o
         const char **names = malloc((size_t)(d->n ? d->n : 1) * sizeof *names);
         for (int i = 0; names && i < d->n; i++) names[i] = d->t[i].name;
         const char *near = names ? sac_nearest(tensor, names, d->n) : NULL;
-        rc = sac_fail(err, SAC_EARG, "%s: has no tensor '%.120s'%s%.120s%s", path, tensor, near ? "; did you mean '" : "",
-                      near ? near : "", near ? "'?" : "");
+        rc = sac_fail(err, SAC_EARG, "%s: has no tensor '%.120s'%s%.120s%s", path, tensor,
+                      near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
         free(names);
     } else if (t->type == K_N_TYPES) {
-        rc = sac_fail(err, SAC_ENOTSUP, "%s: tensor '%s' is of type %s, which cannot be read as numbers", path, t->name,
-                      t->type_name);
+        rc = sac_fail(err, SAC_ENOTSUP, "%s: tensor '%s' is of type %s, which cannot be read as numbers",
+                      path, t->name, t->type_name);
     } else {
         rc = write_tensor(t, out_path, force, err);
     }

@@ -29,7 +29,8 @@ static size_t number_in(const char *path, const char *key)
 static size_t available_memory(void)
 {
     size_t free_now = number_in("/proc/meminfo", "MemAvailable:") * 1024;
-    size_t max = number_in("/sys/fs/cgroup/memory.max", NULL), used = number_in("/sys/fs/cgroup/memory.current", NULL);
+    size_t max = number_in("/sys/fs/cgroup/memory.max", NULL),
+           used = number_in("/sys/fs/cgroup/memory.current", NULL);
     if (max) {
         /* The file cache counts as used there, but gives way. */
         size_t cache = number_in("/sys/fs/cgroup/memory.stat", "inactive_file ");
@@ -107,13 +108,17 @@ void sac_model_forecast(const struct sac_model *m, int n_prompt, int n_new, int 
     size_t q = (size_t)s->n_heads * d, kv = (size_t)s->n_kv_heads * d;
     /* The prefilled cache, and the copy a lane decodes from. */
     out->kv = m->info.kv_bytes_per_token * (2 * n + (size_t)n_new);
-    /* q, k, v and log-sum-exp of every layer in f32, shared by lanes with dense prefill; decode rows are small. */
-    if (trace) out->trace = layers * n * (q + 2 * kv + (size_t)s->n_heads) * 4 * (size_t)(n_lanes > 2 ? 2 : n_lanes);
+    /* q, k, v and log-sum-exp of every layer in f32, shared by lanes with dense prefill; decode rows are
+     * small. */
+    if (trace)
+        out->trace = layers * n * (q + 2 * kv + (size_t)s->n_heads) * 4 * (size_t)(n_lanes > 2 ? 2 : n_lanes);
     size_t rows = n < CHUNK ? n : CHUNK;
-    out->activations = 4 * (n * ((size_t)s->n_embd + 2 * q + 2 * kv) +
-                            rows * (2 * (size_t)s->n_embd + 2 * kv + 2 * (size_t)s->n_ff) + (size_t)s->n_vocab);
+    out->activations =
+        4 * (n * ((size_t)s->n_embd + 2 * q + 2 * kv) +
+             rows * (2 * (size_t)s->n_embd + 2 * kv + 2 * (size_t)s->n_ff) + (size_t)s->n_vocab);
     out->total = out->weights + out->packed + out->kv + out->trace + out->activations;
-    double layer = (double)s->n_embd * ((double)q * 2 + (double)kv * 2) + 3.0 * (double)s->n_embd * (double)s->n_ff;
+    double layer =
+        (double)s->n_embd * ((double)q * 2 + (double)kv * 2) + 3.0 * (double)s->n_embd * (double)s->n_ff;
     double head = (double)s->n_embd * (double)s->n_vocab, linear_ops = layer * s->n_layers;
     double attend = 0, last = 0;
     for (int l = 0; l < s->n_layers; l++) {
@@ -125,7 +130,8 @@ void sac_model_forecast(const struct sac_model *m, int n_prompt, int n_new, int 
     if (rate <= 0 || s->n_layers == 0) return;
     out->prefill_s = (linear_ops * n_prompt / product_gain(m) + attend / 1.5 + head) / rate;
     /* A token reads every weight once: 12 GB/s a core is what such streams get. */
-    double read_s = (double)out->weights / (12e9 * m->info.n_threads), compute_s = (linear_ops + head + last) / rate;
+    double read_s = (double)out->weights / (12e9 * m->info.n_threads),
+           compute_s = (linear_ops + head + last) / rate;
     out->decode_s_per_token = read_s > compute_s ? read_s : compute_s;
 }
 
@@ -134,7 +140,8 @@ enum sac_code sac_model_check(const struct sac_model *m, int n_prompt, int n_new
 {
     struct sac_forecast f, less;
     sac_model_forecast(m, n_prompt, n_new, n_lanes, trace, &f);
-    if (!f.available || f.total - f.weights <= f.available) return SAC_OK;   /* weights are mapped, and may go */
+    if (!f.available || f.total - f.weights <= f.available)
+        return SAC_OK; /* weights are mapped, and may go */
     /* The longest prompt that would fit, by halving. */
     int lo = 0, hi = n_prompt;
     while (hi - lo > 64) {
@@ -144,10 +151,12 @@ enum sac_code sac_model_check(const struct sac_model *m, int n_prompt, int n_new
         else hi = mid;
     }
     const char *kv = m->opts.kv == SAC_KV_F32 ? ", or --kv f16" : "";
-    return sac_fail(err, SAC_ENOMEM, "%d tokens need %.1f GB (KV %.1f, trace %.1f, work %.1f, packed weights %.1f), but "
-                    "%.1f GB are available; %d tokens would fit%s%s", n_prompt, (double)(f.total - f.weights) / 1e9,
-                    (double)f.kv / 1e9, (double)f.trace / 1e9, (double)f.activations / 1e9, (double)f.packed / 1e9,
-                    (double)f.available / 1e9, lo, trace ? "; so would less without a trace" : "", kv);
+    return sac_fail(err, SAC_ENOMEM,
+                    "%d tokens need %.1f GB (KV %.1f, trace %.1f, work %.1f, packed weights %.1f), but "
+                    "%.1f GB are available; %d tokens would fit%s%s",
+                    n_prompt, (double)(f.total - f.weights) / 1e9, (double)f.kv / 1e9, (double)f.trace / 1e9,
+                    (double)f.activations / 1e9, (double)f.packed / 1e9, (double)f.available / 1e9, lo,
+                    trace ? "; so would less without a trace" : "", kv);
 }
 
 enum sac_code model_fits(const struct sac_model *m, struct sac_err *err)
@@ -155,7 +164,8 @@ enum sac_code model_fits(const struct sac_model *m, struct sac_err *err)
     size_t need = packed_bytes(m), have = available_memory();
     size_t weights = m->info.weight_bytes;
     if (!have || (need < have && weights < have)) return SAC_OK;
-    return sac_fail(err, SAC_ENOMEM, "%s: weights of %.1f GB and %.1f GB of prepared copies do not fit in the %.1f GB "
-                    "available; a file with smaller weights (Q8_0, Q4_K) would", m->files.path, (double)weights / 1e9,
-                    (double)need / 1e9, (double)have / 1e9);
+    return sac_fail(err, SAC_ENOMEM,
+                    "%s: weights of %.1f GB and %.1f GB of prepared copies do not fit in the %.1f GB "
+                    "available; a file with smaller weights (Q8_0, Q4_K) would",
+                    m->files.path, (double)weights / 1e9, (double)need / 1e9, (double)have / 1e9);
 }

@@ -16,7 +16,8 @@ struct rope_params {
     double low_freq_factor, high_freq_factor, orig_ctx, attn_factor;
     double ext_factor, beta_fast, beta_slow;
     const float *freq_factors;      /* [dim/2] divides inv_freq (llama3, longrope), NULL: none */
-    const float *freq_factors_long; /* longrope: in place of those once a timeline exceeds orig_ctx, NULL: none */
+    const float
+        *freq_factors_long; /* longrope: in place of those once a timeline exceeds orig_ctx, NULL: none */
     int dim;                        /* rotated dimensions */
     bool adjacent;                  /* GGUF llama: pairs (2i, 2i+1); else (i, i + dim/2) */
 };

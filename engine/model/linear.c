@@ -1,12 +1,13 @@
 /* Matrix products on the pool: which path a matrix takes, and how work is handed out.
  *
- * Three paths. Integers, for quantised weights: activations are rounded once for all matrices that share them;
- * Q8_0 is repacked at load (and the file's pages are then never read again), other types are unpacked panel by
- * panel, which many rows of x share, or row by row for one or two of them. bf16, for F16 and BF16 weights where the CPU has the
- * products: repacked at load. f32 for everything else and for strict models: panels are dequantised on the way.
+ * Three paths. Integers, for quantised weights: activations are rounded once for all matrices that share
+ * them; Q8_0 is repacked at load (and the file's pages are then never read again), other types are unpacked
+ * panel by panel, which many rows of x share, or row by row for one or two of them. bf16, for F16 and BF16
+ * weights where the CPU has the products: repacked at load. f32 for everything else and for strict models:
+ * panels are dequantised on the way.
  *
- * A unit of work is some panels of 16 weight rows against all rows of x: no two threads read the same weight and
- * every output is summed by one thread in one order, whatever the thread count. */
+ * A unit of work is some panels of 16 weight rows against all rows of x: no two threads read the same weight
+ * and every output is summed by one thread in one order, whatever the thread count. */
 #include "model/linear.h"
 
 #include <stdatomic.h>
@@ -39,7 +40,10 @@ static enum path path_of(const struct k_mat *w)
 
 /* ---- repacking ---- */
 
-static const char *row_at(const struct k_mat *w, int r) { return (const char *)w->data + (size_t)r * w->row_bytes; }
+static const char *row_at(const struct k_mat *w, int r)
+{
+    return (const char *)w->data + (size_t)r * w->row_bytes;
+}
 
 static void pack_q8(const struct k_mat *w, struct k_packed *p, int panel, char *tmp)
 {
@@ -67,7 +71,8 @@ static void pack_bf16(const struct k_mat *w, struct k_packed *p, int panel, char
     size_t n = (size_t)w->cols;
     float *rows = (float *)tmp;
     for (int r = 0; r < K_PANEL; r++) {
-        if (panel * K_PANEL + r < w->rows) k_ops()->dequant(w->type, row_at(w, panel * K_PANEL + r), w->cols, rows + (size_t)r * n);
+        if (panel * K_PANEL + r < w->rows)
+            k_ops()->dequant(w->type, row_at(w, panel * K_PANEL + r), w->cols, rows + (size_t)r * n);
         else memset(rows + (size_t)r * n, 0, n * sizeof *rows);
     }
     k_ops()->bf16.pack(rows, n, w->cols, p->data + (size_t)panel * K_PANEL * n * 2);
@@ -80,7 +85,8 @@ bool linear_prepare(struct k_mat *w, bool strict)
     bool bf16 = (w->type == K_F16 || w->type == K_BF16) && k_ops()->bf16.name && w->cols % 2 == 0;
     if (strict || (!ints && !bf16)) return true;
     int panels = (w->rows + K_PANEL - 1) / K_PANEL;
-    size_t values = (size_t)panels * K_PANEL * (size_t)w->cols, scales = ints ? values / 32 * sizeof(uint16_t) : 0;
+    size_t values = (size_t)panels * K_PANEL * (size_t)w->cols,
+           scales = ints ? values / 32 * sizeof(uint16_t) : 0;
     struct k_packed *p = calloc(1, sizeof *p);
     size_t data = up(values * (ints ? 1 : 2));
     char *tmp = malloc((size_t)K_PANEL * (size_t)w->cols * sizeof(float) + 2 * (size_t)w->cols);
@@ -134,7 +140,8 @@ struct product {
 static struct k_xrow x_row(const struct product *c, int r)
 {
     size_t n = (size_t)c->cols, i = (size_t)r;
-    return (struct k_xrow){ c->xq + i * n * (size_t)k_ops()->int8.x_elem, c->xd + i * (n / 32), c->xs + i * (n / 16) };
+    return (struct k_xrow){ c->xq + i * n * (size_t)k_ops()->int8.x_elem, c->xd + i * (n / 32),
+                            c->xs + i * (n / 16) };
 }
 
 /* Copy a tile that reaches over the last row of the weights. */
@@ -143,7 +150,8 @@ static void copy_part(const float *tile, int cols, int rows, float *y, size_t ld
     for (int r = 0; r < rows; r++) memcpy(y + (size_t)r * ldy, tile + r * K_PANEL, (size_t)cols * sizeof *y);
 }
 
-static void tile_int8(const struct product *c, const struct linear_job *j, const struct k_panel *w, int panel, int r0)
+static void tile_int8(const struct product *c, const struct linear_job *j, const struct k_panel *w, int panel,
+                      int r0)
 {
     struct k_xrow x[K_INT_MR];
     float part[K_INT_MR * K_PANEL];
@@ -165,7 +173,8 @@ static void packed_int8(const struct product *c, const struct linear_job *j, int
     size_t n = (size_t)c->cols, blocks = n / 32 * K_PANEL;
     for (int r = 0; r < c->m; r += k_ops()->int8.rows)
         for (int p = p0; p < p1; p++) {
-            struct k_panel w = { .q = (const int8_t *)k->data + (size_t)p * n * K_PANEL, .d16 = k->d16 + (size_t)p * blocks,
+            struct k_panel w = { .q = (const int8_t *)k->data + (size_t)p * n * K_PANEL,
+                                 .d16 = k->d16 + (size_t)p * blocks,
                                  .sub = 32 };
             tile_int8(c, j, &w, p, r);
         }
@@ -201,7 +210,8 @@ static struct k_panel unpack_panel(const struct product *c, const struct linear_
     for (int r = 0; r < K_PANEL; r++) {
         int row = panel * K_PANEL + r;   /* rows past the end repeat the last: their outputs are dropped */
         row = row < j->w->rows ? row : j->w->rows - 1;
-        sub = k_ops()->unpack(j->w->type, row_at(j->w, row), c->cols, u->row + (size_t)r * n, u->rd, u->rm, &has_m);
+        sub = k_ops()->unpack(j->w->type, row_at(j->w, row), c->cols, u->row + (size_t)r * n, u->rd, u->rm,
+                              &has_m);
         for (int b = 0; b < c->cols / sub; b++) {
             d[b * K_PANEL + r] = u->rd[b];
             m[b * K_PANEL + r] = has_m ? u->rm[b] : 0.0f;
@@ -235,8 +245,8 @@ static bool unpacked_int8(const struct product *c, const struct linear_job *j, i
 }
 
 /* Float tiles of all rows of x over panels p0 .. p1-1, inputs k0 .. k0+n-1. */
-static void tiles_float(const struct product *c, const struct linear_job *j, const struct k_float_gemm *g, const char *w,
-                        size_t pstride, int p0, int p1, int k0, int n)
+static void tiles_float(const struct product *c, const struct linear_job *j, const struct k_float_gemm *g,
+                        const char *w, size_t pstride, int p0, int p1, int k0, int n)
 {
     float part[K_MR * K_PANEL];
     int whole = j->w->rows / K_PANEL < p1 ? j->w->rows / K_PANEL : p1;
@@ -252,7 +262,8 @@ static void tiles_float(const struct product *c, const struct linear_job *j, con
         int col = whole * K_PANEL, cols = j->w->rows - col;
         for (int r = 0; k0 > 0 && r < rows; r++)
             memcpy(part + r * K_PANEL, y + (size_t)r * j->ldy + col, (size_t)cols * sizeof *part);
-        g->tile(w + (size_t)(whole - p0) * pstride * (size_t)g->elem, pstride, 1, n, x, rows, part, K_PANEL, k0 > 0);
+        g->tile(w + (size_t)(whole - p0) * pstride * (size_t)g->elem, pstride, 1, n, x, rows, part, K_PANEL,
+                k0 > 0);
         copy_part(part, cols, rows, y + col, j->ldy);
     }
 }
@@ -268,10 +279,12 @@ static bool dequant_f32(const struct product *c, const struct linear_job *j, int
     if (c->m < FEW) {
         for (int row = p0 * K_PANEL; row < p1 * K_PANEL && row < w->rows; row++) {
             const float *src = rows;
-            if (w->type == K_F32 && (uintptr_t)w->data % sizeof(float) == 0) src = (const float *)(const void *)row_at(w, row);
+            if (w->type == K_F32 && (uintptr_t)w->data % sizeof(float) == 0)
+                src = (const float *)(const void *)row_at(w, row);
             else k_ops()->dequant(w->type, row_at(w, row), w->cols, rows);
             for (int r = 0; r < c->m; r++)
-                j->y[(size_t)r * j->ldy + (size_t)row] = k_ops()->dot(src, c->x + (size_t)r * c->ldx, w->cols);
+                j->y[(size_t)r * j->ldy + (size_t)row] =
+                    k_ops()->dot(src, c->x + (size_t)r * c->ldx, w->cols);
         }
         return true;
     }
@@ -305,12 +318,14 @@ static void run_units(void *ctx, int lo, int hi, int thread)
         if (path == PATH_INT8 && j->w->packed) packed_int8(c, j, p0, p1);
         else if (path == PATH_INT8) ok = unpacked_int8(c, j, p0, p1, thread);
         else if (path == PATH_F32) ok = dequant_f32(c, j, p0, p1, thread);
-        else tiles_float(c, j, &k_ops()->bf16, j->w->packed->data + (size_t)p0 * K_PANEL * (size_t)c->cols * 2,
-                         (size_t)K_PANEL * (size_t)c->cols, p0, p1, 0, c->cols);
+        else
+            tiles_float(c, j, &k_ops()->bf16, j->w->packed->data + (size_t)p0 * K_PANEL * (size_t)c->cols * 2,
+                        (size_t)K_PANEL * (size_t)c->cols, p0, p1, 0, c->cols);
         if (!ok) atomic_store(&c->failed, true);
         int n = (p1 * K_PANEL < j->w->rows ? p1 * K_PANEL : j->w->rows);
         for (int r = 0; j->bias && r < c->m; r++)
-            for (int col = p0 * K_PANEL; col < n; col++) j->y[(size_t)r * j->ldy + (size_t)col] += j->bias[col];
+            for (int col = p0 * K_PANEL; col < n; col++)
+                j->y[(size_t)r * j->ldy + (size_t)col] += j->bias[col];
     }
 }
 
@@ -322,7 +337,9 @@ static void convert_rows(void *ctx, int lo, int hi, int thread)
     for (int r = lo; r < hi; r++) {
         const float *x = c->x + (size_t)r * c->ldx;
         size_t i = (size_t)r;
-        if (c->xq) k_ops()->int8.quant(x, c->cols, c->xq + i * n * (size_t)k_ops()->int8.x_elem, c->xd + i * (n / 32), c->xs + i * (n / 16));
+        if (c->xq)
+            k_ops()->int8.quant(x, c->cols, c->xq + i * n * (size_t)k_ops()->int8.x_elem,
+                                c->xd + i * (n / 32), c->xs + i * (n / 16));
         if (c->xb) k_ops()->bf16.convert(x, c->cols, c->xb + i * n);
     }
 }
@@ -337,7 +354,8 @@ static bool convert(struct product *c)
         bf16 |= path_of(c->job[j].w) == PATH_BF16;
     }
     if (!ints && !bf16) return true;
-    size_t q = ints ? up(m * n * (size_t)k_ops()->int8.x_elem) : 0, d = ints ? up(m * (n / 32) * sizeof(float)) : 0;
+    size_t q = ints ? up(m * n * (size_t)k_ops()->int8.x_elem) : 0,
+           d = ints ? up(m * (n / 32) * sizeof(float)) : 0;
     size_t s = ints ? up(m * (n / 16) * sizeof(float)) : 0, b = bf16 ? up(m * n * 2) : 0;
     char *mem = pool_scratch(c->p, -1, q + d + s + b);
     if (!mem) return false;
@@ -364,7 +382,8 @@ static void run_chunk(struct product *c)
     pool_run(c->p, units, 1, run_units, c);
 }
 
-void linear_many(struct sac_pool *p, const struct linear_job *job, int n_jobs, const float *x, size_t ldx, int m)
+void linear_many(struct sac_pool *p, const struct linear_job *job, int n_jobs, const float *x, size_t ldx,
+                 int m)
 {
     struct linear_job part[8];
     for (int j0 = 0; j0 < n_jobs; j0 += 8) {
@@ -382,8 +401,8 @@ void linear_many(struct sac_pool *p, const struct linear_job *job, int n_jobs, c
     }
 }
 
-void linear(struct sac_pool *p, const struct k_mat *w, const float *x, size_t ldx, int m, float *y, size_t ldy,
-            const float *bias)
+void linear(struct sac_pool *p, const struct k_mat *w, const float *x, size_t ldx, int m, float *y,
+            size_t ldy, const float *bias)
 {
     linear_many(p, &(struct linear_job){ w, y, ldy, bias }, 1, x, ldx, m);
 }

@@ -18,7 +18,8 @@ static void keep_hidden(void *ctx, int layer, const float *x, int n)
     c->rc = st_add(c->w, name, ST_F32, 2, (int64_t[]){ n, c->n_embd }, x, c->err);
 }
 
-/* Probabilities of one head, rows 0 .. n-1 by keys 0 .. n-1, zero above the diagonal and outside the window. */
+/* Probabilities of one head, rows 0 .. n-1 by keys 0 .. n-1, zero above the diagonal and outside the window.
+ */
 static void head_probabilities(const struct sac_prefill_in *in, int head, float *out)
 {
     int n = in->n, d = in->head_dim, kv = head / (in->n_heads / in->n_kv_heads);
@@ -27,9 +28,10 @@ static void head_probabilities(const struct sac_prefill_in *in, int head, float 
         float *row = out + (size_t)i * (size_t)n;
         int first = in->window > 0 && i - in->window + 1 > 0 ? i - in->window + 1 : 0;
         for (int j = 0; j < n; j++) row[j] = 0;
-        k_ops()->score_f32(q + (size_t)i * (size_t)d, k + (size_t)first * (size_t)d, d, i + 1 - first, in->scale,
-                           row + first);
-        for (int j = first; in->softcap > 0 && j <= i; j++) row[j] = in->softcap * tanhf(row[j] / in->softcap);
+        k_ops()->score_f32(q + (size_t)i * (size_t)d, k + (size_t)first * (size_t)d, d, i + 1 - first,
+                           in->scale, row + first);
+        for (int j = first; in->softcap > 0 && j <= i; j++)
+            row[j] = in->softcap * tanhf(row[j] / in->softcap);
         float sum = k_ops()->exp_sum(row + first, i + 1 - first, k_ops()->max(row + first, i + 1 - first));
         for (int j = first; j <= i; j++) row[j] /= sum;
     }
@@ -52,8 +54,8 @@ static void keep_attention(void *ctx, struct prefill_layer *pl)
     free(a);
 }
 
-enum sac_code sac_logits_write(struct sac_model *m, const int *ids, int n, bool hidden, bool attn, const char *path,
-                               bool force, struct sac_err *err)
+enum sac_code sac_logits_write(struct sac_model *m, const int *ids, int n, bool hidden, bool attn,
+                               const char *path, bool force, struct sac_err *err)
 {
     const struct sac_shape *s = &m->hp.shape;
     struct capture c = { .err = err, .hidden = hidden, .attn = attn, .n_embd = s->n_embd };
@@ -64,8 +66,12 @@ enum sac_code sac_logits_write(struct sac_model *m, const int *ids, int n, bool 
     if (!logits) rc = sac_fail(err, SAC_ENOMEM, "out of memory for the logits of %d tokens", n);
     else if (!ses) rc = SAC_ENOMEM;
     if (rc == SAC_OK) {
-        struct prefill_args a = { .ids = ids, .n = n, .all_logits = logits, .hidden = hidden ? keep_hidden : NULL,
-                                  .layer_done = attn ? keep_attention : NULL, .ctx = &c };
+        struct prefill_args a = { .ids = ids,
+                                  .n = n,
+                                  .all_logits = logits,
+                                  .hidden = hidden ? keep_hidden : NULL,
+                                  .layer_done = attn ? keep_attention : NULL,
+                                  .ctx = &c };
         rc = session_prefill(ses, &a, err);
         if (rc == SAC_OK) rc = c.rc;
         if (rc == SAC_OK) rc = st_add(c.w, "logits", ST_F32, 2, (int64_t[]){ n, s->n_vocab }, logits, err);

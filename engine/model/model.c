@@ -1,7 +1,7 @@
 /* Opening a model: files, settings, tokenizer, weights, threads, in this order, each checked before the next.
  *
- * With directory_only, a file whose architecture this program cannot run is still described: its tokenizer works,
- * and info.cannot_run says why the rest does not. */
+ * With directory_only, a file whose architecture this program cannot run is still described: its tokenizer
+ * works, and info.cannot_run says why the rest does not. */
 #include "model/linear.h"
 #include "model/model_int.h"
 
@@ -17,7 +17,8 @@ static void add_stops(struct sac_model *m, const json_t *config)
     const json_t *eos = json_object_get(config, "eos_token_id"), *e;
     size_t i;
     if (json_is_integer(eos)) tokenizer_add_stop(m->tok, (int)json_integer_value(eos));
-    json_array_foreach(eos, i, e) tokenizer_add_stop(m->tok, json_is_integer(e) ? (int)json_integer_value(e) : -1);
+    json_array_foreach(eos, i, e)
+        tokenizer_add_stop(m->tok, json_is_integer(e) ? (int)json_integer_value(e) : -1);
 }
 
 /* chat_template: a string, or a list of {name, template} of which "default" or the first counts. */
@@ -64,7 +65,8 @@ static enum sac_code load_text(struct sac_model *m, struct sac_err *err)
 static void copy_visible(char *out, size_t cap, const char *s, size_t len)
 {
     size_t n = 0;
-    for (size_t k = 0; k < len && n + 1 < cap; k++) out[n++] = (unsigned char)s[k] < 32 || s[k] == 127 ? ' ' : s[k];
+    for (size_t k = 0; k < len && n + 1 < cap; k++)
+        out[n++] = (unsigned char)s[k] < 32 || s[k] == 127 ? ' ' : s[k];
     out[n] = 0;
 }
 
@@ -104,8 +106,8 @@ static void describe_types(struct sac_model *m, const struct tensor_dir *d)
         for (int k = 1; k < 24; k++)
             if (seen[k].bytes > seen[best].bytes) best = k;
         if (!seen[best].bytes || seen[best].bytes < total / 50 || at >= sizeof m->info.file_type) break;
-        at += (size_t)snprintf(m->info.file_type + at, sizeof m->info.file_type - at, "%s%s", round ? ", " : "",
-                               seen[best].name);
+        at += (size_t)snprintf(m->info.file_type + at, sizeof m->info.file_type - at, "%s%s",
+                               round ? ", " : "", seen[best].name);
         seen[best].bytes = 0;
     }
 }
@@ -154,8 +156,8 @@ static void describe_settings(struct sac_model *m)
     i->window = hp->window;
     for (int l = 0; hp->windowed && l < hp->shape.n_layers; l++) i->n_window_layers += hp->windowed[l];
     size_t element = m->opts.kv == SAC_KV_F32 ? 4 : 2;
-    i->kv_bytes_per_token = (size_t)hp->shape.n_layers * (size_t)hp->shape.n_kv_heads * (size_t)hp->shape.head_dim *
-                            2 * element;
+    i->kv_bytes_per_token =
+        (size_t)hp->shape.n_layers * (size_t)hp->shape.n_kv_heads * (size_t)hp->shape.head_dim * 2 * element;
 }
 
 /* ---- opening ---- */
@@ -177,7 +179,9 @@ static enum sac_code load_weights(struct sac_model *m, struct sac_err *err)
             rc = sac_fail(err, SAC_ENOMEM, "%s: out of memory while preparing its weights", m->files.path);
     if (rc) return rc;
     m->pool = pool_new(m->info.n_threads, 0);
-    return m->pool ? SAC_OK : sac_fail(err, SAC_ENOMEM, "%s: cannot start %d threads", m->files.path, m->info.n_threads);
+    return m->pool
+               ? SAC_OK
+               : sac_fail(err, SAC_ENOMEM, "%s: cannot start %d threads", m->files.path, m->info.n_threads);
 }
 
 static enum sac_code load_settings(struct sac_model *m, struct sac_err *err)

@@ -39,7 +39,8 @@ static float *floats(size_t n) { return aligned_alloc(64, (n * sizeof(float) + 6
 static bool layer_buffers(struct work *w)
 {
     const struct sac_shape *sh = &w->s->hp->shape;
-    size_t n = (size_t)w->n, d = (size_t)sh->head_dim, heads = (size_t)sh->n_heads, kvs = (size_t)sh->n_kv_heads;
+    size_t n = (size_t)w->n, d = (size_t)sh->head_dim, heads = (size_t)sh->n_heads,
+           kvs = (size_t)sh->n_kv_heads;
     if (!w->q) w->q = floats(heads * n * d);
     if (!w->k) w->k = floats(kvs * n * d);
     if (!w->v) w->v = floats(kvs * n * d);
@@ -144,7 +145,8 @@ static void scatter_rows(void *ctx, int lo, int hi, int thread)
     struct session *s = w->s;
     const struct sac_shape *sh = &s->hp->shape;
     const struct rope_table *rope = rope_of(s, w->layer);
-    size_t d = (size_t)sh->head_dim, n = (size_t)w->n, qw = (size_t)sh->n_heads * d, kw = (size_t)sh->n_kv_heads * d;
+    size_t d = (size_t)sh->head_dim, n = (size_t)w->n, qw = (size_t)sh->n_heads * d,
+           kw = (size_t)sh->n_kv_heads * d;
     float eps = (float)s->hp->norm_eps;
     for (int r = lo; r < hi; r++) {
         size_t pos = (size_t)(w->r0 + r);
@@ -370,13 +372,15 @@ enum sac_code session_prefill(struct session *s, struct prefill_args *a, struct 
     a->select_s = a->attend_s = a->flops_attend = 0;
     enum sac_code rc = SAC_OK;
     if (a->n < 1 || a->n > s->max_tokens)
-        return sac_fail(err, SAC_EARG, "a prompt of %d tokens does not fit a session of %d", a->n, s->max_tokens);
+        return sac_fail(err, SAC_EARG, "a prompt of %d tokens does not fit a session of %d", a->n,
+                        s->max_tokens);
     if (!work_init(&w))
         rc = sac_fail(err, SAC_ENOMEM, "%s: out of memory for a prefill of %d tokens; try a shorter prompt",
                       s->m->info.name, a->n);
     else if (!run_layers(&w))
-        rc = cancelled(&w) ? sac_fail(err, SAC_ECANCEL, "stopped during prefill at layer %d", w.layer)
-                           : sac_fail(err, SAC_ENOMEM, "out of memory while selecting keys at layer %d", w.layer);
+        rc = cancelled(&w)
+                 ? sac_fail(err, SAC_ECANCEL, "stopped during prefill at layer %d", w.layer)
+                 : sac_fail(err, SAC_ENOMEM, "out of memory while selecting keys at layer %d", w.layer);
     else {
         finish(&w);
         s->n = a->n;

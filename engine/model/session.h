@@ -36,8 +36,9 @@ struct prefill_args {
     bool want_lse;
     uint64_t seed;
     void (*layer_done)(void *ctx, struct prefill_layer *pl);     /* may be NULL */
-    void (*hidden)(void *ctx, int layer, const float *x, int n); /* residual entering a block; layer ==
-                                                                    n_layers: after the final norm; may be NULL */
+    void (*hidden)(void *ctx, int layer, const float *x,
+                   int n); /* residual entering a block; layer ==
+                              n_layers: after the final norm; may be NULL */
     void *ctx;
     float *all_logits;             /* [n][n_vocab] or NULL */
     const atomic_bool *cancel;
@@ -73,7 +74,8 @@ struct decode_layer {
 };
 struct decode_sink { void (*layer)(void *ctx, const struct decode_layer *dl); void *ctx; };
 /* Feed one token; logits of what follows are in session_logits. */
-enum sac_code session_decode(struct session *s, int token, const struct decode_sink *sink, struct sac_err *err);
+enum sac_code session_decode(struct session *s, int token, const struct decode_sink *sink,
+                             struct sac_err *err);
 /* Forget everything from position n on (dense decode without eviction only). */
 void session_truncate(struct session *s, int n);
 /* Seconds spent in attention and in selection by decode steps so far; elements of K/V read (metadata

@@ -1,9 +1,9 @@
 /* Measuring prefill and decode, dense and with methods, on a real prompt.
  *
- * The prompt is a needle task of the asked length (repeated or cut to it exactly), as methods choose by what they
- * read: on random tokens their cost would be another one. A method's densities are taken in the warm-up pass, so
- * that counting them is not timed. Decode starts from one dense prefill for each context length; eviction
- * happens there, once for every method. */
+ * The prompt is a needle task of the asked length (repeated or cut to it exactly), as methods choose by what
+ * they read: on random tokens their cost would be another one. A method's densities are taken in the warm-up
+ * pass, so that counting them is not timed. Decode starts from one dense prefill for each context length;
+ * eviction happens there, once for every method. */
 #include "model/model_int.h"
 #include "model/session_int.h"
 #include <saccade/bench.h>
@@ -55,7 +55,8 @@ static int *prompt_ids(struct sac_model *m, int n, uint64_t seed)
     char *text = NULL;
     size_t user_at;
     int length = n < 512 ? 512 : n;
-    bool made = ids && sac_sample_make(&sample, m, "niah", SAC_STYLE_AUTO, length, seed, 0, NULL, &ignored) == SAC_OK;
+    bool made =
+        ids && sac_sample_make(&sample, m, "niah", SAC_STYLE_AUTO, length, seed, 0, NULL, &ignored) == SAC_OK;
     if (made) {
         if (sac_chat_tokenize(m, NULL, sample.prompt, &t, &text, &user_at, &ignored) == SAC_OK) have = t.n;
         sac_sample_free(&sample);
@@ -129,7 +130,9 @@ static bool bench_prefill(struct bench *b, const char *name, const int *ids, int
         attend += a.attend_s;
         total += a.total_s;
     }
-    struct sac_bench_row row = { .tokens = n, .threads = pool_threads(b->m->pool), .gbytes_s = (double)NAN, .of_ceiling = (double)NAN };
+    struct sac_bench_row row = {
+        .tokens = n, .threads = pool_threads(b->m->pool), .gbytes_s = (double)NAN, .of_ceiling = (double)NAN
+    };
     snprintf(row.method, sizeof row.method, "%s", name);
     row.seconds = median(t, repeats);
     row.best_seconds = t[0];
@@ -141,7 +144,8 @@ static bool bench_prefill(struct bench *b, const char *name, const int *ids, int
                                                       b->sum.work / b->n_sum, (double)NAN };
     row.select_share = select / total;
     row.attend_share = attend / total;
-    double flops = linear_flops(b->m, &bytes) * n + 2.0 * b->m->w.head->rows * b->m->w.head->cols + a.flops_attend;
+    double flops =
+        linear_flops(b->m, &bytes) * n + 2.0 * b->m->w.head->rows * b->m->w.head->cols + a.flops_attend;
     row.gflops = flops / row.seconds * 1e-9;
     if (b->top) row.of_ceiling = row.gflops / b->top->fast_gflops;
     b->row(b->ctx, &row);
@@ -176,7 +180,8 @@ static void evict_layer(struct bench *b, int i, const struct sac_prefill_in *in)
     bool dense = sac_spec_layer_dense(&b->evicting[i], in->layer), ok = true;
     struct sac_kept *tmp = sac_arena_alloc(&scratch, (size_t)in->n_kv_heads * sizeof *tmp);
     for (int g = 0; tmp && ok && g < in->n_kv_heads; g++) {
-        tmp[g] = (struct sac_kept){ in->n, sac_arena_alloc(&scratch, ((size_t)in->n + 1) * sizeof(int)), NULL };
+        tmp[g] =
+            (struct sac_kept){ in->n, sac_arena_alloc(&scratch, ((size_t)in->n + 1) * sizeof(int)), NULL };
         ok = tmp[g].pos != NULL;
         for (int k = 0; ok && dense && k < in->n; k++) tmp[g].pos[k] = k;
     }
@@ -218,7 +223,10 @@ static bool bench_decode(struct bench *b, struct session *base, const char *name
     }
     if (ok) {
         struct session_stats after = session_stats(s);
-        struct sac_bench_row row = { .decode = true, .tokens = n, .threads = pool_threads(b->m->pool), .gflops = (double)NAN,
+        struct sac_bench_row row = { .decode = true,
+                                     .tokens = n,
+                                     .threads = pool_threads(b->m->pool),
+                                     .gflops = (double)NAN,
                                      .of_ceiling = (double)NAN };
         double total = 0, bytes;
         for (int i = 0; i < steps; i++) total += t[i];
@@ -229,7 +237,8 @@ static bool bench_decode(struct bench *b, struct session *base, const char *name
         if (!spec) *dense_s = row.seconds;
         row.ratio_to_dense = *dense_s / row.seconds;
         double full = after.full - before.full, read = after.read - before.read;
-        row.density = (struct sac_density){ (double)NAN, (double)NAN, (double)NAN, full > 0 ? read / full : 1.0 };
+        row.density =
+            (struct sac_density){ (double)NAN, (double)NAN, (double)NAN, full > 0 ? read / full : 1.0 };
         row.select_share = (after.select_s - before.select_s) / total;
         row.attend_share = (after.attend_s - before.attend_s) / total;
         linear_flops(b->m, &bytes);
@@ -252,7 +261,8 @@ static bool prepare_evictions(struct bench *b, int n)
     for (int i = 0; ok && i < b->o->n_spec; i++) {
         ok = sac_spec_parse(&b->evicting[i], b->o->spec[i], b->err) == SAC_OK &&
              sac_spec_resolve(&b->evicting[i], &b->m->hp.shape, n, b->err) == SAC_OK;
-        if (ok && sac_spec_evict(&b->evicting[i])) ok = (b->kept[i] = calloc(cells, sizeof **b->kept)) != NULL;
+        if (ok && sac_spec_evict(&b->evicting[i]))
+            ok = (b->kept[i] = calloc(cells, sizeof **b->kept)) != NULL;
     }
     return ok;
 }
@@ -302,5 +312,6 @@ enum sac_code sac_bench(struct sac_model *m, const struct sac_bench_opts *o, con
     for (int i = 0; ok && o->decode > 0 && i < o->n_context; i++) ok = decodes(&b, o->context[i]);
     if (ok) return SAC_OK;
     if (b.err->code) return b.err->code;
-    return stopped(&b) ? sac_fail(b.err, SAC_ECANCEL, "stopped") : sac_fail(b.err, SAC_ENOMEM, "out of memory");
+    return stopped(&b) ? sac_fail(b.err, SAC_ECANCEL, "stopped")
+                       : sac_fail(b.err, SAC_ENOMEM, "out of memory");
 }

@@ -1,5 +1,6 @@
-/* What the machine can do, measured with the program's own kernels on data that stays in the first-level cache, and
- * with a pass over more memory than any cache holds. The best of several rounds: a ceiling is not an average. */
+/* What the machine can do, measured with the program's own kernels on data that stays in the first-level
+ * cache, and with a pass over more memory than any cache holds. The best of several rounds: a ceiling is not
+ * an average. */
 #include "kernels.h"
 #include "model/model_int.h"
 #include "model/session_int.h"
@@ -50,7 +51,8 @@ static void reading(void *ctx, int lo, int hi, int thread)
 
 static double product_rate(struct sac_pool *pool, struct probe *p, int kind)
 {
-    double best = 0, work = 2.0 * (kind == 2 ? p->ops->int8.rows : K_MR) * K_PANEL * INPUTS * TILES * pool_threads(pool);
+    double best = 0, work = 2.0 * (kind == 2 ? p->ops->int8.rows : K_MR) * K_PANEL * INPUTS * TILES *
+                            pool_threads(pool);
     p->kind = kind;
     for (int r = 0; r < ROUNDS; r++) {
         double t = clock_seconds();
@@ -66,7 +68,8 @@ enum sac_code sac_bench_ceilings(struct sac_model *m, struct sac_ceilings *out, 
     struct sac_pool *pool = m->pool;
     size_t areas = (size_t)pool_threads(pool) * AREA, bytes = areas > READ_BYTES ? areas : READ_BYTES;
     struct probe p = { .ops = k_ops(), .mem = aligned_alloc(64, bytes) };
-    if (!p.mem) return sac_fail(err, SAC_ENOMEM, "no memory for measuring the machine (%zu MiB)", bytes >> 20);
+    if (!p.mem)
+        return sac_fail(err, SAC_ENOMEM, "no memory for measuring the machine (%zu MiB)", bytes >> 20);
     memset(p.mem, 0, bytes);
     *out = (struct sac_ceilings){ .threads = pool_threads(pool), .cpu = p.ops->name };
     out->f32_gflops = product_rate(pool, &p, 0);
@@ -76,7 +79,8 @@ enum sac_code sac_bench_ceilings(struct sac_model *m, struct sac_ceilings *out, 
         double t = clock_seconds();
         pool_run(pool, (int)(READ_BYTES / READ_STEP), 4, reading, &p);
         t = clock_seconds() - t;
-        if (t > 0 && (double)READ_BYTES / t * 1e-9 > out->read_gbytes) out->read_gbytes = (double)READ_BYTES / t * 1e-9;
+        if (t > 0 && (double)READ_BYTES / t * 1e-9 > out->read_gbytes)
+            out->read_gbytes = (double)READ_BYTES / t * 1e-9;
     }
     free(p.mem);
     return SAC_OK;

@@ -4,8 +4,8 @@
 #include <math.h>
 #include <string.h>
 
-struct sac_prefill_cost sac_cost_prefill(const struct sac_shape *s, enum sac_cost_form form, double n, double density,
-                                         double selection, double batch)
+struct sac_prefill_cost sac_cost_prefill(const struct sac_shape *s, enum sac_cost_form form, double n,
+                                         double density, double selection, double batch)
 {
     double d = s->n_embd, layers = s->n_layers, heads = s->n_heads, dim = s->head_dim, kv = s->n_kv_heads;
     bool paper = form == SAC_COST_PAPER;
@@ -31,10 +31,11 @@ struct sac_prefill_cost sac_cost_prefill(const struct sac_shape *s, enum sac_cos
     return c;
 }
 
-struct sac_decode_cost sac_cost_decode(const struct sac_shape *s, enum sac_cost_form form, double n, double density,
-                                       double metadata, double batch)
+struct sac_decode_cost sac_cost_decode(const struct sac_shape *s, enum sac_cost_form form, double n,
+                                       double density, double metadata, double batch)
 {
-    double d = s->n_embd, layers = s->n_layers, dim = s->head_dim, kv = s->n_kv_heads, wide = s->n_heads * dim;
+    double d = s->n_embd, layers = s->n_layers, dim = s->head_dim, kv = s->n_kv_heads,
+           wide = s->n_heads * dim;
     double attention = form == SAC_COST_PAPER ? 4 * d * d : 2 * d * wide + 2 * d * kv * dim;
     struct sac_decode_cost c = {
         .weights = layers * (attention + 3 * d * s->n_ff) + d * (s->n_vocab + 1.0),
@@ -59,7 +60,8 @@ static double columns(const struct ask *a)
     double q = window(a), v = get(a, "vertical_size"), s = get(a, "slash_size"), least = get(a, "min_budget");
     double lists = isnan(v) ? 2 * fmax(least, 1) : fmax(v + s, 2);
     double sorts = isnan(v) ? 2 : 1;                     /* coverage sorts once more */
-    return 2 * a->s->head_dim * a->n * q + 5 * a->n * q + sorts * 2 * a->n * log2(fmax(a->n, 2)) + a->n / 64 * lists;
+    return 2 * a->s->head_dim * a->n * q + 5 * a->n * q + sorts * 2 * a->n * log2(fmax(a->n, 2)) +
+           a->n / 64 * lists;
 }
 
 /* Means of queries and of keys (shared by a group), products of half the block pairs. */
@@ -69,12 +71,18 @@ static double block_means(const struct ask *a)
     return a->n * a->s->head_dim * (1 + 1 / group) + blocks * (blocks + 1) * a->s->head_dim;
 }
 
-static double window_votes(const struct ask *a) { return 2 * a->n * window(a) * a->s->head_dim + 6 * a->n * window(a); }
+static double window_votes(const struct ask *a)
+{
+    return 2 * a->n * window(a) * a->s->head_dim + 6 * a->n * window(a);
+}
 static double last_row(const struct ask *a) { return 2 * a->n * a->s->head_dim; }
 static double all_rows(const struct ask *a) { return a->n * (a->n + 1) * (a->s->head_dim + 3); }
 static double antidiagonals(const struct ask *a) { return a->n * a->n * a->s->head_dim / get(a, "stride"); }
 static double expected(const struct ask *a) { return 4.0 * a->n * a->s->head_dim * a->s->head_dim; }
-static double sampled(const struct ask *a) { return 2 * a->n * a->s->head_dim * get(a, "samples") * a->s->n_heads; }
+static double sampled(const struct ask *a)
+{
+    return 2 * a->n * a->s->head_dim * get(a, "samples") * a->s->n_heads;
+}
 
 static double pooled_pairs(const struct ask *a)
 {
@@ -89,15 +97,28 @@ static double token_blocks(const struct ask *a)
 
 static double pattern_search(const struct ask *a)
 {
-    double four = 4 * (2 * a->s->head_dim + 5) * a->n * window(a), judge = 6 * 2 * a->n * a->s->head_dim * get(a, "samples");
+    double four = 4 * (2 * a->s->head_dim + 5) * a->n * window(a),
+           judge = 6 * 2 * a->n * a->s->head_dim * get(a, "samples");
     return four + judge + block_means(a);
 }
 
-static const struct { const char *method; double (*ops)(const struct ask *a); } selection[] = {
-    { "vertical_slash", columns }, { "flexprefill", columns }, { "block_sparse", block_means },
-    { "snapkv", window_votes }, { "ada_snapkv", window_votes }, { "pyramidkv", window_votes }, { "tova", last_row },
-    { "h2o", all_rows }, { "oracle", all_rows }, { "xattention", antidiagonals }, { "spargeattn", pooled_pairs },
-    { "expected_attention", expected }, { "duo", sampled }, { "moba", token_blocks }, { "minference", pattern_search },
+static const struct { const char *method; double (*ops)(const struct ask *a);
+} selection[] = {
+    { "vertical_slash", columns },
+    { "flexprefill", columns },
+    { "block_sparse", block_means },
+    { "snapkv", window_votes },
+    { "ada_snapkv", window_votes },
+    { "pyramidkv", window_votes },
+    { "tova", last_row },
+    { "h2o", all_rows },
+    { "oracle", all_rows },
+    { "xattention", antidiagonals },
+    { "spargeattn", pooled_pairs },
+    { "expected_attention", expected },
+    { "duo", sampled },
+    { "moba", token_blocks },
+    { "minference", pattern_search },
 };
 
 double sac_cost_selection(const struct sac_part *part, const struct sac_shape *s, double n)
@@ -113,14 +134,18 @@ double sac_cost_metadata(const struct sac_part *part, const struct sac_shape *s,
     return part && part->m->metadata ? part->m->metadata(part->opts.bytes, (int)n, s->head_dim) : 0;
 }
 
-struct sac_speedup sac_cost_speedup(const struct sac_spec *spec, const struct sac_shape *s, enum sac_cost_form form,
-                                    double n, double prefill_density, double decode_density, double batch)
+struct sac_speedup sac_cost_speedup(const struct sac_spec *spec, const struct sac_shape *s,
+                                    enum sac_cost_form form, double n, double prefill_density,
+                                    double decode_density, double batch)
 {
     const struct sac_part *prefill = sac_spec_prefill(spec), *evict = sac_spec_evict(spec);
-    double select = sac_cost_selection(prefill, s, n) + (evict != prefill ? sac_cost_selection(evict, s, n) : 0);
+    double select =
+        sac_cost_selection(prefill, s, n) + (evict != prefill ? sac_cost_selection(evict, s, n) : 0);
     double meta = sac_cost_metadata(sac_spec_decode(spec), s, n);
     return (struct sac_speedup){
-        sac_cost_prefill(s, form, n, 1, 0, batch).total / sac_cost_prefill(s, form, n, prefill_density, select, batch).total,
-        sac_cost_decode(s, form, n, 1, 0, batch).total / sac_cost_decode(s, form, n, decode_density, meta, batch).total,
+        sac_cost_prefill(s, form, n, 1, 0, batch).total /
+            sac_cost_prefill(s, form, n, prefill_density, select, batch).total,
+        sac_cost_decode(s, form, n, 1, 0, batch).total /
+            sac_cost_decode(s, form, n, decode_density, meta, batch).total,
     };
 }

@@ -34,26 +34,33 @@ enum sac_code select_put(struct select_run *r, enum st_dtype type, int n_dims, c
 
 /* ---- input ---- */
 
-static enum sac_code load(struct select_run *r, const struct st_file *f, const char *name, int64_t shape[3], float **out)
+static enum sac_code load(struct select_run *r, const struct st_file *f, const char *name, int64_t shape[3],
+                          float **out)
 {
     const struct st_tensor *t = st_find(f, name);
     const char *path = r->a->qkv;
-    if (!t) return sac_fail(r->err, SAC_EFORMAT, "%s: no tensor '%s': expected q [Hq,T,D], k and v [Hkv,T,D]", path, name);
+    if (!t)
+        return sac_fail(r->err, SAC_EFORMAT, "%s: no tensor '%s': expected q [Hq,T,D], k and v [Hkv,T,D]",
+                        path, name);
     if (t->n_dims != 3)
-        return sac_fail(r->err, SAC_EFORMAT, "%s: tensor '%s' has %d dimensions, expected 3 (heads, tokens, head size)",
-                        path, name, t->n_dims);
+        return sac_fail(r->err, SAC_EFORMAT,
+                        "%s: tensor '%s' has %d dimensions, expected 3 (heads, tokens, head size)", path,
+                        name, t->n_dims);
     size_t width = t->dtype == ST_F32 ? 4 : t->dtype == ST_F16 || t->dtype == ST_BF16 ? 2 : 0, count = 1;
     if (!width) return sac_fail(r->err, SAC_EFORMAT, "%s: tensor '%s' must be f32, f16 or bf16", path, name);
     for (int i = 0; i < 3; i++) {
         shape[i] = t->shape[i];
         if (shape[i] < 1 || shape[i] > 1 << 24)
-            return sac_fail(r->err, SAC_EFORMAT, "%s: tensor '%s' has a dimension of %lld", path, name, (long long)shape[i]);
+            return sac_fail(r->err, SAC_EFORMAT, "%s: tensor '%s' has a dimension of %lld", path, name,
+                            (long long)shape[i]);
         count *= (size_t)shape[i];
     }
     if (count * width > t->bytes || count > (size_t)1 << 33)
-        return sac_fail(r->err, SAC_EFORMAT, "%s: tensor '%s' has %zu bytes for %zu values", path, name, t->bytes, count);
+        return sac_fail(r->err, SAC_EFORMAT, "%s: tensor '%s' has %zu bytes for %zu values", path, name,
+                        t->bytes, count);
     *out = malloc(count * sizeof **out);
-    if (!*out) return sac_fail(r->err, SAC_ENOMEM, "%s: out of memory for '%s' (%zu values)", path, name, count);
+    if (!*out)
+        return sac_fail(r->err, SAC_ENOMEM, "%s: out of memory for '%s' (%zu values)", path, name, count);
     enum { PIECE = 1 << 20 };
     for (size_t at = 0; at < count; at += PIECE) {
         int m = (int)(count - at < PIECE ? count - at : PIECE);
@@ -68,7 +75,8 @@ static enum sac_code load(struct select_run *r, const struct st_file *f, const c
     }
     for (size_t i = 0; i < count; i++)
         if (!isfinite((*out)[i]))
-            return sac_fail(r->err, SAC_EFORMAT, "%s: tensor '%s' has a value that is not finite at %zu", path, name, i);
+            return sac_fail(r->err, SAC_EFORMAT, "%s: tensor '%s' has a value that is not finite at %zu",
+                            path, name, i);
     return SAC_OK;
 }
 
@@ -78,14 +86,16 @@ static enum sac_code load_all(struct select_run *r)
     int64_t q[3] = { 0 }, k[3] = { 0 }, v[3] = { 0 };
     enum sac_code rc = st_open(&f, r->a->qkv, r->err);
     if (rc) return rc;
-    if (!(rc = load(r, &f, "q", q, &r->q)) && !(rc = load(r, &f, "k", k, &r->k))) rc = load(r, &f, "v", v, &r->v);
+    if (!(rc = load(r, &f, "q", q, &r->q)) && !(rc = load(r, &f, "k", k, &r->k)))
+        rc = load(r, &f, "v", v, &r->v);
     st_close(&f);
     if (rc) return rc;
     if (memcmp(k, v, sizeof k) || k[1] != q[1] || k[2] != q[2] || q[0] % k[0])
-        return sac_fail(r->err, SAC_EFORMAT, "%s: q [%lld,%lld,%lld] does not go with k [%lld,%lld,%lld] and v "
-                        "[%lld,%lld,%lld]: expected [Hq,T,D], [Hkv,T,D] twice, Hq a multiple of Hkv", r->a->qkv,
-                        (long long)q[0], (long long)q[1], (long long)q[2], (long long)k[0], (long long)k[1],
-                        (long long)k[2], (long long)v[0], (long long)v[1], (long long)v[2]);
+        return sac_fail(r->err, SAC_EFORMAT,
+                        "%s: q [%lld,%lld,%lld] does not go with k [%lld,%lld,%lld] and v "
+                        "[%lld,%lld,%lld]: expected [Hq,T,D], [Hkv,T,D] twice, Hq a multiple of Hkv",
+                        r->a->qkv, (long long)q[0], (long long)q[1], (long long)q[2], (long long)k[0],
+                        (long long)k[1], (long long)k[2], (long long)v[0], (long long)v[1], (long long)v[2]);
     r->n_heads = (int)q[0];
     r->n_kv_heads = (int)k[0];
     r->n = (int)q[1];
@@ -98,9 +108,18 @@ static enum sac_code load_all(struct select_run *r)
 static struct sac_prefill_in prefill_in(const struct select_run *r)
 {
     size_t stride = (size_t)r->n * (size_t)r->dim;
-    return (struct sac_prefill_in){ .n_layers = 1, .n = r->n, .n_heads = r->n_heads, .n_kv_heads = r->n_kv_heads,
-        .head_dim = r->dim, .scale = 1.0f / sqrtf((float)r->dim), .q = r->q, .k = r->k, .v = r->v,
-        .q_stride = stride, .k_stride = stride, .seed = r->a->seed };
+    return (struct sac_prefill_in){ .n_layers = 1,
+                                    .n = r->n,
+                                    .n_heads = r->n_heads,
+                                    .n_kv_heads = r->n_kv_heads,
+                                    .head_dim = r->dim,
+                                    .scale = 1.0f / sqrtf((float)r->dim),
+                                    .q = r->q,
+                                    .k = r->k,
+                                    .v = r->v,
+                                    .q_stride = stride,
+                                    .k_stride = stride,
+                                    .seed = r->a->seed };
 }
 
 struct plan_job {
@@ -197,9 +216,20 @@ static enum sac_code run_prefill(struct select_run *r, const struct sac_part *pa
     if (ok) {
         struct sac_prefill_in in = prefill_in(r);
         size_t ldo = heads * (size_t)r->dim;
-        struct attend_prefill a = { .n_heads = r->n_heads, .n_kv_heads = r->n_kv_heads, .head_dim = r->dim, .n = r->n,
-                                    .scale = in.scale, .q = r->q, .k = r->k, .v = r->v, .q_stride = stride,
-                                    .k_stride = stride, .plan = plan, .out = rows, .ldo = ldo, .strict = true };
+        struct attend_prefill a = { .n_heads = r->n_heads,
+                                    .n_kv_heads = r->n_kv_heads,
+                                    .head_dim = r->dim,
+                                    .n = r->n,
+                                    .scale = in.scale,
+                                    .q = r->q,
+                                    .k = r->k,
+                                    .v = r->v,
+                                    .q_stride = stride,
+                                    .k_stride = stride,
+                                    .plan = plan,
+                                    .out = rows,
+                                    .ldo = ldo,
+                                    .strict = true };
         double t0 = select_clock();
         ok = attend_prefill(r->pool, &a);
         r->out->attend_s += select_clock() - t0;
@@ -216,7 +246,9 @@ static enum sac_code run_prefill(struct select_run *r, const struct sac_part *pa
     free(plan);
     free(rows);
     free(one);
-    return ok ? rc : sac_fail(r->err, SAC_ENOMEM, "%s: out of memory for %d heads of %d tokens", name, r->n_heads, r->n);
+    return ok ? rc
+              : sac_fail(r->err, SAC_ENOMEM, "%s: out of memory for %d heads of %d tokens", name, r->n_heads,
+                         r->n);
 }
 
 static enum sac_code run_evict(struct select_run *r, const struct sac_part *part)
@@ -267,12 +299,18 @@ static enum sac_code put_density(struct select_run *r)
 /* Check everything that can be refused, before the output file is touched. */
 static enum sac_code settle(struct select_run *r)
 {
-    struct sac_shape s = { .n_layers = 1, .n_heads = r->n_heads, .n_kv_heads = r->n_kv_heads, .head_dim = r->dim,
-                           .n_embd = r->n_heads * r->dim, .max_ctx = r->n };
+    struct sac_shape s = { .n_layers = 1,
+                           .n_heads = r->n_heads,
+                           .n_kv_heads = r->n_kv_heads,
+                           .head_dim = r->dim,
+                           .n_embd = r->n_heads * r->dim,
+                           .max_ctx = r->n };
     bool acts = sac_spec_decode(&r->spec) || sac_spec_evict(&r->spec);
     if (r->a->decode_last >= r->n)
-        return sac_fail(r->err, SAC_EARG, "--decode-last %d: the file has %d tokens and at least one must come "
-                        "before: use %d", r->a->decode_last, r->n, r->n - 1);
+        return sac_fail(r->err, SAC_EARG,
+                        "--decode-last %d: the file has %d tokens and at least one must come "
+                        "before: use %d",
+                        r->a->decode_last, r->n, r->n - 1);
     if (r->a->decode_last && !acts)
         return sac_fail(r->err, SAC_EARG, "--decode-last: %s does not act in decode", r->spec.text);
     enum sac_code rc = sac_spec_resolve(&r->spec, &s, r->n, r->err);
@@ -302,7 +340,8 @@ static enum sac_code run_all(struct select_run *r)
     return rc ? rc : put_density(r);
 }
 
-enum sac_code sac_select_run(const struct sac_select_args *a, struct sac_select_result *out, struct sac_err *err)
+enum sac_code sac_select_run(const struct sac_select_args *a, struct sac_select_result *out,
+                             struct sac_err *err)
 {
     struct select_run r = { .a = a, .out = out, .err = err };
     memset(out, 0, sizeof *out);

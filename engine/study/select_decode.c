@@ -1,5 +1,6 @@
-/* The last tokens of a file as decode steps: each is appended to the cache, then its query selects. The cache is
- * a plain array per KV head, so this doubles as the reference that tests compare the session's decode with. */
+/* The last tokens of a file as decode steps: each is appended to the cache, then its query selects. The cache
+ * is a plain array per KV head, so this doubles as the reference that tests compare the session's decode
+ * with. */
 #include "study/select_int.h"
 
 #include "kernels.h"
@@ -29,7 +30,8 @@ static void score_slots(const struct sac_decode_in *in, int head, int lo, int hi
 {
     const struct cache *c = (const struct cache *)in->cache + head / (in->n_heads / in->n_kv_heads);
     size_t d = (size_t)in->head_dim;
-    k_ops()->score_f32(in->q + (size_t)head * d, c->k + (size_t)lo * d, in->head_dim, hi - lo, in->scale, out);
+    k_ops()->score_f32(in->q + (size_t)head * d, c->k + (size_t)lo * d, in->head_dim, hi - lo, in->scale,
+                       out);
 }
 
 static void push(struct decode *d, int kv, int pos)
@@ -52,7 +54,8 @@ static void remove_slot(struct cache *c, size_t dim, int slot)
 }
 
 /* Softmax over the rows just chosen, weights in order of slots, and the output of one head. */
-static void attend(struct decode *d, const struct sac_decode_in *in, int head, const struct sac_rows *rows, float *out)
+static void attend(struct decode *d, const struct sac_decode_in *in, int head, const struct sac_rows *rows,
+                   float *out)
 {
     const struct cache *c = &d->kv[head / (in->n_heads / in->n_kv_heads)];
     size_t dim = (size_t)in->head_dim;
@@ -86,11 +89,13 @@ static bool list_add(struct decode *d, int step, int head, int lo, int hi)
 }
 
 /* Note what a head read: runs in positions, pages, read density. */
-static bool note(struct decode *d, const struct sac_decode_in *in, int step, int head, const struct sac_rows *rows)
+static bool note(struct decode *d, const struct sac_decode_in *in, int step, int head,
+                 const struct sac_rows *rows)
 {
     const struct cache *c = &d->kv[head / (in->n_heads / in->n_kv_heads)];
     int lo = -1, hi = -1, count = 0, page = 0, size = d->pages ? (int)sac_part_get(d->part, "page_size") : 1;
-    int *pages = d->pages ? d->pages + ((size_t)step * (size_t)in->n_heads + (size_t)head) * (size_t)d->n_pages : NULL;
+    int *pages =
+        d->pages ? d->pages + ((size_t)step * (size_t)in->n_heads + (size_t)head) * (size_t)d->n_pages : NULL;
     for (int i = 0; i < rows->n; i++)
         for (int s = rows->run[i].lo; s < rows->run[i].hi; s++, count++) {
             if (c->pos[s] != hi) {
@@ -126,10 +131,19 @@ static bool step(struct decode *d, int s, int pos)
         if (m && m->append) m->append(d->state, 0, kv, c->n - 1, 1, c->k + (size_t)(c->n - 1) * dim);
     }
     for (int h = 0; h < r->n_heads; h++)
-        memcpy(d->q + (size_t)h * dim, r->q + ((size_t)h * (size_t)r->n + (size_t)pos) * dim, sizeof *d->q * dim);
-    struct sac_decode_in in = { .n_layers = 1, .pos = pos, .n_heads = r->n_heads, .n_kv_heads = r->n_kv_heads,
-                                .head_dim = r->dim, .scale = 1.0f / sqrtf((float)r->dim), .q = d->q, .n = d->n_slots,
-                                .slot_pos = d->slot_pos, .score = score_slots, .cache = d->kv };
+        memcpy(d->q + (size_t)h * dim, r->q + ((size_t)h * (size_t)r->n + (size_t)pos) * dim,
+               sizeof *d->q * dim);
+    struct sac_decode_in in = { .n_layers = 1,
+                                .pos = pos,
+                                .n_heads = r->n_heads,
+                                .n_kv_heads = r->n_kv_heads,
+                                .head_dim = r->dim,
+                                .scale = 1.0f / sqrtf((float)r->dim),
+                                .q = d->q,
+                                .n = d->n_slots,
+                                .slot_pos = d->slot_pos,
+                                .score = score_slots,
+                                .cache = d->kv };
     for (int h = 0; h < r->n_heads; h++) {
         if (per_head(d) || h % group == 0) {
             double t0 = select_clock();
@@ -158,9 +172,18 @@ static bool start(struct decode *d, int prompt)
     size_t stride = (size_t)r->n * (size_t)r->dim, heads = (size_t)r->n_kv_heads;
     const struct sac_part *evict = sac_spec_evict(&r->spec);
     const struct sac_method *m = d->part ? d->part->m : NULL;
-    struct sac_prefill_in in = { .n_layers = 1, .n = prompt, .n_heads = r->n_heads, .n_kv_heads = r->n_kv_heads,
-        .head_dim = r->dim, .scale = 1.0f / sqrtf((float)r->dim), .q = r->q, .k = r->k, .v = r->v, .q_stride = stride,
-        .k_stride = stride, .seed = r->a->seed };
+    struct sac_prefill_in in = { .n_layers = 1,
+                                 .n = prompt,
+                                 .n_heads = r->n_heads,
+                                 .n_kv_heads = r->n_kv_heads,
+                                 .head_dim = r->dim,
+                                 .scale = 1.0f / sqrtf((float)r->dim),
+                                 .q = r->q,
+                                 .k = r->k,
+                                 .v = r->v,
+                                 .q_stride = stride,
+                                 .k_stride = stride,
+                                 .seed = r->a->seed };
     struct sac_kept *kept = sac_arena_alloc(&d->arena, sizeof *kept * heads);
     if (!kept || (evict && !evict->m->evict(&in, evict->opts.bytes, kept, &d->arena))) return false;
     struct sac_env env = { .shape = { .n_layers = 1, .n_heads = r->n_heads, .n_kv_heads = r->n_kv_heads,

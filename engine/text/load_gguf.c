@@ -5,7 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-static bool is(const char *s, size_t len, const char *what) { return strlen(what) == len && !memcmp(s, what, len); }
+static bool is(const char *s, size_t len, const char *what)
+{
+    return strlen(what) == len && !memcmp(s, what, len);
+}
 
 static enum sac_code no_memory(const struct gguf *g, struct sac_err *err)
 {
@@ -13,8 +16,8 @@ static enum sac_code no_memory(const struct gguf *g, struct sac_err *err)
 }
 
 /* Sizes of the optional arrays beside the tokens must agree with theirs. */
-static const struct gguf_kv *side_array(const struct gguf *g, const char *key, enum gguf_type elem, uint64_t n,
-                                        enum sac_code *rc, struct sac_err *err)
+static const struct gguf_kv *side_array(const struct gguf *g, const char *key, enum gguf_type elem,
+                                        uint64_t n, enum sac_code *rc, struct sac_err *err)
 {
     const struct gguf_kv *kv = gguf_array(g, key, elem, rc, err);
     if (kv && kv->count != n)
@@ -27,7 +30,8 @@ static enum sac_code read_tokens(struct tokenizer *t, const struct gguf *g, cons
                                  struct sac_err *err)
 {
     enum sac_code rc = SAC_OK;
-    const struct gguf_kv *types = side_array(g, "tokenizer.ggml.token_type", GGUF_I32, tokens->count, &rc, err);
+    const struct gguf_kv *types =
+        side_array(g, "tokenizer.ggml.token_type", GGUF_I32, tokens->count, &rc, err);
     if (rc) return rc;
     struct gguf_strings it = { tokens->value, tokens->count };
     const char *s;
@@ -55,7 +59,8 @@ static enum sac_code read_tokens(struct tokenizer *t, const struct gguf *g, cons
             continue;
         }
         if (type == TOK_BYTE) type = TOK_NORMAL;
-        if (spelled && len) len = t->algorithm == TOK_SPM ? decode_spaces(s, len, buf) : decode_byte_level(s, len, buf);
+        if (spelled && len)
+            len = t->algorithm == TOK_SPM ? decode_spaces(s, len, buf) : decode_byte_level(s, len, buf);
         if (!vocab_set(t, id, spelled && len ? buf : s, len, (enum tok_type)type)) rc = no_memory(g, err);
     }
     free(buf);
@@ -78,8 +83,9 @@ static enum sac_code read_scores(struct tokenizer *t, const struct gguf *g, stru
     enum sac_code rc = SAC_OK;
     const struct gguf_kv *kv = side_array(g, "tokenizer.ggml.scores", GGUF_F32, (uint64_t)t->n, &rc, err);
     if (!rc && !kv)
-        rc = sac_fail(err, SAC_EFORMAT, "%s: a SentencePiece vocabulary without scores (tokenizer.ggml.scores)",
-                      g->map[0].path);
+        rc =
+            sac_fail(err, SAC_EFORMAT,
+                     "%s: a SentencePiece vocabulary without scores (tokenizer.ggml.scores)", g->map[0].path);
     if (rc) return rc;
     struct scored *list = malloc((size_t)t->n * sizeof *list);
     if (!list) return no_memory(g, err);
@@ -128,7 +134,8 @@ static enum sac_code read_merges(struct tokenizer *t, const struct gguf *g, stru
         }
         size_t l = decode_byte_level(s, (size_t)(gap - s), buf);
         size_t r = decode_byte_level(gap + 1, len - (size_t)(gap - s) - 1, buf + l);
-        int left = vocab_lookup(t, buf, l), right = vocab_lookup(t, buf + l, r), both = vocab_lookup(t, buf, l + r);
+        int left = vocab_lookup(t, buf, l), right = vocab_lookup(t, buf + l, r),
+            both = vocab_lookup(t, buf, l + r);
         if (left >= 0 && right >= 0 && both >= 0) pairs_add(t, left, right, rank, both);
     }
     free(buf);
@@ -137,12 +144,12 @@ static enum sac_code read_merges(struct tokenizer *t, const struct gguf *g, stru
 
 /* ---- special ids ---- */
 
-static int special(const struct tokenizer *t, const struct gguf *g, const char *key, int def, enum sac_code *rc,
-                   struct sac_err *err)
+static int special(const struct tokenizer *t, const struct gguf *g, const char *key, int def,
+                   enum sac_code *rc, struct sac_err *err)
 {
     int64_t id = def;
     gguf_int(g, key, INT64_MIN, INT64_MAX, &id, rc, err);
-    return id >= 0 && id < t->n ? (int)id : -1;   /* files carry -1 or ids of a larger vocabulary for "none" */
+    return id >= 0 && id < t->n ? (int)id : -1; /* files carry -1 or ids of a larger vocabulary for "none" */
 }
 
 static enum sac_code read_special(struct tokenizer *t, const struct gguf *g, struct sac_err *err)
@@ -179,8 +186,10 @@ enum sac_code tok_load_gguf(struct tokenizer *t, const struct gguf *g, struct sa
         return sac_fail(err, SAC_EFORMAT, "%s: its vocabulary has no tokens, or too many", g->map[0].path);
     bool spm = is(model, len, "llama");
     if (!spm && !is(model, len, "gpt2"))
-        return sac_fail(err, SAC_ENOTSUP, "%s: its tokenizer is of kind %.*s; gpt2 (byte-level BPE) and llama "
-                        "(SentencePiece) can be read", g->map[0].path, len < 40 ? (int)len : 40, model);
+        return sac_fail(err, SAC_ENOTSUP,
+                        "%s: its tokenizer is of kind %.*s; gpt2 (byte-level BPE) and llama "
+                        "(SentencePiece) can be read",
+                        g->map[0].path, len < 40 ? (int)len : 40, model);
     t->algorithm = spm ? TOK_SPM : TOK_BYTE_BPE;
     t->spaces = spm;
     t->add_bos = spm;

@@ -1,22 +1,31 @@
 /* A tokenizer from tokenizer.json: BPE with its normalizers, pre-tokenizers, added tokens and BOS.
  *
- * The file describes a pipeline of parts; each part is mapped to what the encoder can do, and a part it cannot do
- * is refused by its name. Two kinds of vocabulary exist: byte-level (a ByteLevel part somewhere) and characters
- * with byte fallback, where U+2581 stands for a space. */
+ * The file describes a pipeline of parts; each part is mapped to what the encoder can do, and a part it
+ * cannot do is refused by its name. Two kinds of vocabulary exist: byte-level (a ByteLevel part somewhere)
+ * and characters with byte fallback, where U+2581 stands for a space. */
 #include "text/tok_int.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-struct loader { struct tokenizer *t; const char *path; enum sac_code rc; struct sac_err *err; bool byte_level, spaces; };
+struct loader {
+    struct tokenizer *t;
+    const char *path;
+    enum sac_code rc;
+    struct sac_err *err;
+    bool byte_level, spaces;
+};
 
-static const char *text_of(const json_t *o, const char *key) { return json_string_value(json_object_get(o, key)); }
+static const char *text_of(const json_t *o, const char *key)
+{
+    return json_string_value(json_object_get(o, key));
+}
 
 static void refuse(struct loader *l, const char *part, const char *name)
 {
     if (!l->rc)
-        l->rc = sac_fail(l->err, SAC_ENOTSUP, "%s/tokenizer.json: %s of type %.60s cannot be read", l->path, part,
-                         name ? name : "(none)");
+        l->rc = sac_fail(l->err, SAC_ENOTSUP, "%s/tokenizer.json: %s of type %.60s cannot be read", l->path,
+                         part, name ? name : "(none)");
 }
 
 static void no_memory(struct loader *l)
@@ -55,23 +64,27 @@ static void read_normalizer(struct loader *l, const json_t *o, int depth)
 
 /* ---- pre-tokenizers ---- */
 
-static void add_split(struct loader *l, const char *pattern, bool literal, enum split_behaviour how, bool invert)
+static void add_split(struct loader *l, const char *pattern, bool literal, enum split_behaviour how,
+                      bool invert)
 {
     if (!l->rc) l->rc = split_add(l->t, pattern, literal, how, invert, l->path, l->err);
 }
 
 static void read_split(struct loader *l, const json_t *o)
 {
-    static const struct { const char *name; enum split_behaviour how; } behaviours[] = {
-        { "Isolated", SPLIT_ISOLATED }, { "Removed", SPLIT_REMOVED }, { "MergedWithPrevious", SPLIT_WITH_PREVIOUS },
-        { "MergedWithNext", SPLIT_WITH_NEXT }, { "Contiguous", SPLIT_CONTIGUOUS } };
+    static const struct { const char *name; enum split_behaviour how;
+    } behaviours[] = { { "Isolated", SPLIT_ISOLATED },
+                       { "Removed", SPLIT_REMOVED },
+                       { "MergedWithPrevious", SPLIT_WITH_PREVIOUS },
+                       { "MergedWithNext", SPLIT_WITH_NEXT },
+                       { "Contiguous", SPLIT_CONTIGUOUS } };
     const json_t *p = json_object_get(o, "pattern");
     const char *regex = text_of(p, "Regex"), *literal = text_of(p, "String"), *how = text_of(o, "behavior");
     bool invert = json_is_true(json_object_get(o, "invert"));
     for (int i = 0; i < 5; i++)
         if (same(how, behaviours[i].name) && (regex || literal)) {
-            /* A normalizer has replaced every space by U+2581, so a split on spaces finds none (Gemma has one);
-             * a split on the mark is, in the text as it is kept here, one on spaces. */
+            /* A normalizer has replaced every space by U+2581, so a split on spaces finds none (Gemma has
+             * one); a split on the mark is, in the text as it is kept here, one on spaces. */
             if (literal && l->spaces && !strcmp(literal, " ")) return;
             if (literal && l->spaces && !strcmp(literal, "\xe2\x96\x81")) literal = " ";
             add_split(l, regex ? regex : literal, !regex, behaviours[i].how, invert);
@@ -108,7 +121,8 @@ static void read_pre_tokenizer(struct loader *l, const json_t *o, int depth)
             l->t->prefix = PREFIX_EVERY;
             l->t->prefix_unless_space = true;
         }
-        if (!json_is_false(json_object_get(o, "use_regex")) && !l->rc) l->rc = pretok_gpt2(l->t, l->path, l->err);
+        if (!json_is_false(json_object_get(o, "use_regex")) && !l->rc)
+            l->rc = pretok_gpt2(l->t, l->path, l->err);
     } else if (same(type, "Split")) {
         read_split(l, o);
     } else if (same(type, "Digits")) {
@@ -138,7 +152,8 @@ static int max_id(struct loader *l, const json_t *vocab, const json_t *added)
     json_object_foreach((json_t *)(uintptr_t)vocab, key, value) {
         json_int_t id = json_is_integer(value) ? json_integer_value(value) : -1;
         if (id < 0 || id >= TOK_MAX_TOKENS) {
-            l->rc = sac_fail(l->err, SAC_EFORMAT, "%s/tokenizer.json: token '%.60s' has no possible id", l->path, key);
+            l->rc = sac_fail(l->err, SAC_EFORMAT, "%s/tokenizer.json: token '%.60s' has no possible id",
+                             l->path, key);
             return -1;
         }
         if (id > max) max = id;
@@ -147,8 +162,9 @@ static int max_id(struct loader *l, const json_t *vocab, const json_t *added)
         json_int_t id = json_integer_value(json_object_get(value, "id"));
         if (!json_is_integer(json_object_get(value, "id")) || id < 0 || id >= TOK_MAX_TOKENS ||
             !text_of(value, "content")) {
-            l->rc = sac_fail(l->err, SAC_EFORMAT, "%s/tokenizer.json: added token %zu has no possible id or no content",
-                             l->path, i);
+            l->rc =
+                sac_fail(l->err, SAC_EFORMAT,
+                         "%s/tokenizer.json: added token %zu has no possible id or no content", l->path, i);
             return -1;
         }
         if (id > max) max = id;
@@ -164,7 +180,8 @@ static size_t decode(const struct loader *l, const char *s, size_t len, char *ou
     return len;
 }
 
-/* A token of added_tokens. One that the vocabulary spells the same keeps its text there, as merges name it. */
+/* A token of added_tokens. One that the vocabulary spells the same keeps its text there, as merges name it.
+ */
 static void add_token(struct loader *l, const json_t *o)
 {
     struct tokenizer *t = l->t;
@@ -271,11 +288,14 @@ static void read_model(struct loader *l, const json_t *root)
     }
     if (!json_is_object(json_object_get(model, "vocab")) || !json_is_array(merges) ||
         json_array_size(merges) > TOK_MAX_MERGES) {
-        l->rc = sac_fail(l->err, SAC_EFORMAT, "%s/tokenizer.json: its BPE model lacks vocab or merges", l->path);
+        l->rc =
+            sac_fail(l->err, SAC_EFORMAT, "%s/tokenizer.json: its BPE model lacks vocab or merges", l->path);
         return;
     }
-    const char *affix = text_of(model, "continuing_subword_prefix"), *end = text_of(model, "end_of_word_suffix");
-    if ((affix && *affix) || (end && *end)) refuse(l, "a BPE with word affixes, a model", affix && *affix ? affix : end);
+    const char *affix = text_of(model, "continuing_subword_prefix"),
+               *end = text_of(model, "end_of_word_suffix");
+    if ((affix && *affix) || (end && *end))
+        refuse(l, "a BPE with word affixes, a model", affix && *affix ? affix : end);
     l->t->ignore_merges = json_is_true(json_object_get(model, "ignore_merges"));
     l->t->fuse_unk = json_is_true(json_object_get(model, "fuse_unk"));
     l->t->algorithm = l->byte_level ? TOK_BYTE_BPE : TOK_CHAR_BPE;
@@ -286,9 +306,11 @@ static void read_model(struct loader *l, const json_t *root)
         if (l->rc) return;
         read_merge(l, m, (uint32_t)i);
     }
-    const json_t *unk = json_object_get(json_object_get(model, "vocab"), text_of(model, "unk_token") ? text_of(model, "unk_token") : "");
+    const json_t *unk = json_object_get(json_object_get(model, "vocab"),
+                                        text_of(model, "unk_token") ? text_of(model, "unk_token") : "");
     l->t->unk = json_is_integer(unk) ? (int)json_integer_value(unk) : -1;
-    if (!l->rc && l->t->unk >= 0 && l->t->tok[l->t->unk].type == TOK_NORMAL) l->t->tok[l->t->unk].type = TOK_UNKNOWN;
+    if (!l->rc && l->t->unk >= 0 && l->t->tok[l->t->unk].type == TOK_NORMAL)
+        l->t->tok[l->t->unk].type = TOK_UNKNOWN;
 }
 
 /* ---- what surrounds the model ---- */

@@ -1,7 +1,7 @@
 /* Merging symbols: always the pair of lowest rank, leftmost among equals.
  *
- * Words are short, so the usual case scans an array of pair ranks; long stretches (a megabyte of one letter) use
- * a heap with lazy deletion, which stays n log n. */
+ * Words are short, so the usual case scans an array of pair ranks; long stretches (a megabyte of one letter)
+ * use a heap with lazy deletion, which stays n log n. */
 #include "text/tok_int.h"
 
 #include <stdlib.h>
@@ -10,8 +10,8 @@ enum { SMALL = 48 };
 #define NO_RANK UINT32_MAX
 
 /* Rank of merging neighbours a and b, and what they become. */
-static uint32_t rank_of(const struct tokenizer *t, const char *s, const struct symbol *a, const struct symbol *b,
-                        int *id)
+static uint32_t rank_of(const struct tokenizer *t, const char *s, const struct symbol *a,
+                        const struct symbol *b, int *id)
 {
     if (t->algorithm == TOK_SPM) {
         *id = vocab_lookup(t, s + a->lo, b->hi - a->lo);
@@ -92,7 +92,8 @@ static struct offer pop(struct heap *h)
     return top;
 }
 
-static bool offer_pair(const struct tokenizer *t, const char *s, const struct symbol *sym, int left, struct heap *h)
+static bool offer_pair(const struct tokenizer *t, const char *s, const struct symbol *sym, int left,
+                       struct heap *h)
 {
     int right = left < 0 ? -1 : sym[left].next, id;
     if (right < 0) return true;
@@ -114,7 +115,7 @@ bool merge_symbols(const struct tokenizer *t, const char *s, struct symbol *sym,
         struct offer o = pop(&h);
         int left = (int)(uint32_t)o.key, id = -1;
         const struct symbol *l = &sym[left];
-        if (l->hi != o.mid || l->hi == l->lo || l->next < 0 || sym[l->next].hi != o.hi) continue;   /* stale */
+        if (l->hi != o.mid || l->hi == l->lo || l->next < 0 || sym[l->next].hi != o.hi) continue; /* stale */
         rank_of(t, s, l, &sym[l->next], &id);
         join(sym, left, id);
         ok = offer_pair(t, s, sym, sym[left].prev, &h) && offer_pair(t, s, sym, left, &h);

@@ -15,7 +15,10 @@ int utf8_step(const char *s, size_t left, bool *valid)
     const unsigned char *p = (const unsigned char *)s;
     *valid = p[0] < 0x80;
     if (*valid) return 1;
-    int n = p[0] >= 0xf0 && p[0] < 0xf5 ? 4 : p[0] >= 0xe0 && p[0] < 0xf0 ? 3 : p[0] >= 0xc2 && p[0] < 0xe0 ? 2 : 1;
+    int n = p[0] >= 0xf0 && p[0] < 0xf5   ? 4
+            : p[0] >= 0xe0 && p[0] < 0xf0 ? 3
+            : p[0] >= 0xc2 && p[0] < 0xe0 ? 2
+                                          : 1;
     if (n == 1 || (size_t)n > left) return 1;
     for (int i = 1; i < n; i++)
         if ((p[i] & 0xc0) != 0x80) return 1;
@@ -43,7 +46,8 @@ static utf8proc_option_t options_of(enum tok_normal form)
 static char *normalise(enum tok_normal form, const char *s, size_t n, size_t *len)
 {
     utf8proc_uint8_t *out = NULL;
-    utf8proc_ssize_t got = utf8proc_map((const utf8proc_uint8_t *)s, (utf8proc_ssize_t)n, &out, options_of(form));
+    utf8proc_ssize_t got =
+        utf8proc_map((const utf8proc_uint8_t *)s, (utf8proc_ssize_t)n, &out, options_of(form));
     if (got >= 0) {
         *len = (size_t)got;
         return (char *)out;
@@ -55,8 +59,8 @@ static char *normalise(enum tok_normal form, const char *s, size_t n, size_t *le
     return copy;
 }
 
-/* Can `c` join what stands before it? Marks can; so can the vowels and finals of Hangul and a few spacing signs,
- * which are told by composing them with the character before. */
+/* Can `c` join what stands before it? Marks can; so can the vowels and finals of Hangul and a few spacing
+ * signs, which are told by composing them with the character before. */
 static bool joins(const char *before, size_t before_n, const char *c, size_t c_n)
 {
     utf8proc_int32_t cp;
@@ -69,7 +73,8 @@ static bool joins(const char *before, size_t before_n, const char *c, size_t c_n
     memcpy(pair + before_n, c, c_n);
     char *both = normalise(NORMAL_NFC, pair, before_n + c_n, &len);
     utf8proc_int32_t first;
-    utf8proc_ssize_t step = both && len ? utf8proc_iterate((utf8proc_uint8_t *)both, (utf8proc_ssize_t)len, &first) : 0;
+    utf8proc_ssize_t step =
+        both && len ? utf8proc_iterate((utf8proc_uint8_t *)both, (utf8proc_ssize_t)len, &first) : 0;
     bool one = step > 0 && (size_t)step == len;
     free(both);
     return one;

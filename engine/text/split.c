@@ -1,7 +1,7 @@
 /* Splitting text into words by regular expressions: the one file that knows PCRE2.
  *
- * Splits apply in sequence: each cuts every piece the previous ones left, and both matches and gaps become pieces.
- * Expressions only see well-formed UTF-8; a byte that is none is a piece of its own. */
+ * Splits apply in sequence: each cuts every piece the previous ones left, and both matches and gaps become
+ * pieces. Expressions only see well-formed UTF-8; a byte that is none is a piece of its own. */
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include "text/tok_int.h"
 
@@ -40,14 +40,16 @@ static char *spell_spaces(const char *p)
     return out;
 }
 
-enum sac_code split_add(struct tokenizer *t, const char *pattern, bool literal, enum split_behaviour how, bool invert,
-                        const char *path, struct sac_err *err)
+enum sac_code split_add(struct tokenizer *t, const char *pattern, bool literal, enum split_behaviour how,
+                        bool invert, const char *path, struct sac_err *err)
 {
     if (t->n_splits == TOK_MAX_SPLITS)
-        return sac_fail(err, SAC_ENOTSUP, "%s: its tokenizer splits text in more than %d steps", path, TOK_MAX_SPLITS);
+        return sac_fail(err, SAC_ENOTSUP, "%s: its tokenizer splits text in more than %d steps", path,
+                        TOK_MAX_SPLITS);
     if (!literal && strstr(pattern, "&&"))
-        return sac_fail(err, SAC_ENOTSUP, "%s: its tokenizer splits with the expression %.120s, which cannot be read",
-                        path, pattern);
+        return sac_fail(err, SAC_ENOTSUP,
+                        "%s: its tokenizer splits with the expression %.120s, which cannot be read", path,
+                        pattern);
     char *spelled = literal ? strdup(pattern) : spell_spaces(pattern);
     if (!spelled) return sac_fail(err, SAC_ENOMEM, "%s: out of memory for its tokenizer", path);
     int code;
@@ -57,8 +59,9 @@ enum sac_code split_add(struct tokenizer *t, const char *pattern, bool literal, 
     pcre2_code *re = pcre2_compile((PCRE2_SPTR)spelled, PCRE2_ZERO_TERMINATED, flags, &code, &at, NULL);
     free(spelled);
     if (!re)
-        return sac_fail(err, SAC_ENOTSUP, "%s: its tokenizer splits with the expression %.120s, which cannot be read",
-                        path, pattern);
+        return sac_fail(err, SAC_ENOTSUP,
+                        "%s: its tokenizer splits with the expression %.120s, which cannot be read", path,
+                        pattern);
     pcre2_jit_compile(re, PCRE2_JIT_COMPLETE);   /* where it cannot, matching is interpreted */
     t->split[t->n_splits++] = (struct split){ re, how, invert };
     return SAC_OK;
@@ -98,8 +101,15 @@ void split_run_free(struct split_run *r)
 
 static bool apply(struct split_run *r, int step, size_t lo, size_t hi);
 
-/* A piece made of a held-back part and the new one, by the split's behaviour. hold: lo of what waits, or == at. */
-struct cutter { struct split_run *r; int step; const struct split *sp; size_t hold, hold_hi; bool held_match; };
+/* A piece made of a held-back part and the new one, by the split's behaviour. hold: lo of what waits, or ==
+ * at. */
+struct cutter {
+    struct split_run *r;
+    int step;
+    const struct split *sp;
+    size_t hold, hold_hi;
+    bool held_match;
+};
 
 static bool pass_on(struct cutter *c, size_t lo, size_t hi)
 {
@@ -134,7 +144,8 @@ static bool cut(struct split_run *r, int step, size_t lo, size_t hi)
     while (at < n) {
         int rc = pcre2_match(sp->code, (PCRE2_SPTR)(r->s + lo), n, at, PCRE2_NO_UTF_CHECK, r->match, NULL);
         if (rc == PCRE2_ERROR_JIT_STACKLIMIT)
-            rc = pcre2_match(sp->code, (PCRE2_SPTR)(r->s + lo), n, at, PCRE2_NO_UTF_CHECK | PCRE2_NO_JIT, r->match, NULL);
+            rc = pcre2_match(sp->code, (PCRE2_SPTR)(r->s + lo), n, at, PCRE2_NO_UTF_CHECK | PCRE2_NO_JIT,
+                             r->match, NULL);
         if (rc == PCRE2_ERROR_NOMEMORY) return false;
         if (rc < 0) break;   /* no match, or one that needs absurd effort: the rest stays whole */
         PCRE2_SIZE *v = pcre2_get_ovector_pointer(r->match);
@@ -156,7 +167,8 @@ static bool apply(struct split_run *r, int step, size_t lo, size_t hi)
     return cut(r, step, lo, hi);
 }
 
-bool split_words(struct split_run *r, const char *s, size_t n, bool (*word)(void *ctx, size_t lo, size_t hi), void *ctx)
+bool split_words(struct split_run *r, const char *s, size_t n, bool (*word)(void *ctx, size_t lo, size_t hi),
+                 void *ctx)
 {
     r->s = s;
     r->word = word;

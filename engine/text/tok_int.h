@@ -1,7 +1,7 @@
 /* The inside of a tokenizer: vocabulary, merges, splits.
  *
- * Texts are kept as the bytes they stand for: the byte-level alphabet and SentencePiece's U+2581 are decoded when
- * a vocabulary is loaded, so matching works on the text itself and a span is a plain byte offset. */
+ * Texts are kept as the bytes they stand for: the byte-level alphabet and SentencePiece's U+2581 are decoded
+ * when a vocabulary is loaded, so matching works on the text itself and a span is a plain byte offset. */
 #ifndef TEXT_TOK_INT_H
 #define TEXT_TOK_INT_H
 
@@ -22,13 +22,23 @@ struct tok {
 struct tok_pair { uint64_t key; uint32_t rank; int32_t id; };   /* key: left << 32 | right; ~0 empty */
 
 /* What happens to a match of a split; gaps between matches become pieces. */
-enum split_behaviour { SPLIT_ISOLATED, SPLIT_REMOVED, SPLIT_WITH_PREVIOUS, SPLIT_WITH_NEXT, SPLIT_CONTIGUOUS };
+enum split_behaviour {
+    SPLIT_ISOLATED,
+    SPLIT_REMOVED,
+    SPLIT_WITH_PREVIOUS,
+    SPLIT_WITH_NEXT,
+    SPLIT_CONTIGUOUS
+};
 struct split { void *code; enum split_behaviour behaviour; bool invert; };
 
 enum tok_algorithm { TOK_BYTE_BPE,   /* symbols are bytes, merges by rank */
                      TOK_CHAR_BPE,   /* symbols are characters, merges by rank, missing ones as byte tokens */
                      TOK_SPM };      /* symbols are characters, merges by score of the result */
-enum tok_prefix { PREFIX_NONE, PREFIX_FIRST /* a space before the text */, PREFIX_EVERY /* after special tokens too */ };
+enum tok_prefix {
+    PREFIX_NONE,
+    PREFIX_FIRST /* a space before the text */,
+    PREFIX_EVERY /* after special tokens too */
+};
 enum tok_normal { NORMAL_NONE, NORMAL_NFC, NORMAL_NFD, NORMAL_NFKC, NORMAL_NFKD };
 
 struct tokenizer {
@@ -77,24 +87,26 @@ const struct tok_pair *pairs_find(const struct tokenizer *t, int left, int right
 bool vocab_finish(struct tokenizer *t);               /* added tokens, stop texts, word ends */
 
 /* ---- split.c: the one file that knows PCRE2 ---- */
-enum sac_code split_add(struct tokenizer *t, const char *pattern, bool literal, enum split_behaviour how, bool invert,
-                        const char *path, struct sac_err *err);
+enum sac_code split_add(struct tokenizer *t, const char *pattern, bool literal, enum split_behaviour how,
+                        bool invert, const char *path, struct sac_err *err);
 void split_free(struct split *s);
 struct split_run;               /* matching state of one caller */
 struct split_run *split_run_new(const struct tokenizer *t);
 void split_run_free(struct split_run *r);
-/* Calls word(ctx, lo, hi) for every piece of s[0..n) in order, after all splits. false: out of memory, or word
- * returned false. */
-bool split_words(struct split_run *r, const char *s, size_t n, bool (*word)(void *ctx, size_t lo, size_t hi), void *ctx);
+/* Calls word(ctx, lo, hi) for every piece of s[0..n) in order, after all splits. false: out of memory, or
+ * word returned false. */
+bool split_words(struct split_run *r, const char *s, size_t n, bool (*word)(void *ctx, size_t lo, size_t hi),
+                 void *ctx);
 
 /* ---- pretok.c ---- */
 /* Splits and settings of a GGUF pre-tokenizer name; SAC_ENOTSUP for an unknown one. */
-enum sac_code pretok_by_name(struct tokenizer *t, const char *name, size_t len, const char *path, struct sac_err *err);
+enum sac_code pretok_by_name(struct tokenizer *t, const char *name, size_t len, const char *path,
+                             struct sac_err *err);
 enum sac_code pretok_gpt2(struct tokenizer *t, const char *path, struct sac_err *err);
 
 /* ---- normal.c ---- */
-/* Unicode normal form of s. *out is malloc'ed and *map [len + 1] gives the source offset of each byte; both are
- * NULL when s is in that form already. false: out of memory. */
+/* Unicode normal form of s. *out is malloc'ed and *map [len + 1] gives the source offset of each byte; both
+ * are NULL when s is in that form already. false: out of memory. */
 bool normal_form(enum tok_normal form, const char *s, size_t n, char **out, size_t *len, size_t **map);
 /* Bytes of the well-formed character at s, or 1 for a byte that begins none; *valid tells which. */
 int utf8_step(const char *s, size_t left, bool *valid);

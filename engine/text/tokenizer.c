@@ -85,7 +85,8 @@ static int add_symbols(struct encoder *e, size_t lo, size_t hi)
     for (size_t i = lo; i < hi;) {
         bool valid;
         size_t step = t->algorithm == TOK_BYTE_BPE ? 1 : (size_t)utf8_step(e->s + i, hi - i, &valid);
-        int id = t->algorithm == TOK_BYTE_BPE ? t->byte_id[(unsigned char)e->s[i]] : vocab_lookup(t, e->s + i, step);
+        int id = t->algorithm == TOK_BYTE_BPE ? t->byte_id[(unsigned char)e->s[i]]
+                                              : vocab_lookup(t, e->s + i, step);
         bool bytes = id < 0 && t->algorithm == TOK_CHAR_BPE;
         for (size_t b = i; b < i + step && bytes; b++) bytes = t->byte_id[(unsigned char)e->s[b]] >= 0;
         for (size_t b = i; b < i + step; b += bytes ? 1 : step) {
@@ -152,7 +153,8 @@ static bool word(void *ctx, size_t lo, size_t hi)
     size_t slot = (size_t)hash_bytes(e->s + lo, len, 0) & (CACHE_SLOTS - 1);
     for (; e->cache[slot].len; slot = (slot + 1) & (CACHE_SLOTS - 1)) {
         const struct cached *c = &e->cache[slot];
-        if (c->len == len && !memcmp(c->bytes, e->s + lo, len)) return emit_word(e, e->pool + c->at, c->n, lo);
+        if (c->len == len && !memcmp(c->bytes, e->s + lo, len))
+            return emit_word(e, e->pool + c->at, c->n, lo);
     }
     if (!make_word(e, lo, hi)) return false;
     if (e->n_cached < CACHE_SLOTS / 2 && len > 0) {
@@ -270,8 +272,8 @@ static int special_at(const struct encoder *e, const struct tok_part *p, size_t 
     for (size_t depth = 0; lo < hi; depth++) {
         for (int i = lo; i < hi && byte_at(t, i, depth) < 0; i++) {   /* those that end here come first */
             const struct tok *k = &t->tok[t->added[i]];
-            bool alone = !k->single_word ||
-                         !((at > p->lo && word_byte(e->text[at - 1])) || (at + depth < p->hi && word_byte(e->text[at + depth])));
+            bool alone = !k->single_word || !((at > p->lo && word_byte(e->text[at - 1])) ||
+                                              (at + depth < p->hi && word_byte(e->text[at + depth])));
             if ((p->special || k->type == TOK_USER) && alone) {
                 best = t->added[i];
                 break;
@@ -324,8 +326,8 @@ static bool encode_parts(struct encoder *e, const struct tok_part *part, int n_p
     return fragment(e, from, part[n_parts - 1].hi > from ? part[n_parts - 1].hi : from, first);
 }
 
-enum sac_code tokenizer_encode(const struct tokenizer *t, const char *text, const struct tok_part *part, int n_parts,
-                               bool bos, struct sac_tokens *out, struct sac_err *err)
+enum sac_code tokenizer_encode(const struct tokenizer *t, const char *text, const struct tok_part *part,
+                               int n_parts, bool bos, struct sac_tokens *out, struct sac_err *err)
 {
     struct encoder e = { .t = t, .text = text, .out = out, .run = split_run_new(t),
                          .cache = calloc(CACHE_SLOTS, sizeof *e.cache) };
@@ -360,7 +362,8 @@ enum sac_code tokenizer_load(struct tokenizer **out, const struct model_files *f
     t->bos = t->unk = -1;
     memset(t->byte_id, 0xff, sizeof t->byte_id);
     enum sac_code rc = f->is_gguf ? tok_load_gguf(t, &f->gguf, err) : tok_load_hf(t, f, err);
-    if (!rc && !vocab_finish(t)) rc = sac_fail(err, SAC_ENOMEM, "%s: out of memory for its tokenizer", f->path);
+    if (!rc && !vocab_finish(t))
+        rc = sac_fail(err, SAC_ENOMEM, "%s: out of memory for its tokenizer", f->path);
     if (rc) tokenizer_free(t);
     else *out = t;
     return rc;

@@ -7,7 +7,10 @@
 /* ---- byte-level alphabet ---- */
 
 /* The alphabet shows printable bytes as themselves and the other 68, in order, as U+0100 and up. */
-static bool shown_as_itself(int b) { return (b >= 0x21 && b <= 0x7e) || (b >= 0xa1 && b <= 0xac) || b >= 0xae; }
+static bool shown_as_itself(int b)
+{
+    return (b >= 0x21 && b <= 0x7e) || (b >= 0xa1 && b <= 0xac) || b >= 0xae;
+}
 
 static int byte_of_char(int c)
 {
@@ -28,7 +31,8 @@ size_t decode_byte_level(const char *s, size_t len, char *out)
             out[n++] = s[i++];
             continue;
         }
-        if ((a & 0xe0) == 0xc0 && i + 1 < len) b = byte_of_char((a & 31) << 6 | ((unsigned char)s[i + 1] & 63));
+        if ((a & 0xe0) == 0xc0 && i + 1 < len)
+            b = byte_of_char((a & 31) << 6 | ((unsigned char)s[i + 1] & 63));
         if (b >= 0) out[n++] = (char)b, i += 2;
         else out[n++] = s[i++];   /* outside the alphabet: stands for itself */
     }
@@ -157,8 +161,19 @@ const struct tok_pair *pairs_find(const struct tokenizer *t, int left, int right
 
 /* Models often name the base model's end token, while chat turns end with another: the text decides too. */
 static const char *const stop_texts[] = {
-    "<|eot_id|>", "<|im_end|>", "<|end|>", "<end_of_turn>", "<|endoftext|>", "<|eom_id|>", "<EOT>", "<|end_of_text|>",
-    "</s>", ("<\xef\xbd\x9c" "end\xe2\x96\x81of\xe2\x96\x81sentence\xef\xbd\x9c>"), "<|fim_pad|>", "<|repo_name|>",
+    "<|eot_id|>",
+    "<|im_end|>",
+    "<|end|>",
+    "<end_of_turn>",
+    "<|endoftext|>",
+    "<|eom_id|>",
+    "<EOT>",
+    "<|end_of_text|>",
+    "</s>",
+    ("<\xef\xbd\x9c"
+     "end\xe2\x96\x81of\xe2\x96\x81sentence\xef\xbd\x9c>"),
+    "<|fim_pad|>",
+    "<|repo_name|>",
     "<|file_sep|>",
 };
 

@@ -14,7 +14,8 @@ enum { DENSE_LOGP_MAX = 64 << 20 };   /* bytes kept of the dense distributions, 
 
 /* ---- gold spans: bytes of the user text -> tokens of the prompt ---- */
 
-static int first_token_after(const struct sac_span *span, int n, int byte)   /* first token that ends after byte */
+static int first_token_after(const struct sac_span *span, int n,
+                             int byte) /* first token that ends after byte */
 {
     int lo = 0, hi = n;
     while (lo < hi) {
@@ -25,8 +26,8 @@ static int first_token_after(const struct sac_span *span, int n, int byte)   /* 
     return lo;
 }
 
-static int gold_spans(const struct sac_tokens *tok, const struct sac_sample *s, size_t at, struct sac_span *out,
-                      int *item)
+static int gold_spans(const struct sac_tokens *tok, const struct sac_sample *s, size_t at,
+                      struct sac_span *out, int *item)
 {
     int n = 0;
     for (int i = 0; i < s->n_evidence; i++) {
@@ -53,8 +54,13 @@ static struct sac_trace *make_trace(struct sac_model *m, const char *text, const
                                     const struct sac_sample *s, size_t at)
 {
     const struct sac_model_info *mi = sac_model_info(m);
-    struct sac_trace_info info = { .shape = mi->shape, .model_hash = mi->hash, .n_prompt = tok->n, .text = text,
-                                   .text_len = strlen(text), .task = s ? s->spec : "", .gold = s ? s->gold : "",
+    struct sac_trace_info info = { .shape = mi->shape,
+                                   .model_hash = mi->hash,
+                                   .n_prompt = tok->n,
+                                   .text = text,
+                                   .text_len = strlen(text),
+                                   .task = s ? s->spec : "",
+                                   .gold = s ? s->gold : "",
                                    .threads = pool_threads(m->pool) };
     info.prompt_hash = text_hash(text, info.text_len);
     snprintf(info.model, sizeof info.model, "%s", mi->name);
@@ -109,9 +115,11 @@ enum sac_code sac_job_new(struct sac_job **out, struct sac_model *m, const char 
     const struct sac_shape *s = &m->hp.shape;
     if (tokens->n < 1) return sac_fail(err, SAC_EARG, "the prompt is empty: give at least one token");
     if (tokens->n + opts->max_tokens > s->max_ctx)
-        return sac_fail(err, SAC_EARG,
-                        "the prompt has %d tokens and %d more may follow, but %s was made for %d; shorten the prompt "
-                        "or lower --max-tokens", tokens->n, opts->max_tokens, m->info.name, s->max_ctx);
+        return sac_fail(
+            err, SAC_EARG,
+            "the prompt has %d tokens and %d more may follow, but %s was made for %d; shorten the prompt "
+            "or lower --max-tokens",
+            tokens->n, opts->max_tokens, m->info.name, s->max_ctx);
     struct sac_job *j = calloc(1, sizeof *j);
     if (!j) return sac_fail(err, SAC_ENOMEM, "out of memory");
     j->m = m;
@@ -124,7 +132,8 @@ enum sac_code sac_job_new(struct sac_job **out, struct sac_model *m, const char 
     size_t row = (size_t)s->n_vocab * sizeof(float);
     j->trace = make_trace(m, text, tokens, sample, sample_at);
     j->base_logits = malloc(row);
-    j->dense_cap = (int)(DENSE_LOGP_MAX / row) < opts->max_tokens ? (int)(DENSE_LOGP_MAX / row) : opts->max_tokens;
+    j->dense_cap =
+        (int)(DENSE_LOGP_MAX / row) < opts->max_tokens ? (int)(DENSE_LOGP_MAX / row) : opts->max_tokens;
     if (!opts->no_kl && !opts->no_reference) j->dense_logp = malloc((size_t)(j->dense_cap + 1) * row);
     if (!j->trace || !j->base_logits) {
         sac_job_free(j);
@@ -171,7 +180,8 @@ int sac_job_add_lane(struct sac_job *j, const char *text, struct sac_err *err)
     return lane;
 }
 
-int sac_job_force(struct sac_job *j, int lane, struct sac_span span, int layer, int kv_head, struct sac_err *err)
+int sac_job_force(struct sac_job *j, int lane, struct sac_span span, int layer, int kv_head,
+                  struct sac_err *err)
 {
     struct lane_rec *from = trace_lane_rec(j->trace, lane);
     if (!from || !from->has_spec || span.lo < 0 || span.hi > j->n || span.hi <= span.lo) {
@@ -190,7 +200,8 @@ int sac_job_force(struct sac_job *j, int lane, struct sac_span span, int layer, 
     struct sac_lane *p = trace_lane_edit(j->trace, at);
     p->intervention = true;
     size_t len = strlen(p->params);
-    snprintf(p->params + len, sizeof p->params - len, "%sforced tokens %d-%d", len ? " " : "", span.lo, span.hi - 1);
+    snprintf(p->params + len, sizeof p->params - len, "%sforced tokens %d-%d", len ? " " : "", span.lo,
+             span.hi - 1);
     trace_lane_done(j->trace);
     enqueue(j, at);
     return at;

@@ -29,7 +29,7 @@ struct sac_job {
     struct session *base;
     int base_lane;
     float *base_logits;            /* after the prompt */
-    float **tail;                  /* [n_layers] q of the last rows, [n_heads][tail_n][D]; only when not recording */
+    float **tail; /* [n_layers] q of the last rows, [n_heads][tail_n][D]; only when not recording */
     int tail_n;
     /* the dense continuation, reference of KL and of the first different token */
     float *dense_logp;             /* [n][n_vocab] log-probabilities, one row a step */

@@ -1,4 +1,5 @@
-/* Eviction: asking the method which prompt keys each KV head keeps, inside a prefill or from the shared one. */
+/* Eviction: asking the method which prompt keys each KV head keeps, inside a prefill or from the shared one.
+ */
 #include "trace/job_int.h"
 
 #include "model/model_int.h"
@@ -88,10 +89,18 @@ static bool base_in(const struct lane_run *r, int layer, struct sac_prefill_in *
     const struct sac_shape *s = &hp->shape;
     size_t d = (size_t)s->head_dim, n = (size_t)j->n;
     bool windowed = hp->windowed && hp->windowed[layer];
-    *in = (struct sac_prefill_in){
-        .layer = layer, .n_layers = s->n_layers, .n = j->n, .n_heads = s->n_heads, .n_kv_heads = s->n_kv_heads,
-        .head_dim = s->head_dim, .scale = (float)hp->attn_scale, .softcap = (float)hp->attn_softcap,
-        .window = windowed ? hp->window : 0, .q_stride = n * d, .k_stride = n * d, .seed = j->opts.seed };
+    *in = (struct sac_prefill_in){ .layer = layer,
+                                   .n_layers = s->n_layers,
+                                   .n = j->n,
+                                   .n_heads = s->n_heads,
+                                   .n_kv_heads = s->n_kv_heads,
+                                   .head_dim = s->head_dim,
+                                   .scale = (float)hp->attn_scale,
+                                   .softcap = (float)hp->attn_softcap,
+                                   .window = windowed ? hp->window : 0,
+                                   .q_stride = n * d,
+                                   .k_stride = n * d,
+                                   .seed = j->opts.seed };
     session_describe_rope(j->base, layer, in);
     const struct layer_rec *rec = trace_layer(j->trace, j->base_lane, layer);
     if (rec && rec->q) {

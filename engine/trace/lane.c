@@ -18,7 +18,10 @@ static double seconds(void)
     return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
 
-static bool stopped(const struct sac_job *j) { return atomic_load_explicit(&j->cancel, memory_order_relaxed); }
+static bool stopped(const struct sac_job *j)
+{
+    return atomic_load_explicit(&j->cancel, memory_order_relaxed);
+}
 
 static void set_state(struct lane_run *r, enum sac_lane_state state)
 {
@@ -124,14 +127,22 @@ static enum sac_code run_prefill(struct lane_run *r, struct session *s)
     struct sac_job *j = r->j;
     set_state(r, SAC_LANE_PREFILL);
     r->layer_t0 = seconds();
-    struct prefill_args a = {
-        .ids = j->trace->ids, .n = j->n, .spec = sac_spec_prefill(&r->rec->spec) ? &r->rec->spec : NULL,
-        .force = r->rec->force, .force_layer = r->rec->force_layer, .force_kv = r->rec->force_kv,
-        .overview = r->rec->layer ? OVERVIEW_GRID : 0, .want_lse = r->rec->layer != NULL, .seed = j->opts.seed,
-        .layer_done = on_layer, .ctx = r, .cancel = &j->cancel };
+    struct prefill_args a = { .ids = j->trace->ids,
+                              .n = j->n,
+                              .spec = sac_spec_prefill(&r->rec->spec) ? &r->rec->spec : NULL,
+                              .force = r->rec->force,
+                              .force_layer = r->rec->force_layer,
+                              .force_kv = r->rec->force_kv,
+                              .overview = r->rec->layer ? OVERVIEW_GRID : 0,
+                              .want_lse = r->rec->layer != NULL,
+                              .seed = j->opts.seed,
+                              .layer_done = on_layer,
+                              .ctx = r,
+                              .cancel = &j->cancel };
     enum sac_code rc = session_prefill(s, &a, &r->err);
     if (rc == SAC_OK && r->out_of_memory)
-        rc = sac_fail(&r->err, SAC_ENOMEM, "out of memory while recording; run with fewer methods or a shorter prompt");
+        rc = sac_fail(&r->err, SAC_ENOMEM,
+                      "out of memory while recording; run with fewer methods or a shorter prompt");
     struct sac_lane *p = trace_lane_edit(j->trace, r->lane);
     p->prefill_s = a.total_s;
     p->select_s = a.select_s;
@@ -202,7 +213,8 @@ static enum sac_code prepare(struct lane_run *r)
         rc = ensure_base(r);
         if (rc == SAC_OK) memcpy(r->prompt_logits, j->base_logits, v * sizeof(float));
         double t0 = seconds();
-        if (rc == SAC_OK && !keep_from_base(r)) rc = sac_fail(&r->err, SAC_ENOMEM, "out of memory while evicting");
+        if (rc == SAC_OK && !keep_from_base(r))
+            rc = sac_fail(&r->err, SAC_ENOMEM, "out of memory while evicting");
         if (rc == SAC_OK && r->kept) {
             struct sac_lane *p = trace_lane_edit(j->trace, r->lane);
             p->select_s += seconds() - t0;
@@ -354,13 +366,15 @@ static enum sac_code decode_loop(struct lane_run *r, const char **stop, struct o
         }
         if (step + 1 == max) break;
         enum sac_code rc = session_decode(r->dec, token, r->rec->layer ? &sink : NULL, &r->err);
-        if (rc == SAC_OK && r->out_of_memory) rc = sac_fail(&r->err, SAC_ENOMEM, "out of memory while recording");
+        if (rc == SAC_OK && r->out_of_memory)
+            rc = sac_fail(&r->err, SAC_ENOMEM, "out of memory while recording");
         if (rc != SAC_OK) return rc;
     }
     return SAC_OK;
 }
 
-static void publish_decode(struct lane_run *r, double decode_s, int fed, const char *stop, const struct own_kl *kl)
+static void publish_decode(struct lane_run *r, double decode_s, int fed, const char *stop,
+                           const struct own_kl *kl)
 {
     struct sac_job *j = r->j;
     struct session_stats st = session_stats(r->dec);
@@ -421,7 +435,8 @@ void lane_execute(struct sac_job *j, int lane)
     struct own_kl kl = { .same = true };
     r.prompt_logits = malloc(v * sizeof(float));
     r.scratch = malloc(v * sizeof(float));
-    enum sac_code rc = r.prompt_logits && r.scratch ? prepare(&r) : sac_fail(&r.err, SAC_ENOMEM, "out of memory");
+    enum sac_code rc =
+        r.prompt_logits && r.scratch ? prepare(&r) : sac_fail(&r.err, SAC_ENOMEM, "out of memory");
     if (rc == SAC_OK) rc = decode(&r, &kl);
     if (rc == SAC_OK) teach_lane(&r);
     struct sac_lane *p = trace_lane_edit(j->trace, lane);

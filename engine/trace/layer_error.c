@@ -1,8 +1,8 @@
 /* What a selection does to a layer's output: all heads together, after the output projection.
  *
- * Errors of heads can cancel in that sum or add up, so it says more about the next layer's input than the heads'
- * own errors do. A few rows a layer are enough for a mean; each is the lane's own q, k and v with and without the
- * keys that were not read. */
+ * Errors of heads can cancel in that sum or add up, so it says more about the next layer's input than the
+ * heads' own errors do. A few rows a layer are enough for a mean; each is the lane's own q, k and v with and
+ * without the keys that were not read. */
 #include "trace/job_int.h"
 
 #include "model/linear.h"
@@ -56,10 +56,12 @@ void measure_layer_errors(struct sac_job *j, int lane)
     const struct sac_shape *s = &t->info.shape;
     size_t width = (size_t)s->n_heads * (size_t)s->head_dim;
     int n = t->info.n_prompt, cap = n + t->lane[lane]->max_new;
-    struct layer_rows b = { .all = malloc(ROWS * width * sizeof(float)), .kept = malloc(ROWS * width * sizeof(float)),
+    struct layer_rows b = { .all = malloc(ROWS * width * sizeof(float)),
+                            .kept = malloc(ROWS * width * sizeof(float)),
                             .w = malloc(((size_t)cap + 1) * sizeof(float)),
                             .y = malloc(2 * ROWS * (size_t)s->n_embd * sizeof(float)),
-                            .rows = { malloc(((size_t)cap / 2 + 2) * sizeof(struct sac_run)), 0, cap / 2 + 2 } };
+                            .rows = { malloc(((size_t)cap / 2 + 2) * sizeof(struct sac_run)), 0,
+                                      cap / 2 + 2 } };
     bool ok = b.all && b.kept && b.w && b.y && b.rows.run;
     for (int l = 0; l < s->n_layers; l++) {
         struct layer_rec *r = &t->lane[lane]->layer[l];

@@ -1,8 +1,9 @@
 /* Measures of a selection, exact for every row they are taken on.
  *
- * A row of n weights is counted into buckets by the top bits of the float (sign, exponent, 7 bits of mantissa):
- * order between buckets is order of weights, so the mass of the m largest, the members of the top m and the
- * keys needed for a given mass follow from one pass over the buckets and a sort inside a single one. */
+ * A row of n weights is counted into buckets by the top bits of the float (sign, exponent, 7 bits of
+ * mantissa): order between buckets is order of weights, so the mass of the m largest, the members of the top
+ * m and the keys needed for a given mass follow from one pass over the buckets and a sort inside a single
+ * one. */
 #include "trace/trace_int.h"
 
 #include "kernels.h"
@@ -76,7 +77,8 @@ static int bucket_keys(const struct row *r, int b, int *index)
 }
 
 /* The top m of a row: its mass, and how many of its keys are in `rows`. */
-static void top_m(const struct row *r, int m, const struct sac_rows *rows, int *index, double *mass, int *hits)
+static void top_m(const struct row *r, int m, const struct sac_rows *rows, int *index, double *mass,
+                  int *hits)
 {
     int left = m, b = r->top;
     while (b > 0 && (int)r->bucket[b] <= left) left -= (int)r->bucket[b--];
@@ -156,8 +158,8 @@ static void measure_evidence(const struct sac_trace *t, const float *w, int row,
     out->evidence_mass_kept = mass_kept;
 }
 
-void head_outputs(const struct sac_trace *t, const struct layer_rec *r, int head, int row, const float *w, int first,
-                  const struct sac_rows *rows, float *all, float *kept)
+void head_outputs(const struct sac_trace *t, const struct layer_rec *r, int head, int row, const float *w,
+                  int first, const struct sac_rows *rows, float *all, float *kept)
 {
     const struct sac_shape *s = &t->info.shape;
     int d = s->head_dim, kv = head / (s->n_heads / s->n_kv_heads), at = 0;
@@ -191,8 +193,8 @@ double relative_l2(const float *want, const float *got, size_t n)
 }
 
 /* |O - O_S| / |O| of the head's output, both from the row's own q, k and v. */
-static double output_error(const struct sac_trace *t, const struct layer_rec *r, int head, int row, const float *w,
-                           int first, const struct sac_rows *rows)
+static double output_error(const struct sac_trace *t, const struct layer_rec *r, int head, int row,
+                           const float *w, int first, const struct sac_rows *rows)
 {
     enum { DIM_MAX = 1024 };
     float all[DIM_MAX], kept[DIM_MAX];
@@ -215,9 +217,26 @@ static bool same_text(const struct sac_trace *t, int lane, int row)
 void recall_unknown(struct sac_recall *r)
 {
     r->n_rows = 0;
-    double *f[] = { &r->mass, &r->mass_min, &r->mass_p5, &r->set, &r->set10, &r->set64, &r->oracle,
-                    &r->sink_adjusted, &r->evidence, &r->evidence_mass, &r->evidence_mass_kept, &r->mass_vs_dense,
-                    &r->entropy, &r->need90, &r->need95, &r->need99, &r->sink, &r->local, &r->kept, &r->out_err };
+    double *f[] = { &r->mass,
+                    &r->mass_min,
+                    &r->mass_p5,
+                    &r->set,
+                    &r->set10,
+                    &r->set64,
+                    &r->oracle,
+                    &r->sink_adjusted,
+                    &r->evidence,
+                    &r->evidence_mass,
+                    &r->evidence_mass_kept,
+                    &r->mass_vs_dense,
+                    &r->entropy,
+                    &r->need90,
+                    &r->need95,
+                    &r->need99,
+                    &r->sink,
+                    &r->local,
+                    &r->kept,
+                    &r->out_err };
     for (size_t i = 0; i < sizeof f / sizeof *f; i++) *f[i] = (double)NAN;
 }
 
@@ -229,8 +248,8 @@ bool measure_row(const struct sac_trace *t, int lane, int layer, int head, int r
            measure_given(t, lane, layer, head, row, m, out);
 }
 
-bool measure_given(const struct sac_trace *t, int lane, int layer, int head, int row, struct measure_scratch *m,
-                   struct sac_recall *out)
+bool measure_given(const struct sac_trace *t, int lane, int layer, int head, int row,
+                   struct measure_scratch *m, struct sac_recall *out)
 {
     const struct layer_rec *r = trace_layer_full(t, lane, layer);
     recall_unknown(out);
@@ -291,7 +310,8 @@ bool measure_given(const struct sac_trace *t, int lane, int layer, int head, int
     return true;
 }
 
-bool sac_trace_row_recall(const struct sac_trace *t, int lane, int layer, int head, int row, struct sac_recall *out)
+bool sac_trace_row_recall(const struct sac_trace *t, int lane, int layer, int head, int row,
+                          struct sac_recall *out)
 {
     struct measure_scratch m = { 0 };
     bool ok = measure_scratch_init(&m, row + 1) && measure_row(t, lane, layer, head, row, &m, out);

@@ -1,4 +1,5 @@
-/* Overlap of selections: do the heads of a group, consecutive steps and neighbouring layers read the same keys? */
+/* Overlap of selections: do the heads of a group, consecutive steps and neighbouring layers read the same
+ * keys? */
 #include "trace/trace_int.h"
 
 #include <math.h>
@@ -49,7 +50,11 @@ struct sac_overlap sac_trace_overlap(const struct sac_trace *t, int lane, bool d
 {
     struct sac_overlap out = { (double)NAN, (double)NAN, (double)NAN };
     int n = t->info.n_prompt, rows = sac_trace_n_rows(t, lane, t->info.shape.n_layers - 1);
-    int lo = decode ? n : 0, hi = decode ? rows : n < rows ? n : rows, want = decode ? ANSWER_ROWS : PROMPT_ROWS;
+    int lo = decode ? n : 0,
+        hi = decode     ? rows
+             : n < rows ? n
+                        : rows,
+        want = decode ? ANSWER_ROWS : PROMPT_ROWS;
     if (hi <= lo) return out;
     size_t cap = (size_t)hi / 2 + 2;
     struct pair p = { .a = { malloc(cap * sizeof(struct sac_run)), 0, (int)cap },

@@ -1,8 +1,8 @@
 /* What another setting would read, from the recorded q and k: selection and recall at once, without a run.
  *
- * Prefill methods plan the head again; eviction methods choose again and their answer rows follow; decode methods
- * get the recorded keys of the layer up to the row and select for its query. The lane's tokens stay as they are,
- * so this is about one row of one head, not about the answer. */
+ * Prefill methods plan the head again; eviction methods choose again and their answer rows follow; decode
+ * methods get the recorded keys of the layer up to the row and select for its query. The lane's tokens stay
+ * as they are, so this is about one row of one head, not about the answer. */
 #include "trace/trace_int.h"
 
 #include <math.h>
@@ -74,7 +74,8 @@ static void score_recorded(const struct sac_decode_in *in, int head, int lo, int
 static enum sac_code preview_select(struct preview *p, const struct sac_part *part)
 {
     const struct sac_shape *s = &p->t->info.shape;
-    int group = s->n_heads / s->n_kv_heads, kv = p->head / group, n = p->row + 1, prompt = p->t->info.n_prompt;
+    int group = s->n_heads / s->n_kv_heads, kv = p->head / group, n = p->row + 1,
+        prompt = p->t->info.n_prompt;
     size_t d = (size_t)s->head_dim;
     struct sac_env env = { .shape = *s, .max_tokens = n };
     void *state = part->m->create ? part->m->create(&env, part->opts.bytes, &p->arena) : NULL;
@@ -82,25 +83,36 @@ static enum sac_code preview_select(struct preview *p, const struct sac_part *pa
     const int **pos = sac_arena_alloc(&p->arena, (size_t)s->n_kv_heads * sizeof *pos);
     float *q = sac_arena_floats(&p->arena, (size_t)s->n_heads * d);
     if ((part->m->create && !state) || !len || !pos || !q) return no_memory(p);
-    for (int h = 0; h < s->n_heads; h++) memcpy(q + (size_t)h * d, rec_q(p->t, p->r, h, p->row), d * sizeof *q);
+    for (int h = 0; h < s->n_heads; h++)
+        memcpy(q + (size_t)h * d, rec_q(p->t, p->r, h, p->row), d * sizeof *q);
     for (int g = 0; g < s->n_kv_heads; g++) {
         len[g] = n;
         if (!part->m->append) continue;
         part->m->append(state, p->layer, g, 0, n < prompt ? n : prompt, rec_k(p->t, p->r, g, 0, false));
-        for (int i = prompt; i < n; i++) part->m->append(state, p->layer, g, i, 1, rec_k(p->t, p->r, g, i, false));
+        for (int i = prompt; i < n; i++)
+            part->m->append(state, p->layer, g, i, 1, rec_k(p->t, p->r, g, i, false));
     }
-    struct sac_decode_in in = { .layer = p->layer, .n_layers = s->n_layers, .pos = p->row, .n_heads = s->n_heads,
-                                .n_kv_heads = s->n_kv_heads, .head_dim = s->head_dim,
-                                .scale = (float)p->t->scale[p->layer], .softcap = (float)p->t->softcap[p->layer],
-                                .q = q, .n = len, .slot_pos = pos, .score = score_recorded, .cache = p };
+    struct sac_decode_in in = { .layer = p->layer,
+                                .n_layers = s->n_layers,
+                                .pos = p->row,
+                                .n_heads = s->n_heads,
+                                .n_kv_heads = s->n_kv_heads,
+                                .head_dim = s->head_dim,
+                                .scale = (float)p->t->scale[p->layer],
+                                .softcap = (float)p->t->softcap[p->layer],
+                                .q = q,
+                                .n = len,
+                                .slot_pos = pos,
+                                .score = score_recorded,
+                                .cache = p };
     bool per_head = part->m->scope && part->m->scope(part->opts.bytes) == SAC_PER_QUERY_HEAD;
     p->out->n = 0;
     part->m->select(state, &in, per_head ? p->head : kv * group, p->out);
     return SAC_OK;
 }
 
-enum sac_code sac_trace_preview(const struct sac_trace *t, int lane, const char *spec, int layer, int head, int row,
-                                struct sac_rows *out, struct sac_recall *recall, struct sac_err *err)
+enum sac_code sac_trace_preview(const struct sac_trace *t, int lane, const char *spec, int layer, int head,
+                                int row, struct sac_rows *out, struct sac_recall *recall, struct sac_err *err)
 {
     struct preview p = { .t = t, .r = trace_layer(t, lane, layer), .lane = lane, .layer = layer, .head = head,
                          .row = row, .out = out, .err = err };

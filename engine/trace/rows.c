@@ -18,7 +18,8 @@ const struct layer_rec *trace_layer(const struct sac_trace *t, int lane, int lay
 const struct layer_rec *trace_layer_full(const struct sac_trace *t, int lane, int layer)
 {
     const struct layer_rec *r = trace_layer(t, lane, layer);
-    if (r && atomic_load_explicit(&r->absent, memory_order_acquire) && t->load_layer) t->load_layer(t, lane, layer);
+    if (r && atomic_load_explicit(&r->absent, memory_order_acquire) && t->load_layer)
+        t->load_layer(t, lane, layer);
     return r;
 }
 
@@ -58,8 +59,8 @@ int rec_first_key(const struct sac_trace *t, int layer, int row)
     return w > 0 && row - w + 1 > 0 ? row - w + 1 : 0;
 }
 
-void rec_scores(const struct sac_trace *t, const struct layer_rec *r, int layer, int head, int row, int lo, int hi,
-                float *out)
+void rec_scores(const struct sac_trace *t, const struct layer_rec *r, int layer, int head, int row, int lo,
+                int hi, float *out)
 {
     const struct sac_shape *s = &t->info.shape;
     int kv = head / (s->n_heads / s->n_kv_heads), n = t->info.n_prompt;
@@ -163,7 +164,8 @@ static void requested_row(const struct sac_plan *p, int row, int first, struct s
     }
 }
 
-bool sac_trace_requested(const struct sac_trace *t, int lane, int layer, int head, int row, struct sac_rows *out)
+bool sac_trace_requested(const struct sac_trace *t, int lane, int layer, int head, int row,
+                         struct sac_rows *out)
 {
     const struct layer_rec *r = trace_layer(t, lane, layer);
     if (r && row >= 0 && row < t->info.n_prompt && r->plans) {
@@ -207,8 +209,8 @@ int sac_trace_kept(const struct sac_trace *t, int lane, int layer, int kv_head)
     return r && r->kept ? r->kept_n[kv_head] : -1;
 }
 
-bool sac_trace_overview(const struct sac_trace *t, int lane, int layer, int head, int *grid, const float **max,
-                        const float **mass)
+bool sac_trace_overview(const struct sac_trace *t, int lane, int layer, int head, int *grid,
+                        const float **max, const float **mass)
 {
     const struct layer_rec *r = trace_layer(t, lane, layer);
     if (!r || !r->overview) return false;
@@ -226,7 +228,8 @@ static int heavier(const void *a, const void *b)
     return (x->key > y->key) - (x->key < y->key);
 }
 
-int sac_trace_top(const struct sac_trace *t, int lane, int layer, int head, int row, int k, struct sac_top *out)
+int sac_trace_top(const struct sac_trace *t, int lane, int layer, int head, int row, int k,
+                  struct sac_top *out)
 {
     if (k <= 0 || row < 0) return 0;
     size_t n = (size_t)row + 1;

@@ -60,8 +60,8 @@ struct sac_trace *trace_new(const struct sac_trace_info *info, const int *ids, c
     t->scale = calloc(layers, sizeof *t->scale);
     t->softcap = calloc(layers, sizeof *t->softcap);
     t->window = calloc(layers, sizeof *t->window);
-    if (!t->text || !t->task || !t->gold || !t->ids || !t->spans || !t->gold_span || !t->gold_item || !t->scale ||
-        !t->softcap || !t->window) {
+    if (!t->text || !t->task || !t->gold || !t->ids || !t->spans || !t->gold_span || !t->gold_item ||
+        !t->scale || !t->softcap || !t->window) {
         sac_trace_release(t);
         return NULL;
     }
@@ -234,7 +234,10 @@ void sac_trace_info(const struct sac_trace *t, struct sac_trace_info *out)
 }
 
 const int *sac_trace_prompt_ids(const struct sac_trace *t) { return t->ids; }
-int sac_trace_n_lanes(const struct sac_trace *t) { return atomic_load_explicit(&t->n_lanes, memory_order_acquire); }
+int sac_trace_n_lanes(const struct sac_trace *t)
+{
+    return atomic_load_explicit(&t->n_lanes, memory_order_acquire);
+}
 
 uint64_t sac_trace_generation(const struct sac_trace *t)
 {
@@ -265,7 +268,11 @@ static int copy_utf8(char *buf, int cap, const char *s, int n)
     int out = 0;
     for (int i = 0; i < n;) {
         unsigned char c = (unsigned char)s[i];
-        int len = c < 0x80 ? 1 : c >= 0xc2 && c < 0xe0 ? 2 : c >= 0xe0 && c < 0xf0 ? 3 : c >= 0xf0 && c < 0xf5 ? 4 : 0;
+        int len = c < 0x80                ? 1
+                  : c >= 0xc2 && c < 0xe0 ? 2
+                  : c >= 0xe0 && c < 0xf0 ? 3
+                  : c >= 0xf0 && c < 0xf5 ? 4
+                                          : 0;
         bool good = len > 0 && i + len <= n;
         for (int j = 1; good && j < len; j++) good = ((unsigned char)s[i + j] & 0xc0) == 0x80;
         const char *from = good ? s + i : "\xef\xbf\xbd";
@@ -294,7 +301,8 @@ int sac_trace_vocab(const struct sac_trace *t, int id, char *buf, int cap)
         if (t->piece_id[mid] < id) lo = mid + 1;
         else hi = mid;
     }
-    return lo < t->n_pieces && t->piece_id[lo] == id ? copy_utf8(buf, cap, t->piece[lo], t->piece_len[lo]) : 0;
+    return lo < t->n_pieces && t->piece_id[lo] == id ? copy_utf8(buf, cap, t->piece[lo], t->piece_len[lo])
+                                                     : 0;
 }
 
 int sac_trace_token(const struct sac_trace *t, int lane, int pos, char *buf, int cap)
@@ -330,7 +338,8 @@ int sac_trace_next(const struct sac_trace *t, int lane, int step, int *id, float
 double sac_trace_step_kl(const struct sac_trace *t, int lane, int step)
 {
     struct lane_rec *l = trace_lane_rec(t, lane);
-    if (!l || step < 0 || step >= atomic_load_explicit(&l->n_tokens, memory_order_acquire)) return (double)NAN;
+    if (!l || step < 0 || step >= atomic_load_explicit(&l->n_tokens, memory_order_acquire))
+        return (double)NAN;
     return (double)l->step_kl[step];
 }
 

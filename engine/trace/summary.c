@@ -12,13 +12,23 @@ enum { PREFILL_ROWS = 24, DECODE_ROWS = 32 };
 
 /* The fields of struct sac_recall that are means over rows. */
 static const size_t MEAN_FIELD[] = {
-    offsetof(struct sac_recall, mass), offsetof(struct sac_recall, set), offsetof(struct sac_recall, set10),
-    offsetof(struct sac_recall, set64), offsetof(struct sac_recall, oracle),
-    offsetof(struct sac_recall, sink_adjusted), offsetof(struct sac_recall, evidence),
-    offsetof(struct sac_recall, evidence_mass), offsetof(struct sac_recall, evidence_mass_kept),
-    offsetof(struct sac_recall, mass_vs_dense), offsetof(struct sac_recall, entropy),
-    offsetof(struct sac_recall, need90), offsetof(struct sac_recall, need95), offsetof(struct sac_recall, need99),
-    offsetof(struct sac_recall, sink), offsetof(struct sac_recall, local), offsetof(struct sac_recall, kept),
+    offsetof(struct sac_recall, mass),
+    offsetof(struct sac_recall, set),
+    offsetof(struct sac_recall, set10),
+    offsetof(struct sac_recall, set64),
+    offsetof(struct sac_recall, oracle),
+    offsetof(struct sac_recall, sink_adjusted),
+    offsetof(struct sac_recall, evidence),
+    offsetof(struct sac_recall, evidence_mass),
+    offsetof(struct sac_recall, evidence_mass_kept),
+    offsetof(struct sac_recall, mass_vs_dense),
+    offsetof(struct sac_recall, entropy),
+    offsetof(struct sac_recall, need90),
+    offsetof(struct sac_recall, need95),
+    offsetof(struct sac_recall, need99),
+    offsetof(struct sac_recall, sink),
+    offsetof(struct sac_recall, local),
+    offsetof(struct sac_recall, kept),
     offsetof(struct sac_recall, out_err),
 };
 enum { N_MEANS = sizeof MEAN_FIELD / sizeof *MEAN_FIELD };
@@ -176,7 +186,8 @@ void measure_lane(struct sac_trace *t, int lane)
         out[p].n_rows = rows;
     }
     struct sac_density prefill = mean_density(t, lane, 0), decode = mean_density(t, lane, 1);
-    bool answers = l->has_spec && (sac_spec_decode(&l->spec) || sac_spec_evict(&l->spec)) && out[1].n_rows > 0;
+    bool answers =
+        l->has_spec && (sac_spec_decode(&l->spec) || sac_spec_evict(&l->spec)) && out[1].n_rows > 0;
     struct sac_lane *pub = trace_lane_edit(t, lane);
     pub->recall_prefill = out[0];
     pub->recall_decode = out[1];
@@ -188,7 +199,8 @@ void measure_lane(struct sac_trace *t, int lane)
     trace_lane_done(t);
 }
 
-bool sac_trace_recall(const struct sac_trace *t, int lane, int layer, int head, bool decode, struct sac_recall *out)
+bool sac_trace_recall(const struct sac_trace *t, int lane, int layer, int head, bool decode,
+                      struct sac_recall *out)
 {
     const struct layer_rec *r = trace_layer(t, lane, layer);
     if (!r || !atomic_load_explicit(&r->measured, memory_order_acquire)) return false;

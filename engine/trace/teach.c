@@ -95,5 +95,5 @@ void teach_lane(struct lane_run *r)
     struct sac_lane now;
     sac_trace_lane(j->trace, r->lane, &now);
     if (j->dense_rows > 0 && r->lane != 0 && isnan(now.kl)) teach_dense(r);
-    if (j->n_gold > 0 && j->n_gold <= j->opts.max_tokens) teach_gold(r);      /* the cache has room for no more */
+    if (j->n_gold > 0 && j->n_gold <= j->opts.max_tokens) teach_gold(r); /* the cache has room for no more */
 }

@@ -44,7 +44,7 @@ struct tile_job {
     const struct layer_rec *r;
     struct sac_tile *tile;
     float *weight, *tmp;          /* [n] each */
-    float *block;                 /* [BLOCK][n] scores of rows block_row .. block_row+block_n-1, keys block_lo .. */
+    float *block; /* [BLOCK][n] scores of rows block_row .. block_row+block_n-1, keys block_lo .. */
     int block_row, block_n, block_head, block_lo;
     struct sac_rows rows;
     float *count;                 /* [h][w] causal pairs */
@@ -54,7 +54,8 @@ struct tile_job {
 /* Pixel i of P over N covers floor(i*N/P) .. floor((i+1)*N/P)-1; an item may cover several when P > N. */
 static int pixel_lo(int i, int n, int p) { return (int)((long long)i * n / p); }
 
-/* Scores of the next rows at once. Rows whose log-sum-exp is not known need all their keys, others the window. */
+/* Scores of the next rows at once. Rows whose log-sum-exp is not known need all their keys, others the
+ * window. */
 static void fill_block(struct tile_job *j, int head, int row)
 {
     const struct sac_tile *tile = j->tile;
@@ -90,7 +91,8 @@ static float row_scores(struct tile_job *j, int head, int row, int first, int lo
         if (hi > lo) memcpy(out, j->tmp + (lo - first), (size_t)(hi - lo) * sizeof *out);
         return lse_of(j->tmp, row + 1 - first);
     }
-    if (head != j->block_head || row < j->block_row || row >= j->block_row + j->block_n) fill_block(j, head, row);
+    if (head != j->block_head || row < j->block_row || row >= j->block_row + j->block_n)
+        fill_block(j, head, row);
     float *score = j->block + (size_t)(row - j->block_row) * (size_t)n - j->block_lo;
     if (hi > lo) memcpy(out, score + lo, (size_t)(hi - lo) * sizeof *out);
     float lse = known_lse(r, n, head, row);
@@ -245,9 +247,10 @@ enum sac_code sac_trace_tile(const struct sac_trace *t, struct sac_tile *tile, c
     int n = rec_rows(t, r);
     if (tile->q1 > n) tile->q1 = n;
     if (tile->k1 > n) tile->k1 = n;
-    if (tile->q0 < 0 || tile->k0 < 0 || tile->q1 <= tile->q0 || tile->k1 <= tile->k0 || tile->w < 1 || tile->h < 1)
-        return sac_fail(err, SAC_EARG, "an empty tile: rows %d..%d, keys %d..%d", tile->q0, tile->q1, tile->k0,
-                        tile->k1);
+    if (tile->q0 < 0 || tile->k0 < 0 || tile->q1 <= tile->q0 || tile->k1 <= tile->k0 || tile->w < 1 ||
+        tile->h < 1)
+        return sac_fail(err, SAC_EARG, "an empty tile: rows %d..%d, keys %d..%d", tile->q0, tile->q1,
+                        tile->k0, tile->k1);
     size_t cells = (size_t)tile->w * (size_t)tile->h;
     memset(tile->value, 0, cells * sizeof(float));
     if (tile->kept) memset(tile->kept, 0, cells * sizeof(float));

@@ -31,7 +31,8 @@ uint32_t tf_crc(uint32_t crc, const void *data, size_t n)
     for (; n >= 8; n -= 8, p += 8) {
         crc ^= (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
         crc = crc_table[7][crc & 255] ^ crc_table[6][crc >> 8 & 255] ^ crc_table[5][crc >> 16 & 255] ^
-              crc_table[4][crc >> 24] ^ crc_table[3][p[4]] ^ crc_table[2][p[5]] ^ crc_table[1][p[6]] ^ crc_table[0][p[7]];
+              crc_table[4][crc >> 24] ^ crc_table[3][p[4]] ^ crc_table[2][p[5]] ^ crc_table[1][p[6]] ^
+              crc_table[0][p[7]];
     }
     for (; n; n--) crc = crc_table[0][(crc ^ *p++) & 255] ^ crc >> 8;
     return ~crc;
@@ -58,7 +59,8 @@ void tf_put(struct tf_out *o, const void *p, size_t n)
 
 void tf_u32(struct tf_out *o, uint32_t v)
 {
-    unsigned char b[4] = { (unsigned char)v, (unsigned char)(v >> 8), (unsigned char)(v >> 16), (unsigned char)(v >> 24) };
+    unsigned char b[4] = { (unsigned char)v, (unsigned char)(v >> 8), (unsigned char)(v >> 16),
+                           (unsigned char)(v >> 24) };
     tf_put(o, b, 4);
 }
 
@@ -174,8 +176,8 @@ size_t tf_packed_size(size_t n, enum tf_precision how, int dim)
     return how == TF_F16 ? 2 * n : how == TF_F32 ? 4 * n : n + 2 * (n / (size_t)dim);
 }
 
-/* A row's largest magnitude becomes 127; the scale is rounded first, so that packing what was unpacked changes
- * nothing. */
+/* A row's largest magnitude becomes 127; the scale is rounded first, so that packing what was unpacked
+ * changes nothing. */
 static void pack_q8(const float *v, size_t rows, size_t dim, unsigned char *out)
 {
     for (size_t r = 0; r < rows; r++) {
@@ -244,26 +246,53 @@ void tf_unpack(const unsigned char *in, size_t n, enum tf_precision how, int dim
 #define F(kind, name) { #name, offsetof(struct sac_lane, name), kind }
 #define D(phase, name) { #phase "." #name, offsetof(struct sac_lane, phase.name), TF_DOUBLE }
 #define R(group, name) { #group "." #name, offsetof(struct sac_lane, group.name), TF_DOUBLE }
-#define RECALL(g) R(g, mass), R(g, mass_min), R(g, mass_p5), R(g, set), R(g, set10), R(g, set64), R(g, oracle), \
-    R(g, sink_adjusted), R(g, evidence), R(g, evidence_mass), R(g, evidence_mass_kept), R(g, mass_vs_dense), \
-    R(g, entropy), R(g, need90), R(g, need95), R(g, need99), R(g, sink), R(g, local), R(g, kept), R(g, out_err), \
-    { #g ".n_rows", offsetof(struct sac_lane, g.n_rows), TF_INT }
+#define RECALL(g)                                                                                            \
+    R(g, mass), R(g, mass_min), R(g, mass_p5), R(g, set), R(g, set10), R(g, set64), R(g, oracle),            \
+        R(g, sink_adjusted), R(g, evidence), R(g, evidence_mass), R(g, evidence_mass_kept),                  \
+        R(g, mass_vs_dense), R(g, entropy), R(g, need90), R(g, need95), R(g, need99), R(g, sink),            \
+        R(g, local), R(g, kept), R(g, out_err),                                                              \
+    {                                                                                                        \
+#g ".n_rows", offsetof(struct sac_lane, g.n_rows), TF_INT                                            \
+    }
 #define DENSITY(g) D(g, pattern), D(g, kernel), D(g, work), D(g, read)
 
 const struct tf_field tf_lane_field[] = {
-    F(TF_INT, state), F(TF_BOOL, intervention), F(TF_INT, prefill_layer), F(TF_INT, n_steps), F(TF_INT, max_steps),
-    F(TF_DOUBLE, progress), F(TF_DOUBLE, score), F(TF_BOOL, parsed), DENSITY(prefill), DENSITY(decode),
-    RECALL(recall_prefill), RECALL(recall_decode), RECALL(recall), F(TF_DOUBLE, kl), F(TF_DOUBLE, top1),
-    F(TF_DOUBLE, nll_gold), F(TF_INT, first_diff), F(TF_DOUBLE, prefill_s), F(TF_DOUBLE, decode_s),
-    F(TF_DOUBLE, select_s), F(TF_DOUBLE, attend_s), F(TF_DOUBLE, prefill_tok_s), F(TF_DOUBLE, decode_tok_s),
-    F(TF_SIZE, kv_bytes), F(TF_SIZE, kv_full_bytes), F(TF_SIZE, peak_bytes), F(TF_BOOL, shared_prefill),
+    F(TF_INT, state),
+    F(TF_BOOL, intervention),
+    F(TF_INT, prefill_layer),
+    F(TF_INT, n_steps),
+    F(TF_INT, max_steps),
+    F(TF_DOUBLE, progress),
+    F(TF_DOUBLE, score),
+    F(TF_BOOL, parsed),
+    DENSITY(prefill),
+    DENSITY(decode),
+    RECALL(recall_prefill),
+    RECALL(recall_decode),
+    RECALL(recall),
+    F(TF_DOUBLE, kl),
+    F(TF_DOUBLE, top1),
+    F(TF_DOUBLE, nll_gold),
+    F(TF_INT, first_diff),
+    F(TF_DOUBLE, prefill_s),
+    F(TF_DOUBLE, decode_s),
+    F(TF_DOUBLE, select_s),
+    F(TF_DOUBLE, attend_s),
+    F(TF_DOUBLE, prefill_tok_s),
+    F(TF_DOUBLE, decode_tok_s),
+    F(TF_SIZE, kv_bytes),
+    F(TF_SIZE, kv_full_bytes),
+    F(TF_SIZE, peak_bytes),
+    F(TF_BOOL, shared_prefill),
 };
 const int tf_n_lane_fields = sizeof tf_lane_field / sizeof *tf_lane_field;
 
 /* The order of the file, whatever the struct's order becomes. */
-#define ALL_RECALL(X) X(0, mass) X(1, mass_min) X(2, mass_p5) X(3, set) X(4, set10) X(5, set64) X(6, oracle) \
-    X(7, sink_adjusted) X(8, evidence) X(9, evidence_mass) X(10, evidence_mass_kept) X(11, mass_vs_dense) \
-    X(12, entropy) X(13, need90) X(14, need95) X(15, need99) X(16, sink) X(17, local) X(18, kept) X(19, out_err)
+#define ALL_RECALL(X)                                                                                        \
+    X(0, mass)                                                                                               \
+    X(1, mass_min) X(2, mass_p5) X(3, set) X(4, set10) X(5, set64) X(6, oracle) X(7, sink_adjusted)          \
+        X(8, evidence) X(9, evidence_mass) X(10, evidence_mass_kept) X(11, mass_vs_dense) X(12, entropy)     \
+            X(13, need90) X(14, need95) X(15, need99) X(16, sink) X(17, local) X(18, kept) X(19, out_err)
 
 void tf_recall_out(const struct sac_recall *r, double v[TF_RECALL])
 {

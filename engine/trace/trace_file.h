@@ -3,21 +3,19 @@
  *   file   = "SACTRACE" version(u32) reserved(u32)  chunk*
  *   chunk  = kind(4 bytes) number(u32) raw(u64) stored(u64) payload_crc(u32) head_crc(u32)  payload
  *
- * All numbers are little-endian. number counts chunks from 0; raw is the size of the payload before compression
- * (stored == raw: not compressed, otherwise one zstd frame); CRC-32 as in PNG, the header's over its first 28
- * bytes. Chunks are only ever appended; the last is END. Kinds:
+ * All numbers are little-endian. number counts chunks from 0; raw is the size of the payload before
+ * compression (stored == raw: not compressed, otherwise one zstd frame); CRC-32 as in PNG, the header's over
+ * its first 28 bytes. Chunks are only ever appended; the last is END. Kinds:
  *
  *   INFO  JSON: model, shape, prompt, task, attention constants of the layers
- *   TEXT  the rendered prompt     TOKS  ids and byte spans     GOLD  gold spans     PIEC  texts of the tokens used
- *   LANE  JSON: one lane          ANSW  lane, its answer       TOKN  lane, generated tokens, candidates, KL
- *   Q K V OVER                    lane, layer, f16 or f32 values in byte planes: all high bytes first, then the
- *                                 lower ones, which is what makes them compress; or bytes and then a f16 scale
- *                                 for each row of head_dim values
- *   SAME  lane, layer, from lane: its q, k, v, overview and plans are those of another lane
- *   PLAN KEPT STEP                lane, layer, which keys were read, as differences in variable-length integers
- *   QDEC KDEC VDEC                lane, layer, rows of generated tokens
- *   MEAS  lane, layer, measures of each head
- *   END   nothing; a file without it was cut short
+ *   TEXT  the rendered prompt     TOKS  ids and byte spans     GOLD  gold spans     PIEC  texts of the tokens
+ * used LANE  JSON: one lane          ANSW  lane, its answer       TOKN  lane, generated tokens, candidates,
+ * KL Q K V OVER                    lane, layer, f16 or f32 values in byte planes: all high bytes first, then
+ * the lower ones, which is what makes them compress; or bytes and then a f16 scale for each row of head_dim
+ * values SAME  lane, layer, from lane: its q, k, v, overview and plans are those of another lane PLAN KEPT
+ * STEP                lane, layer, which keys were read, as differences in variable-length integers QDEC KDEC
+ * VDEC                lane, layer, rows of generated tokens MEAS  lane, layer, measures of each head END
+ * nothing; a file without it was cut short
  *
  * Readers skip kinds they do not know, so later versions may add some. */
 #ifndef TRACE_FILE_INT_H

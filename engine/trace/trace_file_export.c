@@ -1,4 +1,5 @@
-/* q, k, v of a layer and what was read of it, as safetensors: what `saccade select` reads, and other tools. */
+/* q, k, v of a layer and what was read of it, as safetensors: what `saccade select` reads, and other tools.
+ */
 #include "trace/trace_file.h"
 
 #include "file/tensors.h"
@@ -26,8 +27,8 @@ static enum sac_code add_plan(struct st_writer *w, const struct sac_plan *p, int
     return rc;
 }
 
-static enum sac_code add_kept(struct st_writer *w, const struct layer_rec *r, int n_kv, int rows, int n_prompt,
-                              struct sac_err *err)
+static enum sac_code add_kept(struct st_writer *w, const struct layer_rec *r, int n_kv, int rows,
+                              int n_prompt, struct sac_err *err)
 {
     unsigned char *v = calloc((size_t)n_kv * (size_t)rows + 1, 1);
     if (!v) return sac_fail(err, SAC_ENOMEM, "out of memory while exporting the kept keys");
@@ -42,8 +43,8 @@ static enum sac_code add_kept(struct st_writer *w, const struct layer_rec *r, in
     return rc;
 }
 
-enum sac_code sac_trace_export_layer(const struct sac_trace *t, int lane, int layer, const char *path, bool force,
-                                     struct sac_err *err)
+enum sac_code sac_trace_export_layer(const struct sac_trace *t, int lane, int layer, const char *path,
+                                     bool force, struct sac_err *err)
 {
     const struct sac_shape *s = &t->info.shape;
     float *q, *k, *v;
@@ -51,8 +52,10 @@ enum sac_code sac_trace_export_layer(const struct sac_trace *t, int lane, int la
     if (layer < 0 || layer >= s->n_layers)
         return sac_fail(err, SAC_EARG, "layer %d: the model has layers 0 to %d", layer, s->n_layers - 1);
     if (!sac_trace_qkv(t, lane, layer, &q, &k, &v, &n))
-        return sac_fail(err, SAC_EARG, "layer %d of lane %d: q, k and v were not all recorded (a trace made with "
-                        "--no-values has no v)", layer, lane);
+        return sac_fail(err, SAC_EARG,
+                        "layer %d of lane %d: q, k and v were not all recorded (a trace made with "
+                        "--no-values has no v)",
+                        layer, lane);
     struct st_writer *w;
     enum sac_code rc = st_create(&w, path, force, err);
     const int64_t qs[3] = { s->n_heads, n, s->head_dim }, ks[3] = { s->n_kv_heads, n, s->head_dim };

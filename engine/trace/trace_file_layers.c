@@ -1,6 +1,7 @@
 /* Chunks of one layer of a lane: plans, kept keys, steps, measures, generated rows, and where q, k, v lie.
  *
- * Nothing is believed: lists must be sorted, disjoint and in range, numbers must fit the shape of the model. */
+ * Nothing is believed: lists must be sorted, disjoint and in range, numbers must fit the shape of the model.
+ */
 #include "trace/trace_file_read.h"
 
 #include <math.h>
@@ -81,14 +82,16 @@ static bool read_plan(struct tf_in *in, struct sac_plan *p, int n)
 static enum sac_code read_plans(struct reader *r, struct tf_in *in, struct layer_rec *l)
 {
     int heads = r->info.shape.n_heads;
-    if (tf_getvar(in, TF_MAX_HEADS) != (uint64_t)heads || in->bad || l->plans) return tf_damaged(r, "plans do not match the heads");
+    if (tf_getvar(in, TF_MAX_HEADS) != (uint64_t)heads || in->bad || l->plans)
+        return tf_damaged(r, "plans do not match the heads");
     struct plans *p = calloc(1, sizeof *p + (size_t)heads * sizeof p->plan[0]);
     if (!p) return sac_fail(r->err, SAC_ENOMEM, "%s: does not fit in memory", r->path);
     atomic_init(&p->refs, 1);
     l->plans = p;
     for (int h = 0; h < heads; h++) {
         p->n = h + 1;
-        if (!read_plan(in, &p->plan[h], r->info.n_prompt)) return tf_damaged(r, "a plan is not sorted or out of range");
+        if (!read_plan(in, &p->plan[h], r->info.n_prompt))
+            return tf_damaged(r, "a plan is not sorted or out of range");
     }
     return SAC_OK;
 }
@@ -114,17 +117,20 @@ static enum sac_code read_steps(struct reader *r, struct tf_in *in, struct layer
     for (int i = 0; i < n && !in->bad; i++) {
         int units = (int)tf_getvar(in, (uint64_t)s->n_heads), row = r->info.n_prompt + i;
         if (!units) continue;
-        if ((units != s->n_heads && units != s->n_kv_heads) || l->steps[i]) return tf_damaged(r, "a step has the wrong heads");
+        if ((units != s->n_heads && units != s->n_kv_heads) || l->steps[i])
+            return tf_damaged(r, "a step has the wrong heads");
         struct step_rows *st = l->steps[i] = calloc(1, sizeof *st);
         if (!st) return sac_fail(r->err, SAC_ENOMEM, "%s: does not fit in memory", r->path);
         st->at = calloc((size_t)units + 1, sizeof *st->at);
         st->n_units = units;
         for (int u = 0; st->at && u < units; u++) {
             uint64_t k = tf_getvar(in, (uint64_t)(in->end - in->p) / 2);
-            struct sac_run *grown = in->bad ? NULL : realloc(st->run, ((size_t)st->at[u] + k + 1) * sizeof *grown);
+            struct sac_run *grown =
+                in->bad ? NULL : realloc(st->run, ((size_t)st->at[u] + k + 1) * sizeof *grown);
             if (!grown) return tf_damaged(r, "a step is out of range");
             st->run = grown;
-            if (read_runs(in, st->run + st->at[u], k, row + 1)) return tf_damaged(r, "a step is not sorted or out of range");
+            if (read_runs(in, st->run + st->at[u], k, row + 1))
+                return tf_damaged(r, "a step is not sorted or out of range");
             st->at[u + 1] = st->at[u] + (int)k;
         }
         if (!st->at) return sac_fail(r->err, SAC_ENOMEM, "%s: does not fit in memory", r->path);
@@ -143,7 +149,8 @@ static enum sac_code read_measures(struct reader *r, struct tf_in *in, struct la
     for (int p = 0; p < 2; p++) {
         l->recall[p] = calloc((size_t)heads, sizeof *l->recall[p]);
         l->density[p] = calloc((size_t)heads, sizeof *l->density[p]);
-        if (!l->recall[p] || !l->density[p]) return sac_fail(r->err, SAC_ENOMEM, "%s: does not fit in memory", r->path);
+        if (!l->recall[p] || !l->density[p])
+            return sac_fail(r->err, SAC_ENOMEM, "%s: does not fit in memory", r->path);
         for (int h = 0; h < heads; h++) {
             double v[TF_RECALL];
             for (int i = 0; i < TF_RECALL; i++) v[i] = tf_getf64(in);
@@ -174,20 +181,23 @@ static float *floats_of(struct tf_in *in, uint64_t raw, int dim, long long *n)
     return v;
 }
 
-static enum sac_code read_decode(struct reader *r, struct tf_in *in, struct layer_rec *l, char which, uint64_t raw,
-                                 int max_new)
+static enum sac_code read_decode(struct reader *r, struct tf_in *in, struct layer_rec *l, char which,
+                                 uint64_t raw, int max_new)
 {
     const struct sac_shape *s = &r->info.shape;
     size_t row = (size_t)(which == 'Q' ? s->n_heads : s->n_kv_heads) * (size_t)s->head_dim;
     long long n;
-    float *v = floats_of(in, raw, r->info.shape.head_dim, &n), *to = which == 'Q' ? l->q_dec : which == 'K' ? l->k_dec : l->v_dec;
+    float *v = floats_of(in, raw, r->info.shape.head_dim, &n), *to = which == 'Q'   ? l->q_dec
+                                                                     : which == 'K' ? l->k_dec
+                                                                                    : l->v_dec;
     bool ok = v && n % (long long)row == 0 && n / (long long)row <= max_new;
     if (ok) memcpy(to, v, (size_t)n * sizeof *v);
     free(v);
     if (!ok) return tf_damaged(r, "rows of generated tokens do not match their number");
     int rows = (int)(n / (long long)row);
     if (which == 'Q') atomic_store_explicit(&l->n_dec, rows, memory_order_release);
-    else if (rows != atomic_load(&l->n_dec)) return tf_damaged(r, "keys and queries of generated tokens differ in number");
+    else if (rows != atomic_load(&l->n_dec))
+        return tf_damaged(r, "keys and queries of generated tokens differ in number");
     return SAC_OK;
 }
 
@@ -206,12 +216,14 @@ static enum sac_code read_overview(struct reader *r, struct tf_in *in, struct la
 }
 
 /* q, k, v: noted here, read when asked for. */
-static enum sac_code note_heavy(struct reader *r, struct heavy *h, char which, const struct place *p, uint32_t how)
+static enum sac_code note_heavy(struct reader *r, struct heavy *h, char which, const struct place *p,
+                                uint32_t how)
 {
     const struct sac_shape *s = &r->info.shape;
     long long want = (long long)(which == 'Q' ? s->n_heads : s->n_kv_heads) * s->head_dim * r->info.n_prompt;
     struct place *to = which == 'Q' ? &h->q : which == 'K' ? &h->k : &h->v;
-    if (to->at || tf_float_count(p->raw, how, s->head_dim) != want) return tf_damaged(r, "an array does not match the shape of the model");
+    if (to->at || tf_float_count(p->raw, how, s->head_dim) != want)
+        return tf_damaged(r, "an array does not match the shape of the model");
     *to = *p;
     return SAC_OK;
 }
@@ -220,7 +232,8 @@ static enum sac_code note_heavy(struct reader *r, struct heavy *h, char which, c
 static enum sac_code read_same(struct reader *r, struct tf_in *in, struct layer_rec *l, int layer)
 {
     int from = (int)tf_get32(in);
-    if (from < 0 || from >= r->lane || !r->f->heavy[from] || !r->t->lane[from]->layer) return tf_damaged(r, "a lane shares with one that is not there");
+    if (from < 0 || from >= r->lane || !r->f->heavy[from] || !r->t->lane[from]->layer)
+        return tf_damaged(r, "a lane shares with one that is not there");
     const struct layer_rec *o = &r->t->lane[from]->layer[layer];
     r->f->heavy[r->lane][layer].same = from;
     l->overview = blob_share(o->overview);

@@ -1,10 +1,10 @@
 /* Opening recorded runs, and checking them; the format is described in trace_file.h.
  *
- * The file is mapped and distrusted. Opening walks all chunks once: headers and payloads must have their checksums,
- * sizes must be what the shape says, lists must be sorted and in range. A file that ends inside a chunk was cut
- * short and opens with what is whole before it. q, k and v stay in the file until a view asks for the layer; where
- * all of them would not fit comfortably in memory they are unpacked into an unlinked temporary file, so that the
- * system can page them out. */
+ * The file is mapped and distrusted. Opening walks all chunks once: headers and payloads must have their
+ * checksums, sizes must be what the shape says, lists must be sorted and in range. A file that ends inside a
+ * chunk was cut short and opens with what is whole before it. q, k and v stay in the file until a view asks
+ * for the layer; where all of them would not fit comfortably in memory they are unpacked into an unlinked
+ * temporary file, so that the system can page them out. */
 #include "trace/trace_file_read.h"
 
 #include "kernels.h"
@@ -39,7 +39,8 @@ static enum walk next_head(const unsigned char *map, size_t size, size_t *at, ui
     h->raw = tf_get64(&in);
     h->stored = tf_get64(&in);
     h->payload_crc = tf_get32(&in);
-    if (tf_get32(&in) != tf_crc(0, start, 28) || h->number != number || h->raw > MAX_RAW || h->stored > h->raw)
+    if (tf_get32(&in) != tf_crc(0, start, 28) || h->number != number || h->raw > MAX_RAW ||
+        h->stored > h->raw)
         return WALK_DAMAGED;
     *at += TF_CHUNK;
     if (h->stored > size - *at) return WALK_CUT;
@@ -63,8 +64,8 @@ static void *unpack_chunk(const unsigned char *payload, uint64_t raw, uint64_t s
 
 enum sac_code tf_damaged(struct reader *r, const char *what)
 {
-    return sac_fail(r->err, SAC_EFORMAT, "%s: damaged at byte %zu (chunk %u): %s", r->path, r->at, (unsigned)r->number,
-                    what);
+    return sac_fail(r->err, SAC_EFORMAT, "%s: damaged at byte %zu (chunk %u): %s", r->path, r->at,
+                    (unsigned)r->number, what);
 }
 
 /* ---- the run ---- */
@@ -99,13 +100,17 @@ static enum sac_code read_info(struct reader *r, const void *raw, size_t n)
     struct sac_trace_info *i = &r->info;
     bool bad = !s;
     r->json = o;
-    i->shape = (struct sac_shape){
-        .n_layers = int_of(s, "layers", 1, TF_MAX_LAYERS, &bad), .n_heads = int_of(s, "heads", 1, TF_MAX_HEADS, &bad),
-        .n_kv_heads = int_of(s, "kv_heads", 1, TF_MAX_HEADS, &bad), .head_dim = int_of(s, "head_dim", 1, TF_MAX_DIM, &bad),
-        .n_embd = int_of(s, "embd", 0, 1 << 24, &bad), .n_ff = int_of(s, "ff", 0, 1 << 24, &bad),
-        .n_vocab = int_of(s, "vocab", 0, 1 << 26, &bad), .max_ctx = int_of(s, "max_ctx", 0, 1 << 30, &bad) };
+    i->shape = (struct sac_shape){ .n_layers = int_of(s, "layers", 1, TF_MAX_LAYERS, &bad),
+                                   .n_heads = int_of(s, "heads", 1, TF_MAX_HEADS, &bad),
+                                   .n_kv_heads = int_of(s, "kv_heads", 1, TF_MAX_HEADS, &bad),
+                                   .head_dim = int_of(s, "head_dim", 1, TF_MAX_DIM, &bad),
+                                   .n_embd = int_of(s, "embd", 0, 1 << 24, &bad),
+                                   .n_ff = int_of(s, "ff", 0, 1 << 24, &bad),
+                                   .n_vocab = int_of(s, "vocab", 0, 1 << 26, &bad),
+                                   .max_ctx = int_of(s, "max_ctx", 0, 1 << 30, &bad) };
     i->n_prompt = int_of(o, "n_prompt", 1, TF_MAX_PROMPT, &bad);
-    if (bad || i->shape.n_heads % i->shape.n_kv_heads) return tf_damaged(r, "the description of the run is not sound");
+    if (bad || i->shape.n_heads % i->shape.n_kv_heads)
+        return tf_damaged(r, "the description of the run is not sound");
     snprintf(i->model, sizeof i->model, "%s", str_of(o, "model"));
     snprintf(i->arch, sizeof i->arch, "%s", str_of(o, "arch"));
     snprintf(i->file_type, sizeof i->file_type, "%s", str_of(o, "file_type"));
@@ -141,7 +146,8 @@ static enum sac_code read_tokens(struct reader *r, struct tf_in *in, size_t n)
     if (!r->ids || !r->spans) return sac_fail(r->err, SAC_ENOMEM, "%s: does not fit in memory", r->path);
     for (size_t i = 0; i < count; i++) {
         uint32_t id = tf_get32(in), lo = tf_get32(in), hi = tf_get32(in);
-        if (id > 1u << 30 || lo > hi || hi > r->text_len) return tf_damaged(r, "a token lies outside the prompt");
+        if (id > 1u << 30 || lo > hi || hi > r->text_len)
+            return tf_damaged(r, "a token lies outside the prompt");
         r->ids[i] = (int)id;
         r->spans[i] = (struct sac_span){ (int)lo, (int)hi };
     }
@@ -157,7 +163,8 @@ static enum sac_code read_gold(struct reader *r, struct tf_in *in, size_t n)
     if (!r->gold || !r->gold_item) return sac_fail(r->err, SAC_ENOMEM, "%s: does not fit in memory", r->path);
     for (size_t i = 0; i < count; i++) {
         uint32_t lo = tf_get32(in), hi = tf_get32(in), item = tf_get32(in);
-        if (lo >= hi || hi > (uint32_t)r->info.n_prompt || item > 1u << 20) return tf_damaged(r, "a gold span is out of range");
+        if (lo >= hi || hi > (uint32_t)r->info.n_prompt || item > 1u << 20)
+            return tf_damaged(r, "a gold span is out of range");
         r->gold[i] = (struct sac_span){ (int)lo, (int)hi };
         r->gold_item[i] = (int)item;
     }
@@ -169,7 +176,8 @@ static enum sac_code read_gold(struct reader *r, struct tf_in *in, size_t n)
 static enum sac_code make_trace(struct reader *r)
 {
     if (r->t) return SAC_OK;
-    if (!r->json || !r->text || !r->ids) return tf_damaged(r, "a lane comes before the description of the run");
+    if (!r->json || !r->text || !r->ids)
+        return tf_damaged(r, "a lane comes before the description of the run");
     struct sac_trace_info *i = &r->info;
     i->text = r->text;
     i->text_len = r->text_len;
@@ -200,14 +208,16 @@ static enum sac_code read_pieces(struct reader *r, struct tf_in *in)
     struct tf_in scan = *in;
     while (scan.p < scan.end) {
         uint32_t id = tf_get32(&scan), len = tf_get32(&scan);
-        if (id > 1u << 30 || len > 4096 || !tf_take(&scan, len) || scan.bad) return tf_damaged(r, "a token's text is out of range");
+        if (id > 1u << 30 || len > 4096 || !tf_take(&scan, len) || scan.bad)
+            return tf_damaged(r, "a token's text is out of range");
         n++;
     }
     if (t->piece) return tf_damaged(r, "token texts twice");
     t->piece = calloc(n + 1, sizeof *t->piece);
     t->piece_id = calloc(n + 1, sizeof *t->piece_id);
     t->piece_len = calloc(n + 1, sizeof *t->piece_len);
-    if (!t->piece || !t->piece_id || !t->piece_len) return sac_fail(r->err, SAC_ENOMEM, "%s: does not fit in memory", r->path);
+    if (!t->piece || !t->piece_id || !t->piece_len)
+        return sac_fail(r->err, SAC_ENOMEM, "%s: does not fit in memory", r->path);
     for (size_t i = 0; i < n; i++) {
         uint32_t id = tf_get32(in), len = tf_get32(in);
         const char *s = tf_take(in, len);
@@ -234,7 +244,8 @@ static void fill_lane(struct sac_lane *l, const json_t *o)
         if (f->kind == TF_INT) *(int *)(void *)p = (int)json_integer_value(v);
         if (f->kind == TF_BOOL) *(bool *)(void *)p = json_is_true(v);
         if (f->kind == TF_SIZE) *(size_t *)(void *)p = (size_t)json_integer_value(v);
-        if (f->kind == TF_DOUBLE) *(double *)(void *)p = json_is_number(v) ? json_number_value(v) : (double)NAN;
+        if (f->kind == TF_DOUBLE)
+            *(double *)(void *)p = json_is_number(v) ? json_number_value(v) : (double)NAN;
     }
     snprintf(l->spec, sizeof l->spec, "%s", str_of(o, "spec"));
     snprintf(l->method, sizeof l->method, "%s", str_of(o, "method"));
@@ -254,7 +265,8 @@ static enum sac_code read_lane(struct reader *r, const void *raw, size_t n)
     json_t *o = json_loadb(raw, n, 0, NULL);
     struct sac_spec spec;
     bool bad = false;
-    int steps = int_of(o, "n_steps", 0, TF_MAX_STEPS, &bad), at = int_of(o, "lane", 0, TRACE_MAX_LANES - 1, &bad);
+    int steps = int_of(o, "n_steps", 0, TF_MAX_STEPS, &bad),
+        at = int_of(o, "lane", 0, TRACE_MAX_LANES - 1, &bad);
     bool known = !bad && sac_spec_parse(&spec, str_of(o, "spec"), NULL) == SAC_OK &&
                  sac_spec_resolve(&spec, &r->info.shape, r->info.n_prompt, NULL) == SAC_OK;
     if (bad || at != sac_trace_n_lanes(r->t)) {
@@ -268,7 +280,8 @@ static enum sac_code read_lane(struct reader *r, const void *raw, size_t n)
         fill_lane(trace_lane_edit(r->t, r->lane), o);
         trace_lane_done(r->t);
         const json_t *f = json_object_get(o, "force");
-        rec->force = (struct sac_span){ (int)json_integer_value(json_array_get(f, 0)), (int)json_integer_value(json_array_get(f, 1)) };
+        rec->force = (struct sac_span){ (int)json_integer_value(json_array_get(f, 0)),
+                                        (int)json_integer_value(json_array_get(f, 1)) };
         rec->force_layer = (int)json_integer_value(json_array_get(f, 2));
         rec->force_kv = (int)json_integer_value(json_array_get(f, 3));
         struct heavy *h = r->f->heavy[r->lane] = calloc((size_t)r->info.shape.n_layers, sizeof *h);
@@ -282,7 +295,8 @@ static enum sac_code read_lane(struct reader *r, const void *raw, size_t n)
 static enum sac_code read_answer(struct reader *r, struct tf_in *in)
 {
     struct sac_lane *l = trace_lane_edit(r->t, r->lane);
-    size_t n = (size_t)(in->end - in->p) < sizeof l->answer ? (size_t)(in->end - in->p) : sizeof l->answer - 1;
+    size_t n =
+        (size_t)(in->end - in->p) < sizeof l->answer ? (size_t)(in->end - in->p) : sizeof l->answer - 1;
     memcpy(l->answer, in->p, n);
     l->answer[n] = 0;
     trace_lane_done(r->t);
@@ -307,16 +321,19 @@ static enum sac_code read_generated(struct reader *r, struct tf_in *in)
     return SAC_OK;
 }
 
-/* A layer can be shown when its keys and queries are in the file, or when it was recorded for its measures alone. */
+/* A layer can be shown when its keys and queries are in the file, or when it was recorded for its measures
+ * alone. */
 static void settle_layers(struct reader *r)
 {
     for (int i = 0; r->t && i < sac_trace_n_lanes(r->t); i++)
         for (int l = 0; r->t->lane[i]->layer && l < r->info.shape.n_layers; l++) {
             struct heavy *h = &r->f->heavy[i][l];
             struct layer_rec *rec = &r->t->lane[i]->layer[l];
-            bool whole = h->same >= 0 ? atomic_load(&r->t->lane[h->same]->layer[l].ready) : h->q.at && h->k.at;
+            bool whole =
+                h->same >= 0 ? atomic_load(&r->t->lane[h->same]->layer[l].ready) : h->q.at && h->k.at;
             if (!whole && !atomic_load(&rec->measured)) continue;
-            bool heavy = h->same >= 0 ? atomic_load(&r->t->lane[h->same]->layer[l].absent) : h->q.at && h->k.at;
+            bool heavy =
+                h->same >= 0 ? atomic_load(&r->t->lane[h->same]->layer[l].absent) : h->q.at && h->k.at;
             atomic_store(&rec->absent, heavy);
             atomic_store_explicit(&rec->ready, true, memory_order_release);
         }
@@ -326,7 +343,8 @@ static bool is_heavy(const char *kind) { return strchr("QKV", kind[0]) && !memcm
 
 static bool is_layer(const char *kind)
 {
-    static const char *const kinds[] = { "SAME", "PLAN", "KEPT", "STEP", "MEAS", "OVER", "QDEC", "KDEC", "VDEC" };
+    static const char *const kinds[] = { "SAME", "PLAN", "KEPT", "STEP", "MEAS",
+                                         "OVER", "QDEC", "KDEC", "VDEC" };
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
         if (!memcmp(kind, kinds[i], 4)) return true;
     return is_heavy(kind);
@@ -370,7 +388,8 @@ static enum sac_code read_chunk(struct reader *r, const struct head *h, size_t a
     bool info = !memcmp(h->kind, "INFO", 4);
     if (!info && !r->json) rc = tf_damaged(r, "the description of the run is missing");
     else if (info) rc = r->json ? tf_damaged(r, "the run is described twice") : read_info(r, raw, h->raw);
-    else if (!memcmp(h->kind, "TEXT", 4)) rc = r->t ? tf_damaged(r, "the prompt comes late") : read_text(r, (const char *)raw, h->raw);
+    else if (!memcmp(h->kind, "TEXT", 4))
+        rc = r->t ? tf_damaged(r, "the prompt comes late") : read_text(r, (const char *)raw, h->raw);
     else if (!memcmp(h->kind, "TOKS", 4)) rc = read_tokens(r, &in, h->raw);
     else if (!memcmp(h->kind, "GOLD", 4)) rc = read_gold(r, &in, h->raw);
     else if (!memcmp(h->kind, "PIEC", 4)) rc = read_pieces(r, &in);
@@ -395,7 +414,8 @@ static struct blob *room(struct file *f, size_t bytes)
     const char *tmp = getenv("TMPDIR");
     int fd = open(tmp && *tmp ? tmp : "/var/tmp", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
     void *p = MAP_FAILED;
-    if (fd >= 0 && ftruncate(fd, (off_t)bytes) == 0) p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (fd >= 0 && ftruncate(fd, (off_t)bytes) == 0)
+        p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     if (fd >= 0) close(fd);
     if (p == MAP_FAILED) return blob_take(malloc(bytes), bytes);
     struct blob *b = calloc(1, sizeof *b);
@@ -476,7 +496,8 @@ static bool wants_spill(const struct sac_trace *t, const struct file *f)
     double bytes = 0;
     for (int i = 0; i < sac_trace_n_lanes(t); i++)
         for (int l = 0; f->heavy[i] && l < t->info.shape.n_layers; l++)
-            bytes += 2.0 * ((double)f->heavy[i][l].q.raw + (double)f->heavy[i][l].k.raw + (double)f->heavy[i][l].v.raw);
+            bytes += 2.0 * ((double)f->heavy[i][l].q.raw + (double)f->heavy[i][l].k.raw +
+                            (double)f->heavy[i][l].v.raw);
     double free_bytes = (double)sysconf(_SC_AVPHYS_PAGES) * (double)sysconf(_SC_PAGESIZE);
     const char *force = getenv("SACCADE_TRACE_SPILL");       /* tests */
     return bytes > free_bytes / 2 || (force && *force == '1');
@@ -508,8 +529,8 @@ static enum sac_code map_file(struct file **out, const char *path, struct sac_er
     uint32_t version = tf_get32(&in);
     if (version != TF_VERSION) {
         close_file(f);
-        return sac_fail(err, SAC_ENOTSUP, "%s: recorded in format %u; this version reads format %d", path, (unsigned)version,
-                        TF_VERSION);
+        return sac_fail(err, SAC_ENOTSUP, "%s: recorded in format %u; this version reads format %d", path,
+                        (unsigned)version, TF_VERSION);
     }
     *out = f;
     return SAC_OK;
@@ -525,13 +546,15 @@ static enum sac_code read_all(struct reader *r)
         enum walk w = next_head(r->f->map, r->f->size, &at, r->number, &h);
         if (w == WALK_DAMAGED) return tf_damaged(r, "the chunk's header does not match its checksum");
         if (w != WALK_CHUNK) break;
-        if (tf_crc(0, r->f->map + at, h.stored) != h.payload_crc) return tf_damaged(r, "the contents do not match their checksum");
+        if (tf_crc(0, r->f->map + at, h.stored) != h.payload_crc)
+            return tf_damaged(r, "the contents do not match their checksum");
         rc = read_chunk(r, &h, at);
         at += h.stored;
     }
     if (!rc) rc = make_trace(r);
     if (!rc && !sac_trace_n_lanes(r->t))
-        rc = sac_fail(r->err, SAC_EFORMAT, "%s: cut short at byte %zu, before the first lane: nothing to show", r->path, r->at);
+        rc = sac_fail(r->err, SAC_EFORMAT,
+                      "%s: cut short at byte %zu, before the first lane: nothing to show", r->path, r->at);
     return rc;
 }
 

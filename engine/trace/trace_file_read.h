@@ -6,7 +6,13 @@
 
 #include <jansson.h>
 
-enum { TF_MAX_LAYERS = 1024, TF_MAX_HEADS = 4096, TF_MAX_DIM = 8192, TF_MAX_PROMPT = 1 << 24, TF_MAX_STEPS = 1 << 20 };
+enum {
+    TF_MAX_LAYERS = 1024,
+    TF_MAX_HEADS = 4096,
+    TF_MAX_DIM = 8192,
+    TF_MAX_PROMPT = 1 << 24,
+    TF_MAX_STEPS = 1 << 20
+};
 
 struct place { size_t at; uint64_t raw, stored; uint32_t crc; };     /* a chunk's payload; at 0: absent */
 

@@ -1,8 +1,8 @@
 /* Writing a trace to a file, chunk by chunk; the format is described in trace_file.h.
  *
- * Everything goes to a temporary name in the same folder, which takes the final name after a sync. Arrays that
- * lanes share are written once. The 16K-token trace of a 32 M model: 10 layers of q and k in f16 dominate; v is a
- * sixth more and optional. */
+ * Everything goes to a temporary name in the same folder, which takes the final name after a sync. Arrays
+ * that lanes share are written once. The 16K-token trace of a 32 M model: 10 layers of q and k in f16
+ * dominate; v is a sixth more and optional. */
 #include "trace/trace_file.h"
 
 #include <errno.h>
@@ -141,9 +141,9 @@ static void write_info(struct writer *w)
     struct sac_trace_info i;
     sac_trace_info(w->t, &i);
     const struct sac_shape *s = &i.shape;
-    json_t *o = json_pack("{s:{s:i,s:i,s:i,s:i,s:i,s:i,s:i,s:i}}", "shape", "layers", s->n_layers, "heads", s->n_heads,
-                          "kv_heads", s->n_kv_heads, "head_dim", s->head_dim, "embd", s->n_embd, "ff", s->n_ff, "vocab",
-                          s->n_vocab, "max_ctx", s->max_ctx);
+    json_t *o = json_pack("{s:{s:i,s:i,s:i,s:i,s:i,s:i,s:i,s:i}}", "shape", "layers", s->n_layers, "heads",
+                          s->n_heads, "kv_heads", s->n_kv_heads, "head_dim", s->head_dim, "embd", s->n_embd,
+                          "ff", s->n_ff, "vocab", s->n_vocab, "max_ctx", s->max_ctx);
     json_object_set_new(o, "version", json_string(SACCADE_VERSION));
     json_object_set_new(o, "model", text_json(i.model));
     json_object_set_new(o, "arch", text_json(i.arch));
@@ -160,7 +160,8 @@ static void write_info(struct writer *w)
     json_object_set_new(o, "strict", json_boolean(w->t->strict));
     json_t *layers = json_array();
     for (int l = 0; l < s->n_layers; l++)
-        json_array_append_new(layers, json_pack("[f,f,i]", w->t->scale[l], w->t->softcap[l], w->t->window[l]));
+        json_array_append_new(layers,
+                              json_pack("[f,f,i]", w->t->scale[l], w->t->softcap[l], w->t->window[l]));
     json_object_set_new(o, "attention", layers);
     chunk_json(w, "INFO", o);
     chunk(w, "TEXT", i.text, i.text_len);
@@ -226,8 +227,8 @@ static void write_pieces(struct writer *w)
 
 static json_t *lane_json(const struct sac_lane *l, const struct lane_rec *rec, int lane)
 {
-    json_t *o = json_pack("{s:i, s:i, s:[i,i,i,i]}", "lane", lane, "max_new", rec->max_new, "force", rec->force.lo,
-                          rec->force.hi, rec->force_layer, rec->force_kv);
+    json_t *o = json_pack("{s:i, s:i, s:[i,i,i,i]}", "lane", lane, "max_new", rec->max_new, "force",
+                          rec->force.lo, rec->force.hi, rec->force_layer, rec->force_kv);
     json_object_set_new(o, "spec", text_json(l->spec));
     json_object_set_new(o, "method", text_json(l->method));
     json_object_set_new(o, "title", text_json(l->title));
@@ -242,7 +243,8 @@ static json_t *lane_json(const struct sac_lane *l, const struct lane_rec *rec, i
         if (f->kind == TF_INT) v = json_integer(*(const int *)(const void *)p);
         if (f->kind == TF_BOOL) v = json_boolean(*(const bool *)(const void *)p);
         if (f->kind == TF_SIZE) v = json_integer((json_int_t)*(const size_t *)(const void *)p);
-        if (f->kind == TF_DOUBLE) v = json_real(*(const double *)(const void *)p);   /* NULL for NaN: left out */
+        if (f->kind == TF_DOUBLE)
+            v = json_real(*(const double *)(const void *)p); /* NULL for NaN: left out */
         if (v) json_object_set_new(o, f->name, v);
     }
     return o;
@@ -322,7 +324,8 @@ static void write_steps(struct writer *w, int lane, int layer, const struct laye
     for (int i = 0; i < n; i++) {
         const struct step_rows *s = r->steps[i];
         tf_var(&b, s ? (uint64_t)s->n_units : 0);
-        for (int u = 0; s && u < s->n_units; u++) put_runs(&b, s->run + s->at[u], (size_t)(s->at[u + 1] - s->at[u]));
+        for (int u = 0; s && u < s->n_units; u++)
+            put_runs(&b, s->run + s->at[u], (size_t)(s->at[u + 1] - s->at[u]));
     }
     chunk_out(w, "STEP", &b);
 }
@@ -383,12 +386,13 @@ static void write_prompt_rows(struct writer *w, int lane, int layer, const struc
     if (r->plans) write_plans(w, lane, layer, r->plans);
     if (!wanted(w, layer)) return;
     if (r->overview && !w->o->small)
-        chunk_floats(w, "OVER", lane, layer, r->overview->data, 2 * (size_t)s->n_heads * (size_t)r->grid * (size_t)r->grid,
-                     TF_F16);
+        chunk_floats(w, "OVER", lane, layer, r->overview->data,
+                     2 * (size_t)s->n_heads * (size_t)r->grid * (size_t)r->grid, TF_F16);
     if (r->q) chunk_floats(w, "Q   ", lane, layer, r->q->data, n * (size_t)s->n_heads, w->precision);
     if (r->k) chunk_floats(w, "K   ", lane, layer, r->k->data, n * (size_t)s->n_kv_heads, w->precision);
     if (r->v && !w->o->no_values)      /* v moves outputs, not weights: 8 bits do, unless all is exact */
-        chunk_floats(w, "V   ", lane, layer, r->v->data, n * (size_t)s->n_kv_heads, w->o->exact ? TF_F32 : TF_Q8);
+        chunk_floats(w, "V   ", lane, layer, r->v->data, n * (size_t)s->n_kv_heads,
+                     w->o->exact ? TF_F32 : TF_Q8);
 }
 
 static void write_layer(struct writer *w, int lane, int layer)
@@ -403,7 +407,8 @@ static void write_layer(struct writer *w, int lane, int layer)
         chunk_floats(w, "QDEC", lane, layer, r->q_dec, n * d * (size_t)s->n_heads, w->precision);
         chunk_floats(w, "KDEC", lane, layer, r->k_dec, n * d * (size_t)s->n_kv_heads, w->precision);
         if (!w->o->no_values)
-            chunk_floats(w, "VDEC", lane, layer, r->v_dec, n * d * (size_t)s->n_kv_heads, w->o->exact ? TF_F32 : TF_Q8);
+            chunk_floats(w, "VDEC", lane, layer, r->v_dec, n * d * (size_t)s->n_kv_heads,
+                         w->o->exact ? TF_F32 : TF_Q8);
     }
     if (n) write_steps(w, lane, layer, r, (int)n);
     if (atomic_load_explicit(&r->measured, memory_order_acquire)) write_measures(w, lane, layer, r);
@@ -437,14 +442,22 @@ static void write_trace(struct writer *w)
 
 static const char *reason(int e)
 {
-    return e == ENOSPC || e == EDQUOT ? "the disk is full" : e == EACCES ? "no permission to write there"
-           : e == ENOENT ? "the folder does not exist" : e == EROFS ? "the file system is read-only" : strerror(e);
+    return e == ENOSPC || e == EDQUOT ? "the disk is full"
+           : e == EACCES              ? "no permission to write there"
+           : e == ENOENT              ? "the folder does not exist"
+           : e == EROFS               ? "the file system is read-only"
+                                      : strerror(e);
 }
 
 enum sac_code sac_trace_write(const struct sac_trace *t, const char *path, const struct sac_trace_save *o,
                               struct sac_err *err)
 {
-    struct writer w = { .t = t, .o = o, .level = o->level > 0 ? o->level : 3, .precision = o->exact ? TF_F32 : o->small ? TF_Q8 : TF_F16 };
+    struct writer w = { .t = t,
+                        .o = o,
+                        .level = o->level > 0 ? o->level : 3,
+                        .precision = o->exact   ? TF_F32
+                                     : o->small ? TF_Q8
+                                                : TF_F16 };
     char tmp[4200];
     struct stat st;
     if (stat(path, &st) == 0 && !o->force)

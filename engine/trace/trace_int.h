@@ -15,7 +15,7 @@ enum { TRACE_MAX_LANES = 64, TRACE_TOP = 5 };
 
 /* A shared, read-only array: lanes that take over the dense prefill share its q, k and v. */
 struct blob { atomic_int refs; size_t bytes; void *data; void (*release)(struct blob *b); void *owner; };
-struct blob *blob_take(void *data, size_t bytes);     /* adopts malloc'ed data; NULL: out of memory, data freed */
+struct blob *blob_take(void *data, size_t bytes); /* adopts malloc'ed data; NULL: out of memory, data freed */
 struct blob *blob_share(struct blob *b);              /* NULL stays NULL */
 void blob_drop(struct blob *b);
 
@@ -42,7 +42,7 @@ struct layer_rec {
     struct sac_density *density[2];
     double layer_err[2];                   /* after the output projection; valid once measured */
     pthread_mutex_t lock;                  /* guards dense_lse */
-    float **dense_lse;                     /* [n_heads] lazily: exact f32 log-sum-exp of prompt rows over all keys */
+    float **dense_lse; /* [n_heads] lazily: exact f32 log-sum-exp of prompt rows over all keys */
 };
 
 struct lane_rec {
@@ -69,12 +69,15 @@ struct sac_trace {
     struct sac_span *gold_span; int *gold_item;
     double *scale, *softcap; int *window;  /* [n_layers] attention as it was computed */
     const struct sac_model *model;         /* token texts; NULL for a recorded trace */
-    int n_pieces; int *piece_id; char **piece; int *piece_len;   /* token texts of a recorded trace, ids sorted */
+    int n_pieces;
+    int *piece_id;
+    char **piece;
+    int *piece_len; /* token texts of a recorded trace, ids sorted */
     struct lane_rec *lane[TRACE_MAX_LANES];
     atomic_int n_lanes;
     void (*notify)(void *ctx); void *notify_ctx;
     void (*close_file)(void *file); void *file;   /* a mapped recording behind the blobs */
-    void (*load_layer)(const struct sac_trace *t, int lane, int layer);   /* reads q, k, v of an absent layer */
+    void (*load_layer)(const struct sac_trace *t, int lane, int layer); /* reads q, k, v of an absent layer */
     bool strict;                           /* the run's lse come from f32 products */
 };
 
@@ -94,8 +97,8 @@ static inline struct lane_rec *trace_lane_rec(const struct sac_trace *t, int lan
 }
 /* The layer of a lane once its prefill part is complete; NULL before. */
 const struct layer_rec *trace_layer(const struct sac_trace *t, int lane, int layer);
-/* The same with q, k, v and overview in memory: for whoever computes with them. q stays NULL when the file cannot
- * be read. */
+/* The same with q, k, v and overview in memory: for whoever computes with them. q stays NULL when the file
+ * cannot be read. */
 const struct layer_rec *trace_layer_full(const struct sac_trace *t, int lane, int layer);
 
 /* q row and k rows as recorded: prompt or decode part. */
@@ -103,8 +106,8 @@ const float *rec_q(const struct sac_trace *t, const struct layer_rec *r, int hea
 const float *rec_k(const struct sac_trace *t, const struct layer_rec *r, int kv_head, int pos, bool values);
 int rec_rows(const struct sac_trace *t, const struct layer_rec *r);
 /* Scores of row `row` against keys lo .. hi-1 (hi <= row + 1), window not applied. */
-void rec_scores(const struct sac_trace *t, const struct layer_rec *r, int layer, int head, int row, int lo, int hi,
-                float *out);
+void rec_scores(const struct sac_trace *t, const struct layer_rec *r, int layer, int head, int row, int lo,
+                int hi, float *out);
 int rec_first_key(const struct sac_trace *t, int layer, int row);    /* 0, or the start of the window */
 
 /* ---- measures (measure.c) ---- */
@@ -114,14 +117,14 @@ bool measure_scratch_init(struct measure_scratch *m, int n_keys);
 void measure_scratch_free(struct measure_scratch *m);
 bool measure_row(const struct sac_trace *t, int lane, int layer, int head, int row, struct measure_scratch *m,
                  struct sac_recall *out);
-/* Output of a head over all keys, and over `rows` alone with weights that sum to one again; [head_dim] each. w: weights
- * of keys first .. row. */
-void head_outputs(const struct sac_trace *t, const struct layer_rec *r, int head, int row, const float *w, int first,
-                  const struct sac_rows *rows, float *all, float *kept);
+/* Output of a head over all keys, and over `rows` alone with weights that sum to one again; [head_dim] each.
+ * w: weights of keys first .. row. */
+void head_outputs(const struct sac_trace *t, const struct layer_rec *r, int head, int row, const float *w,
+                  int first, const struct sac_rows *rows, float *all, float *kept);
 double relative_l2(const float *want, const float *got, size_t n);   /* |want - got| / |want| */
 /* The same for the keys in m->rows instead of those the lane read. */
-bool measure_given(const struct sac_trace *t, int lane, int layer, int head, int row, struct measure_scratch *m,
-                   struct sac_recall *out);
+bool measure_given(const struct sac_trace *t, int lane, int layer, int head, int row,
+                   struct measure_scratch *m, struct sac_recall *out);
 /* Recall and density of heads h0 .. h1-1 of one layer (threads may share a layer, not a head). */
 void measure_heads(struct sac_trace *t, int lane, int layer, int h0, int h1, struct measure_scratch *m);
 bool measure_layer_alloc(struct sac_trace *t, int lane, int layer);

@@ -1,8 +1,8 @@
 /* Speed of a model under several methods, and of the machine below it.
  *
- * Every figure is the median of repeated runs after a warm-up; ratios are to dense at the same length in the same
- * run, since absolute times of a shared machine mean little. Ceilings are measured by the same program: what the
- * kernels reach on data in the first-level cache, and what reading memory gives. */
+ * Every figure is the median of repeated runs after a warm-up; ratios are to dense at the same length in the
+ * same run, since absolute times of a shared machine mean little. Ceilings are measured by the same program:
+ * what the kernels reach on data in the first-level cache, and what reading memory gives. */
 #ifndef SAC_BENCH_H
 #define SAC_BENCH_H
 
@@ -36,11 +36,13 @@ struct sac_bench_row {
     double tok_s, ratio_to_dense;     /* > 1: faster than dense */
     struct sac_density density;       /* mean over sparse layers and heads; dense: 1 */
     double select_share, attend_share;/* of the time */
-    double gflops, gbytes_s;          /* done a second; NAN where not the limit (prefill counts operations, decode bytes) */
+    double gflops,
+        gbytes_s; /* done a second; NAN where not the limit (prefill counts operations, decode bytes) */
     double of_ceiling;                /* of the matching ceiling, when `top` was given */
 };
 
 /* Calls row for each measurement, dense first at each length. top: ceilings to compare with, or NULL. */
 enum sac_code sac_bench(struct sac_model *m, const struct sac_bench_opts *o, const struct sac_ceilings *top,
-                        void (*row)(void *ctx, const struct sac_bench_row *r), void *ctx, struct sac_err *err);
+                        void (*row)(void *ctx, const struct sac_bench_row *r), void *ctx,
+                        struct sac_err *err);
 #endif

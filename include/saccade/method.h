@@ -81,7 +81,8 @@ struct sac_method {
     /* Refuse wrong parameters with the rule and the nearest valid value. n: prompt length, 0 unknown. */
     enum sac_code (*check)(const void *opts, const struct sac_shape *s, int n, struct sac_err *err);
     /* Set the budget parameters so that sparsity comes nearest to s (1 - kernel or kept share). */
-    enum sac_code (*budget)(void *opts, const struct sac_shape *s, int n, double sparsity, struct sac_err *err);
+    enum sac_code (*budget)(void *opts, const struct sac_shape *s, int n, double sparsity,
+                            struct sac_err *err);
     /* Forced by rule (sink, local window, diagonal ...) rather than chosen by score? */
     bool (*forced)(const void *opts, int n, int row, int key);
 
@@ -96,13 +97,13 @@ struct sac_method {
     /* Decode. create takes its memory from the arena (NULL: does not fit); a method with any other decode
      * hook has it. The order at a layer is: append (keys of slots slot0 .. slot0+n-1 of a KV head arrived:
      * the prompt after its eviction, or one token), seed (once, after the prompt's append, where evict gave
-     * scores: [n] of the kept keys), then in each step append, select, observe, and drop with dropped. select: the slots one query head reads, at least one (SAC_PER_KV_HEAD and
-     * SAC_PER_LAYER: asked once for each KV head with its first query head, and shared by the group).
-     * observe: the probabilities of the keys just read, [sac_rows_count] in order of slots, for every query
-     * head. drop: after all heads were observed, a slot of the KV head to evict, or -1; once a step.
-     * dropped: that slot is gone, later ones moved down by one.
-     * append and select may run in parallel for different KV heads, select also for different query heads;
-     * observe, seed, drop and dropped run one at a time for a layer. */
+     * scores: [n] of the kept keys), then in each step append, select, observe, and drop with dropped.
+     * select: the slots one query head reads, at least one (SAC_PER_KV_HEAD and SAC_PER_LAYER: asked once for
+     * each KV head with its first query head, and shared by the group). observe: the probabilities of the
+     * keys just read, [sac_rows_count] in order of slots, for every query head. drop: after all heads were
+     * observed, a slot of the KV head to evict, or -1; once a step. dropped: that slot is gone, later ones
+     * moved down by one. append and select may run in parallel for different KV heads, select also for
+     * different query heads; observe, seed, drop and dropped run one at a time for a layer. */
     void *(*create)(const struct sac_env *env, const void *opts, struct sac_arena *a);
     void (*append)(void *state, int layer, int kv_head, int slot0, int n, const float *k);
     void (*seed)(void *state, int layer, int kv_head, int n, const float *score);

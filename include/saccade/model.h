@@ -72,10 +72,15 @@ enum sac_code sac_model_check(const struct sac_model *m, int n_prompt, int n_new
                               struct sac_err *err);
 
 /* ---- tensors of any readable file ---- */
-struct sac_tensor_info { const char *name, *type; int n_dims; int64_t shape[4]; size_t bytes; };  /* outermost first */
+struct sac_tensor_info {
+    const char *name, *type;
+    int n_dims;
+    int64_t shape[4];
+    size_t bytes;
+}; /* outermost first */
 /* Calls fn for every tensor in the order of the file; the strings are only valid inside the call. */
-enum sac_code sac_model_tensors(const char *path, void (*fn)(void *ctx, const struct sac_tensor_info *t), void *ctx,
-                                struct sac_err *err);
+enum sac_code sac_model_tensors(const char *path, void (*fn)(void *ctx, const struct sac_tensor_info *t),
+                                void *ctx, struct sac_err *err);
 /* Writes one tensor, dequantised to f32, under its own name and shape to a safetensors file. */
 enum sac_code sac_model_dump(const char *path, const char *tensor, const char *out_path, bool force,
                              struct sac_err *err);

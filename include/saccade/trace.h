@@ -74,7 +74,9 @@ struct sac_lane {
     char stop[16];                /* "eos", "length", "stopped", "" */
     double score; bool parsed;    /* score NAN: no gold answer, or not finished */
     struct sac_density prefill, decode;
-    struct sac_recall recall_prefill, recall_decode, recall;   /* mean over layers and heads; recall: answer rows where decode is sparse, prefill rows otherwise */
+    struct sac_recall recall_prefill, recall_decode,
+        recall; /* mean over layers and heads; recall: answer rows where decode is sparse, prefill rows
+                   otherwise */
     double kl, top1;              /* teacher-forced on the dense continuation; NAN when not measured */
     double kl_free, top1_free;    /* free-running: the same step of both own answers, also after they part */
     double nll_gold;              /* NAN when not measured */
@@ -94,7 +96,8 @@ int sac_trace_n_rows(const struct sac_trace *t, int lane, int layer);   /* recor
 /* The keys row `row` of query head `head` reads in a lane; run storage is the caller's. False: not yet. */
 bool sac_trace_rows(const struct sac_trace *t, int lane, int layer, int head, int row, struct sac_rows *out);
 /* As above before rounding to tiles: what the rule asked for (the same for most methods). */
-bool sac_trace_requested(const struct sac_trace *t, int lane, int layer, int head, int row, struct sac_rows *out);
+bool sac_trace_requested(const struct sac_trace *t, int lane, int layer, int head, int row,
+                         struct sac_rows *out);
 bool sac_trace_forced(const struct sac_trace *t, int lane, int row, int key);
 /* Exact dense probabilities of one row from the lane's own q and k, out[0 .. row]. False: not recorded. */
 bool sac_trace_weights(const struct sac_trace *t, int lane, int layer, int head, int row, float *out);
@@ -131,27 +134,31 @@ bool sac_trace_head_density(const struct sac_trace *t, int lane, int layer, int 
 /* Exact measures of one row; any row. */
 bool sac_trace_row_recall(const struct sac_trace *t, int lane, int layer, int head, int row,
                           struct sac_recall *out);
-/* Relative L2 error of a layer's attention output after the output projection, mean over sampled rows of the prompt
- * or of the answer; head errors may cancel in it. NAN: not measured (recorded runs, no model). */
+/* Relative L2 error of a layer's attention output after the output projection, mean over sampled rows of the
+ * prompt or of the answer; head errors may cancel in it. NAN: not measured (recorded runs, no model). */
 double sac_trace_layer_error(const struct sac_trace *t, int lane, int layer, bool decode);
-/* Mean Jaccard overlap of what is read, over sampled rows: between query heads of a KV group, between one step and the
- * next (the same head), between one layer and the next (the same head). NAN where there is no pair. */
+/* Mean Jaccard overlap of what is read, over sampled rows: between query heads of a KV group, between one
+ * step and the next (the same head), between one layer and the next (the same head). NAN where there is no
+ * pair. */
 struct sac_overlap { double group, steps, layers; };
 struct sac_overlap sac_trace_overlap(const struct sac_trace *t, int lane, bool decode);
 /* The k keys of largest dense weight of a row, best first. Returns how many. */
 struct sac_top { int key; float weight; bool kept, forced; int rank; };
-int sac_trace_top(const struct sac_trace *t, int lane, int layer, int head, int row, int k, struct sac_top *out);
+int sac_trace_top(const struct sac_trace *t, int lane, int layer, int head, int row, int k,
+                  struct sac_top *out);
 
-/* What another method SPEC would read at this row, decided again from the recorded q and k, and (recall not NULL)
- * its measures: an intervention on the selection alone; the lane's tokens stay. out: caller's storage of
- * row / 2 + 2 runs. Rows an eviction or decode method does not act on give every key. */
-enum sac_code sac_trace_preview(const struct sac_trace *t, int lane, const char *spec, int layer, int head, int row,
-                                struct sac_rows *out, struct sac_recall *recall, struct sac_err *err);
+/* What another method SPEC would read at this row, decided again from the recorded q and k, and (recall not
+ * NULL) its measures: an intervention on the selection alone; the lane's tokens stay. out: caller's storage
+ * of row / 2 + 2 runs. Rows an eviction or decode method does not act on give every key. */
+enum sac_code sac_trace_preview(const struct sac_trace *t, int lane, const char *spec, int layer, int head,
+                                int row, struct sac_rows *out, struct sac_recall *recall,
+                                struct sac_err *err);
 
 /* ---- decode ---- */
 /* Next-token distribution at a step: up to 5 best ids and probabilities. Returns how many. */
 int sac_trace_next(const struct sac_trace *t, int lane, int step, int *id, float *prob);
-/* Ids of the tokens a lane generated so far, the stop token included: copies at most cap, returns how many. */
+/* Ids of the tokens a lane generated so far, the stop token included: copies at most cap, returns how many.
+ */
 int sac_trace_answer(const struct sac_trace *t, int lane, int *id, int cap);
 /* Text of a vocabulary token, as sac_trace_token. */
 int sac_trace_vocab(const struct sac_trace *t, int id, char *buf, int cap);

@@ -1,8 +1,8 @@
 /* Recorded runs: a trace as one file that opens anywhere without the model.
  *
- * A file is a list of chunks, each with its own checksum, written in order and never changed: what a crash left
- * behind opens up to the last whole chunk. Layers are read when a view first asks for them. Formats and their
- * versions are described in engine/trace/trace_file.c. */
+ * A file is a list of chunks, each with its own checksum, written in order and never changed: what a crash
+ * left behind opens up to the last whole chunk. Layers are read when a view first asks for them. Formats and
+ * their versions are described in engine/trace/trace_file.c. */
 #ifndef SAC_TRACE_FILE_H
 #define SAC_TRACE_FILE_H
 
@@ -11,7 +11,7 @@
 
 struct sac_trace_save {
     bool force;               /* replace an existing file */
-    bool exact;               /* q, k, v as f32; otherwise q, k as f16 (weights differ by about 1e-3), v in 8 bits */
+    bool exact; /* q, k, v as f32; otherwise q, k as f16 (weights differ by about 1e-3), v in 8 bits */
     bool small;               /* q, k in 8 bits as well, a scale for each row: weights to a few percent */
     int n_layers; const int *layer;   /* q, k, v of these layers only; 0: all. Measures are kept of all */
     bool no_values;           /* leave out v: no outputs, no error measures; half the keys' size less */
@@ -37,12 +37,13 @@ struct sac_trace_report {
     struct { char name[8]; int n; size_t bytes, raw; } kind[16];
     int n_kinds;
 };
-/* Read every chunk and its checksum. SAC_EFORMAT with the offset of the first damage; report is filled up to it. */
+/* Read every chunk and its checksum. SAC_EFORMAT with the offset of the first damage; report is filled up to
+ * it. */
 enum sac_code sac_trace_check(const char *path, struct sac_trace_report *out, struct sac_err *err);
 
-/* q, k and v of a layer of a lane, and what was read, as safetensors: "q" [Hq,T,D], "k" and "v" [Hkv,T,D] in f32,
- * and for prefill methods "plan.h<H>.runs" i32 [n,3] (tile, lo, hi), for eviction "kept" u8 [Hkv,T]. What
- * `saccade select --qkv` reads. */
-enum sac_code sac_trace_export_layer(const struct sac_trace *t, int lane, int layer, const char *path, bool force,
-                                     struct sac_err *err);
+/* q, k and v of a layer of a lane, and what was read, as safetensors: "q" [Hq,T,D], "k" and "v" [Hkv,T,D] in
+ * f32, and for prefill methods "plan.h<H>.runs" i32 [n,3] (tile, lo, hi), for eviction "kept" u8 [Hkv,T].
+ * What `saccade select --qkv` reads. */
+enum sac_code sac_trace_export_layer(const struct sac_trace *t, int lane, int layer, const char *path,
+                                     bool force, struct sac_err *err);
 #endif

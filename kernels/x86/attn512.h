@@ -27,7 +27,8 @@ INLINE __m512 exp2_512(__m512 x)
     return _mm512_scalef_ps(p, n);
 }
 
-/* cap * tanh(s / cap) in units of log2. tanh(y) = 1 - 2 / (1 + e^2y), on |y| so that e^-2y never overflows. */
+/* cap * tanh(s / cap) in units of log2. tanh(y) = 1 - 2 / (1 + e^2y), on |y| so that e^-2y never overflows.
+ */
 INLINE __m512 softcap_512(__m512 s, float cap)
 {
     __m512 y = _mm512_mul_ps(s, _mm512_set1_ps(1.0f / cap)), a = _mm512_abs_ps(y);
@@ -53,7 +54,8 @@ INLINE __m512 mask_512(__m512 s, const int32_t *pos, int row, int window)
 }
 
 /* Scores v[G] of row r become exp2(v - m); m, l and o of the row follow the maximum. */
-INLINE void softmax_row_512(const struct k_attn_tile *t, const struct k_attn_group *g, int r, __m512 *v, int G)
+INLINE void softmax_row_512(const struct k_attn_tile *t, const struct k_attn_group *g, int r, __m512 *v,
+                            int G)
 {
     if (t->cap > 0) UNROLL for (int c = 0; c < G; c++) v[c] = softcap_512(v[c], t->cap);
     UNROLL for (int c = 0; c < G; c++)
@@ -69,7 +71,8 @@ INLINE void softmax_row_512(const struct k_attn_tile *t, const struct k_attn_gro
         t->m[r] = top;
         m = _mm512_set1_ps(top);
         sum = _mm512_mul_ps(sum, z);
-        for (int d = 0; d < t->dim; d += 16) _mm512_storeu_ps(o + d, _mm512_mul_ps(z, _mm512_loadu_ps(o + d)));
+        for (int d = 0; d < t->dim; d += 16)
+            _mm512_storeu_ps(o + d, _mm512_mul_ps(z, _mm512_loadu_ps(o + d)));
     }
     UNROLL for (int c = 0; c < G; c++) v[c] = exp2_512(_mm512_sub_ps(v[c], m));
     __m512 add = v[0];
@@ -86,7 +89,8 @@ INLINE void softmax_row_512(const struct k_attn_tile *t, const struct k_attn_gro
     }
 }
 
-/* One step for all rows: six at a time, the rest as four, two and one. BLOCK(t, g, r, R, G) is always inlined. */
+/* One step for all rows: six at a time, the rest as four, two and one. BLOCK(t, g, r, R, G) is always
+ * inlined. */
 #define STEP_ROWS(BLOCK, G)                                                          \
     do {                                                                             \
         int r = t->first;                                                            \
@@ -96,19 +100,32 @@ INLINE void softmax_row_512(const struct k_attn_tile *t, const struct k_attn_gro
         if (r < t->rows) BLOCK(t, g, r, 1, G);                                       \
     } while (0)
 
-#define DEFINE_STEP(NAME, BLOCK)                                                                      \
-    static __attribute__((noinline)) void NAME##_4(const struct k_attn_tile *t, const struct k_attn_group *g) \
-    { STEP_ROWS(BLOCK, 4); }                                                                          \
-    static __attribute__((noinline)) void NAME##_3(const struct k_attn_tile *t, const struct k_attn_group *g) \
-    { STEP_ROWS(BLOCK, 3); }                                                                          \
-    static __attribute__((noinline)) void NAME##_2(const struct k_attn_tile *t, const struct k_attn_group *g) \
-    { STEP_ROWS(BLOCK, 2); }                                                                          \
-    static __attribute__((noinline)) void NAME##_1(const struct k_attn_tile *t, const struct k_attn_group *g) \
-    { STEP_ROWS(BLOCK, 1); }                                                                          \
-    static void NAME(const struct k_attn_tile *t, const struct k_attn_group *g, int n_groups)         \
-    {                                                                                                 \
-        static void (*const by_groups[])(const struct k_attn_tile *, const struct k_attn_group *) =   \
-            { NAME##_1, NAME##_2, NAME##_3, NAME##_4 };                                               \
-        by_groups[n_groups - 1](t, g);                                                                \
+#define DEFINE_STEP(NAME, BLOCK)                                                                             \
+    static                                                                                                   \
+        __attribute__((noinline)) void NAME##_4(const struct k_attn_tile *t, const struct k_attn_group *g)   \
+    {                                                                                                        \
+        STEP_ROWS(BLOCK, 4);                                                                                 \
+    }                                                                                                        \
+    static                                                                                                   \
+        __attribute__((noinline)) void NAME##_3(const struct k_attn_tile *t, const struct k_attn_group *g)   \
+    {                                                                                                        \
+        STEP_ROWS(BLOCK, 3);                                                                                 \
+    }                                                                                                        \
+    static                                                                                                   \
+        __attribute__((noinline)) void NAME##_2(const struct k_attn_tile *t, const struct k_attn_group *g)   \
+    {                                                                                                        \
+        STEP_ROWS(BLOCK, 2);                                                                                 \
+    }                                                                                                        \
+    static                                                                                                   \
+        __attribute__((noinline)) void NAME##_1(const struct k_attn_tile *t, const struct k_attn_group *g)   \
+    {                                                                                                        \
+        STEP_ROWS(BLOCK, 1);                                                                                 \
+    }                                                                                                        \
+    static void NAME(const struct k_attn_tile *t, const struct k_attn_group *g, int n_groups)                \
+    {                                                                                                        \
+        static void (*const by_groups[])(const struct k_attn_tile *,                                         \
+                                         const struct k_attn_group *) = { NAME##_1, NAME##_2, NAME##_3,      \
+                                                                          NAME##_4 };                        \
+        by_groups[n_groups - 1](t, g);                                                                       \
     }
 #endif

@@ -24,13 +24,15 @@ INLINE void mm(__m256 (*x)[2], const float *a, int lda, const float *b, int ldb,
 static void mask_row(const struct k_attn_tile *t, const struct k_attn_group *g, int r, int G, float *s)
 {
     int row = t->row0 + r;
-    __m256i last = _mm256_set1_epi32(row), from = _mm256_set1_epi32(t->window > 0 ? row - t->window + 1 : INT32_MIN);
+    __m256i last = _mm256_set1_epi32(row),
+            from = _mm256_set1_epi32(t->window > 0 ? row - t->window + 1 : INT32_MIN);
     for (int i = 0; i < G * 2; i++) {
         const int32_t *pos = g[i / 2].pos;
         if (!pos) continue;
         __m256i p = _mm256_loadu_si256((const __m256i *)(pos + i % 2 * 8));
         __m256i no = _mm256_or_si256(_mm256_cmpgt_epi32(p, last), _mm256_cmpgt_epi32(from, p));
-        __m256 v = _mm256_blendv_ps(_mm256_loadu_ps(s + i * 8), _mm256_set1_ps(-INFINITY), _mm256_castsi256_ps(no));
+        __m256 v =
+            _mm256_blendv_ps(_mm256_loadu_ps(s + i * 8), _mm256_set1_ps(-INFINITY), _mm256_castsi256_ps(no));
         _mm256_storeu_ps(s + i * 8, v);
     }
 }
@@ -52,14 +54,16 @@ static __attribute__((noinline)) void raise_row(const struct k_attn_tile *t, int
 }
 
 /* Scores of one row become exp2(s - m); m, l and o follow the maximum. Returns the vector of sums. */
-INLINE void softmax_row(const struct k_attn_tile *t, const struct k_attn_group *g, int r, float *s, int G, bool masked)
+INLINE void softmax_row(const struct k_attn_tile *t, const struct k_attn_group *g, int r, float *s, int G,
+                        bool masked)
 {
     if (t->cap > 0) cap_row(t, G, s);
     if (masked) mask_row(t, g, r, G, s);
     __m256 v[2 * K_STEP], mx = _mm256_loadu_ps(s), add[2] = { _mm256_setzero_ps(), _mm256_setzero_ps() };
     UNROLL for (int i = 0; i < 2 * G; i++) v[i] = _mm256_loadu_ps(s + i * 8);
     UNROLL for (int i = 1; i < 2 * G; i++) mx = _mm256_max_ps(mx, v[i]);
-    if (_mm256_movemask_ps(_mm256_cmp_ps(mx, _mm256_set1_ps(t->m[r]), _CMP_GT_OQ))) raise_row(t, r, max_256(mx));
+    if (_mm256_movemask_ps(_mm256_cmp_ps(mx, _mm256_set1_ps(t->m[r]), _CMP_GT_OQ)))
+        raise_row(t, r, max_256(mx));
     __m256 m = _mm256_set1_ps(t->m[r]);
     UNROLL for (int i = 0; i < 2 * G; i++) {
         v[i] = exp2_256(_mm256_sub_ps(v[i], m));
@@ -81,7 +85,8 @@ INLINE void softmax_row(const struct k_attn_tile *t, const struct k_attn_group *
     }
 }
 
-INLINE void rows_f32(const struct k_attn_tile *t, const struct k_attn_group *g, int r0, int R, int G, bool masked)
+INLINE void rows_f32(const struct k_attn_tile *t, const struct k_attn_group *g, int r0, int R, int G,
+                     bool masked)
 {
     float s[6 * K_STEP_KEYS] __attribute__((aligned(32)));
     const float *q = (const float *)t->q + (size_t)r0 * (size_t)t->dim;
@@ -131,8 +136,8 @@ static void step4(const struct k_attn_tile *t, const struct k_attn_group *g) { s
 
 static void attn_step_avx2(const struct k_attn_tile *t, const struct k_attn_group *g, int n_groups)
 {
-    static void (*const by_groups[])(const struct k_attn_tile *, const struct k_attn_group *) = { step1, step2, step3,
-                                                                                                  step4 };
+    static void (*const by_groups[])(const struct k_attn_tile *,
+                                     const struct k_attn_group *) = { step1, step2, step3, step4 };
     by_groups[n_groups - 1](t, g);
 }
 
@@ -157,8 +162,8 @@ static void transpose8(const float *const *src, int n, int d, float *dst)
     }
 }
 
-static void pack_group_avx2(const float *const *k, const float *const *v, int n, int dim, int dim_pad, void *kdst,
-                            void *vdst)
+static void pack_group_avx2(const float *const *k, const float *const *v, int n, int dim, int dim_pad,
+                            void *kdst, void *vdst)
 {
     if (dim % 8) {
         attn_pack_group_c(k, v, n, dim, dim_pad, kdst, vdst);
@@ -198,5 +203,9 @@ void k_fold_avx2(const float *e, int rows, const float *factor, float *mass, flo
 }
 
 const struct k_attn attn_avx2 = {
-    .name = "f32 avx2", .elem = 4, .pack_q = attn_pack_q_c, .pack_group = pack_group_avx2, .step = attn_step_avx2,
+    .name = "f32 avx2",
+    .elem = 4,
+    .pack_q = attn_pack_q_c,
+    .pack_group = pack_group_avx2,
+    .step = attn_step_avx2,
 };

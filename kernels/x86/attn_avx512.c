@@ -1,15 +1,15 @@
 /* Attention tiles with f32 products, AVX-512: 6 rows x 64 keys keep 24 accumulators in registers.
  *
- * K is packed transposed by groups of 16 keys, V lies row by row; both products then have the same inner loop of
- * 4 loads, 6 broadcasts and 24 multiply-adds. */
+ * K is packed transposed by groups of 16 keys, V lies row by row; both products then have the same inner loop
+ * of 4 loads, 6 broadcasts and 24 multiply-adds. */
 #include "attn512.h"
 #include "levels.h"
 
 #include <string.h>
 
 /* c[R][NC*16] += p[R][16*G] x V[16*G][dim], columns col .. */
-INLINE void pv(const struct k_attn_tile *t, const struct k_attn_group *g, int r0, const float *p, int R, int G, int col,
-               int NC)
+INLINE void pv(const struct k_attn_tile *t, const struct k_attn_group *g, int r0, const float *p, int R,
+               int G, int col, int NC)
 {
     __m512 x[6][4];
     float *o = t->o + (size_t)r0 * (size_t)t->dim + col;
@@ -75,8 +75,10 @@ static void transpose16(const float *const *src, int n, int d, int cols, float *
         a[i + 3] = _mm512_shuffle_ps(b[i + 1], b[i + 3], 0xee);
     }
     for (int i = 0; i < 4; i++) {   /* rows 4j + i hold column 4*lane + i of keys 4j .. 4j+3 */
-        __m512 lo = _mm512_shuffle_f32x4(a[i], a[i + 4], 0x44), hi = _mm512_shuffle_f32x4(a[i], a[i + 4], 0xee);
-        __m512 lo2 = _mm512_shuffle_f32x4(a[i + 8], a[i + 12], 0x44), hi2 = _mm512_shuffle_f32x4(a[i + 8], a[i + 12], 0xee);
+        __m512 lo = _mm512_shuffle_f32x4(a[i], a[i + 4], 0x44),
+               hi = _mm512_shuffle_f32x4(a[i], a[i + 4], 0xee);
+        __m512 lo2 = _mm512_shuffle_f32x4(a[i + 8], a[i + 12], 0x44),
+               hi2 = _mm512_shuffle_f32x4(a[i + 8], a[i + 12], 0xee);
         b[i] = _mm512_shuffle_f32x4(lo, lo2, 0x88);
         b[i + 4] = _mm512_shuffle_f32x4(lo, lo2, 0xdd);
         b[i + 8] = _mm512_shuffle_f32x4(hi, hi2, 0x88);
@@ -85,8 +87,8 @@ static void transpose16(const float *const *src, int n, int d, int cols, float *
     for (int i = 0; i < 16; i++) _mm512_storeu_ps(dst + (d + i) * K_GROUP, b[i]);
 }
 
-static void pack_group_avx512(const float *const *k, const float *const *v, int n, int dim, int dim_pad, void *kdst,
-                              void *vdst)
+static void pack_group_avx512(const float *const *k, const float *const *v, int n, int dim, int dim_pad,
+                              void *kdst, void *vdst)
 {
     float *vt = vdst;
     for (int d = 0; d < dim_pad; d += 16) transpose16(k, n, d, dim - d, kdst);

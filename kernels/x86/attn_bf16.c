@@ -1,7 +1,8 @@
 /* Attention tiles with bf16 products and f32 sums: vdpbf16ps does two multiply-adds a lane.
  *
- * q, k and v are rounded to bf16 when packed, probabilities between the two products; softmax, maxima and sums
- * stay f32. The relative error of the output is that of 8-bit mantissas, 2e-3 to 4e-3 (kernels/SPEED.md). */
+ * q, k and v are rounded to bf16 when packed, probabilities between the two products; softmax, maxima and
+ * sums stay f32. The relative error of the output is that of 8-bit mantissas, 2e-3 to 4e-3
+ * (kernels/SPEED.md). */
 #include "attn512.h"
 #include "levels.h"
 
@@ -10,8 +11,8 @@
 /* 16 floats rounded to bf16 in the low halves of 16 words. */
 INLINE __m512i words(__m512 x) { return _mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh(x)); }
 
-INLINE void pv(const struct k_attn_tile *t, const struct k_attn_group *g, int r0, const uint32_t *p, int R, int G,
-               int col, int NC)
+INLINE void pv(const struct k_attn_tile *t, const struct k_attn_group *g, int r0, const uint32_t *p, int R,
+               int G, int col, int NC)
 {
     __m512 x[6][4];
     float *o = t->o + (size_t)r0 * (size_t)t->dim + col;
@@ -88,14 +89,14 @@ static void pack_keys(const float *const *k, int n, int d, int dim, int dim_pad,
         }
         _mm512_store_si512(w[i], (__m512i)_mm512_cvtne2ps_pbh(x[1], x[0]));
     }
-    const __m512i at = _mm512_mullo_epi32(_mm512_set1_epi32(16), _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10,
-                                                                                   11, 12, 13, 14, 15));
+    const __m512i at = _mm512_mullo_epi32(
+        _mm512_set1_epi32(16), _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15));
     for (int p = 0; p < pairs; p++)
         _mm512_storeu_si512(dst + (d / 2 + p) * K_GROUP, _mm512_i32gather_epi32(at, &w[0][p], 4));
 }
 
-static void pack_group_bf16(const float *const *k, const float *const *v, int n, int dim, int dim_pad, void *kdst,
-                            void *vdst)
+static void pack_group_bf16(const float *const *k, const float *const *v, int n, int dim, int dim_pad,
+                            void *kdst, void *vdst)
 {
     uint32_t *vt = vdst;
     for (int d = 0; d < dim_pad; d += 32) pack_keys(k, n, d, dim, dim_pad, kdst);

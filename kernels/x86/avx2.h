@@ -36,7 +36,8 @@ INLINE float max_256(__m256 v)
     return _mm_cvtss_f32(_mm_max_ss(s, _mm_movehdup_ps(s)));
 }
 
-/* y = tanh(x) on |x|, so that e^-2|x| never overflows; below 1/16 the difference cancels: x - x^3/3 + 2x^5/15. */
+/* y = tanh(x) on |x|, so that e^-2|x| never overflows; below 1/16 the difference cancels: x - x^3/3 +
+ * 2x^5/15. */
 INLINE __m256 tanh_256(__m256 x)
 {
     const __m256 one = _mm256_set1_ps(1.0f), signs = _mm256_set1_ps(-0.0f);

@@ -1,8 +1,9 @@
 /* Decode attention over stored keys and values, AVX2: the query heads of a group share one pass.
  *
  * Scores go four keys at a time: each key is widened to f32 once and meets every head's query; four sums of
- * eight lanes become four numbers by three horizontal adds. Values go key by key: widened once, added to every
- * head's output with that head's weight. Both passes run at the speed of memory for groups of four heads. */
+ * eight lanes become four numbers by three horizontal adds. Values go key by key: widened once, added to
+ * every head's output with that head's weight. Both passes run at the speed of memory for groups of four
+ * heads. */
 #include "avx2.h"
 #include "levels.h"
 
@@ -29,8 +30,8 @@ INLINE __m128 sum4(const __m256 *s)
 }
 
 /* scores of keys 0 .. n-1 for H heads: out[h][stride] */
-INLINE void scores(const float *q, int H, const void *k, int dim, int n, float scale, float *out, size_t stride,
-                   load_fn load)
+INLINE void scores(const float *q, int H, const void *k, int dim, int n, float scale, float *out,
+                   size_t stride, load_fn load)
 {
     const __m128 z = _mm_set1_ps(scale);
     int i = 0;
@@ -60,7 +61,8 @@ INLINE void scores(const float *q, int H, const void *k, int dim, int n, float s
 }
 
 /* out[h][dim] += sum over slots of w[h][stride] * v[slot], for H heads, 16 columns at a time */
-INLINE void values(const float *w, size_t stride, int H, const void *v, int dim, int n, float *out, load_fn load)
+INLINE void values(const float *w, size_t stride, int H, const void *v, int dim, int n, float *out,
+                   load_fn load)
 {
     int d = 0;
     for (; d + 16 <= dim; d += 16) {
@@ -89,39 +91,42 @@ INLINE void values(const float *w, size_t stride, int H, const void *v, int dim,
         }
 }
 
-#define DEFINE_TYPE(T, C)                                                                                     \
-    static void scores_##T(const float *q, int heads, const void *k, int dim, int n, float scale, float *out, \
-                           size_t stride)                                                                     \
-    {                                                                                                         \
-        for (; heads >= 4; heads -= 4, q += 4 * dim, out += 4 * stride)                                       \
-            scores(q, 4, k, dim, n, scale, out, stride, load_##T);                                            \
-        if (heads >= 2) {                                                                                     \
-            scores(q, 2, k, dim, n, scale, out, stride, load_##T);                                            \
-            heads -= 2, q += 2 * dim, out += 2 * stride;                                                      \
-        }                                                                                                     \
-        if (heads) scores(q, 1, k, dim, n, scale, out, stride, load_##T);                                     \
-    }                                                                                                         \
-    static void values_##T(const float *w, size_t stride, int heads, const void *v, int dim, int n, float *out) \
-    {                                                                                                         \
-        for (; heads >= 4; heads -= 4, w += 4 * stride, out += 4 * dim)                                       \
-            values(w, stride, 4, v, dim, n, out, load_##T);                                                   \
-        if (heads >= 2) {                                                                                     \
-            values(w, stride, 2, v, dim, n, out, load_##T);                                                   \
-            heads -= 2, w += 2 * stride, out += 2 * dim;                                                      \
-        }                                                                                                     \
-        if (heads) values(w, stride, 1, v, dim, n, out, load_##T);                                            \
-    }                                                                                                         \
-    void k_score_##T##_avx2(const float *q, const C *k, int dim, int n, float scale, float *out)              \
-    {                                                                                                         \
-        if (dim % 8) score_##T##_c(q, k, dim, n, scale, out);                                                 \
-        else scores(q, 1, k, dim, n, scale, out, 0, load_##T);                                                \
+#define DEFINE_TYPE(T, C)                                                                                    \
+    static void scores_##T(const float *q, int heads, const void *k, int dim, int n, float scale,            \
+                           float *out, size_t stride)                                                        \
+    {                                                                                                        \
+        for (; heads >= 4; heads -= 4, q += 4 * dim, out += 4 * stride)                                      \
+            scores(q, 4, k, dim, n, scale, out, stride, load_##T);                                           \
+        if (heads >= 2) {                                                                                    \
+            scores(q, 2, k, dim, n, scale, out, stride, load_##T);                                           \
+            heads -= 2, q += 2 * dim, out += 2 * stride;                                                     \
+        }                                                                                                    \
+        if (heads) scores(q, 1, k, dim, n, scale, out, stride, load_##T);                                    \
+    }                                                                                                        \
+    static void values_##T(const float *w, size_t stride, int heads, const void *v, int dim, int n,          \
+                           float *out)                                                                       \
+    {                                                                                                        \
+        for (; heads >= 4; heads -= 4, w += 4 * stride, out += 4 * dim)                                      \
+            values(w, stride, 4, v, dim, n, out, load_##T);                                                  \
+        if (heads >= 2) {                                                                                    \
+            values(w, stride, 2, v, dim, n, out, load_##T);                                                  \
+            heads -= 2, w += 2 * stride, out += 2 * dim;                                                     \
+        }                                                                                                    \
+        if (heads) values(w, stride, 1, v, dim, n, out, load_##T);                                           \
+    }                                                                                                        \
+    void k_score_##T##_avx2(const float *q, const C *k, int dim, int n, float scale, float *out)             \
+    {                                                                                                        \
+        if (dim % 8)                                                                                         \
+            score_##T##_c(q, k, dim, n, scale, out);                                                         \
+        else                                                                                                 \
+            scores(q, 1, k, dim, n, scale, out, 0, load_##T);                                                \
     }
 DEFINE_TYPE(f32, float)
 DEFINE_TYPE(f16, uint16_t)
 DEFINE_TYPE(bf16, uint16_t)
 
-void k_scores_avx2(enum k_type type, const float *q, int heads, const void *k, int dim, int n, float scale, float *out,
-                   size_t stride)
+void k_scores_avx2(enum k_type type, const float *q, int heads, const void *k, int dim, int n, float scale,
+                   float *out, size_t stride)
 {
     if (dim % 8) scores_c(type, q, heads, k, dim, n, scale, out, stride);
     else if (type == K_F32) scores_f32(q, heads, k, dim, n, scale, out, stride);
@@ -129,7 +134,8 @@ void k_scores_avx2(enum k_type type, const float *q, int heads, const void *k, i
     else scores_bf16(q, heads, k, dim, n, scale, out, stride);
 }
 
-void k_values_avx2(enum k_type type, const float *w, size_t stride, int heads, const void *v, int dim, int n, float *out)
+void k_values_avx2(enum k_type type, const float *w, size_t stride, int heads, const void *v, int dim, int n,
+                   float *out)
 {
     if (dim % 8) values_c(type, w, stride, heads, v, dim, n, out);
     else if (type == K_F32) values_f32(w, stride, heads, v, dim, n, out);

@@ -41,7 +41,8 @@ static void pack_int8_avx2(const int8_t *q, int n, int8_t *dst)
 {
     for (int i = 0; i < n; i += 16) {
         __m128i a[16], b[16];
-        UNROLL for (int r = 0; r < 16; r++) a[r] = _mm_loadu_si128((const __m128i *)(q + (size_t)r * (size_t)n + i));
+        UNROLL for (int r = 0; r < 16; r++) a[r] =
+            _mm_loadu_si128((const __m128i *)(q + (size_t)r * (size_t)n + i));
         for (int half = 0; half < 2; half++) {   /* eight rows: 8 x 8 pairs */
             __m128i *x = a + 8 * half, *y = b + 8 * half;
             UNROLL for (int r = 0; r < 4; r++) {
@@ -66,7 +67,8 @@ static void pack_int8_avx2(const int8_t *q, int n, int8_t *dst)
 
 INLINE __m256 scales(const struct k_panel *w, size_t at)
 {
-    return w->d ? _mm256_loadu_ps(w->d + at) : _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(w->d16 + at)));
+    return w->d ? _mm256_loadu_ps(w->d + at)
+                : _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(w->d16 + at)));
 }
 
 INLINE __m256i widen(const int8_t *q) { return _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)q)); }
@@ -78,19 +80,20 @@ INLINE __m256i pair_of(const int16_t *x)
     return _mm256_set1_epi32(v);
 }
 
-/* Sums are typed as what they hold: with __m256i, gcc copies them at every step until some live on the stack, and
- * their store and reload halve the speed. */
+/* Sums are typed as what they hold: with __m256i, gcc copies them at every step until some live on the stack,
+ * and their store and reload halve the speed. */
 typedef int v8si __attribute__((vector_size(32)));
 
-/* *y += a * d * z, or = where it is the first block: sums stay in memory, so that the integers get the registers. */
+/* *y += a * d * z, or = where it is the first block: sums stay in memory, so that the integers get the
+ * registers. */
 INLINE void add_scaled(float *y, v8si a, __m256 d, __m256 z, bool first)
 {
     __m256 f = _mm256_mul_ps(_mm256_cvtepi32_ps((__m256i)a), _mm256_mul_ps(d, z));
     _mm256_storeu_ps(y, first ? f : _mm256_add_ps(_mm256_loadu_ps(y), f));
 }
 
-INLINE void tile_int8(const struct k_panel *w, int n, const struct k_xrow *x, int R, float *y, size_t ldy, int sub,
-                      bool mins)
+INLINE void tile_int8(const struct k_panel *w, int n, const struct k_xrow *x, int R, float *y, size_t ldy,
+                      int sub, bool mins)
 {
     const int8_t *q = w->q;
     const int16_t *xq[K_MR];
@@ -133,7 +136,8 @@ INLINE void tile_kinds(const struct k_panel *w, int n, const struct k_xrow *x, i
     else tile_int8(w, n, x, R, y, ldy, 16, true);
 }
 
-static void tile_int8_avx2(const struct k_panel *w, int n, const struct k_xrow *x, int rows, float *y, size_t ldy)
+static void tile_int8_avx2(const struct k_panel *w, int n, const struct k_xrow *x, int rows, float *y,
+                           size_t ldy)
 {
     if (rows >= 4) {
         tile_kinds(w, n, x, 4, y, ldy);
@@ -152,17 +156,21 @@ INLINE float dot_int8(const int8_t *q, const float *d, const float *m, int sub, 
     __m256 f[2] = { _mm256_setzero_ps(), _mm256_setzero_ps() };
     float mins = 0.0f;
     for (int b = 0; b < n / sub; b++) {
-        __m256i a = _mm256_madd_epi16(widen(q + b * sub), _mm256_loadu_si256((const __m256i *)(xq + b * sub)));
+        __m256i a =
+            _mm256_madd_epi16(widen(q + b * sub), _mm256_loadu_si256((const __m256i *)(xq + b * sub)));
         if (sub == 32)
-            a = _mm256_add_epi32(a, _mm256_madd_epi16(widen(q + b * sub + 16),
-                                                      _mm256_loadu_si256((const __m256i *)(xq + b * sub + 16))));
-        f[b % 2] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(a), _mm256_set1_ps(d[b] * x->d[b * sub / 32]), f[b % 2]);
+            a = _mm256_add_epi32(a,
+                                 _mm256_madd_epi16(widen(q + b * sub + 16),
+                                                   _mm256_loadu_si256((const __m256i *)(xq + b * sub + 16))));
+        f[b % 2] =
+            _mm256_fmadd_ps(_mm256_cvtepi32_ps(a), _mm256_set1_ps(d[b] * x->d[b * sub / 32]), f[b % 2]);
         if (m) mins += m[b] * (sub == 16 ? x->s[b] : x->s[2 * b] + x->s[2 * b + 1]);
     }
     return sum_256(_mm256_add_ps(f[0], f[1])) + mins;
 }
 
-static float dot_int8_avx2(const int8_t *q, const float *d, const float *m, int sub, int n, const struct k_xrow *x)
+static float dot_int8_avx2(const int8_t *q, const float *d, const float *m, int sub, int n,
+                           const struct k_xrow *x)
 {
     return sub == 32 ? dot_int8(q, d, m, 32, n, x) : dot_int8(q, d, m, 16, n, x);
 }
@@ -188,8 +196,10 @@ void k_pack_f32_avx2(const float *w, size_t ldw, int n, void *dst)
                 a[r + 3] = _mm256_shuffle_ps(b[r + 1], b[r + 3], 0xee);
             }
             UNROLL for (int j = 0; j < 4; j++) {
-                _mm256_storeu_ps(out + (i + j) * K_PANEL + 8 * half, _mm256_permute2f128_ps(a[j], a[j + 4], 0x20));
-                _mm256_storeu_ps(out + (i + j + 4) * K_PANEL + 8 * half, _mm256_permute2f128_ps(a[j], a[j + 4], 0x31));
+                _mm256_storeu_ps(out + (i + j) * K_PANEL + 8 * half,
+                                 _mm256_permute2f128_ps(a[j], a[j + 4], 0x20));
+                _mm256_storeu_ps(out + (i + j + 4) * K_PANEL + 8 * half,
+                                 _mm256_permute2f128_ps(a[j], a[j + 4], 0x31));
             }
         }
     for (; i < n; i++)
@@ -219,8 +229,8 @@ INLINE void tile_f32(const float *w, int n, const void *const *x, int R, float *
     }
 }
 
-static void tile_f32_avx2(const void *w, size_t pstride, int panels, int n, const void *const *x, int rows, float *y,
-                          size_t ldy, bool acc)
+static void tile_f32_avx2(const void *w, size_t pstride, int panels, int n, const void *const *x, int rows,
+                          float *y, size_t ldy, bool acc)
 {
     for (int p = 0; p < panels; p++) {
         const float *wp = (const float *)w + (size_t)p * pstride;
@@ -243,5 +253,9 @@ const struct k_int8 int8_avx2 = {
     .pack = pack_int8_avx2, .tile = tile_int8_avx2, .dot = dot_int8_avx2,
 };
 const struct k_float_gemm f32_avx2 = {
-    .name = "f32 avx2", .elem = sizeof(float), .convert = convert_f32_c, .pack = k_pack_f32_avx2, .tile = tile_f32_avx2,
+    .name = "f32 avx2",
+    .elem = sizeof(float),
+    .convert = convert_f32_c,
+    .pack = k_pack_f32_avx2,
+    .tile = tile_f32_avx2,
 };

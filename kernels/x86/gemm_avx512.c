@@ -2,7 +2,8 @@
 #include "attn512.h"
 #include "levels.h"
 
-INLINE void tile(const float *w, size_t pstride, int n, const void *const *x, int R, int P, float *y, size_t ldy, bool acc)
+INLINE void tile(const float *w, size_t pstride, int n, const void *const *x, int R, int P, float *y,
+                 size_t ldy, bool acc)
 {
     __m512 a[K_MR][K_NP];
     const float *xr[K_MR];
@@ -23,8 +24,8 @@ INLINE void tile(const float *w, size_t pstride, int n, const void *const *x, in
         UNROLL for (int p = 0; p < P; p++) _mm512_storeu_ps(y + (size_t)r * ldy + p * K_PANEL, a[r][p]);
 }
 
-INLINE void rows_of(const float *w, size_t pstride, int n, const void *const *x, int rows, int P, float *y, size_t ldy,
-                    bool acc)
+INLINE void rows_of(const float *w, size_t pstride, int n, const void *const *x, int rows, int P, float *y,
+                    size_t ldy, bool acc)
 {
     if (rows == 6) {
         tile(w, pstride, n, x, 6, P, y, ldy, acc);
@@ -37,12 +38,14 @@ INLINE void rows_of(const float *w, size_t pstride, int n, const void *const *x,
     for (; rows > 0; rows--, x++, y += ldy) tile(w, pstride, n, x, 1, P, y, ldy, acc);
 }
 
-static void tile_f32_avx512(const void *w, size_t pstride, int panels, int n, const void *const *x, int rows, float *y,
-                            size_t ldy, bool acc)
+static void tile_f32_avx512(const void *w, size_t pstride, int panels, int n, const void *const *x, int rows,
+                            float *y, size_t ldy, bool acc)
 {
     const float *wp = w;
-    for (; panels >= 4; panels -= 4, wp += 4 * pstride, y += 4 * K_PANEL) rows_of(wp, pstride, n, x, rows, 4, y, ldy, acc);
-    for (; panels > 0; panels--, wp += pstride, y += K_PANEL) rows_of(wp, pstride, n, x, rows, 1, y, ldy, acc);
+    for (; panels >= 4; panels -= 4, wp += 4 * pstride, y += 4 * K_PANEL)
+        rows_of(wp, pstride, n, x, rows, 4, y, ldy, acc);
+    for (; panels > 0; panels--, wp += pstride, y += K_PANEL)
+        rows_of(wp, pstride, n, x, rows, 1, y, ldy, acc);
 }
 
 const struct k_float_gemm f32_avx512 = {

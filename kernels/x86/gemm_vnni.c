@@ -1,9 +1,9 @@
 /* Integer products with packed weights, AVX-512 VNNI: vpdpbusd does four 8-bit multiply-adds a lane.
  *
- * It wants one unsigned operand. Weights are stored with 128 added, so activations stay signed and can be read
- * as a broadcast memory operand; the surplus is 128 times the sum of the block's activations, which is known from
- * their quantisation and taken off with the scale: y += dw * (dx * dot - 128 * sx). Panels lie as [cols/4][16][4].
- * 12 rows of x meet one panel: 12 integer and 12 float sums in registers. */
+ * It wants one unsigned operand. Weights are stored with 128 added, so activations stay signed and can be
+ * read as a broadcast memory operand; the surplus is 128 times the sum of the block's activations, which is
+ * known from their quantisation and taken off with the scale: y += dw * (dx * dot - 128 * sx). Panels lie as
+ * [cols/4][16][4]. 12 rows of x meet one panel: 12 integer and 12 float sums in registers. */
 #include "attn512.h"
 #include "levels.h"
 
@@ -48,7 +48,8 @@ INLINE __m512i four_of(const int8_t *x)
     return _mm512_set1_epi32(v);
 }
 
-INLINE void tile(const struct k_panel *w, int n, const struct k_xrow *x, int R, float *y, size_t ldy, int sub, bool mins)
+INLINE void tile(const struct k_panel *w, int n, const struct k_xrow *x, int R, float *y, size_t ldy, int sub,
+                 bool mins)
 {
     const int8_t *q = w->q, *xq[K_INT_MR];
     __m512 f[K_INT_MR];
@@ -65,12 +66,13 @@ INLINE void tile(const struct k_panel *w, int n, const struct k_xrow *x, int R, 
                 a[r] = (v16si)_mm512_dpbusd_epi32((__m512i)a[r], v, four_of(xq[r] + b * sub + i));
         }
         size_t at = (size_t)b * K_PANEL;
-        __m512 d = w->d ? _mm512_loadu_ps(w->d + at) : _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(w->d16 + at)));
+        __m512 d = w->d ? _mm512_loadu_ps(w->d + at)
+                        : _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(w->d16 + at)));
         __m512 m = mins ? _mm512_loadu_ps(w->m + at) : _mm512_setzero_ps();
         UNROLL for (int r = 0; r < R; r++) {
             float sx = sub == 16 ? x[r].s[b] : x[r].s[2 * b] + x[r].s[2 * b + 1];
-            __m512 t = _mm512_fmsub_ps(_mm512_cvtepi32_ps((__m512i)a[r]), _mm512_set1_ps(x[r].d[b * sub / 32]),
-                                       _mm512_set1_ps(128.0f * sx));
+            __m512 t = _mm512_fmsub_ps(_mm512_cvtepi32_ps((__m512i)a[r]),
+                                       _mm512_set1_ps(x[r].d[b * sub / 32]), _mm512_set1_ps(128.0f * sx));
             f[r] = _mm512_fmadd_ps(t, d, f[r]);
             if (mins) f[r] = _mm512_fmadd_ps(m, _mm512_set1_ps(sx), f[r]);
         }
@@ -103,8 +105,8 @@ static void tile_vnni(const struct k_panel *w, int n, const struct k_xrow *x, in
     for (; rows > 0; rows--, x++, y += ldy) tile_kinds(w, n, x, 1, y, ldy);
 }
 
-/* One row of unpacked weights: 64 values a step, whose lanes belong to 2 blocks of 32 or 4 of 16. Scales of 16 blocks
- * are multiplied at once and dealt out by a permutation. */
+/* One row of unpacked weights: 64 values a step, whose lanes belong to 2 blocks of 32 or 4 of 16. Scales of
+ * 16 blocks are multiplied at once and dealt out by a permutation. */
 INLINE float dot(const int8_t *q, const float *d, const float *m, int sub, int n, const struct k_xrow *x)
 {
     const int8_t *xq = x->q;

@@ -23,8 +23,8 @@ void k_from_bf16_avx2(const uint16_t *x, int n, float *y);
 void k_score_f32_avx2(const float *q, const float *k, int dim, int n, float scale, float *out);
 void k_score_f16_avx2(const float *q, const uint16_t *k, int dim, int n, float scale, float *out);
 void k_score_bf16_avx2(const float *q, const uint16_t *k, int dim, int n, float scale, float *out);
-void k_scores_avx2(enum k_type type, const float *q, int heads, const void *k, int dim, int n, float scale, float *out,
-                   size_t stride);
+void k_scores_avx2(enum k_type type, const float *q, int heads, const void *k, int dim, int n, float scale,
+                   float *out, size_t stride);
 void k_values_avx2(enum k_type type, const float *w, size_t stride, int heads, const void *v, int dim, int n,
                    float *out);
 int k_unpack_avx2(enum k_type type, const void *row, int n, int8_t *q, float *d, float *m, bool *has_m);

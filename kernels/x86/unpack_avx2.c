@@ -1,7 +1,7 @@
 /* Stored weights to integers or to f32, AVX2.
  *
- * The K types go through the loops of unpack.h, which the compiler vectorises with these flags; the types of 32
- * values a block are written out, since it does not see through their short loops. */
+ * The K types go through the loops of unpack.h, which the compiler vectorises with these flags; the types of
+ * 32 values a block are written out, since it does not see through their short loops. */
 #include "unpack.h"
 #include "avx2.h"
 #include "levels.h"
@@ -33,7 +33,9 @@ INLINE void unpack_block(enum k_type type, const uint8_t *b, int8_t *q, float *d
     case K_Q8_0: v = _mm256_loadu_si256((const __m256i *)(b + 2)); break;
     case K_Q4_0: v = _mm256_sub_epi8(nibbles(b + 2), _mm256_set1_epi8(8)); break;
     case K_Q4_1: v = nibbles(b + 4); break;
-    case K_Q5_0: v = _mm256_sub_epi8(_mm256_or_si256(nibbles(b + 6), fifths(b + 2)), _mm256_set1_epi8(16)); break;
+    case K_Q5_0:
+        v = _mm256_sub_epi8(_mm256_or_si256(nibbles(b + 6), fifths(b + 2)), _mm256_set1_epi8(16));
+        break;
     default: v = _mm256_or_si256(nibbles(b + 8), fifths(b + 4)); break;
     }
     if (type == K_Q4_1 || type == K_Q5_1) *m = unpack_half(b + 2);
@@ -42,7 +44,8 @@ INLINE void unpack_block(enum k_type type, const uint8_t *b, int8_t *q, float *d
 
 INLINE int unpack_blocks(enum k_type type, const uint8_t *b, int n, int8_t *q, float *d, float *m)
 {
-    for (int i = 0; i < n / 32; i++, b += k_type_info[type].bytes) unpack_block(type, b, q + 32 * i, d + i, m + i);
+    for (int i = 0; i < n / 32; i++, b += k_type_info[type].bytes)
+        unpack_block(type, b, q + 32 * i, d + i, m + i);
     return 32;
 }
 
@@ -73,10 +76,12 @@ void k_dequant_avx2(enum k_type type, const void *row, int n, float *out)
         for (int i = 0; i < n; i += PIECE) {
             bool has_m;
             int len = n - i < PIECE ? n - i : PIECE;
-            const uint8_t *b = (const uint8_t *)row + (size_t)(i / k_type_info[type].block) * (size_t)k_type_info[type].bytes;
+            const uint8_t *b = (const uint8_t *)row +
+                               (size_t)(i / k_type_info[type].block) * (size_t)k_type_info[type].bytes;
             int sub = k_unpack_avx2(type, b, len, q, d, m, &has_m);
             for (int j = 0; j < len; j += 8) {
-                __m256 v = _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)(q + j))));
+                __m256 v =
+                    _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)(q + j))));
                 v = _mm256_mul_ps(v, _mm256_set1_ps(d[j / sub]));
                 if (has_m) v = _mm256_add_ps(v, _mm256_set1_ps(m[j / sub]));
                 _mm256_storeu_ps(out + i + j, v);

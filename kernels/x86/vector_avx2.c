@@ -33,7 +33,8 @@ void k_rms_norm_avx2(const float *x, const float *w, int n, float eps, float *y)
     __m256 z = _mm256_set1_ps(inv);
     int i = 0;
     for (; i + 8 <= n; i += 8)
-        _mm256_storeu_ps(y + i, _mm256_mul_ps(_mm256_mul_ps(_mm256_loadu_ps(x + i), z), _mm256_loadu_ps(w + i)));
+        _mm256_storeu_ps(y + i,
+                         _mm256_mul_ps(_mm256_mul_ps(_mm256_loadu_ps(x + i), z), _mm256_loadu_ps(w + i)));
     if (i < n) {
         __m256 v = _mm256_mul_ps(_mm256_mul_ps(load_tail(x + i, n - i), z), load_tail(w + i, n - i));
         _mm256_maskstore_ps(y + i, tail_mask(n - i), v);
@@ -54,13 +55,15 @@ INLINE __m256 gelu(__m256 g, __m256 u)
     return _mm256_mul_ps(_mm256_mul_ps(_mm256_mul_ps(half, g), _mm256_add_ps(_mm256_set1_ps(1.0f), t)), u);
 }
 
-#define DEFINE_PAIR(NAME, F)                                                                          \
-    void NAME(const float *gate, const float *up, int n, float *y)                                    \
-    {                                                                                                 \
-        int i = 0;                                                                                    \
-        for (; i + 8 <= n; i += 8) _mm256_storeu_ps(y + i, F(_mm256_loadu_ps(gate + i), _mm256_loadu_ps(up + i))); \
-        if (i < n)                                                                                    \
-            _mm256_maskstore_ps(y + i, tail_mask(n - i), F(load_tail(gate + i, n - i), load_tail(up + i, n - i))); \
+#define DEFINE_PAIR(NAME, F)                                                                                 \
+    void NAME(const float *gate, const float *up, int n, float *y)                                           \
+    {                                                                                                        \
+        int i = 0;                                                                                           \
+        for (; i + 8 <= n; i += 8)                                                                           \
+            _mm256_storeu_ps(y + i, F(_mm256_loadu_ps(gate + i), _mm256_loadu_ps(up + i)));                  \
+        if (i < n)                                                                                           \
+            _mm256_maskstore_ps(y + i, tail_mask(n - i),                                                     \
+                                F(load_tail(gate + i, n - i), load_tail(up + i, n - i)));                    \
     }
 DEFINE_PAIR(k_silu_mul_avx2, silu)
 DEFINE_PAIR(k_gelu_mul_avx2, gelu)
@@ -68,7 +71,8 @@ DEFINE_PAIR(k_gelu_mul_avx2, gelu)
 void k_add_avx2(float *y, const float *x, int n)
 {
     int i = 0;
-    for (; i + 8 <= n; i += 8) _mm256_storeu_ps(y + i, _mm256_add_ps(_mm256_loadu_ps(y + i), _mm256_loadu_ps(x + i)));
+    for (; i + 8 <= n; i += 8)
+        _mm256_storeu_ps(y + i, _mm256_add_ps(_mm256_loadu_ps(y + i), _mm256_loadu_ps(x + i)));
     for (; i < n; i++) y[i] += x[i];
 }
 
@@ -125,21 +129,24 @@ void k_to_f16_avx2(const float *x, int n, uint16_t *y)
 {
     int i = 0;
     for (; i + 8 <= n; i += 8)
-        _mm_storeu_si128((__m128i *)(y + i), _mm256_cvtps_ph(_mm256_loadu_ps(x + i), _MM_FROUND_TO_NEAREST_INT));
+        _mm_storeu_si128((__m128i *)(y + i),
+                         _mm256_cvtps_ph(_mm256_loadu_ps(x + i), _MM_FROUND_TO_NEAREST_INT));
     to_f16_c(x + i, n - i, y + i);
 }
 
 void k_from_f16_avx2(const uint16_t *x, int n, float *y)
 {
     int i = 0;
-    for (; i + 8 <= n; i += 8) _mm256_storeu_ps(y + i, _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(x + i))));
+    for (; i + 8 <= n; i += 8)
+        _mm256_storeu_ps(y + i, _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(x + i))));
     from_f16_c(x + i, n - i, y + i);
 }
 
 void k_to_bf16_avx2(const float *x, int n, uint16_t *y)
 {
     int i = 0;
-    const __m256i bias = _mm256_set1_epi32(0x7fff), one = _mm256_set1_epi32(1), quiet = _mm256_set1_epi32(0x400000);
+    const __m256i bias = _mm256_set1_epi32(0x7fff), one = _mm256_set1_epi32(1),
+                  quiet = _mm256_set1_epi32(0x400000);
     for (; i + 8 <= n; i += 8) {
         __m256 v = _mm256_loadu_ps(x + i);
         __m256i u = _mm256_castps_si256(v), even = _mm256_and_si256(_mm256_srli_epi32(u, 16), one);

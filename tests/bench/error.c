@@ -1,6 +1,6 @@
-/* Error of the fast paths on real activations: one needle prompt through the model in f32 arithmetic (strict) and
- * in the fastest of each CPU level; relative L2 of the residual stream entering every block and of the logits.
- * Built and run by error.sh. */
+/* Error of the fast paths on real activations: one needle prompt through the model in f32 arithmetic (strict)
+ * and in the fastest of each CPU level; relative L2 of the residual stream entering every block and of the
+ * logits. Built and run by error.sh. */
 #include "model/model_int.h"
 #include "model/session_int.h"
 #include <saccade/task.h>
@@ -28,7 +28,8 @@ static double relative(const float *a, const float *b, size_t n)
     return sqrt(err / norm);
 }
 
-static struct states run(const char *path, const char *cpu, bool strict, int length, float **logits, char *name)
+static struct states run(const char *path, const char *cpu, bool strict, int length, float **logits,
+                         char *name)
 {
     struct sac_model_opts mo = { .strict = strict };
     struct sac_model *m;
@@ -50,7 +51,9 @@ static struct states run(const char *path, const char *cpu, bool strict, int len
     s.x = calloc((size_t)(s.n_layers + 1) * (size_t)s.n * (size_t)s.width, sizeof *s.x);
     *logits = malloc((size_t)sh->n_vocab * sizeof **logits);
     struct session *ses = session_new(m, t.n + 1, SAC_KV_F32, &err);
-    struct prefill_args a = { .ids = t.id, .n = t.n, .force_layer = -1, .force_kv = -1, .hidden = keep, .ctx = &s };
+    struct prefill_args a = {
+        .ids = t.id, .n = t.n, .force_layer = -1, .force_kv = -1, .hidden = keep, .ctx = &s
+    };
     if (!ses || !s.x || !*logits || session_prefill(ses, &a, &err)) {
         fprintf(stderr, "error: %s\n", err.msg);
         exit(1);
@@ -73,7 +76,8 @@ int main(int argc, char **argv)
     float *want, *got;
     char name[64];
     struct states ref = run(argv[1], level[best], true, length, &want, name);
-    printf("reference: %s, %d tokens\n%-24s %10s %10s %10s %10s\n", name, ref.n, "level", "block 1", "middle", "last", "logits");
+    printf("reference: %s, %d tokens\n%-24s %10s %10s %10s %10s\n", name, ref.n, "level", "block 1", "middle",
+           "last", "logits");
     for (int l = K_SCALAR; l <= best; l++) {
         struct states s = run(argv[1], level[l], false, length, &got, name);
         size_t per = (size_t)s.n * (size_t)s.width, mid = (size_t)s.n_layers / 2;

@@ -1,5 +1,5 @@
-/* What the fuzz targets share. Each target is a libFuzzer program of its own; the normal tests include them all
- * and replay the corpus. */
+/* What the fuzz targets share. Each target is a libFuzzer program of its own; the normal tests include them
+ * all and replay the corpus. */
 #ifndef TESTS_FUZZ_H
 #define TESTS_FUZZ_H
 

@@ -1,4 +1,5 @@
-/* GGUF from untrusted bytes: container, settings, tokenizer. What parses must be safe to look at everywhere. */
+/* GGUF from untrusted bytes: container, settings, tokenizer. What parses must be safe to look at everywhere.
+ */
 #include "fuzz.h"
 
 #include "model/family.h"
@@ -26,7 +27,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         err.code = SAC_OK;
         config_gguf(&c, &f.gguf, &arena, &err);
         err.code = SAC_OK;
-        if (tokenizer_load(&t, &f, &err) == SAC_OK && t) fuzz_encode(t, "the <s> quick\n\xf0\x9f\x98\x80 brown \xff fox", 30);
+        if (tokenizer_load(&t, &f, &err) == SAC_OK && t)
+            fuzz_encode(t, "the <s> quick\n\xf0\x9f\x98\x80 brown \xff fox", 30);
         tokenizer_free(t);
         sac_arena_free(&arena);
     }
