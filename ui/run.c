@@ -237,6 +237,7 @@ static bool cmd_run(struct ui_state *st, const char *arg)
 static bool cmd_run_all(struct ui_state *st, const char *arg)
 {
     (void)arg;
+    st->run->all_anew = true;        /* timings of a whole run */
     return ui_run_start(st);
 }
 

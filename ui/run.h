@@ -53,6 +53,7 @@ struct ui_run {
     double model_s, prompt_s;
     enum ui_load_state load;
     bool again;                      /* asked for another run while loading */
+    bool all_anew;                   /* the next run takes nothing over from the one before */
     char error[400];
 
     /* the loader */
@@ -60,6 +61,7 @@ struct ui_run {
     struct ui_job_want todo;
     struct ui_loaded done;
     struct sac_job *old_job; struct sac_sample *old_sample;
+    struct sac_trace *earlier;       /* retained: its beginning is taken over where the new prompt has it */
     atomic_int stage;                /* index into ui_load_stage */
     atomic_bool finished, cancel;
     void (*notify)(void *ctx);

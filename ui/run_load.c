@@ -65,6 +65,7 @@ static void load_job(struct ui_run *r, struct ui_loaded *d)
                                    .sampling = { w->temperature, w->top_p, w->seed },
                                    .nice = 5,
                                    .seed = w->seed,
+                                   .earlier = r->earlier,
                                    .notify = r->notify,
                                    .notify_ctx = r->ctx };
         atomic_store(&r->stage, 4);
@@ -101,6 +102,8 @@ static void *load_main(void *ctx)
     } else {
         load_job(r, d);
     }
+    if (r->earlier) sac_trace_release(r->earlier);
+    r->earlier = NULL;
     atomic_store(&r->finished, true);
     r->notify(r->ctx);
     return NULL;
@@ -135,6 +138,9 @@ bool ui_run_start(struct ui_state *st)
     r->old_sample = r->sample;
     r->job = NULL;
     r->sample = NULL;
+    r->earlier = r->old_job && !r->all_anew ? st->trace : NULL;
+    if (r->earlier) sac_trace_retain(r->earlier);
+    r->all_anew = false;
     r->again = false;
     r->error[0] = 0;
     atomic_store(&r->finished, false);
@@ -147,6 +153,7 @@ bool ui_run_start(struct ui_state *st)
     int rc = pthread_create(&r->thread, NULL, load_main, r);
     pthread_sigmask(SIG_SETMASK, &old, NULL);
     r->load = rc ? UI_LOAD_FAILED : UI_LOAD_BUSY;
+    if (rc && r->earlier) sac_trace_release(r->earlier), r->earlier = NULL;
     if (rc) ui_say(st, UI_SAY_BAD, "cannot start a thread: the system is out of resources");
     return !rc;
 }
@@ -221,6 +228,9 @@ static void log_lanes(struct ui_state *st)
         if (x->score == x->score)
             snprintf(score, sizeof score, ": score %.2f%s", x->score,
                      x->parsed ? "" : ", answer not in the asked form");
+        if (x->state == SAC_LANE_DONE && x->reused)
+            ui_log(st, "%s: the first %d of %d prompt tokens were taken over from the run before", x->title,
+                   x->reused, st->info.n_prompt);
         if (x->state == SAC_LANE_DONE)
             ui_log(st, "%s done in %.2f s%s", x->title, (x->shared_prefill ? 0 : x->prefill_s) + x->decode_s,
                    score);

@@ -15,6 +15,7 @@ struct attend_overview { int grid; float *max, *mass; /* [n_heads][grid][grid] *
 
 struct attend_prefill {
     int n_heads, n_kv_heads, head_dim, n;   /* rows and keys 0 .. n-1 */
+    int row0;                               /* rows from here on are wanted; a few before may be written */
     float scale, softcap;
     int window;                             /* 0: none */
     const float *q;                         /* [n_heads][q_stride] rows of head_dim, rotated, not scaled */

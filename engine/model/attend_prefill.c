@@ -130,7 +130,8 @@ bool attend_prefill(struct sac_pool *pool, struct attend_prefill *a)
     if (!prepare(&p)) return false;
     if (a->overview) overview_begin(&p);
     pool_run(pool, a->n_kv_heads * p.n_groups, 16, pack_groups, &p);
-    pool_run(pool, a->n_heads * p.n_units, 1, run_units, &p);
+    /* Units go from the last row up, so rows that are not wanted are at the end of the list. */
+    pool_run(pool, a->n_heads * (p.n_units - a->row0 / p.unit_rows), 1, run_units, &p);
     if (a->overview) overview_end(&p);
     a->flops = 4.0 * p.dim * (double)atomic_load(&p.cells);
     return !atomic_load(&p.failed) && !cancelled(a);

@@ -2,7 +2,8 @@
  *
  * Layer by layer, because methods look at all queries and keys of a layer before they choose. Within a layer
  * the linear parts go in chunks of rows that stay in cache; attention runs once over all rows with the plans
- * of the method. The last layer's mixing is done for the last row only, unless all logits are wanted. */
+ * of the method. The last layer's mixing is done for the last row only, unless all logits are wanted. Rows
+ * that an earlier prefill had in common are copied: only their q, k and v are needed by those that follow. */
 #include "model/session_int.h"
 
 #include <math.h>
@@ -15,7 +16,7 @@ enum { CHUNK = 512 };
 struct work {
     struct session *s;
     struct prefill_args *a;
-    int n;
+    int n, first;                   /* rows first .. n-1 are computed, those before are taken over */
     float *x;                       /* [n][n_embd] residual stream */
     float *att;                     /* [n][n_heads * D] */
     float *q, *k, *v;               /* head-major, one layer */
@@ -133,7 +134,7 @@ static void embed_rows(void *ctx, int lo, int hi, int thread)
 {
     struct work *w = ctx;
     (void)thread;
-    for (int r = lo; r < hi; r++)
+    for (int r = w->first + lo; r < w->first + hi; r++)
         embed_token(w->s, w->a->ids[r], w->x + (size_t)r * (size_t)w->s->hp->shape.n_embd);
 }
 
@@ -201,6 +202,39 @@ static bool plan_force(struct sac_plan *p, struct sac_span force)
     return true;
 }
 
+/* Rows 0 .. first-1 of a layer from the earlier prefill, into the buffers and the cache. */
+struct take_over { struct work *w; const float *q, *k, *v, *lse; };
+
+static void take_heads(void *ctx, int lo, int hi, int thread)
+{
+    struct take_over *t = ctx;
+    struct work *w = t->w;
+    const struct sac_shape *sh = &w->s->hp->shape;
+    size_t d = (size_t)sh->head_dim, n = (size_t)w->n, rows = (size_t)w->first, from = w->a->prefix.stride;
+    (void)thread;
+    for (int h = lo; h < hi; h++) {
+        memcpy(w->q + (size_t)h * n * d, t->q + (size_t)h * from * d, rows * d * sizeof(float));
+        if (w->lse) memcpy(w->lse + (size_t)h * n, t->lse + (size_t)h * from, rows * sizeof(float));
+        if (h >= sh->n_kv_heads) continue;
+        float *k = w->k + (size_t)h * n * d, *v = w->v + (size_t)h * n * d;
+        memcpy(k, t->k + (size_t)h * from * d, rows * d * sizeof(float));
+        memcpy(v, t->v + (size_t)h * from * d, rows * d * sizeof(float));
+        struct kv_head *kv = kv_at(w->s, w->layer, h);
+        kv_store(w->s, kv->k, 0, k, w->first);
+        kv_store(w->s, kv->v, 0, v, w->first);
+    }
+}
+
+static bool take_prefix(struct work *w)
+{
+    const struct prefill_prefix *p = &w->a->prefix;
+    struct take_over t = { .w = w };
+    if (!w->first) return true;
+    if (!p->layer(p->ctx, w->layer, &t.q, &t.k, &t.v, &t.lse) || (w->lse && !t.lse)) return false;
+    pool_run(w->s->m->pool, w->s->hp->shape.n_heads, 1, take_heads, &t);
+    return true;
+}
+
 static void plan_heads(void *ctx, int lo, int hi, int thread)
 {
     struct work *w = ctx;
@@ -225,7 +259,7 @@ static void project(struct work *w)
     size_t d = (size_t)sh->n_embd;
     int qw = sh->n_heads * sh->head_dim, kw = sh->n_kv_heads * sh->head_dim;
     struct sac_pool *pool = w->s->m->pool;
-    for (int r0 = 0; r0 < w->n && !cancelled(w); r0 += CHUNK) {
+    for (int r0 = w->first; r0 < w->n && !cancelled(w); r0 += CHUNK) {
         int m = w->n - r0 < CHUNK ? w->n - r0 : CHUNK;
         w->r0 = r0;
         w->norm = w->lw->attn_norm;
@@ -299,7 +333,7 @@ static bool attend(struct work *w)
     a->select_s += t1 - t0;
     struct attend_prefill at = {
         .n_heads = sh->n_heads, .n_kv_heads = sh->n_kv_heads, .head_dim = sh->head_dim, .n = w->n,
-        .scale = w->in.scale, .softcap = w->in.softcap, .window = w->in.window,
+        .row0 = w->first, .scale = w->in.scale, .softcap = w->in.softcap, .window = w->in.window,
         .q = w->q, .k = w->k, .v = w->v, .q_stride = w->in.q_stride, .k_stride = w->in.k_stride,
         .plan = sparse ? w->plan : NULL, .out = w->att, .ldo = (size_t)sh->n_heads * (size_t)sh->head_dim,
         .lse = w->lse, .overview = w->over.max ? &w->over : NULL, .strict = w->s->m->opts.strict,
@@ -329,15 +363,15 @@ static bool run_layers(struct work *w)
 {
     const struct sac_shape *sh = &w->s->hp->shape;
     struct prefill_args *a = w->a;
-    pool_run(w->s->m->pool, w->n, 64, embed_rows, w);
+    pool_run(w->s->m->pool, w->n - w->first, 64, embed_rows, w);
     for (int l = 0; l < sh->n_layers; l++) {
         w->layer = l;
         w->lw = &w->s->m->w.layer[l];
         if (a->hidden) a->hidden(a->ctx, l, w->x, w->n);
         project(w);
-        if (cancelled(w) || !attend(w)) return false;
+        if (cancelled(w) || !take_prefix(w) || !attend(w)) return false;
         bool last_only = l + 1 == sh->n_layers && !a->all_logits && !a->hidden;
-        for (int r0 = last_only ? w->n - 1 : 0; r0 < w->n && !cancelled(w); r0 += CHUNK)
+        for (int r0 = last_only ? w->n - 1 : w->first; r0 < w->n && !cancelled(w); r0 += CHUNK)
             mix(w, r0, w->n - r0 < CHUNK ? w->n - r0 : CHUNK);
         for (int g = 0; g < sh->n_kv_heads; g++) kv_at(w->s, l, g)->n = w->n;
         if (cancelled(w)) return false;
@@ -371,6 +405,8 @@ enum sac_code session_prefill(struct session *s, struct prefill_args *a, struct 
     double t0 = clock_seconds();
     a->select_s = a->attend_s = a->flops_attend = 0;
     enum sac_code rc = SAC_OK;
+    if (a->prefix.n > 0 && !w.part && !a->overview && !a->hidden && !a->all_logits)
+        w.first = a->prefix.n < a->n ? a->prefix.n : a->n - 1;
     if (a->n < 1 || a->n > s->max_tokens)
         return sac_fail(err, SAC_EARG, "a prompt of %d tokens does not fit a session of %d", a->n,
                         s->max_tokens);

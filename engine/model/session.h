@@ -26,9 +26,20 @@ struct prefill_layer {
     bool took_q, took_k, took_v, took_lse, took_plan, took_overview;
 };
 
+/* Rows of an earlier dense prefill whose prompt began with the same tokens: they are copied instead of
+ * computed. Arrays as in prefill_layer, with rows of the earlier prompt: stride tokens a head. */
+struct prefill_prefix {
+    int n;                         /* tokens in common; 0: nothing is taken over */
+    size_t stride;
+    /* q, k, v and (where it is wanted) lse of a layer; false: gone, the prefill fails */
+    bool (*layer)(void *ctx, int layer, const float **q, const float **k, const float **v, const float **lse);
+    void *ctx;
+};
+
 struct prefill_args {
     const int *ids;
     int n;
+    struct prefill_prefix prefix;  /* dense only, without an overview, hidden states or all logits */
     const struct sac_spec *spec;   /* resolved; its prefill part acts. NULL: dense */
     struct sac_span force;         /* key positions every row reads as well (interventions) */
     int force_layer, force_kv;     /* -1: all; only looked at when force is not empty */

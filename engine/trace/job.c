@@ -139,6 +139,8 @@ enum sac_code sac_job_new(struct sac_job **out, struct sac_model *m, const char 
         sac_job_free(j);
         return sac_fail(err, SAC_ENOMEM, "out of memory for a run of %d tokens", tokens->n);
     }
+    j->earlier = opts->earlier;
+    if (j->earlier) sac_trace_retain(j->earlier);
     j->trace->notify = opts->notify;
     j->trace->notify_ctx = opts->notify_ctx;
     gold_tokens(j);
@@ -386,6 +388,7 @@ void sac_job_free(struct sac_job *j)
     free(j->base_logits);
     free(j->dense_logp);
     free(j->gold_id);
+    if (j->earlier) sac_trace_release(j->earlier);
     sac_trace_release(j->trace);
     pthread_mutex_destroy(&j->lock);
     pthread_cond_destroy(&j->wake);

@@ -15,6 +15,7 @@ struct sac_job {
     const struct sac_sample *sample;
     struct sac_job_opts opts;
     int n;                         /* prompt tokens */
+    struct sac_trace *earlier;     /* retained: the dense prefill takes over what its prompt has in common */
     int *gold_id, n_gold;          /* the gold answer as tokens, for its NLL */
 
     pthread_t thread;

@@ -122,6 +122,41 @@ static void on_layer(void *ctx, struct prefill_layer *pl)
     prefill_progress(r, pl->layer + 1);
 }
 
+/* ---- the beginning of the prompt, where an earlier run had it too ---- */
+
+enum { LEAST_PREFIX = 64 };   /* copying less is not worth doing without the overview */
+
+static bool earlier_layer(void *ctx, int layer, const float **q, const float **k, const float **v,
+                          const float **lse)
+{
+    const struct layer_rec *r = trace_layer(ctx, 0, layer);
+    if (!r || !r->q || !r->k || !r->v || !r->lse) return false;
+    *q = r->q->data;
+    *k = r->k->data;
+    *v = r->v->data;
+    *lse = r->lse->data;
+    return true;
+}
+
+/* Tokens that the earlier run's dense lane has in common with this prompt, all of its layers complete. */
+static struct prefill_prefix common_prefix(const struct sac_job *j)
+{
+    struct sac_trace *t = j->earlier;
+    struct prefill_prefix none = { 0 };
+    const struct lane_rec *from = t ? trace_lane_rec(t, 0) : NULL;
+    const float *p[4];
+    if (!from || !from->layer || !from->has_spec || t->model != j->m || t->strict != j->trace->strict ||
+        sac_spec_prefill(&from->spec) || from->force.hi > from->force.lo)
+        return none;
+    for (int l = 0; l < t->info.shape.n_layers; l++)
+        if (!earlier_layer(t, l, &p[0], &p[1], &p[2], &p[3])) return none;
+    int n = 0, max = t->info.n_prompt < j->n ? t->info.n_prompt : j->n;
+    while (n < max && t->ids[n] == j->trace->ids[n]) n++;
+    if (n == j->n) n--;                  /* the last row says what follows */
+    if (n < LEAST_PREFIX) return none;
+    return (struct prefill_prefix){ n, (size_t)t->info.n_prompt, earlier_layer, t };
+}
+
 static enum sac_code run_prefill(struct lane_run *r, struct session *s)
 {
     struct sac_job *j = r->j;
@@ -139,7 +174,13 @@ static enum sac_code run_prefill(struct lane_run *r, struct session *s)
                               .layer_done = on_layer,
                               .ctx = r,
                               .cancel = &j->cancel };
+    if (!a.spec && r->rec->layer && a.force.hi <= a.force.lo) a.prefix = common_prefix(j);
+    if (a.prefix.n) a.overview = 0;      /* maps of this run come from exact tiles alone */
     enum sac_code rc = session_prefill(s, &a, &r->err);
+    if (!a.spec && rc == SAC_OK) {
+        if (j->earlier) sac_trace_release(j->earlier);
+        j->earlier = NULL;
+    }
     if (rc == SAC_OK && r->out_of_memory)
         rc = sac_fail(&r->err, SAC_ENOMEM,
                       "out of memory while recording; run with fewer methods or a shorter prompt");
@@ -147,7 +188,8 @@ static enum sac_code run_prefill(struct lane_run *r, struct session *s)
     p->prefill_s = a.total_s;
     p->select_s = a.select_s;
     p->attend_s = a.attend_s;
-    p->prefill_tok_s = a.total_s > 0 ? j->n / a.total_s : 0;
+    p->reused = a.prefix.n;
+    p->prefill_tok_s = a.total_s > 0 ? (j->n - a.prefix.n) / a.total_s : 0;
     trace_lane_done(j->trace);
     return rc;
 }

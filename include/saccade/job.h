@@ -21,6 +21,9 @@ struct sac_job_opts {
     bool no_kl;                /* skip the teacher-forced pass */
     int nice;                  /* > 0: worker threads give way to other work */
     uint64_t seed;             /* of randomised methods */
+    /* An earlier run of the same model: where its prompt begins with the same tokens, the dense prefill
+     * takes over its keys and values and computes the rest. Retained till then. NULL: none. */
+    struct sac_trace *earlier;
     void (*notify)(void *ctx); /* something changed; called from worker threads, must not block */
     void *notify_ctx;
 };

@@ -84,6 +84,7 @@ struct sac_lane {
     double prefill_s, decode_s, select_s, attend_s, prefill_tok_s, decode_tok_s;
     size_t kv_bytes, kv_full_bytes, peak_bytes;
     bool shared_prefill;          /* prefill taken over from the dense lane */
+    int reused;                   /* prompt tokens taken over from an earlier run that began alike */
     char error[400];
 };
 void sac_trace_lane(const struct sac_trace *t, int lane, struct sac_lane *out);
