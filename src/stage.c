@@ -1,6 +1,7 @@
 /* The explorer started by a command; see stage.h. */
 #include "stage.h"
 #include "cli.h"
+#include "offline.h"
 
 #include <saccade/trace_file.h>
 
@@ -18,8 +19,13 @@ int stage_run(const char *command, const struct stage *s, struct ui_app_opts *o)
         sac_fail(&err, SAC_EARG, "--size %s: give columns and lines, such as 120x40", s->size);
         return cli_fail(command, &err);
     }
+    /* Before minutes of replay, not after. */
+    if (!offline_target(s->dump, s->force, &err) || !offline_target(s->cast, s->force, &err))
+        return cli_fail(command, &err);
     o->headless = s->headless || s->dump || s->cast;
-    o->dump = s->dump ? s->dump : s->cast && !s->headless ? "/dev/null" : "-";
+    o->dump = s->dump;
+    o->no_dump = s->cast && !s->dump && !s->headless;
+    o->force = s->force;
     o->cast = s->cast;
     o->color = s->color == 0 && o->headless ? "rgb" : stage_colors[s->color];
     o->theme = s->theme;

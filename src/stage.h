@@ -11,7 +11,7 @@ struct stage {
     const char *size, *dump, *cast, *theme;
     int color;
     double pace;
-    bool headless, ascii, no_mouse;
+    bool headless, ascii, no_mouse, force;
 };
 #define STAGE_DEFAULTS { .pace = 1 }
 extern const char *const stage_colors[];
@@ -30,6 +30,8 @@ extern const char *const stage_colors[];
           .to = &(s).dump },                                                                                 \
         { "cast",         0, "FILE", "write the frames as an asciicast v2 (implies --headless)", ARG_STR,    \
           .to = &(s).cast },                                                                                 \
+        { "force", 0, NULL, "with --dump and --cast: replace an existing file", ARG_FLAG,                    \
+          .to = &(s).force },                                                                                \
         { "color",                                                                                           \
           0,                                                                                                 \
           "WHEN",                                                                                            \

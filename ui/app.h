@@ -162,6 +162,7 @@ struct ui_app_opts {
     bool headless; int cols, lines; const char *dump;   /* script into a buffer, then write the last frame */
     const char *screen;             /* screen to open with */
     const char *samples;            /* folder of bundled data, NULL none */
+    bool no_dump, force;            /* no frame at the end; dump and cast replace existing files */
     double pace; /* seconds between the lines of a script on screen; 0: at once, no captions */
     const char *cast;               /* headless: an asciicast of the script's frames, NULL none */
     /* Open a recorded trace file; NULL: this build cannot. */

@@ -136,6 +136,8 @@ void ui_player_free(struct ui_player *p);
 void ui_player_line(struct ui_state *st, const char *line);      /* headless: about to run this line */
 bool ui_player_cast(struct ui_state *st,
                     struct sac_err *err); /* headless: a frame of the asciicast, if one is made */
+/* Writes what was collected to opts->cast; a whole file or none. */
+bool ui_player_cast_write(struct ui_state *st, struct sac_err *err);
 
 /* search.c: the smallest budget that still answers */
 bool ui_search_start(struct ui_state *st, const char *spec);

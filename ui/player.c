@@ -8,6 +8,7 @@
  * speaker can look around at any moment. A pace of 0 runs all lines at once and shows no captions: that is
  * how a figure's view is opened. */
 #include "base.h"
+#include "figure.h"
 #include "keys.h"
 #include "work.h"
 
@@ -24,7 +25,8 @@ struct ui_player {
     bool joined;                   /* the next text line belongs to the same caption */
     bool paused, done;
     double due, wait;              /* when the next line runs; what it waits for, set by "#! wait" */
-    FILE *cast;
+    FILE *cast;                    /* the asciicast in memory, written when it is whole */
+    char *cast_text; size_t cast_len;
     double cast_t;
 };
 
@@ -59,6 +61,7 @@ void ui_player_free(struct ui_player *p)
 {
     if (!p) return;
     if (p->cast) fclose(p->cast);
+    free(p->cast_text);
     free(p);
 }
 
@@ -256,14 +259,21 @@ static bool cast_frame(const struct ui_state *st, struct ui_player *p)
 bool ui_player_cast(struct ui_state *st, struct sac_err *err)
 {
     struct ui_player *p = player_of(st);
-    const char *path = st->app->opts->cast;
-    if (!p || !path) return true;
-    if (!p->cast) {
-        p->cast = fopen(path, "wx");
-        if (!p->cast) return sac_fail(err, SAC_EIO, "%s: exists already, or cannot be written", path), false;
-        cast_header(st, p);
-    }
-    bool ok = cast_frame(st, p) && fflush(p->cast) == 0;
+    if (!p || !st->app->opts->cast) return true;
+    if (!p->cast && (p->cast = open_memstream(&p->cast_text, &p->cast_len))) cast_header(st, p);
+    bool ok = p->cast && cast_frame(st, p) && fflush(p->cast) == 0;
     p->cast_t += p->wait * (pace_of(st) > 0 ? pace_of(st) : 1);
-    return ok ? true : (sac_fail(err, SAC_EIO, "%s: the disk is full", path), false);
+    return ok ? true : (sac_fail(err, SAC_ENOMEM, "out of memory for the asciicast"), false);
+}
+
+bool ui_player_cast_write(struct ui_state *st, struct sac_err *err)
+{
+    struct ui_player *p = player_of(st);
+    const struct ui_app_opts *o = st->app->opts;
+    if (!p || !o->cast) return true;
+    if (!p->cast && !ui_player_cast(st, err)) return false;
+    bool ok = fclose(p->cast) == 0;
+    p->cast = NULL;
+    if (!ok) return sac_fail(err, SAC_ENOMEM, "out of memory for the asciicast"), false;
+    return figure_write(o->cast, p->cast_text, p->cast_len, o->force, err) == SAC_OK;
 }

@@ -152,20 +152,22 @@ int ui_plain_run(struct ui_state *st, struct sac_err *err)
 
 /* ---- headless ---- */
 
-static int dump(struct ui_state *st, const char *path, struct sac_err *err)
+static int dump(struct ui_state *st, struct sac_err *err)
 {
-    size_t n = strlen(path);
+    const struct ui_app_opts *o = st->app->opts;
+    const char *path = o->dump ? o->dump : "-";
     enum figure_format picture;
-    if (figure_format_of(path, &picture))
-        return ui_export_screen(&st->app->buf, st->look.theme != UI_THEME_LIGHT, path, true, NULL, 0, err);
-    FILE *f = strcmp(path, "-") ? fopen(path, "w") : stdout;
-    if (!f) return sac_fail(err, SAC_EIO, "%s: cannot be written", path);
-    if (n > 4 && (!strcmp(path + n - 4, ".ans") || !strcmp(path + n - 4, ".asc")))
-        cells_dump_ansi(&st->app->buf, f);
-    else if (n > 7 && !strcmp(path + n - 7, ".styles")) cells_dump_styles(&st->app->buf, f);
-    else cells_dump_text(&st->app->buf, f);
-    if (f != stdout) fclose(f);
-    return SAC_OK;
+    if (o->no_dump) return SAC_OK;
+    if (!figure_format_of(path, &picture)) return ui_write_cells(&st->app->buf, path, o->force, err);
+    return ui_export_screen(&st->app->buf, st->look.theme != UI_THEME_LIGHT, path, o->force, NULL, 0, err);
+}
+
+/* The frame goes out and the asciicast is closed, also when a line was refused. */
+static int finish(struct ui_state *st, struct sac_err *err)
+{
+    int rc = dump(st, err);
+    if (!rc && !ui_player_cast_write(st, err)) rc = err->code;
+    return rc;
 }
 
 int ui_headless_run(struct ui_state *st, struct sac_err *err)
@@ -195,7 +197,8 @@ int ui_headless_run(struct ui_state *st, struct sac_err *err)
         a->say[0] = 0;
         ui_player_line(st, line);
         if (!ui_run_line(st, line)) {
-            dump(st, o->dump ? o->dump : "-", err);
+            int rc = finish(st, err);
+            if (rc) return rc;
             fprintf(stderr, "line %d: %s: %s\n", no, line, a->say);
             a->exit_code = 5;
             return SAC_OK;
@@ -204,5 +207,5 @@ int ui_headless_run(struct ui_state *st, struct sac_err *err)
         if (ok && !ui_player_cast(st, err)) return err->code;
     }
     if (!ok) return sac_fail(err, SAC_EIO, "the script did not come to rest within %d s", SETTLE_S);
-    return dump(st, o->dump ? o->dump : "-", err);
+    return finish(st, err);
 }
