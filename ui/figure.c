@@ -195,8 +195,9 @@ void figure_scale_draw(struct canvas *c, const struct figure_scale *s, double x,
     x += 18;
     double widest = 0;
     for (int i = 0; i < s->n_colours; i++) {
-        double y0 = y + h * (1 - (i + 1) / (double)s->n_colours), y1 = y + h * (1 - i / (double)s->n_colours);
-        canvas_fill(c, x, y0, BAR_W, y1 - y0, s->colour[i]);
+        double y1 =
+            y + h * (1 - i / (double)s->n_colours); /* up to the top, the next one covers it: no seams */
+        canvas_fill(c, x, y, BAR_W, y1 - y, s->colour[i]);
     }
     canvas_frame(c, x, y, BAR_W, h, canvas_px(c), th->rule);
     for (int i = 0; i < s->n_ticks; i++) {

@@ -62,6 +62,7 @@ struct figure_axis {
     const char *title;
     const char *const *label;          /* [hi - lo] or NULL */
     bool plain;                        /* numbers as they are, no "1.2k" */
+    const char *number_title;          /* the title where labels have no room, NULL: the same */
 };
 
 /* A narrow band of w cells along the key axis, below the pane. height[i] in 0..1 draws bars (split: the lower
@@ -73,7 +74,8 @@ struct figure_strip {
     uint32_t rgb, rgb2;
 };
 
-struct figure_rect { double x0, y0, x1, y1; uint32_t rgb; bool fill; };   /* in cells of the pane */
+/* In cells of the pane. Without fill the outline; a rectangle without width or height is a line. */
+struct figure_rect { double x0, y0, x1, y1; uint32_t rgb; bool fill; };
 
 struct figure_pane {
     const char *title;                 /* above the pane, NULL: none */
@@ -91,7 +93,7 @@ struct figure_pane {
 struct figure_map {
     struct figure_text text;
     int n_panes; const struct figure_pane *pane;
-    struct figure_scale scale;
+    struct figure_scale scale, scale2; /* a second bar where a pane has a scale of its own */
     int n_keys; const struct figure_key *key;
     double pane_size;                  /* units of the pane's width; 0: chosen */
 };
@@ -171,6 +173,7 @@ uint32_t figure_colour(int i);
 /* The background of a pane and of the page: what dimmed cells fade to. */
 uint32_t figure_theme_pane(bool dark);
 uint32_t figure_theme_page(bool dark);
+uint32_t figure_blend(uint32_t a, uint32_t b, double t);     /* a at t = 0, b at t = 1 */
 
 /* ---- PNG files ---- */
 /* The text chunks of a PNG made here (or any other). Strings malloc'ed into one block; NULL where absent. */

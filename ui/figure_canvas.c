@@ -5,6 +5,7 @@
  * script are drawn by the first font that has it. Hinting is off, so layout does not depend on the scale.
  * Matrix cells are drawn without anti-aliasing on device pixels. PDF and SVG carry no date. */
 #include "figure_canvas.h"
+#include "figure_vector.h"
 
 #include <cairo-ft.h>
 #include <cairo-pdf.h>
@@ -122,8 +123,10 @@ static char32_t next_char(const char **s)
         }
         c = c << 6 | (p[i] & 0x3f);
     }
-    *s += len ? len : 1;
-    return c;
+    static const char32_t least[] = { 0, 1, 0x80, 0x800, 0x10000 };
+    bool right = len && c >= least[len] && c <= 0x10ffff && (c < 0xd800 || c > 0xdfff);
+    *s += right ? len : 1;
+    return right ? c : 0xfffd;
 }
 
 static int put_char(char *out, char32_t c)
@@ -248,69 +251,6 @@ void canvas_page(struct canvas *c, double w, double h)
     canvas_fill(c, 0, 0, c->w + 1, c->h + 1, canvas_theme(c)->page);
 }
 
-/* SVG: the recipe goes into <metadata> after the opening tag, and the surface number that depends on what the
- * process drew before is removed. */
-static void put_xml(FILE *f, const char *s)
-{
-    for (; *s; s++) {
-        if (*s == '<') fputs("&lt;", f);
-        else if (*s == '>') fputs("&gt;", f);
-        else if (*s == '&') fputs("&amp;", f);
-        else if ((unsigned char)*s >= 32 || *s == '\n' || *s == '\t') fputc(*s, f);
-    }
-}
-
-static enum sac_code finish_svg(struct canvas *c, const struct figure_meta *m, struct figure_bytes *out,
-                                struct sac_err *err)
-{
-    char *buf = NULL;
-    size_t n = 0;
-    FILE *f = open_memstream(&buf, &n);
-    if (!f) return sac_fail(err, SAC_ENOMEM, "out of memory while writing an SVG figure");
-    const char *p = (const char *)c->stream.data, *end = p + c->stream.n;
-    const char *svg = memmem(p, c->stream.n, "<svg", 4);
-    const char *body = svg ? memchr(svg, '>', (size_t)(end - svg)) : NULL;
-    if (body) {
-        body++;
-        fwrite(p, 1, (size_t)(body - p), f);
-        static const char *const tag[] = { "title", "desc" };
-        const char *text[] = { m->title, m->description };
-        for (int i = 0; i < 2; i++) {
-            if (!text[i]) continue;
-            fprintf(f, "\n<%s>", tag[i]);
-            put_xml(f, text[i]);
-            fprintf(f, "</%s>", tag[i]);
-        }
-        fputs("\n<metadata>\n<saccade xmlns=\"urn:saccade\" version=\"" SACCADE_VERSION "\">\n", f);
-        static const char *const part[] = { "comment", "command", "prompt" };
-        const char *ptext[] = { m->comment, m->command, m->prompt };
-        for (int i = 0; i < 3; i++) {
-            if (!ptext[i]) continue;
-            fprintf(f, "<%s>", part[i]);
-            put_xml(f, ptext[i]);
-            fprintf(f, "</%s>\n", part[i]);
-        }
-        fputs("</saccade>\n</metadata>", f);
-        p = body;
-    }
-    static const char id[] = "id=\"surface";
-    const char *hit;
-    while ((hit = memmem(p, (size_t)(end - p), id, sizeof id - 1)) != NULL) {
-        hit += sizeof id - 1;
-        fwrite(p, 1, (size_t)(hit - p), f);
-        while (hit < end && *hit >= '0' && *hit <= '9') hit++;
-        p = hit;
-    }
-    fwrite(p, 1, (size_t)(end - p), f);
-    bool bad = ferror(f) != 0;
-    if (fclose(f) || bad) {
-        free(buf);
-        return sac_fail(err, SAC_ENOMEM, "out of memory while writing an SVG figure");
-    }
-    *out = (struct figure_bytes){ (unsigned char *)buf, n };
-    return SAC_OK;
-}
-
 enum sac_code canvas_finish(struct canvas *c, const struct figure_meta *meta, struct figure_bytes *out,
                             struct sac_err *err)
 {
@@ -344,16 +284,14 @@ enum sac_code canvas_finish(struct canvas *c, const struct figure_meta *meta, st
     cairo_surface_finish(c->surface);
     if (cairo_surface_status(c->surface))
         return sac_fail(err, SAC_ENOMEM, "out of memory while writing a figure");
-    if (c->format == FIGURE_SVG) return finish_svg(c, m, out, err);
-    *out = c->stream;
-    c->stream = (struct figure_bytes){ NULL, 0 };
-    return SAC_OK;
+    return (c->format == FIGURE_SVG ? vector_svg : vector_pdf)(&c->stream, m, out, err);
 }
 
 /* ---- shapes ---- */
 
 const struct figure_theme *canvas_theme(const struct canvas *c) { return figure_theme(c->dark); }
 double canvas_px(const struct canvas *c) { return 1.0 / c->scale; }
+bool canvas_vector(const struct canvas *c) { return c->format != FIGURE_PNG; }
 double canvas_snap(const struct canvas *c, double v)
 {
     return c->format == FIGURE_PNG ? floor(v * c->scale + 0.5) / c->scale : v;
@@ -379,14 +317,23 @@ void canvas_fill(struct canvas *c, double x, double y, double w, double h, uint3
     canvas_shade(c, x, y, w, h, rgb, 1.0);
 }
 
+/* Shapes with sharp edges. Cairo does not tell an SVG viewer so: the fill rule, which makes no difference to
+ * rectangles, marks them for vector_svg. */
+static void crisp(struct canvas *c, bool on)
+{
+    cairo_set_antialias(c->cr, on ? CAIRO_ANTIALIAS_NONE : CAIRO_ANTIALIAS_DEFAULT);
+    if (c->format == FIGURE_SVG)
+        cairo_set_fill_rule(c->cr, on ? CAIRO_FILL_RULE_EVEN_ODD : CAIRO_FILL_RULE_WINDING);
+}
+
 void canvas_shade(struct canvas *c, double x, double y, double w, double h, uint32_t rgb, double alpha)
 {
     if (!ready(c)) return;
     colour(c, rgb, alpha);
-    cairo_set_antialias(c->cr, CAIRO_ANTIALIAS_NONE);
+    crisp(c, true);
     snapped(c, x, y, w, h);
     cairo_fill(c->cr);
-    cairo_set_antialias(c->cr, CAIRO_ANTIALIAS_DEFAULT);
+    crisp(c, false);
 }
 
 void canvas_frame(struct canvas *c, double x, double y, double w, double h, double line, uint32_t rgb)
@@ -493,25 +440,45 @@ static void cells_by_colour(struct canvas *c, double x, double y, double cw, dou
     }
 }
 
+/* Is every cell of row y from x0 to x1 filled? */
+static bool all_filled(const uint32_t *cell, int w, int h, int y, int x0, int x1)
+{
+    if (y >= h || x1 > w) return false;
+    for (int x = x0; x < x1; x++)
+        if (cell[(size_t)y * (size_t)w + (size_t)x] == FIGURE_EMPTY) return false;
+    return true;
+}
+
+/* Cells in reading order. Viewers of PDF smooth edges, and the page would show through between neighbours:
+ * there each run reaches a little under the next one and under the row below, which are drawn after it. */
+static void cells_in_order(struct canvas *c, double x, double y, double cw, double ch, int w, int h,
+                           const uint32_t *cell)
+{
+    double under_x = c->format == FIGURE_PDF ? fmin(cw, 1) : 0,
+           under_y = c->format == FIGURE_PDF ? fmin(ch, 1) : 0;
+    for (int j = 0; j < h; j++)
+        for (int i = 0; i < w;) {
+            const uint32_t *row = cell + (size_t)j * (size_t)w;
+            int i1 = i + 1;
+            while (i1 < w && row[i1] == row[i]) i1++;
+            if (row[i] != FIGURE_EMPTY) {
+                double more_x = all_filled(cell, w, h, j, i1, i1 + 1) ? under_x : 0;
+                double more_y = under_y > 0 && all_filled(cell, w, h, j + 1, i, i1) ? under_y : 0;
+                colour(c, row[i], 1.0);
+                snapped(c, x + i * cw, y + j * ch, (i1 - i) * cw + more_x, ch + more_y);
+                cairo_fill(c->cr);
+            }
+            i = i1;
+        }
+}
+
 void canvas_cells(struct canvas *c, double x, double y, double cw, double ch, int w, int h,
                   const uint32_t *cell)
 {
     if (!ready(c) || w <= 0 || h <= 0) return;
-    cairo_set_antialias(c->cr, CAIRO_ANTIALIAS_NONE);
-    if (c->format == FIGURE_PNG) {
-        for (int j = 0; j < h; j++)
-            for (int i = 0; i < w;) {
-                const uint32_t *row = cell + (size_t)j * (size_t)w;
-                int i1 = i + 1;
-                while (i1 < w && row[i1] == row[i]) i1++;
-                if (row[i] != FIGURE_EMPTY) {
-                    colour(c, row[i], 1.0);
-                    snapped(c, x + i * cw, y + j * ch, (i1 - i) * cw, ch);
-                    cairo_fill(c->cr);
-                }
-                i = i1;
-            }
-    } else {
+    crisp(c, true);
+    if (c->format != FIGURE_SVG) cells_in_order(c, x, y, cw, ch, w, h, cell);
+    else {
         size_t n = (size_t)w * (size_t)h, m = 0;
         uint32_t *set = malloc(n * sizeof *set);
         if (!set) {
@@ -525,7 +492,7 @@ void canvas_cells(struct canvas *c, double x, double y, double cw, double ch, in
         cells_by_colour(c, x, y, cw, ch, w, h, cell, set, (int)m);
         free(set);
     }
-    cairo_set_antialias(c->cr, CAIRO_ANTIALIAS_DEFAULT);
+    crisp(c, false);
 }
 
 /* ---- text ---- */

@@ -23,6 +23,7 @@ enum sac_code canvas_finish(struct canvas *c, const struct figure_meta *meta, st
 
 const struct figure_theme *canvas_theme(const struct canvas *c);
 double canvas_px(const struct canvas *c);               /* one device pixel in units */
+bool canvas_vector(const struct canvas *c);             /* SVG or PDF */
 double canvas_snap(const struct canvas *c, double v);   /* to the nearest device pixel */
 
 void canvas_fill(struct canvas *c, double x, double y, double w, double h, uint32_t rgb);  /* pixel-aligned */
@@ -63,7 +64,6 @@ void figure_keys_draw(struct canvas *c, const struct figure_key *k, int n, doubl
 double figure_scale_width(struct canvas *c, const struct figure_scale *s);
 void figure_scale_draw(struct canvas *c, const struct figure_scale *s, double x, double y, double h);
 uint32_t figure_contrast(uint32_t bg);                       /* black or white, by luminance */
-uint32_t figure_blend(uint32_t a, uint32_t b, double t);     /* a at t = 0 */
 
 /* ---- figure_png.c ---- */
 enum sac_code png_encode(const uint32_t *xrgb, int stride, int w, int h, const struct figure_meta *meta,

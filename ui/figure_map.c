@@ -30,7 +30,7 @@ static double names_width(struct canvas *c, const struct figure_axis *a, double 
 /* Room for one name per value? */
 static bool names_fit(const struct figure_axis *a, double extent)
 {
-    return a->label && a->hi > a->lo && extent / (a->hi - a->lo) >= 9.5;
+    return a->label && a->hi > a->lo && extent / (a->hi - a->lo) >= 9;
 }
 
 static void axis_label(const struct figure_axis *a, const struct ui_tick *t, char *buf, size_t cap)
@@ -57,12 +57,13 @@ static void lay_pane(struct canvas *c, const struct figure_map *m, const struct 
 {
     double px = canvas_px(c);
     memset(l, 0, sizeof *l);
-    double cell_px = floor(want / px / p->w + 1e-9);
+    double unit = canvas_vector(c) ? 0.5 : px, cell_px = floor(want / px / p->w + 1e-9);
     l->cw = cell_px >= 1 ? cell_px * px : want / p->w;
     l->ch = l->cw;
     if (p->free_aspect) {
-        double rows = fmin(fmax(620.0 / p->h, 4), 22);
-        l->ch = fmax(floor(rows / px), 1) * px;
+        double rows = fmin(fmax(640.0 / p->h, 4), 22);
+        if (p->y.label && rows < 9.5 && rows > 6) rows = 9.5;         /* room for the names of 100 rows */
+        l->ch = fmax(ceil(rows / unit - 1e-9), 1) * unit;
     }
     l->w = l->cw * p->w;
     l->h = l->ch * p->h;
@@ -115,9 +116,10 @@ static void draw_y_axis(struct canvas *c, const struct figure_pane *p, const str
             widest = fmax(widest, canvas_text(c, x - TICK_LEN - 3, ty + 3.5, FG_TICK, CT_RIGHT, th->fg, s));
         }
     }
-    if (a->title)
+    const char *title = !l->y_names && a->number_title ? a->number_title : a->title;
+    if (title)
         canvas_text_rot(c, x - TICK_LEN - widest - 11, y + l->h / 2, FG_LABEL, CT_CENTER, th->muted, 90,
-                        a->title);
+                        title);
 }
 
 static void draw_x_axis(struct canvas *c, const struct figure_pane *p, const struct lay *l, double x,
@@ -148,18 +150,28 @@ static void draw_x_axis(struct canvas *c, const struct figure_pane *p, const str
         canvas_text(c, x + l->w / 2, y - TICK_LEN - up - 5, FG_LABEL, CT_CENTER, th->muted, a->title);
 }
 
+/* Bars of one height from i on, so that they are drawn as one. */
+static int strip_run(const struct figure_strip *s, int i, int w)
+{
+    int n = 1;
+    while (i + n < w && s->height[i + n] == s->height[i] && (!s->lower || s->lower[i + n] == s->lower[i]))
+        n++;
+    return n;
+}
+
 static void draw_strip(struct canvas *c, const struct figure_strip *s, const struct figure_pane *p,
                        const struct lay *l, double x, double y)
 {
     const struct figure_theme *th = canvas_theme(c);
     canvas_fill(c, x, y, l->w, STRIP_H, th->pane);
     if (s->cell) canvas_cells(c, x, y, l->cw, STRIP_H, p->w, 1, s->cell);
-    for (int i = 0; s->height && i < p->w; i++) {
+    for (int i = 0; s->height && i < p->w; i += strip_run(s, i, p->w)) {
         double h = isnan(s->height[i]) ? 0 : STRIP_H * fmin(fmax((double)s->height[i], 0), 1);
         double low = s->lower && !isnan(s->lower[i]) ? STRIP_H * fmin(fmax((double)s->lower[i], 0), 1) : 0;
         if (h > 0 && h < canvas_px(c)) h = canvas_px(c);
-        if (h > 0) canvas_fill(c, x + i * l->cw, y + STRIP_H - h, l->cw, h, s->rgb);
-        if (low > 0) canvas_fill(c, x + i * l->cw, y + STRIP_H - low, l->cw, low, s->rgb2);
+        double w = l->cw * strip_run(s, i, p->w);
+        if (h > 0) canvas_fill(c, x + i * l->cw, y + STRIP_H - h, w, h, s->rgb);
+        if (low > 0) canvas_fill(c, x + i * l->cw, y + STRIP_H - low, w, low, s->rgb2);
     }
     canvas_text(c, x - 6, y + STRIP_H - 4.5, FG_TICK, CT_RIGHT, th->muted, s->label);
 }
@@ -192,8 +204,11 @@ static void draw_pane(struct canvas *c, const struct figure_pane *p, const struc
         const struct figure_rect *r = &p->rect[i];
         double rx = x + r->x0 * l->cw, ry = y + r->y0 * l->ch, rw = (r->x1 - r->x0) * l->cw;
         double rh = (r->y1 - r->y0) * l->ch;
-        if (r->fill) canvas_shade(c, rx, ry, rw, rh, r->rgb, 0.25);
-        else canvas_frame(c, rx, ry, rw, rh, fmax(canvas_px(c), 0.75), r->rgb);
+        double line = fmax(canvas_px(c), 0.8);
+        if (rw <= 0 || rh <= 0)
+            canvas_fill(c, rx - line / 2, ry - line / 2, rw + line, rh + line, r->rgb);
+        else if (r->fill) canvas_shade(c, rx, ry, rw, rh, r->rgb, 0.25);
+        else canvas_frame(c, rx, ry, rw, rh, line, r->rgb);
     }
     canvas_unclip(c);
     canvas_frame(c, x, y, l->w, l->h, canvas_px(c), th->rule);
@@ -218,7 +233,7 @@ enum sac_code figure_draw_map(const struct figure_map *m, const struct figure_st
                   : n == 1 && m->pane[0].free_aspect ? 640
                                                      : 512,
            top = 0, h = 0, strips = 0, width = 0;
-    double bar = figure_scale_width(c, &m->scale);
+    double bar1 = figure_scale_width(c, &m->scale), bar = bar1 + figure_scale_width(c, &m->scale2);
     if (s && s->width > 0) {     /* the pane takes what the furniture leaves */
         double rest = s->width - 2 * MARGIN - bar - (n - 1) * GAP;
         for (int i = 0; i < n; i++) {
@@ -247,7 +262,9 @@ enum sac_code figure_draw_map(const struct figure_map *m, const struct figure_st
         draw_pane(c, &m->pane[i], &l[i], x, y);
         x += l[i].w + l[i].right + GAP;
     }
-    figure_scale_draw(c, &m->scale, x - GAP, canvas_snap(c, y), fmin(h, fmax(l[0].h, 120)));
+    double bar_h = fmin(h, fmax(n > 0 ? l[0].h : 0, 120));
+    figure_scale_draw(c, &m->scale, x - GAP, canvas_snap(c, y), bar_h);
+    figure_scale_draw(c, &m->scale2, x - GAP + bar1, canvas_snap(c, y), bar_h);
     figure_keys_draw(c, m->key, m->n_keys, MARGIN, y + h + strips, text_w);
     figure_foot_draw(c, &m->text, MARGIN, y + h + strips + keys, text_w);
     enum sac_code rc = canvas_finish(c, meta, out, err);

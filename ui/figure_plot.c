@@ -188,11 +188,18 @@ static void draw_line(struct canvas *c, const struct figure_plot *p, int k, cons
 {
     const struct figure_series *s = &p->series[k];
     uint32_t rgb = rgb_of(p, k);
-    for (int i = 0; i + 1 < s->n && s->kind == FIGURE_PLOT_LINES; i++) {
-        double xy[4] = { at_x(b, x_of(s, i)), at_y(b, s->y[i]), at_x(b, x_of(s, i + 1)),
-                         at_y(b, s->y[i + 1]) };
-        if (isnan(xy[1]) || isnan(xy[3]) || isnan(xy[0]) || isnan(xy[2])) continue;
-        canvas_poly(c, xy, 2, 1.8, rgb, s->dashed);
+    enum { PIECE = 512 };               /* points of one stroke, so that dashes go on along the line */
+    double xy[2 * PIECE];
+    int m = 0;
+    for (int i = 0; i <= s->n && s->kind == FIGURE_PLOT_LINES; i++) {
+        double x = i < s->n ? at_x(b, x_of(s, i)) : (double)NAN,
+               y = i < s->n ? at_y(b, s->y[i]) : (double)NAN;
+        bool gap = isnan(x) || isnan(y);
+        if (!gap) xy[2 * m] = x, xy[2 * m + 1] = y, m++;
+        if (!gap && m < PIECE) continue;
+        if (m > 1) canvas_poly(c, xy, m, 1.8, rgb, s->dashed);
+        if (m > 1 && !gap) xy[0] = x, xy[1] = y, m = 1;
+        else m = 0;
     }
     for (int i = 0; i < s->n; i++) {
         double x = at_x(b, x_of(s, i)), y = at_y(b, s->y[i]);

@@ -7,7 +7,7 @@
 
 enum { MARGIN = 22, GUTTER = 16, SIZE = 12, LINE = 21 };
 
-struct spot { float x, w; int line; };
+struct spot { float x, w; int line, skip; };      /* skip: bytes of a space that ended the line before */
 
 struct prose { const struct figure_prose *p; struct spot *spot; double width; int lines; };
 
@@ -36,8 +36,10 @@ static void lay_out(struct canvas *c, struct prose *a)
         double w = canvas_text_width(c, SIZE, flags_of(t), t->text);
         double extra = (opens(p, i) ? 5 : 0) + (closes(p, i) ? 5 : 0);
         if (t->fold && x > 0) x = 0, line++;
-        if (x > 0 && x + w + extra > a->width) x = 0, line++;
-        a->spot[i] = (struct spot){ (float)(x + (opens(p, i) ? 5 : 0)), (float)w, line };
+        bool wraps = x > 0 && x + w + extra > a->width, space = t->text[0] == ' ' && t->text[1];
+        if (wraps) x = 0, line++;
+        if (wraps && space) w = canvas_text_width(c, SIZE, flags_of(t), t->text + 1);
+        a->spot[i] = (struct spot){ (float)(x + (opens(p, i) ? 5 : 0)), (float)w, line, wraps && space };
         x += w + extra;
         if (t->newline || t->fold) x = 0, line++;
     }
@@ -52,7 +54,7 @@ static void draw_token(struct canvas *c, const struct prose *a, int i, double x0
     double x = x0 + (double)s->x, y = y0 + s->line * LINE, base = y + LINE - 7;
     uint32_t fg = t->fold ? th->muted : t->bg == FIGURE_EMPTY ? th->fg : figure_contrast(t->bg);
     if (t->bg != FIGURE_EMPTY && !t->fold) canvas_fill(c, x, y + 1, (double)s->w, LINE - 4, t->bg);
-    canvas_text(c, x, base, SIZE, flags_of(t), fg, t->text);
+    canvas_text(c, x, base, SIZE, flags_of(t), fg, t->text + s->skip);
     if (t->kept) canvas_fill(c, x, base + 2.5, (double)s->w, 1.2, t->bg == FIGURE_EMPTY ? th->accent : fg);
     if (t->query) canvas_frame(c, x, y + 1, (double)s->w, LINE - 4, 1, th->accent);
     if (opens(a->p, i)) canvas_text(c, x - 5, base, SIZE, CT_BOLD, th->gold, "[");
