@@ -17,7 +17,6 @@ static void put_script(FILE *f, const struct ui_recipe *r)
     static const char *const screen[UI_N_SHOTS] = {
         "map", "heads", "compare", "text", "pages", "map", "pages"
     };
-    static const char *const sinks[] = { "show", "hide", "renormalise" };
     static const char *const diff[] = { "off", "signed", "absolute" };
     const struct ui_where *at = &r->shot.at;
     struct ui_window w = at->win[r->shot.view == UI_SHOT_COMPARE ? UI_SCREEN_COMPARE : UI_SCREEN_MAP];
@@ -27,7 +26,7 @@ static void put_script(FILE *f, const struct ui_recipe *r)
     fprintf(f, "layer %d\nhead %d\n", at->layer, at->head);
     if (map) {
         fprintf(f, "scale %s\npool %s\nsinks %s\noverlay %s\nrange %s\nweights %s\n",
-                ui_scale_name[at->scale], ui_pool_name[at->pool], sinks[at->sinks],
+                ui_scale_name[at->scale], ui_pool_name[at->pool], ui_sinks_arg[at->sinks],
                 ui_overlay_name[at->overlay], at->range_auto ? "auto" : "fixed",
                 at->sparse ? "sparse" : "dense");
         if (w.q1)
@@ -86,6 +85,12 @@ static int open_figure(const char *figure, const char *model, const struct stage
     char path[1024], *script = NULL;
     size_t n = 0;
     if (ui_recipe_read(&r, figure, &err) != SAC_OK) return cli_fail("open", &err);
+    if (*r.shot.task_file && access(r.shot.task_file, R_OK)) {
+        sac_fail(&err, SAC_EIO, "the figure's task was made from %s, which is not in this folder",
+                 r.shot.task_file);
+        ui_recipe_free(&r);
+        return cli_fail("open", &err);
+    }
     FILE *f = open_memstream(&script, &n);
     if (!f || !model_path(model, &r, path, sizeof path, &err)) {
         if (f) fclose(f);
@@ -104,6 +109,7 @@ static int open_figure(const char *figure, const char *model, const struct stage
     o.sample = r.sample;
     o.seed = r.seed;
     o.style = r.shot.style;
+    o.task_file = *r.shot.task_file ? r.shot.task_file : NULL;
     o.prompt = *r.task ? NULL : r.prompt;
     o.raw = !*r.task;
     o.method = methods;
@@ -129,7 +135,8 @@ int cmd_open(int argc, char **argv)
     const struct arg_spec spec = {
         "open",
         "open [OPTIONS] FIGURE [MODEL | TRACE]",
-        "Opens the explorer at the view of a figure (PNG or SVG): the same prompt, methods, layer, head, "
+        "Opens the explorer at the view of a figure (PNG, SVG or PDF): the same prompt, methods, layer, "
+        "head, "
         "window and scale, "
         "from the recipe inside. Says so when the model is another.",
         { "saccade open fig.png", "saccade open fig.png run.trace",

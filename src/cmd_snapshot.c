@@ -94,10 +94,22 @@ static enum sac_code parse_ranges(const struct opts *o, struct ui_shot *s, struc
     return parse_metric(o->metric, s, err);
 }
 
+/* The first method; for pages and timelines the first that acts on the answer. */
+static int first_lane(const struct sac_trace *t, enum ui_shot_view view)
+{
+    struct sac_lane l;
+    int n = sac_trace_n_lanes(t);
+    for (int i = 1; i < n && (view == UI_SHOT_PAGES || view == UI_SHOT_TIMELINE); i++) {
+        sac_trace_lane(t, i, &l);
+        if (l.decode.read < 0.999 || l.decode.pattern < 0.999) return i;
+    }
+    return n > 1 ? 1 : 0;
+}
+
 static enum sac_code make_shot(const struct opts *o, const struct sac_trace *t, struct ui_shot *s,
                                struct sac_err *err)
 {
-    int n = sac_trace_n_lanes(t), a = o->lane >= 0 ? o->lane : n > 1 ? 1 : 0;
+    int n = sac_trace_n_lanes(t), a = o->lane >= 0 ? o->lane : first_lane(t, (enum ui_shot_view)o->view);
     if (a >= n) return sac_fail(err, SAC_EARG, "--lane %d: this run has lanes 0 to %d", a, n - 1);
     ui_shot_default(s, t, (enum ui_shot_view)o->view, a);
     if (o->view == UI_SHOT_COMPARE) {
@@ -131,10 +143,24 @@ static enum sac_code make_shot(const struct opts *o, const struct sac_trace *t, 
     return SAC_OK;
 }
 
+/* Figures name files without their folders. A model's folder may end in '/'. */
+static const char *base_name(const char *path)
+{
+    if (!path) return "";
+    const char *slash = strrchr(path, '/');
+    while (slash && !slash[1] && slash > path) {
+        const char *before = slash - 1;
+        while (before > path && *before != '/') before--;
+        slash = *before == '/' ? before : NULL;
+    }
+    return slash ? slash + 1 : path;
+}
+
 static void note_run(const struct opts *o, const struct setup_args *a, struct ui_shot *s)
 {
-    const char *slash = a->model ? strrchr(a->model, '/') : NULL;
-    snprintf(s->model_file, sizeof s->model_file, "%s", a->model ? slash ? slash + 1 : a->model : "");
+    snprintf(s->model_file, sizeof s->model_file, "%.95s", base_name(a->model));
+    snprintf(s->task_file, sizeof s->task_file, "%.95s", base_name(a->file));
+    s->no_special = a->no_special && a->raw;
     s->kv = a->kv;
     s->style = a->style;
     s->strict = a->strict;
@@ -257,16 +283,22 @@ static enum sac_code from_recipe(struct opts *o, const struct ui_recipe *r, char
     if (r->shot.temperature > 0) a->top_p = r->shot.top_p;
     a->methods.n = 0;
     for (int i = 0; i < r->n_methods; i++) a->methods.v[a->methods.n++] = r->method[i];
+    a->seed = r->seed;
     if (*r->task) {
+        if (!a->file && *r->shot.task_file && access(r->shot.task_file, R_OK))
+            return sac_fail(err, SAC_EIO,
+                            "the figure's task was made from %s, which is not here: give it with --file",
+                            r->shot.task_file);
+        if (!a->file && *r->shot.task_file) a->file = r->shot.task_file;
         a->task = r->task;
         a->length = r->length;
         a->sample = r->sample;
-        a->seed = r->seed;
         return SAC_OK;
     }
     if (!r->prompt)
         return sac_fail(err, SAC_EFORMAT, "%s: neither a task nor a prompt is in the recipe", o->again);
     a->raw = true;
+    a->no_special = r->shot.no_special;
     a->prompt = prompt;
     return prompt_file(r->prompt, prompt, cap, err);
 }
@@ -300,6 +332,40 @@ static void compare_hashes(const struct ui_recipe *r, const struct sac_trace *t)
             (unsigned long long)i.prompt_hash, (unsigned long long)r->prompt_hash);
 }
 
+/* The lane of a recording that runs the recipe's lane; -1: none does. Dense is lane 0 of a recipe. */
+static int lane_like(const struct sac_trace *t, const struct ui_recipe *r, int lane)
+{
+    struct sac_lane l;
+    if (lane < 0 || lane > r->n_methods) return -1;
+    for (int i = 0; i < sac_trace_n_lanes(t); i++) {
+        sac_trace_lane(t, i, &l);
+        if (!l.intervention && !strcmp(lane ? l.spec : l.method, lane ? r->method[lane - 1] : "dense"))
+            return i;
+    }
+    return -1;
+}
+
+/* From a recording instead of a model: the same picture as far as the recording's precision goes. */
+static enum sac_code again_from_trace(const struct opts *o, const char *path, struct ui_recipe *r,
+                                      struct result *out, struct sac_err *err)
+{
+    struct sac_trace *t;
+    enum sac_code rc = sac_trace_open(&t, path, err);
+    if (rc) return rc;
+    int a = lane_like(t, r, r->shot.at.a), b = lane_like(t, r, r->shot.at.b);
+    compare_hashes(r, t);
+    bool both = r->shot.view == UI_SHOT_COMPARE;
+    int gone = a < 0 ? r->shot.at.a : both && b < 0 ? r->shot.at.b : -1;
+    if (gone >= 0)
+        rc = sac_fail(err, SAC_EARG, "%s: holds no lane of %s, which the figure shows", path,
+                      gone == 0 || gone > r->n_methods ? "dense" : r->method[gone - 1]);
+    r->shot.at.a = a < 0 ? 0 : a;
+    r->shot.at.b = b < 0 ? 0 : b;
+    if (!rc) rc = write_one(o, t, &r->shot, o->out, out, err);
+    sac_trace_release(t);
+    return rc;
+}
+
 static enum sac_code run_again(struct opts *o, struct result *out, struct sac_err *err)
 {
     struct ui_recipe r;
@@ -307,6 +373,11 @@ static enum sac_code run_again(struct opts *o, struct result *out, struct sac_er
     char prompt[4096] = "";
     enum sac_code rc = ui_recipe_read(&r, o->again, err);
     if (rc) return rc;
+    if (o->a.model && sac_trace_is_file(o->a.model)) {
+        rc = again_from_trace(o, o->a.model, &r, out, err);
+        ui_recipe_free(&r);
+        return rc;
+    }
     if (!recipe_model(&r, &o->a))
         rc = sac_fail(err, SAC_EIO,
                       "the figure was made with %s (%016llx), which is not here: give it as MODEL",
@@ -397,7 +468,7 @@ int cmd_snapshot(int argc, char **argv)
     struct opts o = { .a = SETUP_DEFAULTS, .row = -1, .lane = -1, .overlay = -1, .fold = 1, .ms = 400 };
     struct arg_strs source = { { NULL }, 0 };
     int theme = 0;
-    const char *scales[MOST_NAMES], *pools[MOST_NAMES], *sinks[MOST_NAMES], *maps[MOST_NAMES];
+    const char *scales[MOST_NAMES], *pools[MOST_NAMES], *maps[MOST_NAMES];
     const struct arg_opt opts[] = {
         { "What to show", .kind = ARG_HEADING },
         { "view", 0, "VIEW", "map, heads, compare, text, pages, recall or timeline (default map)", ARG_CHOICE,
@@ -429,7 +500,7 @@ int cmd_snapshot(int argc, char **argv)
         { "pool", 0, "NAME", "how tokens of a cell join: max, mass or mean (default max)", ARG_CHOICE,
           .to = &o.pool, .choices = ended(ui_pool_name, SAC_N_POOLS, pools) },
         { "sinks", 0, "NAME", "the first four tokens: show, hide or renormalise", ARG_CHOICE, .to = &o.sinks,
-          .choices = ended(ui_sinks_name, 3, sinks) },
+          .choices = ui_sinks_arg },
         { "overlay", 0, "NAME", "none, mask, blocks, lists or misses (default misses for a method)",
           ARG_CHOICE, .to = &o.overlay, .choices = ui_overlay_name },
         { "sparse", 0, NULL, "the method's own weights instead of the dense ones", ARG_FLAG,

@@ -194,6 +194,15 @@ void shot_scale(struct shot_ctx *c, struct figure_scale *out, const char *title)
                                   .tick_t = c->tick_t, .tick = c->tick };
 }
 
+void shot_lane_titles(const struct sac_lane *l, const struct sac_lane *other, char *buf, size_t cap)
+{
+    shot_lane_title(l, buf, cap);
+    size_t n = strlen(buf);
+    const char *args = strchr(l->spec, ':');
+    if (!strcmp(l->title, other->title) && strcmp(l->spec, other->spec) && args && n < cap)
+        snprintf(buf + n, cap - n, " (%s)", args + 1);
+}
+
 void shot_lane_title(const struct sac_lane *l, char *buf, size_t cap)
 {
     const char *plus = strchr(l->spec, '+');
@@ -224,18 +233,37 @@ const char *shot_source(const struct shot_ctx *c, char *buf, size_t cap)
     return buf;
 }
 
+/* "quest:sparsity=0.9 (token_budget=400 page_size=16)", what was asked for and what it came to. */
+static int lane_words(const struct sac_lane *l, char *buf, size_t cap)
+{
+    if (!strcmp(l->method, "dense") || !cap) return 0;
+    const char *args = strchr(l->spec, ':');
+    int n =
+        snprintf(buf, cap, "%s%s%s%s. ", l->spec, *l->params ? " (" : "", l->params, *l->params ? ")" : "");
+    if (args && !strcmp(args + 1, l->params)) n = snprintf(buf, cap, "%s. ", l->spec);
+    return n < (int)cap ? n : (int)cap - 1;
+}
+
 void shot_caption(struct shot_ctx *c, const char *what)
 {
     if (c->s->no_caption) return;
-    char params[260] = "", other[260] = "";
-    if (strcmp(c->a.method, "dense")) snprintf(params, sizeof params, "%s: %s.", c->a.method, c->a.params);
-    if (c->s->view == UI_SHOT_COMPARE && strcmp(c->b.method, "dense"))
-        snprintf(other, sizeof other, " %s: %s.", c->b.method, c->b.params);
-    snprintf(c->caption, sizeof c->caption, "%s%s%s%s%s%sModel %s (%s, %08llx), prompt %08llx, saccade %s.",
-             what, *what ? " " : "", c->a.intervention ? "An intervention: keys were forced by hand. " : "",
-             params, other, *params || *other ? " " : "", c->info.model, c->info.file_type,
-             (unsigned long long)(c->info.model_hash >> 32), (unsigned long long)(c->info.prompt_hash >> 32),
-             SACCADE_VERSION);
+    size_t cap = sizeof c->caption, n = 0;
+    n += (size_t)snprintf(c->caption, cap, "%s%s%s", what, *what ? " " : "",
+                          c->a.intervention ? "An intervention: keys were forced by hand. " : "");
+    if (c->s->view == UI_SHOT_RECALL) {
+        for (int i = 1; i < c->info.n_lanes && n + 400 < cap; i++) {
+            struct sac_lane l;
+            sac_trace_lane(c->t, i, &l);
+            if (!l.intervention) n += (size_t)lane_words(&l, c->caption + n, cap - n);
+        }
+    } else {
+        n += (size_t)lane_words(&c->a, c->caption + n, cap - n);
+        if (c->s->view == UI_SHOT_COMPARE && c->s->at.b != c->s->at.a)
+            n += (size_t)lane_words(&c->b, c->caption + n, cap - n);
+    }
+    snprintf(c->caption + n, cap - n, "Model %s (%s, %08llx), prompt %08llx, saccade %s.", c->info.model,
+             c->info.file_type, (unsigned long long)(c->info.model_hash >> 32),
+             (unsigned long long)(c->info.prompt_hash >> 32), SACCADE_VERSION);
 }
 
 static bool ctx_open(struct shot_ctx *c, struct sac_trace *t, const struct ui_shot *s, enum figure_format f,
@@ -354,6 +382,23 @@ enum sac_code ui_export_screen(const struct cell_buf *b, bool dark, const char *
     rc = figure_write(path, out.data, out.n, force, err);
     figure_bytes_free(&out);
     if (!rc && written) snprintf(written, cap, "%s", path);
+    return rc;
+}
+
+enum sac_code ui_write_cells(const struct cell_buf *b, const char *path, bool force, struct sac_err *err)
+{
+    static const struct { const char *end; void (*dump)(const struct cell_buf *, FILE *); } kind[] = {
+        { ".ans", cells_dump_ansi }, { ".asc", cells_dump_ansi }, { ".styles", cells_dump_styles },
+        { "", cells_dump_text } };
+    char *text = NULL;
+    size_t n = strlen(path), len = 0, i = 0, k;
+    FILE *f = open_memstream(&text, &len);
+    if (!f) return sac_fail(err, SAC_ENOMEM, "out of memory while writing the screen");
+    while ((k = strlen(kind[i].end)) > n || strcmp(path + n - k, kind[i].end) != 0) i++;
+    kind[i].dump(b, f);
+    enum sac_code rc = fclose(f) ? sac_fail(err, SAC_ENOMEM, "out of memory while writing the screen")
+                                 : figure_write(path, text, len, force, err);
+    free(text);
     return rc;
 }
 

@@ -12,6 +12,7 @@
 
 enum ui_shot_view { UI_SHOT_MAP, UI_SHOT_HEADS, UI_SHOT_COMPARE, UI_SHOT_TEXT, UI_SHOT_PAGES, UI_SHOT_RECALL,
                     UI_SHOT_TIMELINE, UI_N_SHOTS };
+extern const char *const ui_sinks_arg[4];                 /* likewise */
 extern const char *const ui_shot_name[UI_N_SHOTS + 1];    /* NULL-terminated */
 
 struct ui_shot {
@@ -25,6 +26,8 @@ struct ui_shot {
     int layer_lo, layer_hi, head_lo, head_hi;   /* heads: the part of the grid; all when hi is 0 */
     /* How the run was made, where the trace does not say; zero: defaults. */
     char model_file[96];         /* name without folder; "" the bundled model */
+    char task_file[96];          /* the file a task was made from, without folder; "" none */
+    bool no_special;             /* special tokens in a prompt were plain text */
     int kv, style;               /* enum sac_kv_type, enum sac_style */
     bool strict;
     double temperature, top_p;   /* temperature 0: greedy */
@@ -47,6 +50,8 @@ enum sac_code ui_export_figure(struct sac_trace *t, const struct ui_shot *s, con
 /* The whole screen from its cells; theme decides what default colours are. */
 enum sac_code ui_export_screen(const struct cell_buf *b, bool dark, const char *path, bool force,
                                char *written, size_t cap, struct sac_err *err);
+/* The same as text; with colours when path ends in .ans or .asc. "-" is standard output. */
+enum sac_code ui_write_cells(const struct cell_buf *b, const char *path, bool force, struct sac_err *err);
 /* The numbers of the window: .csv, .json or .npy by the ending of path ("-" with a format: csv). */
 enum sac_code ui_export_data(struct sac_trace *t, const struct ui_shot *s, const char *path, bool force,
                              const atomic_bool *cancel, struct sac_err *err);
@@ -79,7 +84,7 @@ struct ui_recipe {
 char *ui_recipe_json(const struct sac_trace *t, const struct ui_shot *s);
 /* The command line that makes the picture, without -o. */
 void ui_recipe_command(const struct sac_trace *t, const struct ui_shot *s, char *buf, size_t cap);
-/* Read the recipe inside a PNG or SVG figure. SAC_EFORMAT with a sentence when there is none. */
+/* Read the recipe inside a PNG, SVG or PDF figure. SAC_EFORMAT with a sentence when there is none. */
 enum sac_code ui_recipe_read(struct ui_recipe *out, const char *path, struct sac_err *err);
 enum sac_code ui_recipe_parse(struct ui_recipe *out, const char *json, const char *what, struct sac_err *err);
 void ui_recipe_free(struct ui_recipe *r);

@@ -11,10 +11,6 @@
 #include <string.h>
 
 enum { MAX_NAMES = 96, STRIP_ROWS = 96, N_STRIPS = 5, LOSS_PARTS = 100 };
-#define LOSS_RGB 0xd55e00u
-#define FORCED_RGB 0x56b4e9u
-#define CHOSEN_RGB 0xe69f00u
-#define GOLD_RGB 0xc79a00u
 
 struct shown {                       /* one pane in the making */
     struct ui_window win;
@@ -25,7 +21,7 @@ struct shown {                       /* one pane in the making */
     int n_strips;
     char *names; const char **y_name, **x_name;
     struct figure_rect *rect; int n_rects;
-    char title[200];
+    char title[360];
 };
 
 static void shown_free(struct shown *p)
@@ -140,11 +136,11 @@ static bool list_strips(struct shot_ctx *c, struct shown *p, int lane)
     for (size_t x = 0; x < w; x++) p->columns[x] = p->diagonals[x] = FIGURE_EMPTY;
     for (int i = 0; plan->vertical && i < plan->n_vertical; i++) {
         int key = plan->vertical[i] - t->k0;
-        if (key >= 0 && key < nk) p->columns[ui_bin_of(key, nk, t->w)] = CHOSEN_RGB;
+        if (key >= 0 && key < nk) p->columns[ui_bin_of(key, nk, t->w)] = SHOT_CHOSEN;
     }
     for (int i = 0; plan->slash && i < plan->n_slash; i++) {
         int key = t->q1 - 1 - plan->slash[i] - t->k0;
-        if (key >= 0 && key < nk) p->diagonals[ui_bin_of(key, nk, t->w)] = CHOSEN_RGB;
+        if (key >= 0 && key < nk) p->diagonals[ui_bin_of(key, nk, t->w)] = SHOT_CHOSEN;
     }
     p->strip[p->n_strips++] = (struct figure_strip){ .label = "columns", .cell = p->columns };
     p->strip[p->n_strips++] = (struct figure_strip){ .label = "diagonals", .cell = p->diagonals };
@@ -171,14 +167,14 @@ static bool add_strips(struct shot_ctx *c, struct shown *p, int lane, const stru
         p->gold[x] = FIGURE_EMPTY;
         int lo = t->k0 + ui_bin_lo(x, nk, t->w), hi = t->k0 + ui_bin_hi(x, nk, t->w);
         for (int i = 0; i < c->info.n_spans; i++)
-            if (c->info.span[i].lo < hi && c->info.span[i].hi > lo) p->gold[x] = GOLD_RGB;
+            if (c->info.span[i].lo < hi && c->info.span[i].hi > lo) p->gold[x] = SHOT_GOLD;
     }
     if (heat->scale != UI_SCALE_RANK)
         p->strip[p->n_strips++] = (struct figure_strip){ .label = "keys", .cell = p->key_max };
     if (lane > 0) {
         if (!kept_strip(c, p, lane)) return false;
         p->strip[p->n_strips++] = (struct figure_strip){
-            .label = "read", .height = p->kept, .lower = p->forced, .rgb = CHOSEN_RGB, .rgb2 = FORCED_RGB
+            .label = "read", .height = p->kept, .lower = p->forced, .rgb = SHOT_CHOSEN, .rgb2 = SHOT_FORCED
         };
     }
     if (lane > 0 && c->s->at.overlay == UI_OVER_LISTS && !list_strips(c, p, lane)) return false;
@@ -188,26 +184,49 @@ static bool add_strips(struct shot_ctx *c, struct shown *p, int lane, const stru
 
 /* ---- cells ---- */
 
-static void outline(struct shown *p, const float *kept, int h, int w)
+static bool reads(const float *kept, int h, int w, int y, int x)
 {
-    size_t cap = 4096;
-    p->rect = malloc(cap * sizeof *p->rect);
-    for (int y = 0; p->rect && y < h; y++)
-        for (int x = 0; x < w && (size_t)p->n_rects < cap;) {
-            int x1 = x;
-            while (x1 < w && kept[(size_t)y * (size_t)w + (size_t)x1] > 0) x1++;
-            if (x1 == x) {
-                x++;
-                continue;
+    return y >= 0 && x >= 0 && y < h && x < w && kept[(size_t)y * (size_t)w + (size_t)x] > 0;
+}
+
+static bool add_edge(struct shown *p, size_t *cap, double x0, double y0, double x1, double y1)
+{
+    if ((size_t)p->n_rects == *cap) {
+        size_t more = *cap * 2 + 256;
+        struct figure_rect *r = realloc(p->rect, more * sizeof *r);
+        if (!r) return false;
+        p->rect = r;
+        *cap = more;
+    }
+    p->rect[p->n_rects++] = (struct figure_rect){ x0, y0, x1, y1, SHOT_CHOSEN, true };
+    return true;
+}
+
+/* The border of what is read: a line wherever a cell that is read meets one that is not, neighbours joined.
+ * Along the causal diagonal there is none: nothing is left out there. */
+static bool outline(struct shown *p, const struct sac_tile *t)
+{
+    int h = t->h, w = t->w;
+    size_t cap = 0;
+    for (int pass = 0; pass < 2; pass++) {              /* horizontal lines, then vertical ones */
+        int n = pass ? w : h, m = pass ? h : w;
+        for (int i = 0; i <= n; i++)
+            for (int j = 0, from = -1; j <= m; j++) {
+                int y = pass ? j : i, x = pass ? i : j, y2 = pass ? j : i - 1, x2 = pass ? i - 1 : j;
+                bool a = j < m && reads(t->kept, h, w, y, x), b = j < m && reads(t->kept, h, w, y2, x2);
+                bool out =
+                    a && !b && y2 >= 0 && x2 >= 0 && isnan(t->value[(size_t)y2 * (size_t)w + (size_t)x2]);
+                out =
+                    out || (b && !a && y < h && x < w && isnan(t->value[(size_t)y * (size_t)w + (size_t)x]));
+                bool edge = a != b && !out;
+                if (edge && from < 0) from = j;
+                if (edge || from < 0) continue;
+                if (!(pass ? add_edge(p, &cap, i, from, i, j) : add_edge(p, &cap, from, i, j, i)))
+                    return false;
+                from = -1;
             }
-            int k = p->n_rects - 1;                      /* the same run one row above grows down */
-            while (k >= 0 &&
-                   !((int)p->rect[k].x0 == x && (int)p->rect[k].x1 == x1 && (int)p->rect[k].y1 == y))
-                k--;
-            if (k >= 0) p->rect[k].y1 = y + 1;
-            else p->rect[p->n_rects++] = (struct figure_rect){ x, y, x1, y + 1, CHOSEN_RGB, false };
-            x = x1;
-        }
+    }
+    return true;
 }
 
 static bool paint(struct shot_ctx *c, struct shown *p, const struct ui_heat *heat, enum ui_overlay over)
@@ -228,19 +247,20 @@ static bool paint(struct shot_ctx *c, struct shown *p, const struct ui_heat *hea
             size_t i = (size_t)y * (size_t)t->w + (size_t)x;
             double v = (double)(rank ? rank[i] : t->value[i]);
             uint32_t rgb = shot_colour(c, ui_heat_t(heat, v, row));
-            bool dim = over == UI_OVER_MASK || over == UI_OVER_MISSES;
+            double dim = over == UI_OVER_MASK || over == UI_OVER_MISSES ? 0.65
+                         : over == UI_OVER_BLOCKS                       ? 0.35
+                                                                        : 0;
             if (rgb != FIGURE_EMPTY && t->kept && t->sparse && !(t->kept[i] > 0)) rgb = shot_unread(c);
-            else if (rgb != FIGURE_EMPTY && t->kept && dim && !(t->kept[i] > 0))
-                rgb = ui_colour_mix(UI_TIER_RGB, rgb, page, 0.65);
+            else if (rgb != FIGURE_EMPTY && t->kept && dim > 0 && !(t->kept[i] > 0))
+                rgb = ui_colour_mix(UI_TIER_RGB, rgb, page, dim);
             if (rgb != FIGURE_EMPTY && t->missed && !t->sparse && over == UI_OVER_MISSES &&
                 (double)t->missed[i] * LOSS_PARTS > 1)
-                rgb = LOSS_RGB;
+                rgb = SHOT_LOSS;
             p->cell[i] = rgb;
         }
     }
     free(rank);
-    if (over == UI_OVER_BLOCKS && t->kept) outline(p, t->kept, t->h, t->w);
-    return true;
+    return over != UI_OVER_BLOCKS || !t->kept || outline(p, t);
 }
 
 static void fill_pane(struct figure_pane *out, struct shown *p, const char *title, bool y_title)
@@ -278,22 +298,24 @@ static void subtitle(struct shot_ctx *c, const struct ui_heat *heat, const struc
 static int legend(const struct shot_ctx *c, enum ui_overlay over, bool sparse, struct figure_key *k)
 {
     int n = 0;
-    if (sparse && !c->s->at.sparse && (over == UI_OVER_MASK || over == UI_OVER_MISSES))
+    double dim = over == UI_OVER_MASK || over == UI_OVER_MISSES ? 0.65 : 0.35;
+    if (sparse && !c->s->at.sparse && c->s->view == UI_SHOT_MAP && over != UI_OVER_NONE &&
+        over != UI_OVER_LISTS)
         k[n++] =
             (struct figure_key){ FIGURE_SWATCH,
-                                 ui_colour_mix(UI_TIER_RGB, c->ramp[40], figure_theme_pane(c->s->dark), 0.65),
+                                 ui_colour_mix(UI_TIER_RGB, c->ramp[40], figure_theme_pane(c->s->dark), dim),
                                  "dimmed: not read" };
     if (sparse && !c->s->at.sparse && over == UI_OVER_MISSES)
-        k[n++] = (struct figure_key){ FIGURE_SWATCH, LOSS_RGB, "missed: over 1 % of a row's mass" };
+        k[n++] = (struct figure_key){ FIGURE_SWATCH, SHOT_LOSS, "missed: over 1 % of a row's mass" };
     if (c->s->at.sparse || c->s->view == UI_SHOT_COMPARE)
         k[n++] = (struct figure_key){ FIGURE_SWATCH, shot_unread(c), "not read" };
-    if (sparse && over == UI_OVER_BLOCKS) k[n++] = (struct figure_key){ FIGURE_OUTLINE, CHOSEN_RGB, "read" };
+    if (sparse && over == UI_OVER_BLOCKS) k[n++] = (struct figure_key){ FIGURE_OUTLINE, SHOT_CHOSEN, "read" };
     if (sparse) {
-        k[n++] = (struct figure_key){ FIGURE_BAR, CHOSEN_RGB, "chosen by score" };
-        k[n++] = (struct figure_key){ FIGURE_BAR, FORCED_RGB, "forced by rule" };
+        k[n++] = (struct figure_key){ FIGURE_BAR, SHOT_CHOSEN, "chosen by score" };
+        k[n++] = (struct figure_key){ FIGURE_BAR, SHOT_FORCED, "forced by rule" };
     }
     if (c->info.n_spans)
-        k[n++] = (struct figure_key){ FIGURE_TICK, GOLD_RGB, "gold: tokens the answer needs" };
+        k[n++] = (struct figure_key){ FIGURE_TICK, SHOT_GOLD, "gold: tokens the answer needs" };
     return n;
 }
 
@@ -393,6 +415,28 @@ static bool paint_difference(struct shot_ctx *c, const struct shown *a, const st
     return true;
 }
 
+/* The bar of the third pane; what it names lives in *bar. */
+struct diff_bar { uint32_t rgb[RAMP + 1]; double t[5]; char text[5][16]; const char *tick[5]; };
+
+static void diff_scale(const struct shot_ctx *c, double range, struct diff_bar *bar, struct figure_scale *out)
+{
+    bool both = c->s->at.diff == UI_DIFF_SIGNED;
+    double lo = both ? -1 : 0;
+    for (int i = 0; i <= RAMP; i++) bar->rgb[i] = ui_div_rgb(lo + (1 - lo) * i / RAMP, !c->s->dark);
+    for (int i = 0; i < 5; i++) {
+        double v = (lo + (1 - lo) * i / 4) * range;
+        bar->t[i] = i / 4.0;
+        snprintf(bar->text[i], sizeof bar->text[i], both && v > 0 ? "+%.2g" : "%.2g", v);
+        bar->tick[i] = bar->text[i];
+    }
+    *out = (struct figure_scale){ both ? "difference: + more under the method" : "absolute difference",
+                                  RAMP + 1,
+                                  bar->rgb,
+                                  5,
+                                  bar->t,
+                                  bar->tick };
+}
+
 enum sac_code shot_compare(struct shot_ctx *c, struct figure_bytes *out, struct sac_err *err)
 {
     int lane[2] = { c->s->at.b, c->s->at.a };      /* the reference on the left */
@@ -402,7 +446,7 @@ enum sac_code shot_compare(struct shot_ctx *c, struct figure_bytes *out, struct 
                           { .n_strips = 0 } };
     struct figure_pane pane[3];
     struct figure_key key[10];
-    char name[2][80], head[120], words[300];
+    char name[2][160], head[120], words[300];
     bool diff = c->s->at.diff != UI_DIFF_OFF;
     enum ui_overlay over = c->s->at.overlay;
     enum sac_code rc = SAC_OK;
@@ -419,14 +463,13 @@ enum sac_code shot_compare(struct shot_ctx *c, struct figure_bytes *out, struct 
         rc = shot_failed(c, err, "this comparison");
     if (!rc) {
         for (int i = 0; i < 2; i++) {
-            shot_lane_title(l[i], name[i], sizeof name[i]);
+            shot_lane_titles(l[i], l[1 - i], name[i], sizeof name[i]);
             snprintf(p[i].title, sizeof p[i].title, "%s", name[i]);
             fill_pane(&pane[i], &p[i], p[i].title, i == 0);
         }
         if (diff) {
-            snprintf(p[2].title, sizeof p[2].title, "%s%s − %s%s, ±%.2g",
-                     c->s->at.diff == UI_DIFF_ABS ? "|" : "", name[1], name[0],
-                     c->s->at.diff == UI_DIFF_ABS ? "|" : "", range);
+            snprintf(p[2].title, sizeof p[2].title, "%s%s − %s%s", c->s->at.diff == UI_DIFF_ABS ? "|" : "",
+                     name[1], name[0], c->s->at.diff == UI_DIFF_ABS ? "|" : "");
             pane[2] = pane[1];
             pane[2].title = p[2].title;
             pane[2].cell = p[2].cell;
@@ -439,17 +482,14 @@ enum sac_code shot_compare(struct shot_ctx *c, struct figure_bytes *out, struct 
         shot_caption(c, words);
         shot_ticks(c, &heat);
         int n = legend(c, over == UI_OVER_BLOCKS ? over : UI_OVER_NONE, true, key);
-        if (diff) {
-            key[n++] =
-                (struct figure_key){ FIGURE_SWATCH, ui_div_rgb(0.8, !c->s->dark), "larger under the method" };
-            key[n++] = (struct figure_key){ FIGURE_SWATCH, ui_div_rgb(-0.8, !c->s->dark), "smaller" };
-        }
         struct figure_map m = { .text = { c->title, c->subtitle, c->caption },
                                 .n_panes = diff ? 3 : 2,
                                 .pane = pane,
                                 .n_keys = n,
                                 .key = key };
         shot_scale(c, &m.scale, "attention weight, sparse rows sum to 1");
+        struct diff_bar bar;
+        if (diff) diff_scale(c, range, &bar, &m.scale2);
         rc = figure_draw_map(&m, &c->style, c->format, &c->meta, out, err);
     }
     for (int i = 0; i < 3; i++) shown_free(&p[i]);

@@ -5,6 +5,7 @@
  * range, pooling, window and theme. No paths, no user names, no time. Reading is strict about types and
  * lenient about what is missing: an older figure opens with today's defaults. */
 #include "export_int.h"
+#include "figure_vector.h"
 
 #include <errno.h>
 #include <jansson.h>
@@ -15,6 +16,8 @@
 const char *const ui_overlay_name[UI_N_OVERLAYS + 1] = { "none", "mask", "blocks", "lists", "misses", NULL };
 const char *const ui_diff_name[UI_N_DIFFS + 1] = { "off", "signed", "abs", NULL };
 static const char *const shade_name[UI_N_SHADES] = { "a", "b", "diff", "none" };
+/* As the option --sinks and the command sinks have them. */
+const char *const ui_sinks_arg[4] = { "show", "hide", "renormalise", NULL };
 static const char *const kv_name[] = { "f32", "f16", "bf16" };
 static const char *const style_name[] = { "auto", "compact", "paper" };
 
@@ -99,7 +102,7 @@ static json_t *view_json(const struct ui_shot *s, const struct lanes *l)
     json_object_set_new(v, "scale", json_string(ui_scale_name[at->scale]));
     json_object_set_new(v, "range", at->range_auto ? json_string("auto") : json_pack("[f,f]", h.lo, h.hi));
     json_object_set_new(v, "pooling", json_string(ui_pool_name[at->pool]));
-    json_object_set_new(v, "sinks", json_string(ui_sinks_name[at->sinks]));
+    json_object_set_new(v, "sinks", json_string(ui_sinks_arg[at->sinks]));
     json_object_set_new(v, "overlay", json_string(ui_overlay_name[at->overlay]));
     if (at->sparse) json_object_set_new(v, "sparse", json_true());
     if (s->view == UI_SHOT_HEADS && !at->thumbs)
@@ -142,9 +145,10 @@ char *ui_recipe_json(const struct sac_trace *t, const struct ui_shot *s)
         json_object_set_new(prompt, "task", json_string(i.task));
         json_object_set_new(prompt, "length", json_integer(i.length));
         json_object_set_new(prompt, "sample", json_integer(i.sample));
-        json_object_set_new(prompt, "seed", json_integer((json_int_t)i.seed));
         json_object_set_new(prompt, "style", json_string(style_name[s->style]));
-    }
+        if (*s->task_file) json_object_set_new(prompt, "file", json_string(s->task_file));
+    } else if (s->no_special) json_object_set_new(prompt, "no_special", json_true());
+    json_object_set_new(prompt, "seed", json_integer((json_int_t)i.seed));
     json_object_set_new(o, "prompt", prompt);
     json_object_set_new(run, "methods", methods_json(t, s, &l));
     json_object_set_new(run, "max_tokens", json_integer(a.max_steps));
@@ -189,7 +193,7 @@ static void put_view(struct line *l, const struct ui_shot *s)
     if (at->scale != UI_SCALE_LOG) put(l, " --scale %s", ui_scale_name[at->scale]);
     if (at->range_auto) put(l, " --range auto");
     if (at->pool != SAC_POOL_MAX) put(l, " --pool %s", ui_pool_name[at->pool]);
-    if (at->sinks != SAC_SINKS_SHOW) put(l, " --sinks %s", ui_sinks_name[at->sinks]);
+    if (at->sinks != SAC_SINKS_SHOW) put(l, " --sinks %s", ui_sinks_arg[at->sinks]);
     put(l, " --overlay %s", ui_overlay_name[at->overlay]);
     if (at->sparse) put(l, " --sparse");
     if (s->view == UI_SHOT_HEADS && at->thumbs) put(l, " --all-heads");
@@ -218,7 +222,9 @@ void ui_recipe_command(const struct sac_trace *t, const struct ui_shot *s, char 
         put(&l, " --task %s --length %d --sample %d --seed %llu", i.task, i.length, i.sample,
             (unsigned long long)i.seed);
         if (s->style) put(&l, " --style %s", style_name[s->style]);
-    } else put(&l, " --raw --prompt @PROMPT.txt");
+        if (*s->task_file) put(&l, " --file %s", s->task_file);
+    } else put(&l, " --raw --prompt @PROMPT.txt --seed %llu%s", (unsigned long long)i.seed,
+               s->no_special ? " --no-special" : "");
     struct lanes used = lanes_of(t, s);
     json_t *m = methods_json(t, s, &used), *v;
     size_t k;
@@ -286,7 +292,7 @@ static bool read_view(struct ui_shot *s, const json_t *v)
     at->scale = (enum ui_scale)find(str_of(v, "scale"), ui_scale_name, UI_N_SCALES, UI_SCALE_LOG);
     at->range_auto = !strcmp(str_of(v, "range"), "auto");
     at->pool = (enum sac_pooling)find(str_of(v, "pooling"), ui_pool_name, SAC_N_POOLS, SAC_POOL_MAX);
-    at->sinks = (enum sac_sinks)find(str_of(v, "sinks"), ui_sinks_name, 3, SAC_SINKS_SHOW);
+    at->sinks = (enum sac_sinks)find(str_of(v, "sinks"), ui_sinks_arg, 3, SAC_SINKS_SHOW);
     at->overlay = (enum ui_overlay)find(str_of(v, "overlay"), ui_overlay_name, UI_N_OVERLAYS, UI_OVER_NONE);
     at->sparse = flag_of(v, "sparse");
     at->metric = ui_metric_find(str_of(v, "metric"));
@@ -324,6 +330,8 @@ static void read_run(struct ui_recipe *r, const json_t *o)
     r->length = int_of(p, "length", 0);
     r->sample = int_of(p, "sample", 0);
     r->seed = (uint64_t)json_integer_value(json_object_get(p, "seed"));
+    snprintf(r->shot.task_file, sizeof r->shot.task_file, "%s", str_of(p, "file"));
+    r->shot.no_special = flag_of(p, "no_special");
     r->shot.style = find(str_of(p, "style"), style_name, 3, 0);
     r->threads = int_of(run, "threads", 0);
     r->max_tokens = int_of(run, "max_tokens", 0);
@@ -362,32 +370,7 @@ void ui_recipe_free(struct ui_recipe *r)
     memset(r, 0, sizeof *r);
 }
 
-/* The text of <tag> in an SVG written here, XML entities resolved; NULL when absent. */
-static char *svg_part(const char *svg, const char *tag)
-{
-    char open[32], shut[32];
-    snprintf(open, sizeof open, "<%s>", tag);
-    snprintf(shut, sizeof shut, "</%s>", tag);
-    const char *a = strstr(svg, open), *b = a ? strstr(a, shut) : NULL;
-    if (!b) return NULL;
-    a += strlen(open);
-    char *out = malloc((size_t)(b - a) + 1), *w = out;
-    static const struct {
-        const char *name;
-        char c;
-    } entity[] = { { "&lt;", '<' }, { "&gt;", '>' }, { "&amp;", '&' } };
-    while (out && a < b) {
-        int hit = -1;
-        for (int i = 0; i < 3; i++)
-            if (!strncmp(a, entity[i].name, strlen(entity[i].name))) hit = i;
-        *w++ = hit < 0 ? *a : entity[hit].c;
-        a += hit < 0 ? 1 : strlen(entity[hit].name);
-    }
-    if (out) *w = 0;
-    return out;
-}
-
-static char *read_all(const char *path, struct sac_err *err)
+static char *read_all(const char *path, size_t *len, struct sac_err *err)
 {
     FILE *f = fopen(path, "rb");
     if (!f) {
@@ -406,6 +389,7 @@ static char *read_all(const char *path, struct sac_err *err)
         }
     }
     fclose(f);
+    *len = n;
     if (buf) buf[n] = 0;
     else sac_fail(err, SAC_ENOMEM, "%s: does not fit in memory", path);
     return buf;
@@ -416,13 +400,16 @@ enum sac_code ui_recipe_read(struct ui_recipe *out, const char *path, struct sac
     enum figure_format f;
     char *comment = NULL, *prompt = NULL, *title = NULL;
     memset(out, 0, sizeof *out);
-    if (figure_format_of(path, &f) && f == FIGURE_SVG) {
-        char *svg = read_all(path, err);
-        if (!svg) return err ? err->code : SAC_EFORMAT;
-        comment = svg_part(svg, "comment");
-        prompt = svg_part(svg, "prompt");
-        title = svg_part(svg, "title");
-        free(svg);
+    if (figure_format_of(path, &f) && f != FIGURE_PNG) {
+        size_t n;
+        char *file = read_all(path, &n, err), *xml = file;
+        if (!file) return err ? err->code : SAC_EFORMAT;
+        if (f == FIGURE_PDF) xml = vector_pdf_recipe(file, n);
+        comment = xml ? vector_part(xml, "comment") : NULL;
+        prompt = xml ? vector_part(xml, "prompt") : NULL;
+        title = xml ? vector_part(xml, "title") : NULL;
+        if (xml != file) free(xml);
+        free(file);
     } else {
         struct figure_png_text t;
         enum sac_code rc = figure_png_read(path, &t, err);

@@ -11,10 +11,6 @@
 #include <string.h>
 
 enum { TOKEN_BIN = 16, CELLS = 320, MAX_STEPS = 512 };
-#define LOSS_RGB 0xd55e00u
-#define FORCED_RGB 0x56b4e9u
-#define CHOSEN_RGB 0xe69f00u
-#define GOLD_RGB 0xc79a00u
 
 struct scratch { float *w, *sum; unsigned char *kept; struct sac_run *run; float *rank; };
 
@@ -63,6 +59,9 @@ static bool one_step(struct shot_ctx *c, struct shot_timeline *t, int step, stru
     for (int g = 0; g < pages; g++)
         if (n_read > 0 && mass[g] >= s->rank[n_read - 1]) state[g] |= UI_PAGE_DENSE_TOP;
     t->recall[step] = (float)read_mass;
+    int kept = 0;
+    for (int k = 0; k < n; k++) kept += s->kept[k];
+    t->whole[step] = kept == n;
     return true;
 }
 
@@ -74,7 +73,8 @@ struct shot_timeline *shot_timeline_compute(struct shot_ctx *c)
     if (steps < 1) return NULL;
     int last = c->info.n_prompt - 1 + steps, pages = (last + page - 1) / page;
     size_t cells = (size_t)steps * (size_t)pages, n = (size_t)last;
-    struct shot_timeline *t = calloc(1, sizeof *t + (cells + (size_t)steps) * sizeof(float) + cells);
+    struct shot_timeline *t =
+        calloc(1, sizeof *t + (cells + (size_t)steps) * sizeof(float) + cells + (size_t)steps);
     struct scratch s = { malloc(n * sizeof *s.w), malloc(n * sizeof *s.sum), malloc(n),
                          malloc((n / 2 + 1) * sizeof *s.run), malloc((size_t)pages * sizeof *s.rank) };
     bool ok = t && s.w && s.sum && s.kept && s.run && s.rank;
@@ -82,7 +82,8 @@ struct shot_timeline *shot_timeline_compute(struct shot_ctx *c)
         *t = (struct shot_timeline){ .n_steps = steps, .n_pages = pages, .page = page, .own_page = own };
         t->mass = (float *)(void *)(t + 1);
         t->recall = t->mass + cells;
-        t->state = (unsigned char *)(t->recall + steps);
+        t->whole = (bool *)(void *)(t->recall + steps);
+        t->state = (unsigned char *)(t->whole + steps);
     }
     for (int i = 0; ok && i < steps; i++) ok = one_step(c, t, i, &s);
     free(s.w);
@@ -97,16 +98,37 @@ struct shot_timeline *shot_timeline_compute(struct shot_ctx *c)
 
 /* ---- the figure ---- */
 
-static uint32_t colour_of(const struct shot_timeline *t, const unsigned char *state, int lo, int hi)
+uint32_t shot_page_colour(const struct shot_ctx *c, const unsigned char *state, int lo, int hi, int n_pages,
+                          bool whole)
 {
     bool forced = false, chosen = false, missed = false;
-    for (int g = lo; g < hi && g < t->n_pages; g++) {
+    if (lo >= n_pages) return figure_theme_page(c->s->dark);          /* not written yet */
+    if (whole) return figure_blend(figure_theme_pane(c->s->dark), c->s->dark ? 0xffffff : 0x000000, 0.35);
+    for (int g = lo; g < hi && g < n_pages; g++) {
         forced = forced || (state[g] & UI_PAGE_FORCED);
         chosen = chosen || (state[g] & UI_PAGE_CHOSEN);
         missed =
             missed || ((state[g] & UI_PAGE_DENSE_TOP) && !(state[g] & (UI_PAGE_FORCED | UI_PAGE_CHOSEN)));
     }
-    return missed ? LOSS_RGB : chosen ? CHOSEN_RGB : forced ? FORCED_RGB : FIGURE_EMPTY;
+    return missed ? SHOT_LOSS : chosen ? SHOT_CHOSEN : forced ? SHOT_FORCED : FIGURE_EMPTY;
+}
+
+int shot_page_keys(const struct shot_ctx *c, bool whole, bool later, struct figure_key *k)
+{
+    static const unsigned char none[1] = { 0 };
+    int n = 0;
+    k[n++] = (struct figure_key){ FIGURE_SWATCH, SHOT_CHOSEN, "chosen by score" };
+    k[n++] = (struct figure_key){ FIGURE_SWATCH, SHOT_FORCED, "forced by rule" };
+    k[n++] = (struct figure_key){ FIGURE_SWATCH, SHOT_LOSS, "missed: left out, though among the heaviest" };
+    k[n++] = (struct figure_key){ FIGURE_SWATCH, figure_theme_pane(c->s->dark), "left out" };
+    if (whole)
+        k[n++] = (struct figure_key){ FIGURE_SWATCH, shot_page_colour(c, none, 0, 1, 1, true),
+                                      "dense: every key is read" };
+    if (later)
+        k[n++] = (struct figure_key){ FIGURE_SWATCH, figure_theme_page(c->s->dark), "not written yet" };
+    if (c->info.n_spans > 0)
+        k[n++] = (struct figure_key){ FIGURE_TICK, SHOT_GOLD, "gold: tokens the answer needs" };
+    return n;
 }
 
 static void step_names(struct shot_ctx *c, int n, char (*text)[96], const char **name)
@@ -128,16 +150,21 @@ static enum sac_code draw(struct shot_ctx *c, const struct shot_timeline *t, str
              *gold = malloc((size_t)w * sizeof *gold);
     char (*text)[96] = malloc((size_t)t->n_steps * sizeof *text);
     const char **name = malloc((size_t)t->n_steps * sizeof *name);
+    bool whole = false, later = false;
     enum sac_code rc = SAC_OK;
     if (!cell || !gold || !text || !name) rc = shot_failed(c, err, "this figure");
     for (int x = 0; !rc && x < w; x++) {
         int lo = ui_bin_lo(x, t->n_pages, w), hi = ui_bin_hi(x, t->n_pages, w);
         gold[x] = FIGURE_EMPTY;
         for (int i = 0; i < c->info.n_spans; i++)
-            if (c->info.span[i].lo < hi * t->page && c->info.span[i].hi > lo * t->page) gold[x] = GOLD_RGB;
-        for (int y = 0; y < t->n_steps; y++)
-            cell[(size_t)y * (size_t)w + (size_t)x] =
-                colour_of(t, t->state + (size_t)y * (size_t)t->n_pages, lo, hi);
+            if (c->info.span[i].lo < hi * t->page && c->info.span[i].hi > lo * t->page) gold[x] = SHOT_GOLD;
+        for (int y = 0; y < t->n_steps; y++) {
+            int pages = (c->info.n_prompt + y + t->page - 1) / t->page;
+            cell[(size_t)y * (size_t)w + (size_t)x] = shot_page_colour(
+                c, t->state + (size_t)y * (size_t)t->n_pages, lo, hi, pages, t->whole[y]);
+            whole = whole || t->whole[y];
+            later = later || lo >= pages;
+        }
     }
     if (!rc) {
         step_names(c, t->n_steps, text, name);
@@ -145,20 +172,18 @@ static enum sac_code draw(struct shot_ctx *c, const struct shot_timeline *t, str
         struct figure_pane pane = { .h = t->n_steps,
                                     .w = w,
                                     .cell = cell,
-                                    .y = { 0, t->n_steps, "step → token", name, true },
+                                    .y = { 0, t->n_steps, "step → token", name, true, "step" },
                                     .x = { 0, t->n_pages, t->own_page > 1 ? "page" : "stretch of tokens",
-                                           NULL, true },
+                                           NULL, true, NULL },
                                     .n_strips = c->info.n_spans > 0,
                                     .strip = &strip,
                                     .side = t->recall,
                                     .side_title = "mass read",
                                     .free_aspect = true };
-        const struct figure_key key[] = {
-            { FIGURE_SWATCH, CHOSEN_RGB, "chosen by score" }, { FIGURE_SWATCH, FORCED_RGB, "forced by rule" },
-            { FIGURE_SWATCH, LOSS_RGB, "left out, though among the heaviest in dense attention" },
-            { FIGURE_SWATCH, figure_theme_pane(c->s->dark), "left out" }, { FIGURE_TICK, GOLD_RGB, "gold" } };
+        struct figure_key key[8];
         struct figure_map m = { .text = { c->title, c->subtitle, c->caption }, .n_panes = 1, .pane = &pane,
-                                .n_keys = c->info.n_spans > 0 ? 5 : 4, .key = key, .pane_size = 640 };
+                                .n_keys = shot_page_keys(c, whole, later, key), .key = key,
+                                .pane_size = 640 };
         rc = figure_draw_map(&m, &c->style, c->format, &c->meta, out, err);
     }
     free(cell);

@@ -8,10 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define LOSS_RGB 0xd55e00u
-#define FORCED_RGB 0x56b4e9u
-#define CHOSEN_RGB 0xe69f00u
-#define GOLD_RGB 0xc79a00u
 
 /* ---- heads ---- */
 
@@ -196,19 +192,6 @@ enum sac_code shot_thumbs(struct shot_ctx *c, struct figure_bytes *out, struct s
 
 enum { PAGE_CELLS = 320 };
 
-/* What a cell of several pages shows: the page that matters most. */
-static uint32_t page_colour(const struct ui_pages *p, const unsigned char *state, int lo, int hi)
-{
-    bool forced = false, chosen = false, missed = false;
-    for (int g = lo; g < hi && g < p->n_pages; g++) {
-        forced = forced || (state[g] & UI_PAGE_FORCED);
-        chosen = chosen || (state[g] & UI_PAGE_CHOSEN);
-        missed =
-            missed || ((state[g] & UI_PAGE_DENSE_TOP) && !(state[g] & (UI_PAGE_FORCED | UI_PAGE_CHOSEN)));
-    }
-    return missed ? LOSS_RGB : chosen ? CHOSEN_RGB : forced ? FORCED_RGB : FIGURE_EMPTY;
-}
-
 static enum sac_code pages_draw(struct shot_ctx *c, const struct ui_pages *p, uint32_t *cell, int w,
                                 struct figure_bytes *out, struct sac_err *err)
 {
@@ -225,7 +208,7 @@ static enum sac_code pages_draw(struct shot_ctx *c, const struct ui_pages *p, ui
         int lo = ui_bin_lo(x, p->n_pages, w), hi = ui_bin_hi(x, p->n_pages, w);
         gold[x] = FIGURE_EMPTY;
         for (int g = lo; g < hi && g < p->n_pages; g++)
-            if (p->state[g] & UI_PAGE_GOLD) gold[x] = GOLD_RGB;
+            if (p->state[g] & UI_PAGE_GOLD) gold[x] = SHOT_GOLD;
     }
     struct figure_strip strip = { .label = "gold", .cell = gold };
     struct figure_pane pane = { .h = p->n_pairs,
@@ -239,13 +222,11 @@ static enum sac_code pages_draw(struct shot_ctx *c, const struct ui_pages *p, ui
                                 .side = p->recall,
                                 .side_title = "mass read",
                                 .free_aspect = true };
-    const struct figure_key key[] = {
-        { FIGURE_SWATCH, CHOSEN_RGB, "chosen by score" }, { FIGURE_SWATCH, FORCED_RGB, "forced by rule" },
-        { FIGURE_SWATCH, LOSS_RGB, "left out, though among the heaviest in dense attention" },
-        { FIGURE_SWATCH, figure_theme_pane(c->s->dark), "left out" },
-        { FIGURE_TICK, GOLD_RGB, "gold" } };
+    struct figure_key key[8];
+    bool whole = false;
+    for (int i = 0; i < p->n_pairs; i++) whole = whole || p->n_kept[i] > p->row;
     struct figure_map m = { .text = { c->title, c->subtitle, c->caption }, .n_panes = 1, .pane = &pane,
-                            .n_keys = c->info.n_spans > 0 ? 5 : 4, .key = key, .pane_size = 640 };
+                            .n_keys = shot_page_keys(c, whole, false, key), .key = key, .pane_size = 640 };
     enum sac_code rc = figure_draw_map(&m, &c->style, c->format, &c->meta, out, err);
     labels_free(&row);
     free(gold);
@@ -262,8 +243,8 @@ enum sac_code shot_pages(struct shot_ctx *c, struct figure_bytes *out, struct sa
     for (int i = 0; !rc && i < p->n_pairs; i++)
         for (int x = 0; x < w; x++)
             cell[(size_t)i * (size_t)w + (size_t)x] =
-                page_colour(p, p->state + (size_t)i * (size_t)p->n_pages, ui_bin_lo(x, p->n_pages, w),
-                            ui_bin_hi(x, p->n_pages, w));
+                shot_page_colour(c, p->state + (size_t)i * (size_t)p->n_pages, ui_bin_lo(x, p->n_pages, w),
+                                 ui_bin_hi(x, p->n_pages, w), p->n_pages, p->n_kept[i] > p->row);
     if (!rc) {
         char name[80], source[200], tok[64], seen[96];
         int n = sac_trace_token(c->t, c->s->at.a, c->info.n_prompt + p->step, tok, sizeof tok);
@@ -324,25 +305,27 @@ static uint32_t shade_rgb(const struct shot_ctx *c, int s)
     return s <= 0 ? FIGURE_EMPTY : c->s->dark ? dark[s] : light[s];
 }
 
-static int fold_line(struct prose_work *w, int from, int to, char *buf)
+static int fold_line(struct prose_work *w, double fold, int from, int to, char *buf)
 {
+    char than[32] = "uniform";
+    if (fold > 1 || fold < 1) snprintf(than, sizeof than, "%g× uniform", fold);
     struct figure_token *f = &w->tok[w->n++];
     *f = (struct figure_token){ .text = buf, .bg = FIGURE_EMPTY, .fold = true };
-    return sprintf(buf, "… %d tokens between %d and %d, none attended to …", to - from, from, to - 1) + 1;
+    return sprintf(buf, "… %d tokens, %d to %d, each below %s …", to - from, from, to - 1, than) + 1;
 }
 
 static bool prose_tokens(struct shot_ctx *c, struct prose_work *w, int row)
 {
     int n = row + 2 < w->tx->n ? row + 2 : w->tx->n;        /* up to the token the row predicts */
     w->tok = calloc((size_t)n + 2, sizeof *w->tok);
-    w->pool = malloc((size_t)w->tx->at[w->tx->n] + (size_t)n * 72 + 1);
+    w->pool = malloc((size_t)w->tx->at[w->tx->n] + (size_t)n * 96 + 1);
     if (!w->tok || !w->pool) return false;
     char *p = w->pool;
     for (int i = 0; i < n; i++) {
         if (w->folded[i]) {
             int j = i;
             while (j < n && w->folded[j]) j++;
-            p += fold_line(w, i, j, p);
+            p += fold_line(w, c->s->at.fold, i, j, p);
             i = j - 1;
             continue;
         }
@@ -413,8 +396,8 @@ enum sac_code shot_text(struct shot_ctx *c, struct figure_bytes *out, struct sac
         key[nk++] = (struct figure_key){ FIGURE_OUTLINE, figure_colour(0), "the query" };
         if (c->s->at.a > 0) key[nk++] = (struct figure_key){ FIGURE_UNDERLINE, figure_colour(0), "read" };
         if (c->s->at.a > 0)
-            key[nk++] = (struct figure_key){ FIGURE_LINE, LOSS_RGB, "missed: bold, over 1 %" };
-        if (c->info.n_spans) key[nk++] = (struct figure_key){ FIGURE_BRACKET, GOLD_RGB, "gold" };
+            key[nk++] = (struct figure_key){ FIGURE_LINE, SHOT_LOSS, "missed: bold, over 1 %" };
+        if (c->info.n_spans) key[nk++] = (struct figure_key){ FIGURE_BRACKET, SHOT_GOLD, "gold" };
         struct figure_prose p = { .text = { c->title, c->subtitle, c->caption },
                                   .n = w.n,
                                   .token = w.tok,
@@ -431,12 +414,29 @@ enum sac_code shot_text(struct shot_ctx *c, struct figure_bytes *out, struct sac
 
 enum { ALONG = 160, MAX_SERIES = 12 };
 
+/* The method, its settings where another lane has the same method, and why a curve lies at 1. */
+static void recall_name(const struct shot_ctx *c, int lane, const struct sac_lane *l, const double *y, int n,
+                        char *buf, size_t cap)
+{
+    struct sac_lane other, same = *l;
+    for (int i = 1; i < c->info.n_lanes; i++) {
+        sac_trace_lane(c->t, i, &other);
+        if (i != lane && !strcmp(other.title, l->title)) same = other;
+    }
+    shot_lane_titles(l, &same, buf, cap);
+    double least = 1;
+    for (int i = 0; i < n; i++)
+        if (!isnan(y[i])) least = fmin(least, y[i]);
+    size_t at = strlen(buf);
+    if (least > 0.99999 && at < cap) snprintf(buf + at, cap - at, " (dense in these rows)");
+}
+
 enum sac_code shot_recall(struct shot_ctx *c, struct figure_bytes *out, struct sac_err *err)
 {
     struct ui_along *a[MAX_SERIES] = { NULL };
     double *x[MAX_SERIES] = { NULL }, *y[MAX_SERIES] = { NULL };
     struct figure_series series[MAX_SERIES];
-    char name[MAX_SERIES][80];
+    char name[MAX_SERIES][240];
     int n = 0;
     struct ui_window w = shot_window(c, c->s->at.a);
     enum sac_code rc = SAC_OK;
@@ -452,9 +452,9 @@ enum sac_code shot_recall(struct shot_ctx *c, struct figure_bytes *out, struct s
         if (!a[n] || !x[n] || !y[n]) rc = shot_failed(c, err, "recall along the queries");
         for (int i = 0; !rc && i < m; i++) {
             x[n][i] = w.q0 + floor(i * (double)(w.q1 - w.q0) / m);
-            y[n][i] = (double)a[n]->mass[i];
+            y[n][i] = fmin((double)a[n]->mass[i], 1);
         }
-        shot_lane_title(&l, name[n], sizeof name[n]);
+        recall_name(c, lane, &l, y[n], m, name[n], sizeof name[n]);
         series[n] = (struct figure_series){ .name = name[n], .n = m, .x = x[n], .y = y[n], .no_marks = true,
                                             .dashed = n % 2 == 1 };
         n++;

@@ -86,7 +86,7 @@ void ui_shots_poll(struct ui_state *st)
 
 static bool write_screen(struct ui_state *st, const char *path)
 {
-    char name[600], written[600];
+    char written[600];
     size_t n = strlen(path);
     struct sac_err err = { 0 };
     bool ansi = n > 4 && !strcmp(path + n - 4, ".ans"), text = n > 4 && !strcmp(path + n - 4, ".txt");
@@ -97,14 +97,9 @@ static bool write_screen(struct ui_state *st, const char *path)
         ui_log(st, "wrote %s", written);
         return ui_say(st, UI_SAY_OK, "wrote %s", written), true;
     }
-    snprintf(name, sizeof name, "%s", path);
-    FILE *f = fopen(name, "wx");
-    if (!f) return ui_say(st, UI_SAY_BAD, "%s: exists already, or cannot be written", name), false;
-    if (ansi) cells_dump_ansi(&st->app->buf, f);
-    else cells_dump_text(&st->app->buf, f);
-    bool ok = fclose(f) == 0;
-    ui_say(st, ok ? UI_SAY_OK : UI_SAY_BAD, ok ? "wrote %s" : "%s: not written to the end", name);
-    return ok;
+    if (ui_write_cells(&st->app->buf, path, false, &err)) return ui_say(st, UI_SAY_BAD, "%s", err.msg), false;
+    ui_log(st, "wrote %s", path);
+    return ui_say(st, UI_SAY_OK, "wrote %s", path), true;
 }
 
 /* A figure of the view, or its numbers; path "": a numbered name. */
@@ -123,6 +118,8 @@ static bool write_view(struct ui_state *st, int what, const char *path)
     const struct ui_job_want *w = &st->run->want;
     const char *slash = strrchr(w->model, '/');
     snprintf(shot.model_file, sizeof shot.model_file, "%.95s", slash ? slash + 1 : w->model);
+    slash = strrchr(w->task_file, '/');
+    snprintf(shot.task_file, sizeof shot.task_file, "%.95s", slash ? slash + 1 : w->task_file);
     shot.map = st->look.map;
     shot.dark = st->look.theme != UI_THEME_LIGHT;
     shot.kv = w->kv;

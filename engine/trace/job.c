@@ -51,7 +51,7 @@ static uint64_t text_hash(const char *s, size_t n)
 }
 
 static struct sac_trace *make_trace(struct sac_model *m, const char *text, const struct sac_tokens *tok,
-                                    const struct sac_sample *s, size_t at)
+                                    const struct sac_sample *s, size_t at, uint64_t seed)
 {
     const struct sac_model_info *mi = sac_model_info(m);
     struct sac_trace_info info = { .shape = mi->shape,
@@ -61,6 +61,7 @@ static struct sac_trace *make_trace(struct sac_model *m, const char *text, const
                                    .text_len = strlen(text),
                                    .task = s ? s->spec : "",
                                    .gold = s ? s->gold : "",
+                                   .seed = seed,
                                    .threads = pool_threads(m->pool) };
     info.prompt_hash = text_hash(text, info.text_len);
     snprintf(info.model, sizeof info.model, "%s", mi->name);
@@ -130,7 +131,7 @@ enum sac_code sac_job_new(struct sac_job **out, struct sac_model *m, const char 
     pthread_cond_init(&j->wake, NULL);
     pthread_cond_init(&j->idle, NULL);
     size_t row = (size_t)s->n_vocab * sizeof(float);
-    j->trace = make_trace(m, text, tokens, sample, sample_at);
+    j->trace = make_trace(m, text, tokens, sample, sample_at, opts->seed);
     j->base_logits = malloc(row);
     j->dense_cap =
         (int)(DENSE_LOGP_MAX / row) < opts->max_tokens ? (int)(DENSE_LOGP_MAX / row) : opts->max_tokens;
