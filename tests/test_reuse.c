@@ -1,6 +1,6 @@
 /* A run whose prompt begins like the one before takes the beginning over: what it records and what it answers
  * must be what a run from nothing gives, on a dense and on a sliding-window model, for lanes of every kind, and
- * nothing may be taken over that is not the same. */
+ * nothing may be taken over that is not the same. And two runs at once on one model do not disturb each other. */
 #include <saccade/job.h>
 #include <saccade/trace.h>
 
@@ -31,7 +31,7 @@ static struct sac_model *open_model(const char *name, bool strict)
     return m;
 }
 
-static struct sac_job *run(struct sac_model *m, const int *ids, int n, struct sac_trace *earlier)
+static struct sac_job *begin(struct sac_model *m, const int *ids, int n, struct sac_trace *earlier)
 {
     struct sac_err err = { 0 };
     struct sac_span *span = calloc((size_t)n, sizeof *span);
@@ -44,9 +44,15 @@ static struct sac_job *run(struct sac_model *m, const int *ids, int n, struct sa
     for (int i = 0; i < N_SPEC; i++)
         if (sac_job_add_lane(j, specs[i], &err) < 0) fail_msg("%s", err.msg);
     assert_int_equal(sac_job_start(j, &err), SAC_OK);
-    sac_job_wait(j);
     free(span);
     free(copy);
+    return j;
+}
+
+static struct sac_job *run(struct sac_model *m, const int *ids, int n, struct sac_trace *earlier)
+{
+    struct sac_job *j = begin(m, ids, n, earlier);
+    sac_job_wait(j);
     return j;
 }
 
@@ -189,9 +195,31 @@ static void test_refused(void **state)
     sac_model_close(b);
 }
 
+/* The scratch memory of the model's threads is one lane's at a time. */
+static void test_turns(void **state)
+{
+    (void)state;
+    struct sac_model *m = open_model("samples/models/saccade-sample-q8_0.gguf", true);
+    if (!m) skip();
+    int *a = some_ids(m, 310, 3), *b = some_ids(m, 290, 4);
+    struct sac_job *alone[2] = { run(m, a, 310, NULL), run(m, b, 290, NULL) };
+    for (int i = 0; i < 3; i++) {
+        struct sac_job *both[2] = { begin(m, a, 310, NULL), begin(m, b, 290, NULL) };
+        for (int k = 0; k < 2; k++) {
+            sac_job_wait(both[k]);
+            same_runs(sac_job_trace(alone[k]), sac_job_trace(both[k]), 0);
+        }
+        for (int k = 0; k < 2; k++) sac_job_free(both[k]);
+    }
+    for (int k = 0; k < 2; k++) sac_job_free(alone[k]);
+    free(a);
+    free(b);
+    sac_model_close(m);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(test_bundled), cmocka_unit_test(test_windowed),
-                                        cmocka_unit_test(test_refused) };
+                                        cmocka_unit_test(test_refused), cmocka_unit_test(test_turns) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -5,6 +5,7 @@
 #include "base.h"
 #include "keys.h"
 #include "run.h"
+#include "tasks.h"
 #include "work.h"
 
 #include <math.h>
@@ -178,6 +179,14 @@ static bool running_text(const struct ui_state *st, char *buf, size_t cap, doubl
         snprintf(buf, cap, "%c %s", s, ui_load_stage[atomic_load(&st->run->stage)]);
         return true;
     }
+    if (ui_tasks_busy(st)) {
+        struct ui_tasks *t = st->tasks;
+        pthread_mutex_lock(&t->mu);
+        snprintf(buf, cap, "%c %s sample %d  %s", s, t->task[t->now_task], t->now_sample, t->now);
+        *progress = t->total ? (double)t->done / t->total : (double)NAN;
+        pthread_mutex_unlock(&t->mu);
+        return true;
+    }
     for (int l = 0; l < st->n_lanes; l++) {
         const struct sac_lane *x = &st->lane[l];
         char left[40];
@@ -196,6 +205,17 @@ static bool running_text(const struct ui_state *st, char *buf, size_t cap, doubl
     return false;
 }
 
+/* What was said stays till the next key; in passing, it gives way to the view's own line after a while. */
+static bool say_holds(const struct ui_state *st)
+{
+    enum { SAY_S = 8 };
+    const struct ui_app *a = st->app;
+    double left = a->say_at + SAY_S - st->now;
+    if (a->say_kind == UI_SAY_BAD || a->headless || st->plain || !ui_view_of(st->at.screen)->status) return true;
+    if (left > 0) ui_wake_in(st, left + 0.01);
+    return left > 0;
+}
+
 static void draw_status(const struct ui_state *st, struct cell_buf *b)
 {
     const struct ui_app *a = st->app;
@@ -206,7 +226,7 @@ static void draw_status(const struct ui_state *st, struct cell_buf *b)
     if (a->pending) {
         snprintf(text, sizeof text, "%c-", a->pending);
         s = style(st, UI_KEYCAP);
-    } else if (*a->say) {
+    } else if (*a->say && say_holds(st)) {
         snprintf(text, sizeof text, "%s", a->say);
         s = style(st, a->say_kind == UI_SAY_BAD ? UI_BAD : a->say_kind == UI_SAY_OK ? UI_OK : UI_STATUS);
     } else if (ui_view_of(st->at.screen)->status) {

@@ -586,6 +586,8 @@ const struct ui_bind ui_base_binds[] = {
     { RUN, "T", "task next" },
     { RUN, "O", "open-trace" },
     { RUN, "x", "tick none" },
+    { UI_CTX(UI_SCREEN_HEADS), "F", "force head" },
+    { UI_CTX(UI_SCREEN_MAP) | UI_CTX(UI_SCREEN_COMPARE) | UI_CTX(UI_SCREEN_TEXT), "F", "force span" },
     { UI_CTX(UI_SCREEN_HEADS) | UI_CTX(UI_SCREEN_MAP) | UI_CTX(UI_SCREEN_COMPARE) | UI_CTX(UI_SCREEN_TEXT),
       "c", "colormap next" },
     { UI_CTX(UI_SCREEN_MAP) | UI_CTX(UI_SCREEN_COMPARE), "w", "swap" },

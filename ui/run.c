@@ -189,8 +189,61 @@ void ui_force(struct ui_state *st, int lane, struct sac_span span, int layer, in
     char where[40] = "all layers";
     if (layer >= 0 && kv_head >= 0) snprintf(where, sizeof where, "L%d kv%d", layer, kv_head);
     else if (layer >= 0) snprintf(where, sizeof where, "L%d", layer);
-    ui_say(st, UI_SAY_OK, "intervention: tokens %d-%d forced in %s of %s, as lane %d", span.lo, span.hi - 1,
-           where, ui_lane_name(st, lane), at);
+    struct ui_run *r = st->run;
+    if (r->n_forced < UI_MAX_LANES) {
+        int i = r->n_forced++;
+        r->forced[i].lane = at;
+        r->forced[i].from = lane;
+        if (span.lo == 0 && span.hi >= st->info.n_prompt)
+            snprintf(r->forced[i].what, sizeof r->forced[i].what, "the whole prompt in %s", where);
+        else if (span.hi == span.lo + 1)
+            snprintf(r->forced[i].what, sizeof r->forced[i].what, "token %d in %s", span.lo, where);
+        else
+            snprintf(r->forced[i].what, sizeof r->forced[i].what, "tokens %d-%d in %s", span.lo, span.hi - 1,
+                     where);
+        ui_say(st, UI_SAY_OK, "intervention: %s of %s forced, answering again as lane %d", r->forced[i].what,
+               ui_lane_name(st, lane), at);
+    }
+}
+
+/* What to force: the selection, the gold span or the token under the key cursor, a range, or the whole prompt
+ * for one head. */
+static bool force_span(struct ui_state *st, const char *what, struct sac_span *out)
+{
+    int lo, hi, n = 0, key = st->at.key, gold = ui_gold_at(st, key);
+    if (!strcmp(what, "head")) return *out = (struct sac_span){ 0, st->info.n_prompt }, true;
+    if (sscanf(what, "%d-%d%n", &lo, &hi, &n) == 2 && !what[n] && lo >= 0 && lo <= hi && hi < st->info.n_prompt)
+        return *out = (struct sac_span){ lo, hi + 1 }, true;
+    if (strcmp(what, "span") && strcmp(what, "key"))
+        return ui_say(st, UI_SAY_BAD, "force: expected span, key, head, or tokens such as 812-846"), false;
+    *out = (struct sac_span){ key, key + 1 };
+    if (!strcmp(what, "span") && st->at.selecting) {
+        out->lo = key < st->at.sel_key ? key : st->at.sel_key;
+        out->hi = (key < st->at.sel_key ? st->at.sel_key : key) + 1;
+    } else if (!strcmp(what, "span") && gold >= 0) {
+        *out = st->info.span[gold];
+    }
+    if (out->hi > st->info.n_prompt) out->hi = st->info.n_prompt;
+    if (out->hi > out->lo) return true;
+    return ui_say(st, UI_SAY_BAD, "only tokens of the prompt can be forced: move the key cursor there"), false;
+}
+
+static bool cmd_force(struct ui_state *st, const char *arg)
+{
+    char what[24] = "span", scope[12] = "";
+    struct sac_span span;
+    sscanf(arg, "%23s %11s", what, scope);
+    if (!st->n_lanes) return ui_say(st, UI_SAY_BAD, "nothing has run yet: press 1, then r"), false;
+    bool head = !strcmp(what, "head");
+    if (!*scope) snprintf(scope, sizeof scope, "%s", head ? "head" : "all");
+    if (strcmp(scope, "head") && strcmp(scope, "layer") && strcmp(scope, "all"))
+        return ui_say(st, UI_SAY_BAD, "force: the scope is head, layer or all"), false;
+    if (!strcmp(st->lane[st->at.a].method, "dense"))
+        return ui_say(st, UI_SAY_INFO, "dense reads everything: m chooses the method to force it in"), true;
+    if (!force_span(st, what, &span)) return false;
+    ui_force(st, st->at.a, span, strcmp(scope, "all") ? st->at.layer : -1,
+             !strcmp(scope, "head") ? ui_kv_head(st) : -1);
+    return true;
 }
 
 char *ui_run_prompt(const struct ui_state *st)
@@ -455,6 +508,9 @@ const struct ui_cmd ui_run_cmds[] = {
       cmd_run_all },
     { "budget", "*FACTOR or SHARE", "budget of the ticked methods (Run), or of the method looked at",
       UI_GROUP_ACT, UI_CTX_ALL, 0, cmd_budget },
+    { "force", "span|key|head|A-B [head|layer|all]",
+      "answer again with these keys read as well (an intervention)", UI_GROUP_ACT,
+      UI_CTX_ALL & ~UI_CTX(UI_SCREEN_TASKS), 0, cmd_force },
     { "budget-search", "[METHOD]", "find the smallest budget that still answers (an intervention)",
       UI_GROUP_ACT, UI_CTX_ALL, 0, cmd_budget_search },
     { "preset", "paper|tenth|quarter|half", "a budget for all ticked methods", UI_GROUP_ACT, UI_CTX_ALL, 0,

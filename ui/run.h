@@ -53,6 +53,7 @@ struct ui_run {
     double model_s, prompt_s;
     enum ui_load_state load;
     bool again;                      /* asked for another run while loading */
+    char only[200];                  /* the next run has this method beside dense, instead of the ticked ones */
     bool all_anew;                   /* the next run takes nothing over from the one before */
     char error[400];
 
@@ -69,6 +70,9 @@ struct ui_run {
     enum sac_code (*trace_open)(struct sac_trace **out, const char *path, struct sac_err *err);
 
     int said[UI_MAX_LANES];          /* state last logged of each lane */
+    /* what was forced in the lanes that are interventions: "tokens 812-846 in L7 kv0" */
+    struct { int lane, from; char what[80]; } forced[UI_MAX_LANES];
+    int n_forced;
 
     /* what the screen remembers of its panes */
     int field, top_prompt, top_log, top_answers;
@@ -83,6 +87,8 @@ struct ui_run {
 bool ui_gold_byte(const struct ui_state *st, int byte);
 /* Verdict on a lane's answer: "ok", "0.75", "WRONG", "" while unknown. */
 const char *ui_verdict(const struct sac_lane *l, char buf[8], enum ui_role *role);
+/* "forced tokens 812-846 in L7 kv0: answer correct (was wrong)" of an intervention; "" while it runs. */
+void ui_forced_result(const struct ui_state *st, int forced, char *buf, size_t cap);
 extern const char *const ui_load_stage[];
 
 /* Load what is wanted and run the ticked methods (a new trace). */

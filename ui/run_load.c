@@ -130,9 +130,12 @@ bool ui_run_start(struct ui_state *st)
     }
     want_copy(&r->todo, &r->want);
     r->todo.n_spec = 0;
-    for (int i = 0; i < r->n_rows; i++)
+    for (int i = 0; i < r->n_rows && !*r->only; i++)
         if (r->row[i].on && strcmp(r->row[i].spec, "dense") != 0)
             memcpy(r->todo.spec[r->todo.n_spec++], r->row[i].spec, sizeof r->todo.spec[0]);
+    if (*r->only && strcmp(r->only, "dense") != 0)
+        memcpy(r->todo.spec[r->todo.n_spec++], r->only, sizeof r->only);
+    r->only[0] = 0;
     r->done = (struct ui_loaded){ .model = r->model };
     r->old_job = r->job;
     r->old_sample = r->sample;
@@ -198,6 +201,7 @@ static void take_over(struct ui_state *st)
         ui_state_set_trace(st, d->trace);
         sac_trace_release(d->trace);
         memset(r->said, 0, sizeof r->said);
+        r->n_forced = 0;
         r->edited = false;
         ui_log(st, "prompt of %d tokens ready in %.2f s", st->info.n_prompt, d->prompt_s);
     }
@@ -213,6 +217,30 @@ static void take_over(struct ui_state *st)
     }
     memset(d, 0, sizeof *d);
     if (r->again) ui_run_start(st);
+}
+
+static const char *in_words(double score, char buf[24])
+{
+    if (score >= 0.999) return "correct";
+    if (score <= 0.001) return "wrong";
+    snprintf(buf, 24, "%.2f right", score);
+    return buf;
+}
+
+void ui_forced_result(const struct ui_state *st, int forced, char *buf, size_t cap)
+{
+    const struct ui_run *r = st->run;
+    int lane = r->forced[forced].lane, from = r->forced[forced].from;
+    char a[24], b[24];
+    *buf = 0;
+    if (lane >= st->n_lanes || from >= st->n_lanes || st->lane[lane].state != SAC_LANE_DONE) return;
+    const struct sac_lane *x = &st->lane[lane], *was = &st->lane[from];
+    if (x->score == x->score)
+        snprintf(buf, cap, "forced %s: answer %s (was %s)", r->forced[forced].what, in_words(x->score, a),
+                 in_words(was->score, b));
+    else
+        snprintf(buf, cap, "forced %s: the answer is %s", r->forced[forced].what,
+                 strcmp(x->answer, was->answer) ? "another" : "the same");
 }
 
 /* Lines of the log when a lane changes its state. */
@@ -231,7 +259,14 @@ static void log_lanes(struct ui_state *st)
         if (x->state == SAC_LANE_DONE && x->reused)
             ui_log(st, "%s: the first %d of %d prompt tokens were taken over from the run before", x->title,
                    x->reused, st->info.n_prompt);
-        if (x->state == SAC_LANE_DONE)
+        for (int i = 0; i < r->n_forced && x->state == SAC_LANE_DONE; i++) {
+            char result[240];
+            if (r->forced[i].lane != l) continue;
+            ui_forced_result(st, i, result, sizeof result);
+            ui_log(st, "intervention on %s: %s", x->title, result);
+            ui_say(st, x->score >= 0.999 ? UI_SAY_OK : UI_SAY_INFO, "%s", result);
+        }
+        if (x->state == SAC_LANE_DONE && !x->intervention)
             ui_log(st, "%s done in %.2f s%s", x->title, (x->shared_prefill ? 0 : x->prefill_s) + x->decode_s,
                    score);
         else if (x->state == SAC_LANE_FAILED) ui_say(st, UI_SAY_BAD, "%s failed: %s", x->title, x->error);

@@ -101,6 +101,66 @@ double ui_tasks_score(struct ui_tasks *t, int task, int method, int *n_done, int
     return done ? sum / done : (double)NAN;
 }
 
+void ui_tasks_order(const struct ui_state *st, int *out)
+{
+    struct ui_tasks *t = st->tasks;
+    for (int i = 0; i < t->n_samples; i++) out[i] = i;
+    if (!st->at.worst_first || !t->n_methods) return;
+    for (int i = 1; i < t->n_samples; i++)
+        for (int k = i; k > 0; k--) {
+            struct ui_t_cell a = ui_tasks_cell(t, st->at.task, st->at.cell, out[k]),
+                             b = ui_tasks_cell(t, st->at.task, st->at.cell, out[k - 1]);
+            double sa = a.state == UI_T_DONE ? a.score : 2, sb = b.state == UI_T_DONE ? b.score : 2;
+            if (!(sa < sb)) break;
+            int x = out[k];
+            out[k] = out[k - 1];
+            out[k - 1] = x;
+        }
+}
+
+int ui_tasks_shown(const struct ui_state *st, int i)
+{
+    int idx[UI_T_SAMPLES];
+    ui_tasks_order(st, idx);
+    return idx[i < 0 || i >= st->tasks->n_samples ? 0 : i];
+}
+
+struct ui_t_sum ui_tasks_sum(struct ui_tasks *t, int method)
+{
+    struct ui_t_sum s = { 0 };
+    int n_mass = 0, n_spars = 0, n_rate = 0;
+    pthread_mutex_lock(&t->mu);
+    for (int i = 0; i < t->n_tasks; i++)
+        for (int k = 0; k < t->n_samples; k++) {
+            const struct ui_t_cell *c = &t->cell[i][method][k];
+            if (c->state != UI_T_DONE) continue;
+            s.done++;
+            s.parsed += c->parsed;
+            s.tokens += c->steps;
+            if (c->mass == c->mass) s.mass += c->mass, n_mass++;
+            if (c->sparsity == c->sparsity) s.sparsity += c->sparsity, n_spars++;
+            if (c->decode_tok_s > 0)
+                s.prefill_tok_s += c->prefill_tok_s, s.decode_tok_s += c->decode_tok_s, n_rate++;
+        }
+    pthread_mutex_unlock(&t->mu);
+    s.mass = n_mass ? s.mass / n_mass : (double)NAN;
+    s.sparsity = n_spars ? s.sparsity / n_spars : (double)NAN;
+    s.tokens = s.done ? s.tokens / s.done : (double)NAN;
+    s.prefill_tok_s = n_rate ? s.prefill_tok_s / n_rate : (double)NAN;
+    s.decode_tok_s = n_rate ? s.decode_tok_s / n_rate : (double)NAN;
+    return s;
+}
+
+bool ui_tasks_loops(const char *answer)
+{
+    size_t n = strlen(answer);
+    for (size_t len = 4; 3 * len <= n; len++) {
+        const char *tail = answer + n - len;
+        if (!memcmp(tail - len, tail, len) && !memcmp(tail - 2 * len, tail, len)) return true;
+    }
+    return false;
+}
+
 /* ---- the thread ---- */
 
 static void take_lane(struct ui_tasks *t, struct sac_trace *trace, int task, int method, int sample, int lane)
@@ -118,6 +178,11 @@ static void take_lane(struct ui_tasks *t, struct sac_trace *trace, int task, int
                : l->state == SAC_LANE_STOPPED ? UI_T_STOPPED
                : l->state == SAC_LANE_QUEUED  ? UI_T_QUEUED
                                               : UI_T_RUNNING;
+    if (l->state == SAC_LANE_PREFILL)
+        snprintf(t->now, sizeof t->now, "%.39s: prefill, layer %d", l->title, l->prefill_layer);
+    else if (l->state == SAC_LANE_DECODE)
+        snprintf(t->now, sizeof t->now, "%.39s: answering, token %d", l->title, l->n_steps);
+    else if (l->state == SAC_LANE_MEASURE) snprintf(t->now, sizeof t->now, "%.39s: measuring", l->title);
     c->score = l->score;
     c->parsed = l->parsed;
     c->mass = l->recall.mass;
@@ -125,9 +190,15 @@ static void take_lane(struct ui_tasks *t, struct sac_trace *trace, int task, int
     c->seconds = l->prefill_s + l->decode_s;
     c->steps = l->n_steps;
     c->first_diff = l->first_diff;
+    c->prefill_tok_s = l->prefill_tok_s;
+    c->decode_tok_s = l->decode_tok_s;
+    c->sparsity = 1 - (l->decode.read < 0.999 ? l->decode.read : l->prefill.kernel);
     snprintf(c->stop, sizeof c->stop, "%s", l->stop);
     snprintf(c->answer, sizeof c->answer, "%.599s", c->state == UI_T_FAILED ? l->error : l->answer);
-    if (c->state == UI_T_DONE && !was) t->done++;
+    if (c->state == UI_T_DONE && !was) {
+        t->done++;
+        c->loops = ui_tasks_loops(c->answer);
+    }
     pthread_mutex_unlock(&t->mu);
     free(l);
 }
@@ -137,6 +208,21 @@ static void poll_lanes(struct ui_tasks *t, struct sac_trace *trace, int task, in
     for (int m = 0; m < t->n_methods; m++)
         if (lane[m] >= 0) take_lane(t, trace, task, m, sample, lane[m]);
     t->notify(t->ctx);
+}
+
+/* What became of the evidence, while the recording of the sample is there. */
+static void take_why(struct ui_tasks *t, struct sac_trace *trace, int task, int sample, const int *lane)
+{
+    for (int m = 1; m < t->n_methods; m++) {
+        struct ui_why why;
+        if (lane[m] < 0 || ui_tasks_cell(t, task, m, sample).state != UI_T_DONE ||
+            !ui_why_compute(trace, lane[m], &t->cancel, &why))
+            continue;
+        pthread_mutex_lock(&t->mu);
+        t->cell[task][m][sample].why = why;
+        t->cell[task][m][sample].has_why = true;
+        pthread_mutex_unlock(&t->mu);
+    }
 }
 
 static void fail_sample(struct ui_tasks *t, int task, int sample, const char *msg)
@@ -188,6 +274,9 @@ static void run_sample(struct ui_tasks *t, int task, int sample)
         }
         pthread_mutex_lock(&t->mu);
         t->job = job;
+        t->now_task = task;
+        t->now_sample = sample;
+        *t->now = 0;
         pthread_mutex_unlock(&t->mu);
         if (!atomic_load(&t->cancel)) sac_job_start(job, &err);
         while (sac_job_running(job)) {
@@ -197,6 +286,7 @@ static void run_sample(struct ui_tasks *t, int task, int sample)
         }
         sac_job_wait(job);
         poll_lanes(t, trace, task, sample, lane);
+        take_why(t, trace, task, sample, lane);
         pthread_mutex_lock(&t->mu);
         t->job = NULL;
         pthread_mutex_unlock(&t->mu);
@@ -265,7 +355,9 @@ bool ui_tasks_start(struct ui_state *st, int task)
                false;
     join(t);
     pthread_mutex_lock(&t->mu);
+    bool first = t->n_methods == 0;
     set_columns(st);
+    if (first && t->n_methods > 1 && st->at.cell == 0) st->at.cell = 1;      /* dense has nothing to explain */
     t->total = t->done = 0;
     *t->error = 0;
     for (int i = 0; i < t->n_tasks; i++) {
@@ -291,7 +383,8 @@ bool ui_tasks_start(struct ui_state *st, int task)
     return ui_say(st, UI_SAY_BAD, "cannot start a thread: the system is out of resources"), false;
 }
 
-bool ui_tasks_open(struct ui_state *st, int task, int method, int sample)
+/* Run a sample by itself, with dense and one method, recorded. */
+static bool run_traced(struct ui_state *st, int task, int method, int sample)
 {
     struct ui_tasks *t = st->tasks;
     struct ui_run *r = st->run;
@@ -304,30 +397,80 @@ bool ui_tasks_open(struct ui_state *st, int task, int method, int sample)
     r->want.sample = sample;
     r->want.length = t->length;
     r->want.seed = t->seed;
-    for (int i = 0; i < r->n_rows; i++)
-        r->row[i].on = !strcmp(r->row[i].spec, "dense") || !strcmp(r->row[i].spec, t->method[method]);
+    snprintf(r->only, sizeof r->only, "%s", t->method[method]);      /* the ticks stay: they are the columns */
     if (!ui_run_start(st)) return false;
     t->follow = true;
     snprintf(t->follow_spec, sizeof t->follow_spec, "%s", t->method[method]);
-    ui_go(st, UI_SCREEN_COMPARE);
-    ui_say(st, UI_SAY_INFO, "running the sample with a trace: the view follows to where the answers part");
     return true;
 }
 
-/* The head that loses most of the dense mass on the evidence. */
-static void worst_head(struct ui_state *st, int lane)
+/* Is this sample the run on the other screens already? */
+static int traced_lane(const struct ui_state *st, int task, int method, int sample)
 {
-    double worst = 0;
-    for (int l = 0; l < st->info.shape.n_layers; l++)
-        for (int h = 0; h < st->info.shape.n_heads; h++) {
-            struct sac_recall r;
-            if (!sac_trace_recall(st->trace, lane, l, h, true, &r) &&
-                !sac_trace_recall(st->trace, lane, l, h, false, &r))
-                continue;
-            double loss =
-                r.evidence_mass == r.evidence_mass ? r.evidence_mass - r.evidence_mass_kept : 1 - r.mass;
-            if (loss > worst) worst = loss, st->at.layer = l, st->at.head = h, st->at.group = false;
-        }
+    const struct ui_tasks *t = st->tasks;
+    if (!st->trace || st->info.recorded || st->run->load != UI_LOAD_IDLE || strcmp(st->info.task, t->task[task]) ||
+        st->info.length != t->length || st->info.sample != sample || st->info.seed != t->seed)
+        return -1;
+    for (int l = 0; l < st->n_lanes; l++)
+        if (!st->lane[l].intervention && !strcmp(st->lane[l].spec, t->method[method]) &&
+            st->lane[l].state == SAC_LANE_DONE)
+            return l;
+    return -1;
+}
+
+bool ui_tasks_open(struct ui_state *st, int task, int method, int sample)
+{
+    struct ui_tasks *t = st->tasks;
+    bool there = traced_lane(st, task, method, sample) >= 0;
+    if (there) {
+        t->follow = true;
+        snprintf(t->follow_spec, sizeof t->follow_spec, "%s", t->method[method]);
+    } else if (!run_traced(st, task, method, sample)) {
+        return false;
+    }
+    ui_go(st, UI_SCREEN_COMPARE);
+    if (!there)
+        ui_say(st, UI_SAY_INFO, "running the sample with a trace: the view follows to where the answers part");
+    return true;
+}
+
+/* Where the traced run of the sample went wrong: the step, the head and the key of `why`. */
+static void follow_to(struct ui_state *st, int lane, const struct ui_why *y)
+{
+    st->at.a = lane;
+    st->at.b = 0;
+    st->at.layer = y->layer;
+    st->at.head = y->head;
+    st->at.group = false;
+    st->at.step = y->step;
+    st->at.row = y->row;
+    st->at.key = y->key >= 0 ? y->key : y->lo;
+    ui_say(st, UI_SAY_INFO, "%s; L%d H%d loses most evidence: gold %d, tokens %d-%d%s",
+           y->differs ? "answers part here" : "the same answer as dense", y->layer, y->head, y->item + 1, y->lo,
+           y->hi - 1, st->at.screen == UI_SCREEN_COMPARE ? "   Enter goes down, Backspace back" : "");
+}
+
+static void poll_follow(struct ui_state *st)
+{
+    struct ui_tasks *t = st->tasks;
+    if (!t->follow || !st->trace) return;
+    if (st->run->load == UI_LOAD_FAILED) t->follow = t->force_then = false;
+    if (st->run->load != UI_LOAD_IDLE) return;
+    for (int l = 0; l < st->n_lanes; l++) {
+        const struct sac_lane *x = &st->lane[l];
+        if (strcmp(x->spec, t->follow_spec) != 0 || x->state < SAC_LANE_DONE ||
+            st->lane[0].state < SAC_LANE_DONE)
+            continue;
+        enum ui_req_state rs;
+        const struct ui_why *y = ui_request(st, ui_why_request, &l, 1, 0, &rs);
+        if (!y && rs != UI_REQ_NOTHING) return;         /* comes with a later frame */
+        t->follow = false;
+        if (y) follow_to(st, l, y);
+        else ui_say(st, UI_SAY_INFO, "this sample has no gold span to follow");
+        if (y && t->force_then) ui_force(st, l, (struct sac_span){ y->lo, y->hi }, -1, -1);
+        t->force_then = false;
+        return;
+    }
 }
 
 void ui_tasks_poll(struct ui_state *st)
@@ -336,29 +479,7 @@ void ui_tasks_poll(struct ui_state *st)
     if (!t) return;
     if (!ui_tasks_busy(st)) join(t);
     if (t->waiting && !ui_run_busy(st)) ui_tasks_start(st, t->waiting_task);
-    if (!t->follow || !st->trace || st->run->load == UI_LOAD_BUSY) return;
-    for (int l = 0; l < st->n_lanes; l++) {
-        const struct sac_lane *x = &st->lane[l];
-        if (strcmp(x->spec, t->follow_spec) != 0 || x->state < SAC_LANE_DONE ||
-            st->lane[0].state < SAC_LANE_DONE)
-            continue;
-        t->follow = false;
-        st->at.a = l;
-        st->at.b = 0;
-        st->at.step = x->first_diff >= 0 ? x->first_diff : 0;
-        st->at.row = ui_step_row(st, st->at.step);
-        worst_head(st, l);
-        if (st->info.n_spans) st->at.key = st->info.span[0].lo;
-        if (x->first_diff >= 0)
-            ui_say(st, UI_SAY_INFO,
-                   "answers part at step %d; shown: the head that loses most evidence, L%d H%d",
-                   x->first_diff, st->at.layer, st->at.head);
-        else
-            ui_say(st, UI_SAY_INFO,
-                   "both give the same answer; shown: the head that loses most evidence, L%d H%d",
-                   st->at.layer, st->at.head);
-        return;
-    }
+    poll_follow(st);
 }
 
 /* ---- commands ---- */
@@ -401,7 +522,8 @@ static bool cmd_sample_json(struct ui_state *st, const char *arg)
     struct ui_tasks *t = st->tasks;
     (void)arg;
     if (!t->n_methods) return ui_say(st, UI_SAY_INFO, "no sample has run yet: r runs this task"), true;
-    struct ui_t_cell c = ui_tasks_cell(t, st->at.task, st->at.cell, st->at.sample);
+    int sample = ui_tasks_shown(st, st->at.sample);
+    struct ui_t_cell c = ui_tasks_cell(t, st->at.task, st->at.cell, sample);
     char out[2048], answer[1300];
     size_t n = 0;
     for (const char *p = c.answer; *p && n + 8 < sizeof answer; p++) {
@@ -414,35 +536,27 @@ static bool cmd_sample_json(struct ui_state *st, const char *arg)
              "{\"task\": \"%s\", \"length\": %d, \"seed\": %llu, \"sample\": %d, \"method\": \"%s\", "
              "\"score\": %g, "
              "\"parsed\": %s, \"stop\": \"%s\", \"answer\": \"%s\"}",
-             t->task[st->at.task], t->length, (unsigned long long)t->seed, st->at.sample,
+             t->task[st->at.task], t->length, (unsigned long long)t->seed, sample,
              t->method[st->at.cell], c.state == UI_T_DONE ? c.score : 0, c.parsed ? "true" : "false", c.stop,
              answer);
     return ui_copy(st, out), true;
 }
 
-/* Force each gold span of the sample in all layers and answer again. */
+/* Force the gold span that is lost most, in all layers, and answer again; runs the sample first when it is not
+ * the one on the other screens. */
 static bool cmd_force_gold(struct ui_state *st, const char *arg)
 {
+    struct ui_tasks *t = st->tasks;
     (void)arg;
-    if (!st->trace || !st->info.n_spans)
-        return ui_say(st, UI_SAY_BAD, "look into a sample first (Enter), then F forces its gold spans"),
-               false;
-    struct sac_span all = { st->info.span[0].lo, st->info.span[0].hi };
-    int best = 0;
-    double worst = -1;
-    for (int i = 0; i < st->info.n_spans; i++) {      /* the span whose loss is largest at this head */
-        struct sac_rows rows = { malloc(sizeof(struct sac_run) * (size_t)(st->at.row + 2)), 0,
-                                 st->at.row + 2 };
-        if (!rows.run) break;
-        int missed = 0;
-        if (sac_trace_rows(st->trace, st->at.a, st->at.layer, st->at.head, st->at.row, &rows))
-            for (int k = st->info.span[i].lo; k < st->info.span[i].hi; k++) missed += !sac_rows_has(&rows, k);
-        if (missed > worst) worst = missed, best = i;
-        free(rows.run);
+    if (!t->n_methods) return ui_say(st, UI_SAY_BAD, "no sample has run yet: r runs this task"), false;
+    if (!st->at.cell) return ui_say(st, UI_SAY_INFO, "dense reads everything: choose another column"), true;
+    int task = st->at.task, m = st->at.cell, s = ui_tasks_shown(st, st->at.sample);
+    if (traced_lane(st, task, m, s) < 0) {
+        if (!run_traced(st, task, m, s)) return false;
+        ui_say(st, UI_SAY_INFO, "running sample %d with a trace, then again with the lost span forced", s);
     }
-    all = st->info.span[best];
-    ui_force(st, st->at.a, all, -1, -1);
-    return true;
+    snprintf(t->follow_spec, sizeof t->follow_spec, "%s", t->method[m]);
+    return t->follow = t->force_then = true;
 }
 
 #define TASKS UI_CTX(UI_SCREEN_TASKS)

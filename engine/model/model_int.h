@@ -11,6 +11,8 @@
 #include <saccade/arena.h>
 #include <saccade/model.h>
 
+#include <pthread.h>
+
 struct chat_format;
 
 struct sac_model {
@@ -19,6 +21,7 @@ struct sac_model {
     struct hparams hp;
     struct weights w;              /* empty where only the directory was asked for */
     struct sac_pool *pool;         /* NULL then too */
+    pthread_mutex_t turn;          /* held by a job for a lane: scratch of the pool is one lane's at a time */
     struct tokenizer *tok;         /* NULL: the files hold none */
     const struct chat_format *chat;
     const char *chat_system;       /* system turn the template adds when none is given, or NULL */

@@ -309,12 +309,18 @@ static void *worker(void *arg)
         for (;;) {
             int lane = take_lane(j);
             if (lane >= 0) {
+                pthread_mutex_lock(&j->m->turn);      /* jobs on one model take turns */
                 lane_execute(j, lane);
+                pthread_mutex_unlock(&j->m->turn);
                 continue;
             }
             /* Answers first: lanes are measured when none is waiting. */
             lane = atomic_load(&j->cancel) ? -1 : unmeasured(j);
-            if (lane < 0 || !measure_one(j, lane)) break;
+            if (lane < 0) break;
+            pthread_mutex_lock(&j->m->turn);
+            bool ok = measure_one(j, lane);
+            pthread_mutex_unlock(&j->m->turn);
+            if (!ok) break;
         }
     } while (wait_for_work(j));
     return NULL;

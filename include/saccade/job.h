@@ -2,7 +2,7 @@
  *
  * A job owns a worker thread. Lane 0 is dense unless the reference is switched off; lanes whose method
  * only acts after prefill share the dense prefill. Whatever has been computed is in the job's trace at
- * once, and stays there when the job is stopped. */
+ * once, and stays there when the job is stopped. Several jobs on one model take turns, lane by lane. */
 #ifndef SAC_JOB_H
 #define SAC_JOB_H
 
