@@ -1,7 +1,7 @@
 /* Frames of Heads, Map, Compare, Text and Pages against recorded ones, and what must hold of every frame.
  *
- * Frames come from a made-up trace (views_fake.h). SACCADE_UPDATE=1 writes the recorded frames anew; look at
- * them before they are committed. */
+ * Frames come from a made-up trace (views_fake.h). SACCADE_UPDATE_SCREENS=1 writes the recorded frames anew;
+ * look at them before they are committed. */
 #include "views_fake.h"
 
 #include <setjmp.h>
@@ -64,14 +64,14 @@ static void compare_frame(const struct cell_buf *b, const char *name, bool ansi)
     else cells_dump_text(b, m);
     fclose(m);
     snprintf(path, sizeof path, "%s/screens/%s.%s", TEST_DIR, name, ansi ? "ansi" : "txt");
-    if (getenv("SACCADE_UPDATE")) {
+    if (getenv("SACCADE_UPDATE_SCREENS")) {
         FILE *f = fopen(path, "wb");
         assert_non_null(f);
         fwrite(got, 1, len, f);
         fclose(f);
     }
     char *want = slurp(path);
-    if (!want) fail_msg("%s is missing; SACCADE_UPDATE=1 writes it", path);
+    if (!want) fail_msg("%s is missing; SACCADE_UPDATE_SCREENS=1 writes it", path);
     if (strcmp(want, got)) {
         size_t at = 0, row = 1;
         while (want[at] && want[at] == got[at]) row += want[at++] == '\n';
@@ -84,13 +84,20 @@ static void compare_frame(const struct cell_buf *b, const char *name, bool ansi)
 
 static void test_golden(void **state)
 {
-    static const struct { const char *name, *before[3];
-    } extra[N_VIEWS] = {
-        { "worst", { "sort worst", "filter recall<0.9" } },
-        { "zoomed", { "zoom in", "zoom in", "overlay mask" } },
-        { "difference", { "diff signed" } },
-        { "unfolded", { "fold 0", "shade difference" } },
-        { "count", { "view count" } },
+    static const struct {
+        int view;
+        const char *name, *before[3];
+    } extra[] = {
+        { 0, "worst", { "sort worst", "filter recall<0.9" } },
+        { 0, "thumbs", { "thumbs on" } },
+        { 0, "similar", { "similar" } },
+        { 1, "zoomed", { "zoom in", "zoom in", "overlay mask" } },
+        { 1, "why", { "why on", "overlay misses" } },
+        { 2, "difference", { "diff signed" } },
+        { 2, "blink", { "blink" } },
+        { 3, "unfolded", { "fold 0", "shade difference" } },
+        { 4, "count", { "view count" } },
+        { 4, "worst", { "sort worst", "view union" } },
     };
     static const struct { int w, h; enum ui_tier tier; bool ascii; const char *name; } as[] = {
         { 120, 40, UI_TIER_MONO, false, "120x40-mono" }, { 80, 24, UI_TIER_MONO, true, "80x24-ascii" },
@@ -107,13 +114,18 @@ static void test_golden(void **state)
             snprintf(name, sizeof name, "%s-%s", views[i]->name, as[k].name);
             compare_frame(&b, name, as[k].tier == UI_TIER_256);
             cells_free(&b);
-            if (k) continue;
-            for (int c = 0; c < 3 && extra[i].before[c]; c++) assert_true(run(&st, extra[i].before[c]));
-            frame(&st, views[i], &b, 120, 40);
-            snprintf(name, sizeof name, "%s-%s-mono", views[i]->name, extra[i].name);
-            compare_frame(&b, name, false);
-            cells_free(&b);
         }
+    for (size_t e = 0; e < sizeof extra / sizeof *extra; e++) {
+        struct cell_buf b = { 0 };
+        char name[80];
+        fake_open(&st, UI_TIER_MONO, false);
+        st.at.screen = (enum ui_screen)(UI_SCREEN_HEADS + extra[e].view);
+        for (int c = 0; c < 3 && extra[e].before[c]; c++) assert_true(run(&st, extra[e].before[c]));
+        frame(&st, views[extra[e].view], &b, 120, 40);
+        snprintf(name, sizeof name, "%s-%s-mono", views[extra[e].view]->name, extra[e].name);
+        compare_frame(&b, name, false);
+        cells_free(&b);
+    }
 }
 
 /* Any size, tier and state: nothing is written outside the body, and drawing changes nothing. */
@@ -309,6 +321,62 @@ static void test_data(void **state)
     free(hs);
 }
 
+/* The budget a key needs: at it the key is read, just below it is not, and more budget reads more. */
+static void test_why(void **state)
+{
+    (void)state;
+    static struct sac_run run[F_ROWS];
+    int row = F_PROMPT + 4, turned = 0;
+    for (int key = 0; key <= row; key += 8) {
+        struct ui_why *w = ui_why_compute(&fake_one, 1, 1, 2, row, key, NULL);
+        struct sac_rows rows = { .run = run, .cap = F_ROWS };
+        struct sac_recall r;
+        assert_non_null(w);
+        assert_true(w->acts && w->n_budgets == UI_WHY_BUDGETS);
+        for (int i = 1; i < w->n_budgets; i++) {
+            assert_true(w->budget[i].keys >= w->budget[i - 1].keys);
+            assert_true(w->budget[i].read || !w->budget[i - 1].read);
+        }
+        assert_int_equal(w->budget[2].read, w->read);
+        if (w->keys_needed) {
+            turned++;
+            assert_true(w->read ? w->factor_needed <= 1 : w->factor_needed > 1);
+            sac_trace_preview(&fake_one, 1, w->spec_needed, 1, 2, row, &rows, &r, NULL);
+            assert_true(sac_rows_has(&rows, key));
+            assert_int_equal(sac_rows_count(&rows), w->keys_needed);
+        }
+        free(w);
+    }
+    assert_true(turned > 10);
+    assert_null(ui_why_compute(&fake_one, 1, 1, 2, row, row + 1, NULL));
+}
+
+/* The first look falls on the answer row and the head that read the most gold, and on a gold token. */
+static void test_focus(void **state)
+{
+    (void)state;
+    static float w[F_ROWS + 1];
+    struct ui_focus *f = ui_focus_compute(&fake_one, 1, NULL);
+    assert_non_null(f);
+    assert_int_equal(f->head, 2); /* the made-up retrieval head */
+    assert_true(f->row >= F_PROMPT && f->row < F_ROWS);
+    assert_true((f->key >= 64 && f->key < 76) || (f->key >= 180 && f->key < 196));
+    double best = 0, here = 0;
+    for (int row = F_PROMPT; row < F_ROWS; row++) {
+        double gold = 0;
+        assert_true(sac_trace_weights(&fake_one, 1, f->layer, 2, row, w));
+        for (int i = 0; i < 2; i++)
+            for (int k = fake_span[i].lo; k < fake_span[i].hi; k++) gold += (double)w[k];
+        if (row == f->row) here = gold;
+        if (gold > best) best = gold;
+    }
+    assert_true(here >= best - 1e-6);
+    free(f);
+    fake_state = SAC_LANE_DECODE; /* not before the answer is there */
+    assert_null(ui_focus_compute(&fake_one, 1, NULL));
+    fake_state = SAC_LANE_DONE;
+}
+
 /* Commands refuse nonsense with a sentence. */
 static void test_refusals(void **state)
 {
@@ -335,6 +403,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_data),   cmocka_unit_test(test_golden),    cmocka_unit_test(test_stays_inside),
         cmocka_unit_test(test_states), cmocka_unit_test(test_wandering), cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_why),    cmocka_unit_test(test_focus),
     };
     int rc = cmocka_run_group_tests(tests, NULL, NULL);
     fake_forget();

@@ -113,7 +113,10 @@ void sac_trace_lane(const struct sac_trace *t, int i, struct sac_lane *o)
                             .parsed = true,
                             .first_diff = i == 1 ? 7 : -1,
                             .kl = 0.05 };
-    snprintf(o->spec, sizeof o->spec, "%s", name[i]);
+    snprintf(o->spec, sizeof o->spec, "%s%s", name[i],
+             i == 1   ? ":token_budget=96"
+             : i == 2 ? ":capacity=80"
+                      : "");
     snprintf(o->method, sizeof o->method, "%s", name[i]);
     snprintf(o->title, sizeof o->title, "%s", name[i]);
     snprintf(o->params, sizeof o->params, "%s", params[i]);
@@ -323,6 +326,24 @@ enum sac_code sac_trace_tile(const struct sac_trace *t, struct sac_tile *x, cons
             if (x->kept) x->kept[at] = pairs ? (float)kept / (float)pairs : NAN;
             if (x->missed) x->missed[at] = pairs ? (float)(missed / rows) : NAN;
         }
+    return SAC_OK;
+}
+
+/* A page is read when its hash is below the budget: more of it, more pages. */
+enum sac_code sac_trace_preview(const struct sac_trace *t, int lane, const char *spec, int l, int h, int r,
+                                struct sac_rows *o, struct sac_recall *rec, struct sac_err *err)
+{
+    const char *at = strstr(spec, "token_budget=");
+    double share = at ? 25 * strtod(at + 13, NULL) / 96 : 25;
+    (void)err;
+    o->n = 0;
+    for (int g = 0; g * F_PAGE <= r; g++) {
+        int kv = h / (F_HEADS / F_KV), lo = g * F_PAGE, hi = lo + F_PAGE < r + 1 ? lo + F_PAGE : r + 1;
+        unsigned hash = mix((unsigned)(g * 7 + l * 131 + kv * 17 + (lane == 1 ? r / 2 : 0)));
+        if (lane == 0 || r < F_PROMPT - 1 || sac_trace_forced(t, lane, r, lo) || hash % 100 < share)
+            sac_rows_add(o, lo, hi);
+    }
+    *rec = (struct sac_recall){ .mass = (double)sac_rows_count(o) / (r + 1) };
     return SAC_OK;
 }
 

@@ -40,6 +40,7 @@ struct ui_where {
     enum sac_sinks sinks;
     enum ui_overlay overlay;
     bool range_auto, topk, sparse;
+    bool why;                        /* Map: why the key under the cursor is read or not, for the top keys */
     enum ui_rows rows;               /* rows of a map that is not zoomed */
     bool selecting; int sel_row, sel_key;            /* v: the other corner of the selection */
     /* Heads */
@@ -75,6 +76,10 @@ struct ui_state {
     struct sac_lane *lane;          /* [n_lanes], of this frame */
 
     struct ui_where at;
+    struct {
+        int layer, head, row, key;
+    } first;                        /* where a run opens, and whether */
+    bool looked;                    /* the first look was taken, or somebody moved */
     uint8_t marked[8192];           /* heads ticked with Space: [layer * n_heads + head] */
     char search[96];
 

@@ -145,15 +145,14 @@ void ui_ruler(const struct ui_look *l, struct cell_buf *b, int x, int y, int w, 
     struct ui_tick tick[40];
     struct ui_style s = ui_style(l, UI_DIM);
     int max = w / 8 + 1, n = ui_ticks(lo, hi, max > 40 ? 40 : max, tick), free_at = 0;
+    int m = mark >= lo && mark < hi ? ui_bin_of(mark - lo, hi - lo, w) : -9;
     for (int i = 0; i < n; i++) {
         int at = ui_bin_of(tick[i].at - lo, hi - lo, w), len = (int)strlen(tick[i].label);
-        if (at < free_at || at + len > w) continue;
+        if (at < free_at || at + len > w || (m >= at - 1 && m <= at + len)) continue;
         cells_text(b, x + at, y, w - at, tick[i].label, s);
         free_at = at + len + 1;
     }
-    if (mark >= lo && mark < hi)
-        cells_put(b, x + ui_bin_of(mark - lo, hi - lo, w), y, l->ascii ? U'v' : 0x25BC,
-                  ui_style(l, UI_QUERY));
+    if (m >= 0) cells_put(b, x + m, y, l->ascii ? U'v' : 0x25BC, ui_style(l, UI_QUERY));
 }
 
 void ui_ruler_down(const struct ui_look *l, struct cell_buf *b, int x, int y, int cols, int lines, int lo,
@@ -165,7 +164,7 @@ void ui_ruler_down(const struct ui_look *l, struct cell_buf *b, int x, int y, in
     for (int i = 0; i < n; i++) {
         int at = ui_bin_of(tick[i].at - lo, hi - lo, lines);
         if (at < free_at || at == m) continue;
-        cells_right(b, x + cols, y + at, cols, tick[i].label, ui_style(l, UI_DIM));
+        cells_right(b, x + cols - 1, y + at, cols - 1, tick[i].label, ui_style(l, UI_DIM));
         free_at = at + 1;
     }
     if (m < 0) return;
@@ -231,8 +230,10 @@ int ui_scale_legend(const struct ui_look *l, struct cell_buf *b, int x, int y, i
         if (heat->scale == UI_SCALE_LIFT) t = 1 - i / 8.0;
         if (heat->scale == UI_SCALE_LOG) {
             double e = heat->lo + (heat->hi - heat->lo) * t;
-            if (e > -2.05) snprintf(label, sizeof label, "%.2g", pow(10, e));
-            else snprintf(label, sizeof label, "%.0e", pow(10, e));
+            if (e > -3.05)
+                snprintf(label, sizeof label, "%.2g", pow(10, e));
+            else
+                snprintf(label, sizeof label, "1e%.0f", e);
         } else if (heat->scale == UI_SCALE_LIFT) {
             snprintf(label, sizeof label, "%s", lift[i]);
         } else {

@@ -55,6 +55,10 @@ void ui_state_set_trace(struct ui_state *st, struct sac_trace *t)
         w->key = st->info.n_spans ? st->info.span[0].lo : 0;
         w->a = st->n_lanes > 1 ? 1 : 0;
         w->b = 0;
+        st->first.layer = w->layer;
+        st->first.head = w->head;
+        st->first.row = w->row;
+        st->first.key = w->key;
     } else {
         memset(w->win, 0, sizeof w->win);
         w->row = st->info.n_prompt - 1;

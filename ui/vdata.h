@@ -62,6 +62,36 @@ struct ui_row *ui_row_compute(struct sac_trace *t, int lane, int layer, int head
                               const atomic_bool *cancel);
 int ui_row_rank(const struct ui_row *r, int key);       /* 1: the largest weight */
 
+/* ---- why a key is read or not ---- */
+enum { UI_WHY_BUDGETS = 5 };
+struct ui_why {
+    int lane, layer, head, row, key; /* head: the first of a group */
+    bool acts;                       /* the method leaves something out at this row */
+    bool read;
+    int keys; /* keys read */
+    /* The smallest budget that reads the key: keys it reads, as a multiple of the present one, in words; 0
+     * when none was found. */
+    int keys_needed;
+    double factor_needed;
+    char spec_needed[200];
+    int n_budgets;
+    struct {
+        double factor;
+        int keys;
+        float mass;
+        bool read;
+    } budget[UI_WHY_BUDGETS];
+};
+struct ui_why *ui_why_compute(struct sac_trace *t, int lane, int layer, int head, int row, int key,
+                              const atomic_bool *cancel);
+
+/* ---- where to look first ---- */
+struct ui_focus {
+    int layer, head, row, key;
+};
+/* NULL: no gold spans, no answer yet, or no head that reads any. */
+struct ui_focus *ui_focus_compute(struct sac_trace *t, int lane, const atomic_bool *cancel);
+
 /* ---- tiles ---- */
 struct ui_tile { struct sac_tile t; float v[]; };       /* value, kept, missed behind each other */
 struct ui_tile *ui_tile_compute(struct sac_trace *t, const struct sac_tile *want, const atomic_bool *cancel);

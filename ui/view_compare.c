@@ -12,7 +12,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-struct boxes { struct ui_rect a, b, recall, keys, text, map; int n_maps; };   /* map: picture of pane A */
+/* map: picture of pane A; left, under: columns of labels before it, lines below it in the pane. */
+struct boxes {
+    struct ui_rect a, b, recall, keys, text, map;
+    int n_maps, left, under;
+};
 
 static bool one_pane(const struct ui_state *st, struct ui_rect r)
 {
@@ -37,7 +41,9 @@ static struct boxes layout(const struct ui_state *st, struct ui_rect r)
         x.keys = (struct ui_rect){ r.x, r.y + h, r.w, low };
     }
     if (text) x.text = (struct ui_rect){ r.x, r.y + h + low, r.w, text };
-    x.map = (struct ui_rect){ x.a.x + 1, x.a.y + 1, x.a.w - 2, h - 3 };
+    x.left = r.w >= 100 || x.n_maps == 1 ? 6 : 0;
+    x.under = h >= 14 ? 2 : 1;
+    x.map = (struct ui_rect){ x.a.x + 1 + x.left, x.a.y + 2, x.a.w - 2 - x.left, h - 3 - x.under };
     return x;
 }
 
@@ -85,34 +91,74 @@ static void pane_foot(const struct ui_state *st, struct cell_buf *b, struct ui_r
     if (!r) { uv_at(st, b, in.x, y, in.w, UI_DIM, "computing the row"); return; }
     int above = 0;
     for (int k = 0; k < r->n_keys; k++) above += r->w[k] * (float)r->n_keys > 1;
+    char recall[8], tok[72], who[90] = "", forced[24] = "";
+    ui_fmt_share(r->have_recall ? r->r.mass : (double)NAN, recall, sizeof recall);
+    uv_quote(st, lane, r->row, tok, sizeof tok); /* lanes may have come to different tokens here */
+    if (in.w >= 50) snprintf(who, sizeof who, "query %s: ", tok);
+    if (in.w >= 76) snprintf(forced, sizeof forced, ", %d forced", r->n_forced);
     if (r->n_kept == r->n_keys)
-        uv_at(st, b, in.x, y, in.w, UI_TEXT, "reads all %d keys; %d are above uniform", r->n_keys, above);
+        uv_at(st, b, in.x, y, in.w, UI_TEXT, "%sreads all %d keys; %d above uniform", who, r->n_keys, above);
     else
-        uv_at(st, b, in.x, y, in.w, UI_TEXT, "reads %d of %d keys (%d forced)  mass %.2f  sparsity %.3f",
-              r->n_kept, r->n_keys, r->n_forced, r->have_recall ? r->r.mass : (double)NAN,
-              1 - (double)r->n_kept / r->n_keys);
-    (void)lane;
+        uv_at(st, b, in.x, y, in.w, UI_TEXT, "%sreads %d of %d%s; mass recall %s", who, r->n_kept, r->n_keys,
+              forced, recall);
 }
 
-static void draw_map(const struct ui_state *st, struct cell_buf *b, struct ui_rect box, int pane, char name,
-                     int lane, const struct uv_map *m, enum ui_req_state rs)
+/* Rulers above and beside a picture, gold below it. */
+static void axes(const struct ui_state *st, struct cell_buf *b, struct ui_rect in, const struct boxes *x,
+                 const struct ui_window *w)
+{
+    ui_ruler(&st->look, b, in.x + x->left, in.y, x->map.w, w->k0, w->k1, st->at.key);
+    if (x->left) ui_ruler_down(&st->look, b, in.x, in.y + 1, x->left, x->map.h, w->q0, w->q1, st->at.row);
+    if (x->under < 2) return;
+    int y = in.y + 1 + x->map.h;
+    if (x->left) uv_at(st, b, in.x, y, x->left, UI_DIM, "gold>");
+    ui_gold_line(&st->look, b, in.x + x->left, y, x->map.w, w->k0, w->k1, &st->info);
+}
+
+static void draw_map(const struct ui_state *st, struct cell_buf *b, const struct boxes *x, struct ui_rect box,
+                     int pane, char name, int lane, const struct uv_map *m, enum ui_req_state rs)
 {
     enum ui_req_state rrs;
     char state[200] = "";
     if (has(st, lane)) uv_lane_state(st, lane, state, sizeof state);
-    struct ui_rect in =
-        ui_pane(st, b, box, pane, "%s%c  %s%s%s%s%s", m->approx ? "~ " : "", name,
-                has(st, lane) ? ui_lane_name(st, lane) : "none",
-                has(st, lane) && st->lane[lane].params[0] && box.w > 50 ? "  " : "",
-                has(st, lane) && box.w > 50 ? st->lane[lane].params : "", state[0] ? "  " : "", state);
+    char params[160] = "";
+    if (has(st, lane)) { /* whole words of the parameters, as far as they fit */
+        int room = box.w - 14 - (int)strlen(ui_lane_name(st, lane)) - (int)strlen(state);
+        size_t n = strlen(st->lane[lane].params);
+        while (n > 0 && (int)n > room) do
+                n--;
+            while (n > 0 && st->lane[lane].params[n] != ' ');
+        snprintf(params, sizeof params, "%.*s", (int)n, st->lane[lane].params);
+    }
+    struct ui_rect in = ui_pane(st, b, box, pane, "%s%c  %s%s%s%s%s", m->approx ? "~ " : "", name,
+                                has(st, lane) ? ui_lane_name(st, lane) : "none", params[0] ? "  " : "",
+                                params, state[0] ? "  " : "", state);
     if (!m->have && uv_notice(st, b, in, lane, st->at.layer, rs)) return;
     if (!m->have) return;
-    uv_map_draw(st, b, in.x, in.y, lane, m);
+    uv_map_draw(st, b, in.x + x->left, in.y + 1, lane, m);
+    axes(st, b, in, x, &m->win);
     pane_foot(st, b, in, lane, uv_row(st, lane, st->at.layer, ui_head_arg(st), st->at.row, &rrs));
 }
 
-static void draw_diff(const struct ui_state *st, struct cell_buf *b, struct ui_rect box, struct uv_map *a,
-                      const struct uv_map *m)
+/* What the two ends of the diverging colours mean. */
+static void diff_legend(const struct ui_state *st, struct cell_buf *b, int x, int y, int w, double range)
+{
+    bool light = st->look.theme == UI_THEME_LIGHT;
+    for (int side = 1; side >= -1; side -= 2) {
+        if (st->look.tier >= UI_TIER_256 && !st->look.ascii)
+            for (int i = 1; i <= 3; i++)
+                x += cells_put(
+                    b, x, y, U' ',
+                    (struct ui_style){ CELL_DEFAULT, ui_div_t(st->look.tier, side * i / 3.0, light), 0 });
+        x += uv_at(st, b, x, y, w, UI_TEXT, side > 0 ? " + A gives more   " : " - B gives more   ");
+    }
+    char num[24];
+    ui_fmt_weight(range, num, sizeof num);
+    uv_at(st, b, x, y, w, UI_DIM, "full colour at %s", num);
+}
+
+static void draw_diff(const struct ui_state *st, struct cell_buf *b, const struct boxes *x,
+                      struct ui_rect box, struct uv_map *a, const struct uv_map *m)
 {
     size_t n = (size_t)a->w * (size_t)a->h;
     struct ui_rect in =
@@ -141,11 +187,12 @@ static void draw_diff(const struct ui_state *st, struct cell_buf *b, struct ui_r
                         .cross = true };
     if (st->at.key < w.k0 || st->at.key >= w.k1) p.cx = -1;
     if (st->at.row < w.q0 || st->at.row >= w.q1) p.cy = -1;
-    ui_pic_draw(&st->look, b, in.x, in.y, &p);
-    uv_at(st, b, in.x, in.y + in.h - 1, in.w, UI_DIM,
-          abs ? "0 .. %.3g (99.5th percentile)"
-              : "+ A gives more, - B gives more; range +-%.3g (99.5th percentile)",
-          range);
+    ui_pic_draw(&st->look, b, in.x + x->left, in.y + 1, &p);
+    axes(st, b, in, x, &w);
+    if (abs)
+        uv_at(st, b, in.x, in.y + in.h - 1, in.w, UI_DIM, "from 0 to %.2g, the 99.5th percentile", range);
+    else
+        diff_legend(st, b, in.x, in.y + in.h - 1, in.w, range);
 }
 
 static void draw_recall(const struct ui_state *st, struct cell_buf *b, struct ui_rect r)
@@ -216,17 +263,7 @@ static void draw_keys(const struct ui_state *st, struct cell_buf *b, struct ui_r
         snprintf(line, sizeof line, "%s  B %s rank %d  %s", tok, num, key[i] + 1, where);
         cells_fit(b, x, in.y + i - from, in.x + in.w - x, line, s);
     }
-    if (!answers) return;
-    for (int i = 0; i < 2; i++) {
-        int lane = i ? st->at.b : st->at.a, first = has(st, lane) ? st->lane[lane].first_diff : -1;
-        char text[400];
-        if (!has(st, lane)) continue;
-        int m = ui_text_visible(st->lane[lane].answer, (int)strlen(st->lane[lane].answer), text,
-                                (int)sizeof text - 1);
-        text[m] = 0;
-        uv_at(st, b, in.x, in.y + lines + i, in.w, i ? UI_LANE_B : UI_LANE_A, "%c %s", i ? 'B' : 'A', text);
-        if (first >= 0) cells_right(b, in.x + in.w, in.y + lines + i, 12, " differs ^", uv_style(st, UI_BAD));
-    }
+    if (answers) uv_answers(st, b, (struct ui_rect){ in.x, in.y + lines, in.w, answers }, false);
 }
 
 static void draw_answers(const struct ui_state *st, struct cell_buf *b, struct ui_rect r)
@@ -236,39 +273,7 @@ static void draw_answers(const struct ui_state *st, struct cell_buf *b, struct u
     struct ui_rect in = first >= 0 ? ui_pane(st, b, r, -1, "Answers   %s differs from dense at step %d",
                                              ui_lane_name(st, st->at.a), first + 1)
                                    : ui_pane(st, b, r, -1, "Answers");
-    char shown[2][900];
-    int len[2] = { 0, 0 }, same = 0;
-    for (int i = 0; i < 2; i++) {
-        int lane = i ? st->at.b : st->at.a;
-        const char *s = has(st, lane) ? st->lane[lane].answer : "";
-        len[i] = ui_text_visible(s, (int)strlen(s), shown[i], (int)sizeof shown[i] - 1);
-        shown[i][len[i]] = 0;
-    }
-    while (same < len[0] && same < len[1] && shown[0][same] == shown[1][same]) same++;
-    while (same > 0 && (shown[0][same] & 0xC0) == 0x80) same--;
-    for (int i = 0; i < 2 && i < in.h; i++) {
-        int lane = i ? st->at.b : st->at.a, y = in.y + i;
-        if (!has(st, lane)) continue;
-        const struct sac_lane *la = &st->lane[lane];
-        bool scored = !isnan(la->score) && la->state == SAC_LANE_DONE, right = scored && la->score > 0.999;
-        int x = in.x + uv_at(st, b, in.x, y, 3, i ? UI_LANE_B : UI_LANE_A, "%c ", i ? 'B' : 'A'),
-            end = in.x + in.w;
-        x += uv_at(st, b, x, y, 7,
-                   right    ? UI_OK
-                   : scored ? UI_BAD
-                            : UI_DIM,
-                   "%s ",
-                   right    ? "ok   "
-                   : scored ? "WRONG"
-                            : "...  ");
-        bool differs = same < len[0] || same < len[1];
-        int cut = differs && same > 40 ? same - 40 : 0;     /* keep the difference in sight */
-        while (cut > 0 && (shown[i][cut] & 0xC0) == 0x80) cut--;
-        x += cells_textn(b, x, y, end - x, shown[i] + cut, (size_t)(same - cut), uv_style(st, UI_TEXT));
-        if (!differs || x >= end) continue;
-        x += cells_put(b, x, y, U'^', uv_style(st, UI_BAD));
-        if (x < end) cells_fit(b, x, y, end - x, shown[i] + same, uv_style(st, UI_STRONG));
-    }
+    uv_answers(st, b, in, false);
 }
 
 /* ---- the view ---- */
@@ -283,10 +288,13 @@ static void compare_draw(const struct ui_state *st, struct cell_buf *b, struct u
         return;
     }
     bool both = get_maps(st, &x, &a, &m, &ra, &rb);
-    if (st->at.diff != UI_DIFF_OFF && both) draw_diff(st, b, x.a, &a, &m);
-    else if (x.n_maps == 1 && st->at.blink) draw_map(st, b, x.a, 0, 'B', st->at.b, &m, rb);
-    else draw_map(st, b, x.a, 0, 'A', st->at.a, &a, ra);
-    if (x.n_maps == 2) draw_map(st, b, x.b, 2, 'B', st->at.b, &m, rb);
+    if (st->at.diff != UI_DIFF_OFF && both)
+        draw_diff(st, b, &x, x.a, &a, &m);
+    else if (x.n_maps == 1 && st->at.blink)
+        draw_map(st, b, &x, x.a, 0, 'B', st->at.b, &m, rb);
+    else
+        draw_map(st, b, &x, x.a, 0, 'A', st->at.a, &a, ra);
+    if (x.n_maps == 2) draw_map(st, b, &x, x.b, 2, 'B', st->at.b, &m, rb);
     if (x.recall.h) draw_recall(st, b, x.recall);
     if (x.keys.h && has(st, st->at.b)) draw_keys(st, b, x.keys);
     if (x.text.h) draw_answers(st, b, x.text);
@@ -301,8 +309,8 @@ static void compare_context(const struct ui_state *st, char *buf, size_t cap, in
     n += snprintf(buf + n, cap - (size_t)n, " | %s | A %s  B %s", head, ui_lane_name(st, st->at.a),
                   has(st, st->at.b) ? ui_lane_name(st, st->at.b) : "-");
     if (w >= 100 && (size_t)n < cap)
-        n += snprintf(buf + n, cap - (size_t)n, " | %s weights | %s %s, one scale, one cursor",
-                      st->at.sparse ? "dense" : "sparse", ui_scale_name[st->at.scale],
+        n += snprintf(buf + n, cap - (size_t)n, " | %s | %s, pixel: %s, one scale",
+                      st->at.sparse ? "dense weights" : "empty: not read", ui_scale_name[st->at.scale],
                       ui_pool_name[st->at.pool]);
     if (st->at.sinks && (size_t)n < cap)
         n += snprintf(buf + n, cap - (size_t)n, " | sinks %s", ui_sinks_name[st->at.sinks]);
@@ -322,17 +330,16 @@ static void compare_status(const struct ui_state *st, char *buf, size_t cap)
             lost += (double)rb->w[k];
             if (ra->flag[k] & UI_KEY_GOLD) gold += (double)rb->w[k];
         }
-    int m = snprintf(buf, cap, "query %d: A leaves out %.1f %% of what B gives weight to", st->at.row,
-                     100 * lost);
+    char tok[72], wa[24], wb[24];
+    int m = snprintf(buf, cap, "A misses %.1f %% of B's weight", 100 * lost);
     if (lost > 0.001 && st->info.n_spans && m > 0 && (size_t)m < cap)
-        m += snprintf(buf + m, cap - (size_t)m, "; %.0f %% of the loss is gold", 100 * gold / lost);
-    char tok[72];
+        m += snprintf(buf + m, cap - (size_t)m, " (%.0f %% of it gold)", 100 * gold / lost);
+    if (st->at.key >= n || m <= 0 || (size_t)m >= cap) return;
     uv_quote(st, st->at.a, st->at.key, tok, sizeof tok);
-    if (st->at.key < n && m > 0 && (size_t)m < cap)
-        snprintf(buf + m, cap - (size_t)m, " | key %d %s A %.4f%s B %.4f", st->at.key, tok,
-                 (double)ra->w[st->at.key],
-                 ra->have_rows && !(ra->flag[st->at.key] & UI_KEY_KEPT) ? " (not read)" : "",
-                 (double)rb->w[st->at.key]);
+    ui_fmt_weight((double)ra->w[st->at.key], wa, sizeof wa);
+    ui_fmt_weight((double)rb->w[st->at.key], wb, sizeof wb);
+    bool out = ra->have_rows && !(ra->flag[st->at.key] & UI_KEY_KEPT);
+    snprintf(buf + m, cap - (size_t)m, " | key %d %s: A %s, B %s", st->at.key, tok, out ? "none" : wa, wb);
 }
 
 static void compare_plain(const struct ui_state *st, char *buf, size_t cap)
@@ -355,6 +362,7 @@ static void compare_plain(const struct ui_state *st, char *buf, size_t cap)
 
 static void compare_settle(struct ui_state *st)
 {
+    uv_first_look(st);
     if (has(st, st->at.a)) uv_settle(st, UI_SCREEN_COMPARE, st->at.a);
 }
 
@@ -423,7 +431,7 @@ static bool compare_click(struct ui_state *st, int cx, int cy, enum ui_click wha
     struct boxes x = layout(st, st->body);
     struct ui_window w = window(st);
     struct ui_rect m = x.map;
-    if (x.n_maps == 2 && cx >= x.b.x) m.x = x.b.x + 1;
+    if (x.n_maps == 2 && cx >= x.b.x) m.x = x.b.x + 1 + x.left;
     if (cx < m.x || cx >= m.x + m.w || cy < m.y || cy >= m.y + m.h || w.q1 <= w.q0) return false;
     if (what == UI_WHEEL_UP || what == UI_WHEEL_DOWN) {
         uv_zoom(st, UI_SCREEN_COMPARE, st->at.a, what == UI_WHEEL_UP ? 0.5 : 2);

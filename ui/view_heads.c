@@ -66,7 +66,8 @@ static void draw_cell(const struct ui_state *st, struct cell_buf *b, int x, int 
     bool cursor = index == index_of(st), mark = index < (int)sizeof st->marked && st->marked[index];
     char text[16];
     cell_text(v, m, text, sizeof text);
-    int len = (int)strlen(text), gap = w > 3 ? 1 : 0, inner = w - gap, pad = (inner - len + 1) / 2;
+    int len = (int)strlen(text), gap = w > 3 ? 1 : 0, inner = w - gap;
+    int pad = len > 3 || inner < 3 ? (inner - len + 1) / 2 : (inner - 3) / 2 + 3 - len; /* right-aligned */
     struct ui_style s = uv_style(st, UI_TEXT);
     if (ui_pic_rows(&st->look) == 2 && !isnan(t)) {
         s = ui_style_on(&st->look, ui_map_t(ui_look_map(&st->look), st->look.tier, t));
@@ -125,6 +126,27 @@ static void grid_head(const struct ui_state *st, struct cell_buf *b, struct ui_r
     }
 }
 
+/* What the colours mean: a few values on their own colour. Returns the columns used. */
+static int legend(const struct ui_state *st, struct cell_buf *b, int x, int y, int w)
+{
+    static const double part[2][5] = { { 0, .25, .5, .75, 1 }, { .4, .6, .8, .9, 1 } };
+    enum ui_metric m = metric(st);
+    const struct ui_metric_info *info = &ui_metric_info[m];
+    if (ui_pic_rows(&st->look) < 2) return uv_at(st, b, x, y, w, UI_DIM, "more ink = lower");
+    int at = uv_at(st, b, x, y, w, UI_DIM, "%s ", info->title);
+    for (int i = 0; i < 5 && at + 5 <= w; i++) {
+        double v = info->lo + part[info->good > 0][i] * (info->hi - info->lo);
+        char text[16];
+        cell_text(v, m, text, sizeof text);
+        struct ui_style s =
+            ui_style_on(&st->look, ui_map_t(ui_look_map(&st->look), st->look.tier, shade_of(v, m)));
+        cells_fill(b, (struct ui_rect){ x + at, y, 5, 1 }, U' ', s);
+        cells_right(b, x + at + 4, y, 4, text, s);
+        at += 5;
+    }
+    return at + uv_at(st, b, x + at, y, w - at, UI_DIM, m == UI_M_ENTROPY ? " bits" : " %%");
+}
+
 static void draw_grid(const struct ui_state *st, struct cell_buf *b, struct ui_rect in,
                       const struct ui_heads *hs)
 {
@@ -148,11 +170,11 @@ static void draw_grid(const struct ui_state *st, struct cell_buf *b, struct ui_r
     bool windowed = false;
     for (int l = 0, window; l < hs->n_layers; l++)
         windowed = windowed || sac_trace_layer_windowed(st->trace, l, &window);
-    const char *sense = ui_pic_rows(&st->look) == 2 ? "darker = lower" : "more ink = lower";
-    if (in.h > used)
-        uv_at(st, b, in.x, in.y + in.h - 1, in.w, UI_DIM, "%s  [ ] cursor%s%s", sense,
-              windowed ? "  w sliding window" : "",
-              cols < hs->n_heads || rows < hs->n_layers ? "  scrolls with the cursor" : "");
+    if (in.h <= used) return;
+    int x = in.x + 1 + legend(st, b, in.x + 1, in.y + in.h - 1, in.w - 1);
+    uv_at(st, b, x, in.y + in.h - 1, in.x + in.w - x, UI_DIM, "  [ ] cursor%s%s",
+          windowed ? "  w sliding window" : "",
+          cols < hs->n_heads || rows < hs->n_layers ? "  scrolls with the cursor" : "");
 }
 
 static void draw_thumbs(const struct ui_state *st, struct cell_buf *b, struct ui_rect in,
@@ -197,9 +219,9 @@ static void draw_list(const struct ui_state *st, struct cell_buf *b, struct ui_r
         return;
     }
     bool wide = in.w >= 70;
-    uv_at(st, b, in.x, y++, in.w, UI_DIM, wide
-          ? "  head      recall oracle   set  regret entropy   sink  local   gold spars  pattern"
-          : "  head     recall orac  set  entr  gold spars");
+    uv_at(st, b, in.x, y++, in.w, UI_DIM,
+          wide ? "  head    recall oracle  set regret  bits  sink local  gold sparse  pattern"
+               : "  head     recall oracle  set entropy  gold sparse");
     int cur = 0, lines = in.h - 1;
     for (int i = 0; i < n; i++)
         if (index[i] == index_of(st)) cur = i;
@@ -216,11 +238,11 @@ static void draw_list(const struct ui_state *st, struct cell_buf *b, struct ui_r
         if (!h->known) { cells_printf(b, in.x, y, in.w, s, "%-10s  not measured yet", name); continue; }
         if (wide)
             cells_printf(b, in.x, y, in.w, s,
-                         "%-10s %6.2f %6.2f %5.2f  %6.2f  %6.1f %6.2f %6.2f %6.2f %5.2f  %s", name, h->r.mass,
+                         "%-9s  %5.2f %6.2f %4.2f %6.2f %5.1f %5.2f %5.2f %5.2f %6.2f  %s", name, h->r.mass,
                          h->r.oracle, h->r.set, h->r.oracle - h->r.mass, h->r.entropy, h->r.sink, h->r.local,
                          h->r.evidence_mass, 1 - h->d.kernel, ui_head_pattern(h));
         else
-            cells_printf(b, in.x, y, in.w, s, "%-10s %6.2f %4.2f %4.2f %5.1f  %4.2f  %4.2f", name, h->r.mass,
+            cells_printf(b, in.x, y, in.w, s, "%-10s %5.2f %6.2f %4.2f %7.1f  %4.2f  %5.2f", name, h->r.mass,
                          h->r.oracle, h->r.set, h->r.entropy, h->r.evidence_mass, 1 - h->d.kernel);
     }
 }
@@ -234,47 +256,64 @@ static void draw_stats(const struct ui_state *st, struct cell_buf *b, struct ui_
     int y = r.y, end = r.y + r.h;
     if (!h->known) { uv_at(st, b, r.x, y, r.w, UI_DIM, "not measured yet"); return; }
     const struct sac_recall *c = &h->r;
-    const struct { const char *wide, *narrow, *fmt; double a, b2; } row[] = {
-        { "mass recall", "mass", r.w >= 30 ? "%.2f  (oracle %.2f)" : "%.2f of %.2f", c->mass, c->oracle },
-        { "set recall", "set", r.w >= 30 ? "%.2f  of top-%.0f" : "%.2f", c->set, c->kept },
-        { "sparsity", "sparsity", "%.3f", 1 - h->d.kernel, 0 },
-        { "entropy", "entropy", "%.1f bits", c->entropy, 0 },
-        { "sink share", "sink", r.w >= 30 ? "%.2f  first 4 tokens" : "%.2f", c->sink, 0 },
-        { "local share", "local", r.w >= 30 ? "%.2f  last 128" : "%.2f", c->local, 0 },
-        { "gold mass", "gold", "%.2f -> %.2f", c->evidence_mass, c->evidence_mass_kept },
-        { "regret", "regret", "%.2f", c->oracle - c->mass, 0 },
-        { "output error", "error", "%.3f", c->out_err, 0 },
+    bool wide = r.w >= 30;
+    /* fmt: for the wide panel; the narrow one has a line for every number. */
+    const struct {
+        const char *label, *fmt;
+        double a, b2;
+        bool narrow;
+    } row[] = {
+        { "mass recall", "%.2f  (oracle %.2f)", c->mass, c->oracle, true },
+        { "oracle", NULL, c->oracle, 0, true },
+        { "set recall", "%.2f  of top-%.0f", c->set, c->kept, true },
+        { "regret", "%.2f  oracle - mass", c->oracle - c->mass, 0, false },
+        { "sparsity", "%.3f  keys not read", 1 - h->d.kernel, 0, true },
+        { "entropy", "%.1f bits", c->entropy, 0, true },
+        { "sink share", "%.2f  first 4 tokens", c->sink, 0, true },
+        { "local share", "%.2f  last 128", c->local, 0, true },
+        { "gold mass", "%.2f  read %.2f", c->evidence_mass, c->evidence_mass_kept, true },
+        { "gold read", NULL, c->evidence_mass_kept, 0, true },
+        { "output error", "%.3f", c->out_err, 0, false },
     };
     for (size_t i = 0; i < sizeof row / sizeof *row && y < end - 1; i++) {
+        if (wide ? !row[i].fmt : !row[i].narrow) continue;
         if (isnan(row[i].a)) snprintf(v, sizeof v, "-");
         else {
+            const char *fmt = wide ? row[i].fmt : strstr(row[i].label, "entropy") ? "%.1f bits" : "%.2f";
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wformat-nonliteral"
-            snprintf(v, sizeof v, row[i].fmt, row[i].a, row[i].b2);
+            snprintf(v, sizeof v, fmt, row[i].a, row[i].b2);
 #pragma GCC diagnostic pop
         }
-        uv_pair(st, b, r.x, y++, r.w, r.w >= 30 ? row[i].wide : row[i].narrow, v);
+        int label = wide ? 14 : 13;
+        uv_at(st, b, r.x, y, label - 1, UI_DIM, "%s", row[i].label);
+        uv_at(st, b, r.x + label, y++, r.w - label, UI_TEXT, "%s", v);
     }
-    if (y < end) uv_pair(st, b, r.x, y, r.w, "pattern", ui_head_pattern(h));
+    if (y >= end) return;
+    uv_at(st, b, r.x, y, 8, UI_DIM, "pattern");
+    uv_at(st, b, r.x + (wide ? 14 : 8), y, r.w - (wide ? 14 : 8), UI_TEXT, "%s", ui_head_pattern(h));
 }
 
-/* Dense and sparse weights of the head as two small maps. */
+/* Dense weights of the head and what the method reads of them, as two small maps. */
 static void draw_pair(const struct ui_state *st, struct cell_buf *b, struct ui_rect r)
 {
-    int per = ui_pic_rows(&st->look), n = uv_n(st, st->at.a), two = r.w >= 30 ? 2 : 1,
-        w = r.w / two - (two > 1);
-    if (w > 2 * r.h) w = 2 * r.h;
+    int per = ui_pic_rows(&st->look), n = uv_n(st, st->at.a), two = r.w >= 20 ? 2 : 1,
+        w = r.w / two - (two > 1), lines = r.h - 1;
+    if (w > 2 * lines) w = 2 * lines;
     if (w > 64) w = 64;
-    if (r.h < 3 || w < 4 || n < 1) return;
+    if (lines < 3 || w < 4 || n < 1) return;
     float t[64 * 96];
-    int h = r.h * per > 96 ? 96 : r.h * per;
+    int h = lines * per > 96 ? 96 : lines * per;
     for (int i = 0; i < two; i++) {
+        int x = r.x + i * (r.w / 2);
+        uv_at(st, b, x, r.y, r.w / two - 1, UI_DIM, i ? r.w >= 30 ? "%s reads" : "reads" : "dense",
+              ui_lane_name(st, st->at.a));
         if (!uv_thumb(st, st->at.a, st->at.layer, ui_head_arg(st), i == 1, w, h, t)) {
-            uv_at(st, b, r.x + i * (r.w / 2), r.y, w, UI_DIM, "computing");
+            uv_at(st, b, x, r.y + 1, w, UI_DIM, "computing");
             continue;
         }
         struct ui_pic p = { .w = w, .h = h, .t = t, .cx = -1, .cy = -1, .sx = -1, .sy = -1 };
-        ui_pic_draw(&st->look, b, r.x + i * (r.w / 2), r.y, &p);
+        ui_pic_draw(&st->look, b, x, r.y + 1, &p);
     }
 }
 
@@ -335,10 +374,7 @@ static void draw_side(const struct ui_state *st, struct cell_buf *b, struct ui_r
     draw_stats(st, b, ui_pane(st, b, (struct ui_rect){ r.x, r.y, r.w, top }, -1, "%s", name), h);
     if (r.h - top - spread >= 5) {
         struct ui_rect mid = { r.x, r.y + top, r.w, r.h - top - spread };
-        struct ui_rect in = r.w >= 30
-                                ? ui_pane(st, b, mid, -1, "dense weights   %s", ui_lane_name(st, st->at.a))
-                                : ui_pane(st, b, mid, -1, "dense weights");
-        draw_pair(st, b, in);
+        draw_pair(st, b, ui_pane(st, b, mid, -1, "Weights"));
     }
     if (!spread) return;
     struct ui_rect low = { r.x, r.y + r.h - spread, r.w, spread };
@@ -390,8 +426,8 @@ static void heads_context(const struct ui_state *st, char *buf, size_t cap, int 
     if (!st->trace || st->at.a >= st->n_lanes || n < 0 || (size_t)n >= cap) return;
     const struct ui_heads *hs = uv_heads(st, st->at.a, &rs);
     snprintf(buf + n, cap - (size_t)n,
-             w >= 100 ? " | %s | cell: %s%s at %s, of its own dense weights | %s"
-                      : " | %s | cell: %s%s at %s",
+             w >= 100 ? " | %s | cell: %s%s of %s, weights of its own q and k | %s"
+                      : " | %s | cell: %s%s of %s",
              ui_lane_name(st, st->at.a), ui_metric_info[metric(st)].title,
              metric(st) == UI_M_ENTROPY ? " (bits)" : " (%)",
              hs && hs->decode ? "answer rows" : "prefill rows (sample)",
@@ -477,6 +513,7 @@ static bool heads_move(struct ui_state *st, enum ui_move m, int n)
 static void heads_settle(struct ui_state *st)
 {
     if (!st->trace) return;
+    uv_first_look(st);
     clamp_head(st, st->at.layer, st->at.head);
     if (st->at.similar_to >= st->info.shape.n_layers * st->info.shape.n_heads) st->at.similar_to = -1;
 }

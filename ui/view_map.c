@@ -11,15 +11,26 @@
 #include <stdio.h>
 #include <string.h>
 
-struct boxes { struct uv_cols c; struct ui_rect map; int strips; };   /* map: cells of the picture */
+/* map: cells of the picture; strips: lines below it; max, lost: columns of the strips beside it. */
+struct boxes {
+    struct uv_cols c;
+    struct ui_rect map;
+    int strips, max, lost;
+};
 
 static struct boxes layout(const struct ui_state *st, struct ui_rect r)
 {
     struct boxes x = { .c = uv_layout(r, 36, 24, r.h >= 28 ? 4 : 0) };
-    if (!st->at.topk && r.w < 100) { x.c.main.w += x.c.side.w; x.c.side.w = 0; }
+    if (!st->at.topk && !st->at.why && r.w < 100) {
+        x.c.main.w += x.c.side.w;
+        x.c.side.w = 0;
+    }
     struct ui_rect in = { x.c.main.x + 1, x.c.main.y + 1, x.c.main.w - 2, x.c.main.h - 2 };
     x.strips = in.h >= 16 ? 3 : in.h >= 10 ? 2 : in.h >= 7 ? 1 : 0;
+    x.max = in.w >= 60 ? 3 : 0;
+    x.lost = in.w >= 40 ? 4 : 0;
     x.map = (struct ui_rect){ in.x + 6, in.y + 1, in.w - 6, in.h - 1 - x.strips };
+    x.map.w -= (x.max ? x.max + 1 : 0) + (x.lost ? x.lost + 1 : 0);
     if (st->at.overlay == UI_OVER_LISTS) x.map.w--;
     return x;
 }
@@ -29,7 +40,45 @@ static struct ui_rect pixels(const struct ui_state *st, const struct boxes *x)
     return (struct ui_rect){ 0, 0, x->map.w, x->map.h * ui_pic_rows(&st->look) };
 }
 
-/* ---- strips under the map ---- */
+/* ---- strips under the map and beside it ---- */
+
+/* Pixels that touch the diagonal: nearly every token reads itself and its neighbours, which would drown what
+ * a strip is to show. */
+static bool on_diagonal(const struct uv_map *m, int i, int j)
+{
+    return m->win.k0 + ui_bin_hi(i, m->win.k1 - m->win.k0, m->w) >
+           m->win.q0 + ui_bin_lo(j, m->win.q1 - m->win.q0, m->h);
+}
+
+/* Beside the map, for the queries of each line: the largest weight off the diagonal and the sinks, and the
+ * dense mass that is not read. */
+static void row_strips(const struct ui_state *st, struct cell_buf *b, const struct boxes *x,
+                       const struct uv_map *m)
+{
+    int per = ui_pic_rows(&st->look), at = x->map.x + x->map.w + 1 + (st->at.overlay == UI_OVER_LISTS);
+    if (x->max) uv_at(st, b, at, x->map.y - 1, x->max, UI_DIM, "max");
+    if (x->lost) uv_at(st, b, at + (x->max ? x->max + 1 : 0), x->map.y - 1, x->lost, UI_DIM, "lost");
+    for (int line = 0; line < x->map.h; line++) {
+        float top[3] = { NAN, NAN, NAN };
+        double lost = 0;
+        for (int j = line * per; j < (line + 1) * per; j++)
+            for (int i = 0; i < m->w; i++) {
+                size_t p = (size_t)j * (size_t)m->w + (size_t)i;
+                if (m->missed && !isnan(m->missed[p])) lost += (double)m->missed[p] / per;
+                bool sink = i == 0 && m->win.k0 < 4 && m->w > 1;
+                if (isnan(m->t[p]) || sink || on_diagonal(m, i, j)) continue;
+                if (isnan(top[0]) || m->t[p] > top[0]) top[0] = top[1] = top[2] = m->t[p];
+            }
+        if (x->max) ui_strip(&st->look, b, at, x->map.y + line, x->max, top, st->at.scale == UI_SCALE_LIFT);
+        if (!x->lost || lost < 0.005) continue;
+        char32_t bar[8];
+        ui_bar(lost < 0.04 ? 0.04 : lost, x->lost, st->look.ascii, bar);
+        for (int k = 0; k < x->lost; k++)
+            if (bar[k] != U'.' && bar[k] != U' ')
+                cells_put(b, at + (x->max ? x->max + 1 : 0) + k, x->map.y + line, bar[k],
+                          uv_style(st, UI_MISSED));
+    }
+}
 
 static void column_strips(const struct ui_state *st, struct cell_buf *b, const struct boxes *x,
                           const struct uv_map *m)
@@ -43,7 +92,7 @@ static void column_strips(const struct ui_state *st, struct cell_buf *b, const s
         for (int j = 0; j < m->h; j++) {
             size_t at = (size_t)j * (size_t)m->w + (size_t)i;
             if (isnan(m->t[at])) continue;
-            if (isnan(top[i]) || m->t[at] > top[i]) top[i] = m->t[at];
+            if (!on_diagonal(m, i, j) && (isnan(top[i]) || m->t[at] > top[i])) top[i] = m->t[at];
             if (m->kept) sum += m->kept[at];
             n++;
         }
@@ -153,17 +202,38 @@ static void draw_cursor(const struct ui_state *st, struct cell_buf *b, struct ui
     used += uv_at(st, b, r.x + used, y, r.w - used, role, "%s", word);
     if (page > 1) uv_at(st, b, r.x + used, y, r.w - used, UI_DIM, "  page %d", a->key / page);
     y++;
-    uv_at(st, b, r.x, y++, r.w, UI_TEXT, "oracle@%d keeps it: %s", row->n_kept,
-          rank <= row->n_kept ? "yes" : "no");
-    if (row->have_recall)
-        uv_at(st, b, r.x, y++, r.w, UI_TEXT, "row: mass %.2f set %.2f H %.1f b", row->r.mass, row->r.set,
+    bool wide = r.w >= 30;
+    uv_at(st, b, r.x, y++, r.w, UI_TEXT, wide ? "oracle of %d keys reads it: %s" : "oracle@%d: %s",
+          row->n_kept, rank <= row->n_kept ? "yes" : "no");
+    uv_at(st, b, r.x, y++, r.w, UI_TEXT, "%s x the uniform weight", lift);
+    if (row->have_recall) {
+        uv_at(st, b, r.x, y++, r.w, UI_TEXT,
+              wide ? "row: mass recall %.2f, set %.2f" : "row mass %.2f set %.2f", row->r.mass, row->r.set);
+        uv_at(st, b, r.x, y++, r.w, UI_TEXT,
+              wide ? "row: oracle %.2f, entropy %.1f bits" : "oracle %.2f H %.1f", row->r.oracle,
               row->r.entropy);
-    uv_at(st, b, r.x, y++, r.w, UI_TEXT, "%s x the uniform level", lift);
+    }
     if (r.y + r.h > y)
-        uv_at(st, b, r.x, y, r.w, UI_DIM,
-              row->n_requested > 0 && row->n_requested != row->n_kept ? "reads %d/%d, %d forced, asked %d"
-                                                                      : "reads %d of %d, %d forced",
-              row->n_kept, row->n_keys, row->n_forced, row->n_requested);
+        uv_at(st, b, r.x, y++, r.w, UI_DIM, wide ? "reads %d of %d, %d forced" : "reads %d, %d f",
+              row->n_kept, wide ? row->n_keys : row->n_forced, row->n_forced);
+    if (row->n_requested > 0 && row->n_requested != row->n_kept && r.y + r.h > y)
+        uv_at(st, b, r.x, y, r.w, UI_DIM, wide ? "sparsity asked %.3f, in effect %.3f" : "asked %.3f is %.3f",
+              1 - (double)row->n_requested / row->n_keys, 1 - (double)row->n_kept / row->n_keys);
+}
+
+/* A weight in four columns: ".148", "8e-5". */
+static const char *short_weight(double v, char *buf, size_t cap)
+{
+    int e = v > 0 ? (int)floor(log10(v)) : 0;
+    if (v >= 0.9995)
+        snprintf(buf, cap, "1.00");
+    else if (v >= 0.0005)
+        snprintf(buf, cap, ".%03.0f", 1000 * v);
+    else if (!(v > 0))
+        snprintf(buf, cap, "0");
+    else
+        snprintf(buf, cap, "%.0fe%d", floor(v / pow(10, e) + 1e-9), e);
+    return buf;
 }
 
 static void draw_top(const struct ui_state *st, struct cell_buf *b, struct ui_rect r,
@@ -189,8 +259,8 @@ static void draw_top(const struct ui_state *st, struct cell_buf *b, struct ui_re
         int x = r.x;
         if (wide) x += cells_printf(b, x, y, r.w, line, "%3d %6d  %-7s ", i + 1, t->key, num);
         else
-            x += cells_printf(b, x, y, r.w, line, "%5d %-4.4s ", t->key,
-                              num[0] == '0' && num[1] ? num + 1 : num);
+            x += cells_printf(b, x, y, r.w, line, "%5d %-4s ", t->key,
+                              short_weight((double)t->weight, num, sizeof num));
         struct ui_style ms = uv_style(st, role);
         if (focus && i == cur) ms.bg = line.bg;
         cells_put(b, x + (wide ? 1 : 0), y, (char32_t)mark, ms);
@@ -224,16 +294,29 @@ static void draw_side(const struct ui_state *st, struct cell_buf *b, const struc
     if (r.w < 1) return;
     bool full = r.h >= 24 && r.w >= 30;
     if (!full) {
-        if (st->at.topk) draw_top(st, b, ui_pane(st, b, r, 1, "Top keys (t)"), row);
+        if (st->at.why)
+            uv_draw_why(st, b, ui_pane(st, b, r, 1, "Why (i)"), row);
+        else if (st->at.topk)
+            draw_top(st, b, ui_pane(st, b, r, 1, "Top keys (t)"), row);
         else draw_cursor(st, b, ui_pane(st, b, r, 1, "Cursor"), row, m);
         return;
     }
     int mini = r.h >= 40 ? 14 : 10;
-    struct ui_rect cur = { r.x, r.y, r.w, 10 }, low = { r.x, r.y + r.h - mini, r.w, mini };
-    struct ui_rect mid = { r.x, r.y + 10, r.w, r.h - 10 - mini };
+    int read_out = row && row->n_requested > 0 && row->n_requested != row->n_kept ? 12 : 11;
+    struct ui_rect cur = { r.x, r.y, r.w, read_out }, low = { r.x, r.y + r.h - mini, r.w, mini };
+    struct ui_rect mid = { r.x, r.y + read_out, r.w, r.h - read_out - mini };
+    if (st->at.why && mid.h < 16) { /* the reasons need the room of the minimap */
+        mid.h += mini;
+        low.h = 0;
+    }
     draw_cursor(st, b, ui_pane(st, b, cur, -1, "Cursor"), row, m);
-    if (st->at.topk) draw_top(st, b, ui_pane(st, b, mid, 1, "Top keys of query %d", st->at.row), row);
-    else low = (struct ui_rect){ r.x, r.y + 10, r.w, r.h - 10 };
+    if (st->at.why)
+        uv_draw_why(st, b, ui_pane(st, b, mid, 1, "Why key %d, query %d", st->at.key, st->at.row), row);
+    else if (st->at.topk)
+        draw_top(st, b, ui_pane(st, b, mid, 1, "Top keys of query %d", st->at.row), row);
+    else
+        low = (struct ui_rect){ r.x, r.y + read_out, r.w, r.h - read_out };
+    if (low.h < 4) return;
     struct ui_rect in = ui_pane(st, b, low, -1, "Minimap / colour scale");
     uv_minimap(st, b, (struct ui_rect){ in.x, in.y, in.w - 12, in.h }, st->at.a, &m->win);
     int used = ui_scale_legend(&st->look, b, in.x + in.w - 11, in.y, in.h, &m->heat);
@@ -314,15 +397,19 @@ static void map_draw(const struct ui_state *st, struct cell_buf *b, struct ui_re
         ui_ruler_down(&st->look, b, in.x, x.map.y, 6, x.map.h, win.q0, win.q1, st->at.row);
         uv_map_draw(st, b, x.map.x, x.map.y, st->at.a, &m);
         column_strips(st, b, &x, &m);
+        row_strips(st, b, &x, &m);
         hit_ticks(st, b, &x, &m);
         if (st->at.overlay == UI_OVER_LISTS) list_ticks(st, b, &x, &m);
     }
     draw_side(st, b, &x, row, &m);
-    if (!x.c.side.w && st->at.topk && st->at.pane[UI_SCREEN_MAP] == 1 &&
+    if (!x.c.side.w && (st->at.topk || st->at.why) && st->at.pane[UI_SCREEN_MAP] == 1 &&
         r.w >= 50) { /* narrow: Tab lays it over */
         struct ui_rect over = { r.x + r.w - 30, r.y, 30, r.h };
         cells_fill(b, over, U' ', uv_style(st, UI_TEXT));
-        draw_top(st, b, ui_pane(st, b, over, 1, "Top keys of query %d", st->at.row), row);
+        if (st->at.why)
+            uv_draw_why(st, b, ui_pane(st, b, over, 1, "Why key %d", st->at.key), row);
+        else
+            draw_top(st, b, ui_pane(st, b, over, 1, "Top keys of query %d", st->at.row), row);
     }
     if (x.c.side2.w) draw_heads(st, b, x.c.side2);
     if (x.c.foot.h) draw_text(st, b, x.c.foot, row);
@@ -331,8 +418,7 @@ static void map_draw(const struct ui_state *st, struct cell_buf *b, struct ui_re
 static void map_context(const struct ui_state *st, char *buf, size_t cap, int w)
 {
     static const char *const over[UI_N_OVERLAYS] = { "", " | dim: not read", " | outline: read",
-                                                     " | ticks: columns, diagonals",
-                                                     " | red -: > 1 % missed" };
+                                                     " | ticks: lists", " | - missed: > 1 %" };
     char head[48], heat[48];
     int n = uv_what(st, buf, cap, w);
     if (!st->trace || st->at.a >= st->n_lanes || n < 0 || (size_t)n >= cap) return;
@@ -343,14 +429,14 @@ static void map_context(const struct ui_state *st, char *buf, size_t cap, int w)
     ui_head_name(st, head, sizeof head);
     if (w >= 100 && !st->at.range_auto) ui_heat_label(&h, heat, sizeof heat);
     else snprintf(heat, sizeof heat, "%s%s", ui_scale_name[st->at.scale], st->at.range_auto ? " auto" : "");
-    n += snprintf(buf + n, cap - (size_t)n, " | %s | %s | %s%s %s", head, ui_lane_name(st, st->at.a), heat,
-                  w >= 100 ? " pool" : "", ui_pool_name[st->at.pool]);
+    n += snprintf(buf + n, cap - (size_t)n, " | %s | %s | %s", head, ui_lane_name(st, st->at.a), heat);
     if (st->at.sinks && (size_t)n < cap)
         n += snprintf(buf + n, cap - (size_t)n, " | sinks %s", ui_sinks_name[st->at.sinks]);
     if (px.w > 0 && px.h > 0 && (size_t)n < cap)
-        n +=
-            snprintf(buf + n, cap - (size_t)n, w >= 100 ? " | 1 px = %.4g keys x %.4g queries" : "|%.4g:%.4g",
-                     (double)(win.k1 - win.k0) / px.w, (double)(win.q1 - win.q0) / px.h);
+        n += snprintf(buf + n, cap - (size_t)n,
+                      w >= 100 ? " | pixel: %s of %.3g keys x %.3g queries" : " | %s of %.3gx%.3g",
+                      ui_pool_name[st->at.pool], (double)(win.k1 - win.k0) / px.w,
+                      (double)(win.q1 - win.q0) / px.h);
     if ((size_t)n < cap) snprintf(buf + n, cap - (size_t)n, "%s", over[st->at.overlay]);
 }
 
@@ -368,8 +454,8 @@ static void map_readout(const struct ui_state *st, char *buf, size_t cap)
     if (!r || st->at.key >= r->n_keys || n < 0 || (size_t)n >= cap) return;
     int rank = ui_row_rank(r, st->at.key);
     ui_fmt_weight((double)r->w[st->at.key], num, sizeof num);
-    snprintf(buf + n, cap - (size_t)n, "  dense %s rank %d, %s: %s%s", num, rank, ui_lane_name(st, st->at.a),
-             uv_key_word(r, st->at.key, rank, &role), (r->flag[st->at.key] & UI_KEY_GOLD) ? "  [gold]" : "");
+    snprintf(buf + n, cap - (size_t)n, ": dense %s rank %d, %s: %s%s", num, rank, ui_lane_name(st, st->at.a),
+             uv_key_word(r, st->at.key, rank, &role), (r->flag[st->at.key] & UI_KEY_GOLD) ? " [gold]" : "");
 }
 
 static void map_plain(const struct ui_state *st, char *buf, size_t cap)
@@ -390,17 +476,19 @@ static void map_plain(const struct ui_state *st, char *buf, size_t cap)
         n += snprintf(buf + n, cap - (size_t)n, "rank %d key %d weight %s %s %s\n", i + 1, r->top[i].key, num,
                       mark == 'f' ? "forced" : mark == '*' ? "chosen" : "missed", text);
     }
+    if ((size_t)n < cap) uv_why_lines(st, r, buf + n, cap - (size_t)n);
 }
 
 static void map_settle(struct ui_state *st)
 {
+    uv_first_look(st);
     if (st->trace && st->at.a < st->n_lanes) uv_settle(st, UI_SCREEN_MAP, st->at.a);
 }
 
 static bool map_move(struct ui_state *st, enum ui_move m, int n)
 {
     if (!st->trace || st->at.a >= st->n_lanes) return false;
-    if (st->at.pane[UI_SCREEN_MAP] == 1 && st->at.topk) {
+    if (st->at.pane[UI_SCREEN_MAP] == 1 && st->at.topk && !st->at.why) {
         int *cur = &st->at.cur[UI_SCREEN_MAP], to = *cur;
         to += m == UI_UP ? -n : m == UI_DOWN ? n : m == UI_HALF_UP ? -5 : m == UI_HALF_DOWN ? 5 : 0;
         if (m == UI_TOP) to = 0;
@@ -416,7 +504,7 @@ static bool map_open(struct ui_state *st)
 {
     enum ui_req_state rs;
     if (!st->trace || st->at.a >= st->n_lanes) return false;
-    if (st->at.pane[UI_SCREEN_MAP] == 1 && st->at.topk) {
+    if (st->at.pane[UI_SCREEN_MAP] == 1 && st->at.topk && !st->at.why) {
         const struct ui_row *r = uv_row(st, st->at.a, st->at.layer, ui_head_arg(st), st->at.row, &rs);
         if (!r || st->at.cur[UI_SCREEN_MAP] >= r->n_top) return true;
         st->at.key = r->top[st->at.cur[UI_SCREEN_MAP]].key;
@@ -554,6 +642,7 @@ CHOICE(cmd_overlay, overlay_arg, UI_N_OVERLAYS, overlay, enum ui_overlay)
 CHOICE(cmd_range, range_arg, 2, range_auto, bool)
 CHOICE(cmd_topk, off_on, 2, topk, bool)
 CHOICE(cmd_weights, weights_arg, 2, sparse, bool)
+CHOICE(cmd_why, off_on, 2, why, bool)
 CHOICE(cmd_rows, rows_arg, UI_N_ROWS, rows, enum ui_rows)
 
 #define BOTH (UI_CTX(UI_SCREEN_MAP) | UI_CTX(UI_SCREEN_COMPARE))
@@ -578,25 +667,33 @@ static const struct ui_cmd cmds[] = {
       UI_CMD_VIEW, cmd_weights },
     { "topk", "off|on|next", "list the keys a query reads most", UI_GROUP_LOOK, UI_CTX(UI_SCREEN_MAP),
       UI_CMD_VIEW, cmd_topk },
+    { "why", "off|on|next", "why the key under the cursor is read or not, and what other budgets read",
+      UI_GROUP_LOOK, UI_CTX(UI_SCREEN_MAP), UI_CMD_VIEW, cmd_why },
+    { "force-key", "head|layer|all", "run again with the gold span, page or token under the cursor kept",
+      UI_GROUP_ACT, BOTH | UI_CTX(UI_SCREEN_TEXT), 0, uv_force_key },
 };
 static const struct ui_bind binds[] = {
-    { BOTH, "+", "zoom in" }, { BOTH, "-", "zoom out" }, { BOTH, "=", "fit" }, { BOTH, "v", "select" },
-    { BOTH, "z", "zoom-selection" }, { BOTH, "s", "scale next" }, { BOTH, "a", "pool next" },
-    { BOTH, "x", "sinks next" }, { BOTH, "o", "overlay next" }, { BOTH, "e", "weights next" },
+    { BOTH, "+", "zoom in" },
+    { BOTH, "-", "zoom out" },
+    { BOTH, "=", "fit" },
+    { BOTH, "v", "select" },
+    { BOTH, "z", "zoom-selection" },
+    { BOTH, "s", "scale next" },
+    { BOTH, "a", "pool next" },
+    { BOTH, "x", "sinks next" },
+    { BOTH, "o", "overlay next" },
+    { BOTH, "e", "weights next" },
     { UI_CTX(UI_SCREEN_MAP), "t", "topk next" },
+    { UI_CTX(UI_SCREEN_MAP), "i", "why next" },
+    { BOTH | UI_CTX(UI_SCREEN_TEXT), "F", "force-key head" },
 };
 static const struct ui_hint hints[] = {
-    { "layer +1", "layer" },
-    { "head +1", "head" },
-    { "zoom in", "zoom" },
-    { "fit", "fit" },
-    { "scale next", "scale" },
-    { "overlay next", "overlay" },
-    { "step +1", "step" },
-    { "pool next", "pool" },
-    { "sinks next", "sinks" },
-    { "topk next", "top keys" },
-    { "event +1", "next gold/miss" },
+    { "layer +1", "layer" },   { "head +1", "head" },
+    { "zoom in", "zoom" },     { "fit", "fit" },
+    { "scale next", "scale" }, { "overlay next", "overlay" },
+    { "step +1", "step" },     { "pool next", "pool" },
+    { "sinks next", "sinks" }, { "topk next", "top keys" },
+    { "why next", "why" },     { "event +1", "next gold/miss" },
     { "open", "text" },
 };
 

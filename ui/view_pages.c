@@ -20,7 +20,7 @@ static struct boxes layout(const struct ui_state *st, struct ui_rect r)
 {
     (void)st;
     struct boxes x = { .main = r };
-    int foot = r.h >= 28 ? 9 : r.h >= 18 ? 5 : 0;
+    int foot = r.h >= 34 ? 10 : r.h >= 28 ? 9 : r.h >= 18 ? 5 : 0;
     x.main.h -= foot;
     if (r.w >= 100) {
         x.recall = (struct ui_rect){ r.x + r.w - 18, r.y, 18, x.main.h };
@@ -30,6 +30,13 @@ static struct boxes layout(const struct ui_state *st, struct ui_rect r)
     if (foot && r.w >= 100) x.steps = (struct ui_rect){ r.x + r.w / 2, r.y + x.main.h, r.w - r.w / 2, foot };
     x.cols = x.main.w - 2 - 7 - 5;
     return x;
+}
+
+/* Columns of the grid: bins of pages where there are more than columns, else every page equally wide. */
+static int grid_cols(const struct boxes *x, const struct ui_pages *p)
+{
+    int wide = p->n_pages > 0 ? x->cols / p->n_pages : 1;
+    return wide < 1 ? x->cols : p->n_pages * (wide > 4 ? 4 : wide);
 }
 
 static int step_of(const struct ui_state *st)
@@ -149,8 +156,7 @@ static void draw_grid(const struct ui_state *st, struct cell_buf *b, struct ui_r
                       const struct ui_pages *p)
 {
     static int row[MAX_PAIRS];
-    int n = order(st, p, row, MAX_PAIRS), w = x->cols < p->n_pages ? x->cols : p->n_pages, lines = in.h - 2,
-        cur = 0;
+    int n = order(st, p, row, MAX_PAIRS), w = grid_cols(x, p), lines = in.h - 2, cur = 0;
     if (w < 4 || lines < 1) return;
     int x0 = in.x + 7, curcol = ui_bin_of(st->at.page, p->n_pages, w);
     for (int i = 0; i < n; i++)
@@ -199,6 +205,24 @@ static const struct ui_page_steps *page_steps(const struct ui_state *st, const s
                          p->page, step_of(st), rs);
 }
 
+/* How near the decision about the key under the cursor was. */
+static int why_line(const struct ui_state *st, struct cell_buf *b, struct ui_rect in, int y)
+{
+    enum ui_req_state rs;
+    const struct ui_why *w =
+        uv_why(st, st->at.a, st->at.layer, st->at.head, ui_step_row(st, step_of(st)), st->at.key, &rs);
+    if (!w || !w->acts) return 0;
+    if (w->keys_needed)
+        uv_at(st, b, in.x, y, in.w, UI_STRONG,
+              w->read ? "key %d is read down to %d keys a head (budget x %.2f)"
+                      : "key %d is read from %d keys a head on (budget x %.2f)",
+              w->key, w->keys_needed, w->factor_needed);
+    else
+        uv_at(st, b, in.x, y, in.w, UI_DIM, "key %d is %s at every budget tried", w->key,
+              w->read ? "read" : "left out");
+    return 1;
+}
+
 static void draw_page(const struct ui_state *st, struct cell_buf *b, struct ui_rect r,
                       const struct ui_pages *p)
 {
@@ -224,52 +248,44 @@ static void draw_page(const struct ui_state *st, struct cell_buf *b, struct ui_r
         uv_at(st, b, in.x, y, in.w, UI_DIM, rs == UI_REQ_NOTHING ? "not recorded" : "computing");
         return;
     }
-    int unit = p->own_page > 1;
-    if (!isnan(s->bound)) {
-        if (small)
-            uv_at(st, b, in.x, y++, in.w, UI_TEXT,
-                  "min-max bound %.1f rank %d cut %.1f | true best key %.1f rank %d | read at %d of %d steps",
-                  s->bound, s->bound_rank, s->cut, s->best, s->best_rank, s->n_sel, s->n);
-        else {
-            uv_at(st, b, in.x, y++, in.w, UI_TEXT, "min-max bound %.1f rank %d/%d, lowest %s read %.1f",
-                  s->bound, s->bound_rank, s->n_pages, unit ? "page" : "bin", s->cut);
-            uv_at(st, b, in.x, y++, in.w, UI_TEXT, "true best key %.2f  rank %d  (scores q.k / sqrt d)",
-                  s->best, s->best_rank);
-        }
-    }
-    if (!small && y < end) {
-        char list[200] = "";
-        size_t used = 0;
-        for (int i = 0; i < s->n && used + 8 < sizeof list; i++)
-            if (s->step[i].kept) used += (size_t)snprintf(list + used, sizeof list - used, " %d", i + 1);
-        uv_at(st, b, in.x, y++, in.w, UI_TEXT, "read at %d of %d steps:%s", s->n_sel, s->n, list);
-    }
     size_t cell = (size_t)st->at.pair * (size_t)p->n_pages + (size_t)st->at.page;
-    if (st->at.page < p->n_pages && y < end && !small) {
-        int state = p->state[cell], pairs = 0, dense = 0;
-        for (int i = 0; i < p->n_pairs; i++) {
-            int v = p->state[(size_t)i * (size_t)p->n_pages + (size_t)st->at.page];
-            pairs += (v & (UI_PAGE_CHOSEN | UI_PAGE_FORCED)) != 0;
-            dense += (v & UI_PAGE_DENSE_TOP) != 0;
-        }
-        uv_at(st, b, in.x, y++, in.w, state & (UI_PAGE_CHOSEN | UI_PAGE_FORCED) ? UI_KEPT : UI_MISSED,
-              "%s by L%d kv%d at this step; dense mass %.3f",
-              state & UI_PAGE_FORCED   ? "read (f forced)"
-              : state & UI_PAGE_CHOSEN ? "read (# chosen)"
-                                       : "left out",
-              st->at.pair / p->n_kv_heads, st->at.pair % p->n_kv_heads, (double)p->mass[cell]);
-        if (y < end)
-            uv_at(st, b, in.x, y++, in.w, UI_TEXT,
-                  "%d of %d (layer, KV head) read it; in the dense top of %d", pairs, p->n_pairs, dense);
+    int state = st->at.page < p->n_pages ? p->state[cell] : 0, pairs = 0, dense = 0, kv = p->n_kv_heads;
+    for (int i = 0; i < p->n_pairs && st->at.page < p->n_pages; i++) {
+        int v = p->state[(size_t)i * (size_t)p->n_pages + (size_t)st->at.page];
+        pairs += (v & (UI_PAGE_CHOSEN | UI_PAGE_FORCED)) != 0;
+        dense += (v & UI_PAGE_DENSE_TOP) != 0;
     }
+    bool in_set = state & (UI_PAGE_CHOSEN | UI_PAGE_FORCED), top = state & UI_PAGE_DENSE_TOP;
+    uv_at(st, b, in.x, y++, in.w,
+          in_set ? UI_KEPT
+          : top  ? UI_MISSED
+                 : UI_DIM,
+          small ? "%s by L%d kv%d at this step; read at %d of %d steps; dense mass %.3f"
+                : "%s by L%d kv%d; read at %d of %d steps; mass %.3f",
+          state & UI_PAGE_FORCED ? "f read (forced)"
+          : in_set               ? "# read"
+          : top                  ? "- missed"
+                                 : ". left out",
+          st->at.pair / kv, st->at.pair % kv, s->n_sel, s->n, (double)p->mass[cell]);
+    if (p->own_page > 1 && !isnan(s->bound) && y < end) {
+        uv_at(st, b, in.x, y++, in.w, UI_TEXT, "bound %.1f rank %d/%d, cut-off %.1f; true %.1f rank %d",
+              s->bound, s->bound_rank, s->n_pages, s->cut, s->best, s->best_rank);
+        if (y < end && !small)
+            uv_at(st, b, in.x, y++, in.w, UI_DIM, "(bound: Quest's, of the page; true: its best key, q.k)");
+    }
+    if (y < end) y += why_line(st, b, in, y);
+    if (y < end)
+        uv_at(st, b, in.x, y++, in.w, UI_TEXT, "read by %d of %d (layer, KV head); in the dense top of %d",
+              pairs, p->n_pairs, dense);
 }
 
 static void draw_steps(const struct ui_state *st, struct cell_buf *b, struct ui_rect r,
                        const struct ui_pages *p)
 {
     if (r.w < 20 || r.h < 5) return;
-    struct ui_rect in = ui_pane(st, b, r, -1, "Steps (columns) of this page, L%d kv%d",
-                                st->at.pair / p->n_kv_heads, st->at.pair % p->n_kv_heads);
+    struct ui_rect in =
+        ui_pane(st, b, r, -1, "Steps of this %s, L%d kv%d (rank 1-9, +; tenths)",
+                p->own_page > 1 ? "page" : "bin", st->at.pair / p->n_kv_heads, st->at.pair % p->n_kv_heads);
     enum ui_req_state rs;
     const struct ui_page_steps *s = page_steps(st, p, &rs);
     if (!s) { ui_empty(st, b, in, rs == UI_REQ_NOTHING ? "not recorded" : "computing", ""); return; }
@@ -297,8 +313,6 @@ static void draw_steps(const struct ui_state *st, struct cell_buf *b, struct ui_
         }
     }
     int y = in.y + 3, end = in.y + in.h, kv = p->n_kv_heads, layer = st->at.pair / kv, most = 1;
-    if (y < end)
-        uv_at(st, b, in.x, y++, in.w, UI_DIM, "rank 1-9, + later, . not in the dense top; lost in tenths");
     if (y >= end) return;
     uv_at(st, b, in.x, y++, in.w, UI_DIM, "keys read by L%d at this step, of %d:", layer, p->row + 1);
     for (int g = 0; g < kv; g++)
@@ -316,6 +330,12 @@ static void draw_steps(const struct ui_state *st, struct cell_buf *b, struct ui_
                   p->kept_cache[pair]);
         else uv_at(st, b, in.x + 6 + bw, y, 24, UI_TEXT, "%d", p->n_kept[pair]);
     }
+    const char *cap = strstr(st->lane[st->at.a].params, "capacity=");
+    int sum = 0, each = cap ? atoi(cap + 9) : 0;
+    for (int g = 0; g < kv; g++) sum += p->kept_cache[layer * kv + g] > 0 ? p->kept_cache[layer * kv + g] : 0;
+    if (each > 0 && sum > 0 && y < end)
+        uv_at(st, b, in.x, y, in.w, sum == each * kv ? UI_OK : UI_WARN, "kept %d in all %s %d KV heads x %d",
+              sum, sum == each * kv ? "=" : "of", kv, each);
 }
 
 /* ---- the view ---- */
@@ -324,16 +344,20 @@ static const char *const mode_name[] = { "step", "union", "count", "first" };
 
 static void pages_draw(const struct ui_state *st, struct cell_buf *b, struct ui_rect r)
 {
-    static const char *const legend[] = { "f forced  # chosen  . left out  - left out, in the dense top",
-                                          "# read at any step so far  - never, in the dense top now",
-                                          "0-9 tenths of the steps so far, # every step",
-                                          "step of the first read: 0-9 a-z, + later" };
+    static const char *const brief[] = { "f forced  # chosen  . left out  - missed",
+                                         "# read at any step so far  - missed now",
+                                         "0-9 tenths of the steps, # every step", "step of the first read" };
+    static const char *const legend[] = {
+        "f forced  # chosen  . left out  - missed: left out, in the dense top",
+        "# read at any step so far  - never, in the dense top now",
+        "0-9 tenths of the steps so far, # every step", "step of the first read: 0-9 a-z, + later"
+    };
     struct boxes x = layout(st, r);
     enum ui_req_state rs;
     const struct ui_pages *p = pages(st, &rs);
-    struct ui_rect in =
-        ui_pane(st, b, x.main, 0, x.main.w >= 90 ? "%s at step %d   %s" : "%s, step %d  %s",
-                p && p->own_page <= 1 ? "Tokens by 16" : "Pages", step_of(st) + 1, legend[st->at.pages_mode]);
+    struct ui_rect in = ui_pane(st, b, x.main, 0, x.main.w >= 90 ? "%s at step %d   %s" : "%s, step %d  %s",
+                                p && p->own_page <= 1 ? "Tokens by 16" : "Pages", step_of(st) + 1,
+                                x.main.w >= 90 ? legend[st->at.pages_mode] : brief[st->at.pages_mode]);
     if (!p) {
         if (rs == UI_REQ_NOTHING && st->trace && st->at.a < st->n_lanes && ui_n_steps(st, st->at.a) < 1 &&
             st->lane[st->at.a].state != SAC_LANE_FAILED) {
@@ -346,7 +370,7 @@ static void pages_draw(const struct ui_state *st, struct cell_buf *b, struct ui_
         }
         return;
     }
-    if (x.recall.w) ui_pane(st, b, x.recall, -1, "mass read");
+    if (x.recall.w) ui_pane(st, b, x.recall, -1, "mass recall");
     draw_grid(st, b, in, &x, p);
     if (x.page.h) draw_page(st, b, x.page, p);
     if (x.steps.h) draw_steps(st, b, x.steps, p);
@@ -360,20 +384,21 @@ static void pages_context(const struct ui_state *st, char *buf, size_t cap, int 
     const struct ui_pages *p = pages(st, &rs);
     if (!p || n < 0 || (size_t)n >= cap) return;
     struct boxes x = layout(st, st->body);
-    int cols = x.cols < p->n_pages ? x.cols : p->n_pages, read = 0;
+    int cols = grid_cols(&x, p), read = 0;
     for (int g = 0; g < p->n_pages && st->at.pair < p->n_pairs; g++)
         read += (p->state[(size_t)st->at.pair * (size_t)p->n_pages + (size_t)g] &
                  (UI_PAGE_CHOSEN | UI_PAGE_FORCED)) != 0;
     n += snprintf(buf + n, cap - (size_t)n, " | %s | %d of %d %s", ui_lane_name(st, st->at.a), read,
                   p->n_pages, p->own_page > 1 ? "pages" : "bins of 16");
     if (w >= 100 && (size_t)n < cap)
-        n += snprintf(buf + n, cap - (size_t)n,
-                      " read by L%d kv%d, its query heads together | 1 column = %.3g %s",
-                      st->at.pair / p->n_kv_heads, st->at.pair % p->n_kv_heads,
-                      (double)p->n_pages / (cols > 0 ? cols : 1), p->own_page > 1 ? "pages" : "bins");
-    if ((size_t)n < cap)
-        snprintf(buf + n, cap - (size_t)n, " | view: %s%s", mode_name[st->at.pages_mode],
-                 st->at.playing ? " | playing" : "");
+        n += snprintf(buf + n, cap - (size_t)n, " read by L%d kv%d", st->at.pair / p->n_kv_heads,
+                      st->at.pair % p->n_kv_heads);
+    if (w >= 100 && (size_t)n < cap && cols < p->n_pages)
+        n += snprintf(buf + n, cap - (size_t)n, " | 1 column = %.3g %s", (double)p->n_pages / cols,
+                      p->own_page > 1 ? "pages" : "bins");
+    if ((size_t)n < cap && all_steps(st))
+        n += snprintf(buf + n, cap - (size_t)n, " | view: %s", mode_name[st->at.pages_mode]);
+    if ((size_t)n < cap && st->at.playing) snprintf(buf + n, cap - (size_t)n, " | playing");
 }
 
 static void pages_status(const struct ui_state *st, char *buf, size_t cap)
@@ -432,6 +457,7 @@ static void play(struct ui_state *st, int steps)
 static void pages_settle(struct ui_state *st)
 {
     if (!st->trace || st->at.a >= st->n_lanes) return;
+    uv_first_look(st);
     const struct sac_shape *s = &st->info.shape;
     int steps = ui_n_steps(st, st->at.a), pairs = s->n_layers * s->n_kv_heads;
     if (st->at.step >= steps) st->at.step = steps > 0 ? steps - 1 : 0;
@@ -462,7 +488,7 @@ static bool pages_move(struct ui_state *st, enum ui_move m, int n)
     const struct ui_pages *p = pages(st, &rs);
     if (!p) return true;
     struct boxes x = layout(st, st->body);
-    int k = order(st, p, row, MAX_PAIRS), cur = 0, cols = x.cols < p->n_pages ? x.cols : p->n_pages;
+    int k = order(st, p, row, MAX_PAIRS), cur = 0, cols = grid_cols(&x, p);
     int per = cols > 0 && p->n_pages > cols ? (p->n_pages + cols - 1) / cols : 1, half = x.main.h / 2;
     for (int i = 0; i < k; i++)
         if (row[i] == st->at.pair) cur = i;
@@ -542,8 +568,7 @@ static bool pages_click(struct ui_state *st, int cx, int cy, enum ui_click what)
     const struct ui_pages *p = what == UI_CLICK ? pages(st, &rs) : NULL;
     if (!p) return false;
     struct boxes x = layout(st, st->body);
-    int n = order(st, p, row, MAX_PAIRS), lines = x.main.h - 4, cur = 0,
-        w = x.cols < p->n_pages ? x.cols : p->n_pages;
+    int n = order(st, p, row, MAX_PAIRS), lines = x.main.h - 4, cur = 0, w = grid_cols(&x, p);
     for (int i = 0; i < n; i++)
         if (row[i] == st->at.pair) cur = i;
     int first = n <= lines                    ? 0

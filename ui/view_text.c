@@ -27,7 +27,7 @@ static struct boxes layout(const struct ui_state *st, struct ui_rect r)
         x.c.side2.w = 0;
     }
     int h = x.c.main.h - 2;
-    x.strips = h >= 16 ? (x.c.side.w ? (h >= 20 ? 6 : 4) : 7) : h >= 10 ? 3 : 0;
+    x.strips = h >= 16 ? (x.c.side.w ? (h >= 20 ? 6 : 4) : 8) : h >= 10 ? 3 : 0;
     x.text = (struct ui_rect){ x.c.main.x + 1, x.c.main.y + 1, x.c.main.w - 2, h - x.strips };
     return x;
 }
@@ -224,45 +224,6 @@ static void draw_density(const struct ui_state *st, struct cell_buf *b, struct u
     ui_gold_line(&st->look, b, r.x + 12, y, w, 0, n, &st->info);
 }
 
-/* Both answers, one line each; the first differing character is marked. */
-static void draw_answers(const struct ui_state *st, struct cell_buf *b, struct ui_rect r)
-{
-    char shown[2][600];
-    int lane[2] = { st->at.a, st->at.b }, len[2] = { 0, 0 };
-    for (int i = 0; i < 2; i++) {
-        if (lane[i] < 0 || lane[i] >= st->n_lanes) continue;
-        const char *s = st->lane[lane[i]].answer;
-        len[i] = ui_text_visible(s, (int)strlen(s), shown[i], (int)sizeof shown[i] - 1);
-        shown[i][len[i]] = 0;
-    }
-    int same = 0;
-    while (same < len[0] && same < len[1] && shown[0][same] == shown[1][same]) same++;
-    while (same > 0 && (shown[0][same] & 0xC0) == 0x80) same--;
-    for (int i = 0; i < 2; i++) {
-        if (lane[i] < 0 || lane[i] >= st->n_lanes || (i && lane[0] == lane[1])) continue;
-        const struct sac_lane *la = &st->lane[lane[i]];
-        bool scored = !isnan(la->score) && la->state == SAC_LANE_DONE, right = scored && la->score > 0.999;
-        bool differs = lane[0] != lane[1] && (same < len[0] || same < len[1]);
-        int y = r.y + i, x = r.x + 12;
-        uv_at(st, b, r.x, y, 11, i ? UI_LANE_B : UI_LANE_A, "%s", ui_lane_name(st, lane[i]));
-        x += uv_at(st, b, x, y, 7,
-                   right    ? UI_OK
-                   : scored ? UI_BAD
-                            : UI_DIM,
-                   "%s ",
-                   right    ? "ok"
-                   : scored ? "WRONG"
-                            : "...");
-        int end = r.x + r.w, cut = same > 24 && differs ? same - 24 : 0; /* keep the difference in sight */
-        while (cut > 0 && (shown[i][cut] & 0xC0) == 0x80) cut--;
-        if (cut) x += cells_text(b, x, y, end - x, st->look.ascii ? "..." : "\u2026", uv_style(st, UI_DIM));
-        x += cells_textn(b, x, y, end - x, shown[i] + cut, (size_t)(same - cut), uv_style(st, UI_TEXT));
-        if (!differs || x >= end) continue;
-        x += cells_put(b, x, y, U'^', uv_style(st, UI_BAD));
-        if (x < end) cells_fit(b, x, y, end - x, shown[i] + same, uv_style(st, UI_STRONG));
-    }
-}
-
 static void draw_spans(const struct ui_state *st, struct cell_buf *b, struct ui_rect r,
                        const struct ui_row *row)
 {
@@ -278,10 +239,12 @@ static void draw_spans(const struct ui_state *st, struct cell_buf *b, struct ui_
         ui_bar(s[i].sum, 6, st->look.ascii, bar);
         for (int k = 0; k < 6; k++)
             cells_put(b, r.x + 11 + k, y, bar[k] == U'.' ? U' ' : bar[k], uv_style(st, UI_BAR));
-        uv_at(st, b, r.x + 18, y, r.w - 18, UI_TEXT, "%.2f %s", s[i].sum, text);
-        int used = 5 + cells_text_width(text, strlen(text));
-        if (s[i].lo + 1 < row->n_keys) ui_token_text(st, row->lane, s[i].lo + 1, text, sizeof text);
-        uv_at(st, b, r.x + 18 + used, y, r.w - 18 - used, UI_TEXT, "%s", text);
+        int x = r.x + 18 + uv_at(st, b, r.x + 18, y, r.w - 18, UI_TEXT, "%.2f ", s[i].sum), end = r.x + r.w;
+        for (int k = s[i].lo; k < s[i].hi && x < end; k++) {
+            ui_token_text(st, row->lane, k, text, sizeof text);
+            x += cells_text(b, x, y, end - x, text,
+                            uv_style(st, row->flag[k] & UI_KEY_GOLD ? UI_GOLD : UI_TEXT));
+        }
     }
     double gold = 0, read = 0;
     for (int k = 0; k < row->n_keys; k++)
@@ -291,8 +254,10 @@ static void draw_spans(const struct ui_state *st, struct cell_buf *b, struct ui_
         }
     y = r.y + r.h - 2;
     if (!st->info.n_spans) return;
-    uv_at(st, b, r.x, y, r.w, UI_GOLD, "gold spans hold %.2f of dense,", gold);
-    uv_at(st, b, r.x, y + 1, r.w, UI_GOLD, "%.2f of it is read by %s", read, ui_lane_name(st, row->lane));
+    uv_at(st, b, r.x, y, r.w, UI_GOLD, "%-21s %.2f", "dense mass on gold", gold);
+    char who[40];
+    snprintf(who, sizeof who, "%.14s reads", ui_lane_name(st, row->lane));
+    uv_at(st, b, r.x, y + 1, r.w, read < gold - 0.005 ? UI_MISSED : UI_GOLD, "%-21s %.2f", who, read);
 }
 
 static void next_column(const struct ui_state *st, struct cell_buf *b, int x, int y, int w, int lines,
@@ -308,11 +273,31 @@ static void next_column(const struct ui_state *st, struct cell_buf *b, int x, in
         int len = sac_trace_vocab(st->trace, id[i], raw, (int)sizeof raw);
         len = ui_text_visible(raw, len < (int)sizeof raw ? len : (int)sizeof raw, text, (int)sizeof text - 1);
         text[len] = 0;
-        int used = uv_at(st, b, x, y + 1 + i, w - 5, i ? UI_TEXT : UI_STRONG, "\"%s\"", text);
+        int used = uv_at(st, b, x, y + 1 + i, w - 6, i ? UI_TEXT : UI_STRONG, "\"%s\"", text);
         (void)used;
         uv_at(st, b, x + w - 5, y + 1 + i, 5, i ? UI_DIM : UI_STRONG, "%.2f", (double)p[i]);
     }
     if (!n) uv_at(st, b, x, y + 1, w, UI_DIM, "no step here");
+}
+
+/* Best next token of both and their distance, in one line. */
+static void next_line(const struct ui_state *st, struct cell_buf *b, struct ui_rect r)
+{
+    int step = st->at.step < 0 ? 0 : st->at.step, at = r.x, end = r.x + r.w;
+    at += uv_at(st, b, at, r.y, r.w, UI_DIM, "next      ");
+    for (int i = 0; i < 2; i++) {
+        int id[5], lane = i ? st->at.b : st->at.a;
+        float p[5];
+        char raw[64], text[80];
+        if (lane < 0 || lane >= st->n_lanes || sac_trace_next(st->trace, lane, step, id, p) < 1) continue;
+        int len = sac_trace_vocab(st->trace, id[0], raw, (int)sizeof raw);
+        len = ui_text_visible(raw, len < (int)sizeof raw ? len : (int)sizeof raw, text, (int)sizeof text - 1);
+        text[len] = 0;
+        at += uv_at(st, b, at, r.y, end - at, i ? UI_LANE_B : UI_LANE_A, "%s ", ui_lane_name(st, lane));
+        at += uv_at(st, b, at, r.y, end - at, UI_TEXT, "\"%s\" %.2f   ", text, (double)p[0]);
+    }
+    double kl = sac_trace_step_kl(st->trace, st->at.a, step);
+    if (!isnan(kl)) uv_at(st, b, at, r.y, end - at, UI_DIM, "KL %.3f nat", kl);
 }
 
 static void draw_next(const struct ui_state *st, struct cell_buf *b, struct ui_rect r)
@@ -322,11 +307,10 @@ static void draw_next(const struct ui_state *st, struct cell_buf *b, struct ui_r
     next_column(st, b, r.x + w, r.y, r.w - w, r.h < 6 ? r.h : 6, st->at.b, step);
     if (r.h < 8) return;
     double kl = sac_trace_step_kl(st->trace, st->at.a, step);
-    if (!isnan(kl))
-        uv_at(st, b, r.x, r.y + 6, r.w, UI_TEXT, "KL(dense || %s) %.3f nat", ui_lane_name(st, st->at.a), kl);
+    if (!isnan(kl)) uv_at(st, b, r.x, r.y + 6, r.w, UI_TEXT, "KL %.3f nat on dense's tokens", kl);
     if (r.h < 10) return;
     int n = ui_n_steps(st, st->at.a), first = st->lane[st->at.a].first_diff;
-    uv_at(st, b, r.x, r.y + 7, r.w, UI_DIM, "steps: = as dense, ! since it differed");
+    uv_at(st, b, r.x, r.y + 7, r.w, UI_DIM, "= as dense   ! since they differ");
     int from = n <= r.w ? 0 : step - r.w / 2 < 0 ? 0 : step - r.w / 2 > n - r.w ? n - r.w : step - r.w / 2;
     for (int i = from; i < n && i - from < r.w; i++) {
         bool differs = first >= 0 && i >= first;
@@ -382,17 +366,16 @@ static void text_draw(const struct ui_state *st, struct cell_buf *b, struct ui_r
     int y = x.text.y + x.text.h;
     if (x.strips) {
         draw_density(st, b, (struct ui_rect){ in.x, y, in.w, x.strips < 4 ? x.strips : 4 }, a, o);
-        if (x.strips == 6) draw_answers(st, b, (struct ui_rect){ in.x, y + 4, in.w, 2 });
+        if (x.strips == 6) uv_answers(st, b, (struct ui_rect){ in.x, y + 4, in.w, 2 }, true);
         if (x.strips > 6 && row) {
             struct ui_stretch s[6];
             int n = ui_stretches(row->w, row->n_keys, 10, 6, s), at = in.x;
-            at += uv_at(st, b, at, y + 4, in.w, UI_DIM, "top spans: ");
-            for (int i = 0; i < n; i++)
+            at += uv_at(st, b, at, y + 4, in.w, UI_DIM, "top spans ");
+            for (int i = 0; i < n && at + 15 <= in.x + in.w; i++)
                 at += uv_at(st, b, at, y + 4, in.x + in.w - at, UI_TEXT, "%d-%d %.2f  ", s[i].lo, s[i].hi - 1,
                             s[i].sum);
-            next_column(st, b, in.x, y + 5, in.w / 2 - 2, 2, st->at.a, st->at.step < 0 ? 0 : st->at.step);
-            next_column(st, b, in.x + in.w / 2, y + 5, in.w / 2, 2, st->at.b,
-                        st->at.step < 0 ? 0 : st->at.step);
+            next_line(st, b, (struct ui_rect){ in.x, y + 5, in.w, 1 });
+            uv_answers(st, b, (struct ui_rect){ in.x, y + 6, in.w, 2 }, true);
         }
     }
     if (x.c.side.w) {
@@ -427,8 +410,8 @@ static void text_context(const struct ui_state *st, char *buf, size_t cap, int w
         snprintf(buf + n, cap - (size_t)n, " | %s | no shading | underline: read by %s", head, name);
     else
         snprintf(buf + n, cap - (size_t)n,
-                 w >= 100 ? " | %s | shade: dense weights of query %d %s in %s | underline: read by it"
-                          : " | %s | query %d %s | shade: %s, underline: read",
+                 w >= 100 ? " | %s | shade: weights of query %d %s | underline: %s reads"
+                          : " | %s | query %d %s | underline: %s reads",
                  head, st->at.row, q, name);
 }
 
@@ -529,6 +512,7 @@ static bool text_move(struct ui_state *st, enum ui_move m, int n)
 
 static void text_settle(struct ui_state *st)
 {
+    uv_first_look(st);
     if (!st->trace || st->at.a >= st->n_lanes) return;
     int n = uv_n(st, st->at.a), all = st->info.n_prompt + ui_n_steps(st, st->at.a);
     if (n > 0 && st->at.row >= n) uv_set_row(st, n - 1);

@@ -22,6 +22,19 @@ const struct ui_page_steps *uv_page_steps(const struct ui_state *st, int lane, i
 const struct ui_along *uv_along(const struct ui_state *st, int lane, int layer, int head, int q0, int q1,
                                 int n, enum ui_req_state *rs);
 
+const struct ui_why *uv_why(const struct ui_state *st, int lane, int layer, int head, int row, int key,
+                            enum ui_req_state *rs);
+
+/* Go to where the answer is looked up, once a run has finished and nobody has moved yet. */
+void uv_first_look(struct ui_state *st);
+
+/* ---- why a key is read or not ---- */
+void uv_draw_why(const struct ui_state *st, struct cell_buf *b, struct ui_rect r, const struct ui_row *row);
+/* The same in labelled lines; returns the characters written. */
+int uv_why_lines(const struct ui_state *st, const struct ui_row *row, char *buf, size_t cap);
+/* Command `force-key`: run again with the gold span, page or token under the cursor kept. */
+bool uv_force_key(struct ui_state *st, const char *arg);
+
 /* ---- states of a pane ---- */
 /* Draws the notice for a trace or a lane that has nothing to show (no run, queued, running, failed, stopped);
  * true when it did. layer: the layer needed, -1 any. */
@@ -90,6 +103,9 @@ char uv_key_mark(const struct ui_row *r, int key, enum ui_role *role);
 const char *uv_key_word(const struct ui_row *r, int key, int rank, enum ui_role *role);
 /* Number of the gold item (1, 2 ...) that holds a position, 0: none. */
 int uv_gold(const struct ui_state *st, int pos);
+/* The answers of A and B, a line each, right or wrong, with ^ where they part; names: lanes by name, else by
+ * letter. */
+void uv_answers(const struct ui_state *st, struct cell_buf *b, struct ui_rect r, bool names);
 /* Token text for a table cell, quoted. */
 void uv_quote(const struct ui_state *st, int lane, int pos, char *buf, size_t cap);
 #endif

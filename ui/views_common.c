@@ -191,7 +191,7 @@ int uv_what(const struct ui_state *st, char *buf, size_t cap, int w)
     int n = 0, steps = ui_n_steps(st, st->at.a);
     const char *task = st->info.task;
     if (w >= 100 && task && *task) n = snprintf(buf, cap, "%s#%d ", task, st->info.sample);
-    n += snprintf(buf + n, cap - (size_t)n, "N=%d", st->info.n_prompt);
+    n += snprintf(buf + n, cap - (size_t)n, w >= 100 ? "%d tokens" : "N=%d", st->info.n_prompt);
     if (st->at.step >= 0 && steps > 0)
         n += snprintf(buf + n, cap - (size_t)n, " step %d/%d", st->at.step + 1, steps);
     return n;
@@ -255,6 +255,52 @@ void uv_quote(const struct ui_state *st, int lane, int pos, char *buf, size_t ca
     char text[64];
     ui_token_text(st, lane, pos, text, sizeof text);
     snprintf(buf, cap, "\"%s\"", text);
+}
+
+void uv_answers(const struct ui_state *st, struct cell_buf *b, struct ui_rect r, bool names)
+{
+    char shown[2][900];
+    int lane[2] = { st->at.a, st->at.b }, len[2] = { 0, 0 }, same = 0, label = names ? 12 : 2;
+    bool have[2] = { lane[0] >= 0 && lane[0] < st->n_lanes, lane[1] >= 0 && lane[1] < st->n_lanes };
+    for (int i = 0; i < 2; i++) {
+        const char *s = have[i] ? st->lane[lane[i]].answer : "";
+        len[i] = ui_text_visible(s, (int)strlen(s), shown[i], (int)sizeof shown[i] - 1);
+        shown[i][len[i]] = 0;
+    }
+    while (same < len[0] && same < len[1] && shown[0][same] == shown[1][same]) same++;
+    while (same > 0 && (shown[0][same] & 0xC0) == 0x80) same--;
+    bool differs = have[0] && have[1] && lane[0] != lane[1] && (same < len[0] || same < len[1]);
+    for (int i = 0; i < 2 && i < r.h; i++) {
+        if (!have[i] || (i && lane[0] == lane[1])) continue;
+        const struct sac_lane *la = &st->lane[lane[i]];
+        bool scored = !isnan(la->score) && la->state == SAC_LANE_DONE, right = scored && la->score > 0.999;
+        int y = r.y + i, x = r.x, end = r.x + r.w, room = r.w - label - 8;
+        uv_at(st, b, x, y, label - 1, i ? UI_LANE_B : UI_LANE_A, "%s",
+              names ? ui_lane_name(st, lane[i])
+              : i   ? "B"
+                    : "A");
+        x += label;
+        uv_at(st, b, x, y, 6,
+              right    ? UI_OK
+              : scored ? UI_BAD
+                       : UI_DIM,
+              "%s",
+              right    ? "ok"
+              : scored ? "WRONG"
+                       : "...");
+        x += 6;
+        int lead = room / 3 < 40 ? room / 3 : 40, cut = 0; /* keep the difference in sight */
+        if (differs && same > room - 12 && same > lead) cut = same - lead;
+        while (cut > 0 && (shown[i][cut] & 0xC0) == 0x80) cut--;
+        if (cut) x += cells_text(b, x, y, end - x, st->look.ascii ? "..." : "\u2026", uv_style(st, UI_DIM));
+        if (!differs) {
+            cells_fit(b, x, y, end - x, shown[i], uv_style(st, UI_TEXT));
+            continue;
+        }
+        x += cells_textn(b, x, y, end - x, shown[i] + cut, (size_t)(same - cut), uv_style(st, UI_TEXT));
+        if (x < end) x += cells_put(b, x, y, U'^', uv_style(st, UI_BAD));
+        if (x < end) cells_fit(b, x, y, end - x, shown[i] + same, uv_style(st, UI_STRONG));
+    }
 }
 
 /* ---- search ---- */

@@ -155,6 +155,15 @@ static float *floats(int slot, size_t n)
     return buffer[slot].f;
 }
 
+/* The overview of a run holds the weights its executor saw: where prefill is sparse, those over the keys read
+ * alone. So dense weights come from the lane while its prefill is dense, else from the dense run beside it.
+ */
+static int overview_lane(const struct ui_state *st, int lane, bool sparse)
+{
+    bool dense = lane == 0 || st->lane[lane].prefill.kernel > 0.9999;
+    return dense != sparse ? lane : sparse ? -1 : 0;
+}
+
 static void scale_map(struct uv_map *m)
 {
     size_t n = (size_t)m->w * (size_t)m->h;
@@ -204,6 +213,7 @@ struct uv_map uv_map_get(const struct ui_state *st, int slot, int lane, const st
         m.have = true;
     } else if (st->at.sinks == SAC_SINKS_SHOW && !st->at.sparse) {
         /* The overview of the run stands in until the tile arrives. */
+        want.lane = overview_lane(st, lane, false);
         struct ui_tile *o = ui_tile_overview(st->trace, &want);
         if (o) {
             memcpy(t + n, o->v, n * sizeof *t);
@@ -264,11 +274,12 @@ bool uv_thumb(const struct ui_state *st, int lane, int layer, int head, bool spa
                              .sparse = sparse,
                              .kept = &some,
                              .missed = &some };
-    if (n < 1 || w < 1 || h < 1) return false;
+    if (n < 1 || w < 1 || h < 1 || lane >= st->n_lanes) return false;
     struct ui_heat heat = ui_heat_default(UI_SCALE_LOG);
     struct ui_tile *o = NULL;
-    if (!sparse && head >= 0) {
+    if (head >= 0 && overview_lane(st, lane, sparse) >= 0) {
         struct sac_tile prompt = want;
+        prompt.lane = overview_lane(st, lane, sparse);
         prompt.q1 = prompt.k1 = st->info.n_prompt;
         o = ui_tile_overview(st->trace, &prompt);
     }
@@ -276,8 +287,8 @@ bool uv_thumb(const struct ui_state *st, int lane, int layer, int head, bool spa
     const struct ui_tile *u = o ? o : uv_tile(st, &want, true, &rs);
     if (!u) return false;
     ui_pic_scale(&heat, u->v, h, w, 0, n, t);
-    for (int i = 0; sparse && i < w * h; i++)
-        if (!(u->v[(size_t)w * (size_t)h + (size_t)i] > 0)) t[i] = NAN;
+    for (int i = 0; sparse && i < w * h; i++) /* what is not read is empty */
+        if (o ? !(u->v[i] > 0) : !(u->v[(size_t)w * (size_t)h + (size_t)i] > 0)) t[i] = NAN;
     free(o);
     return true;
 }

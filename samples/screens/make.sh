@@ -1,0 +1,58 @@
+#!/usr/bin/env bash
+# Makes every picture of this folder anew: records the two runs with the bundled model, then draws each screen
+# from a script. Takes a minute or two and about 500 MB under $TMPDIR, removed at the end.
+#
+#   samples/screens/make.sh              all pictures
+#   samples/screens/make.sh map pages    those whose name holds one of the words
+#   SACCADE=path/to/saccade, TRACES=folder that keeps the two recordings between calls
+set -euo pipefail
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+saccade=${SACCADE:-$here/../../build/release/saccade}
+traces=${TRACES:-}
+words=("$@")
+[ -x "$saccade" ] || { echo "$saccade: not built yet; ./run.sh builds it" >&2; exit 1; }
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+[ -n "$traces" ] || traces=$work
+
+# record NAME TASK LENGTH: a run of the bundled model, unless $TRACES has it.
+record() {
+    [ -e "$traces/$1.trace" ] || "$saccade" trace record --task "$2" --length "$3" -o "$traces/$1.trace" \
+        -m vertical_slash:sparsity=0.9 -m snapkv -m ada_snapkv -m quest
+}
+
+wanted() {
+    [ ${#words[@]} -eq 0 ] && return 0
+    for w in "${words[@]}"; do case $1 in *"$w"*) return 0 ;; esac; done
+    return 1
+}
+
+# shot NAME TRACE 'command; command; ...': NAME-120x40.png and NAME-80x24.png.
+shot() {
+    local name=$1 trace=$2 size
+    wanted "$name" || return 0
+    tr ';' '\n' <<< "$3" | sed 's/^ *//' > "$work/script"
+    for size in 120x40 80x24; do
+        rm -f "$here/$name-$size.png"
+        "$saccade" replay "$work/script" "$traces/$trace.trace" --headless --size $size --color rgb \
+            --theme dark --dump "$here/$name-$size.png"
+        echo "$name-$size.png"
+    done
+}
+
+record needle niah 4096
+record story story_retrieval 16384
+
+# A needle task of 4096 tokens: which keys hold the numbers that were asked for?
+shot needle-heads   needle 'method quest; screen heads'
+shot needle-map     needle 'method quest; screen map'
+shot needle-compare needle 'method quest; screen compare'
+shot needle-text    needle 'method quest; screen text'
+shot needle-pages   needle 'method quest; screen pages'
+
+# A story of 16384 tokens with questions about its chapters.
+shot story-heads    story 'method snapkv; screen heads'
+shot story-map      story 'method vertical_slash; screen map'
+shot story-compare  story 'method snapkv; screen compare'
+shot story-text     story 'method snapkv; screen text'
+shot story-pages    story 'method ada_snapkv; screen pages'

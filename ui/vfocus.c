@@ -1,0 +1,50 @@
+/* Where to look first: the head and the answer row that read the most gold; see vdata.h.
+ *
+ * A run has thousands of rows and hundreds of heads, and most show a diagonal. What a person wants to see
+ * first is the moment the answer is looked up: among heads the one with the most dense mass on the gold
+ * spans, among its answer rows the one where that mass is largest, among the gold tokens the heaviest. */
+#include "vdata.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+struct ui_focus *ui_focus_compute(struct sac_trace *t, int lane, const atomic_bool *cancel)
+{
+    enum { MOST_ROWS = 96 };
+    struct sac_trace_info info;
+    struct sac_lane la;
+    sac_trace_info(t, &info);
+    sac_trace_lane(t, lane, &la);
+    if (!info.n_spans || la.state != SAC_LANE_DONE || la.n_steps < 2) return NULL;
+    struct ui_focus *f = calloc(1, sizeof *f);
+    float *w = malloc(((size_t)info.n_prompt + (size_t)la.n_steps) * sizeof *w);
+    double best = 0;
+    for (int i = 0; f && w && i < info.shape.n_layers * info.shape.n_heads; i++) {
+        struct sac_recall r;
+        int layer = i / info.shape.n_heads, head = i % info.shape.n_heads;
+        if (!sac_trace_recall(t, lane, layer, head, true, &r) || !(r.evidence_mass > best)) continue;
+        best = r.evidence_mass;
+        f->layer = layer;
+        f->head = head;
+    }
+    double most = 0;
+    for (int s = 1; best > 0 && s < la.n_steps && s < MOST_ROWS; s++) {
+        int row = info.n_prompt - 1 + s, heavy = -1;
+        double gold = 0;
+        if (cancel && atomic_load_explicit(cancel, memory_order_relaxed)) break;
+        if (!sac_trace_weights(t, lane, f->layer, f->head, row, w)) continue;
+        for (int g = 0; g < info.n_spans; g++)
+            for (int k = info.span[g].lo; k < info.span[g].hi && k <= row; k++) {
+                gold += (double)w[k];
+                if (heavy < 0 || w[k] > w[heavy]) heavy = k;
+            }
+        if (gold <= most) continue;
+        most = gold;
+        f->row = row;
+        f->key = heavy;
+    }
+    free(w);
+    if (most > 0) return f;
+    free(f);
+    return NULL;
+}
