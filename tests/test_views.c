@@ -328,7 +328,7 @@ static void test_why(void **state)
     static struct sac_run run[F_ROWS];
     int row = F_PROMPT + 4, turned = 0;
     for (int key = 0; key <= row; key += 8) {
-        struct ui_why *w = ui_why_compute(&fake_one, 1, 1, 2, row, key, NULL);
+        struct ui_key_why *w = ui_key_why_compute(&fake_one, 1, 1, 2, row, key, NULL);
         struct sac_rows rows = { .run = run, .cap = F_ROWS };
         struct sac_recall r;
         assert_non_null(w);
@@ -348,7 +348,7 @@ static void test_why(void **state)
         free(w);
     }
     assert_true(turned > 10);
-    assert_null(ui_why_compute(&fake_one, 1, 1, 2, row, row + 1, NULL));
+    assert_null(ui_key_why_compute(&fake_one, 1, 1, 2, row, row + 1, NULL));
 }
 
 /* The first look falls on the answer row and the head that read the most gold, and on a gold token. */

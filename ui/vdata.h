@@ -64,7 +64,7 @@ int ui_row_rank(const struct ui_row *r, int key);       /* 1: the largest weight
 
 /* ---- why a key is read or not ---- */
 enum { UI_WHY_BUDGETS = 5 };
-struct ui_why {
+struct ui_key_why {
     int lane, layer, head, row, key; /* head: the first of a group */
     bool acts;                       /* the method leaves something out at this row */
     bool read;
@@ -82,8 +82,8 @@ struct ui_why {
         bool read;
     } budget[UI_WHY_BUDGETS];
 };
-struct ui_why *ui_why_compute(struct sac_trace *t, int lane, int layer, int head, int row, int key,
-                              const atomic_bool *cancel);
+struct ui_key_why *ui_key_why_compute(struct sac_trace *t, int lane, int layer, int head, int row, int key,
+                                      const atomic_bool *cancel);
 
 /* ---- where to look first ---- */
 struct ui_focus {

@@ -209,7 +209,7 @@ static const struct ui_page_steps *page_steps(const struct ui_state *st, const s
 static int why_line(const struct ui_state *st, struct cell_buf *b, struct ui_rect in, int y)
 {
     enum ui_req_state rs;
-    const struct ui_why *w =
+    const struct ui_key_why *w =
         uv_why(st, st->at.a, st->at.layer, st->at.head, ui_step_row(st, step_of(st)), st->at.key, &rs);
     if (!w || !w->acts) return 0;
     if (w->keys_needed)

@@ -22,8 +22,8 @@ const struct ui_page_steps *uv_page_steps(const struct ui_state *st, int lane, i
 const struct ui_along *uv_along(const struct ui_state *st, int lane, int layer, int head, int q0, int q1,
                                 int n, enum ui_req_state *rs);
 
-const struct ui_why *uv_why(const struct ui_state *st, int lane, int layer, int head, int row, int key,
-                            enum ui_req_state *rs);
+const struct ui_key_why *uv_why(const struct ui_state *st, int lane, int layer, int head, int row, int key,
+                                enum ui_req_state *rs);
 
 /* Go to where the answer is looked up, once a run has finished and nobody has moved yet. */
 void uv_first_look(struct ui_state *st);

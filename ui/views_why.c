@@ -12,7 +12,7 @@
 
 static void *do_why(struct sac_trace *t, const int *a, const atomic_bool *c)
 {
-    return ui_why_compute(t, a[0], a[1], a[2], a[3], a[4], c);
+    return ui_key_why_compute(t, a[0], a[1], a[2], a[3], a[4], c);
 }
 
 static void *do_focus(struct sac_trace *t, const int *a, const atomic_bool *c)
@@ -20,8 +20,8 @@ static void *do_focus(struct sac_trace *t, const int *a, const atomic_bool *c)
     return ui_focus_compute(t, a[0], c);
 }
 
-const struct ui_why *uv_why(const struct ui_state *st, int lane, int layer, int head, int row, int key,
-                            enum ui_req_state *rs)
+const struct ui_key_why *uv_why(const struct ui_state *st, int lane, int layer, int head, int row, int key,
+                                enum ui_req_state *rs)
 {
     return ui_request(st, do_why, (int[]){ lane, layer, head, row, key }, 5, UI_REQ_LOW, rs);
 }
@@ -56,7 +56,7 @@ void uv_first_look(struct ui_state *st)
 
 /* ---- the panel ---- */
 
-static const struct ui_why *why_here(const struct ui_state *st, enum ui_req_state *rs)
+static const struct ui_key_why *why_here(const struct ui_state *st, enum ui_req_state *rs)
 {
     return uv_why(st, st->at.a, st->at.layer, ui_head_arg(st), st->at.row, st->at.key, rs);
 }
@@ -71,7 +71,7 @@ static const char *times(double f, char *buf, size_t cap)
 }
 
 /* "would be read from 1184 keys on (x 1.15)", "read down to 640 keys (x 0.62)". */
-static void margin(const struct ui_why *w, char *buf, size_t cap)
+static void margin(const struct ui_key_why *w, char *buf, size_t cap)
 {
     if (!w->acts)
         snprintf(buf, cap, "this row reads every key");
@@ -115,7 +115,7 @@ void uv_draw_why(const struct ui_state *st, struct cell_buf *b, struct ui_rect r
     uv_at(st, b, r.x, y++, r.w, role, "key %d: %s", st->at.key, word);
     uv_at(st, b, r.x, y++, r.w, UI_TEXT,
           r.w >= 30 ? "its weight ranks %d, keys read %d" : "rank %d, reads %d", rank, row->n_kept);
-    const struct ui_why *w = why_here(st, &rs);
+    const struct ui_key_why *w = why_here(st, &rs);
     if (!w) {
         uv_at(st, b, r.x, y, r.w, UI_DIM,
               rs == UI_REQ_NOTHING ? "cannot be decided again" : "deciding again ...");
@@ -154,7 +154,7 @@ int uv_why_lines(const struct ui_state *st, const struct ui_row *row, char *buf,
 {
     enum ui_req_state rs;
     char text[80];
-    const struct ui_why *w = row && st->at.key < row->n_keys ? why_here(st, &rs) : NULL;
+    const struct ui_key_why *w = row && st->at.key < row->n_keys ? why_here(st, &rs) : NULL;
     size_t n = 0;
     if (!w || cap < 2) return 0;
     margin(w, text, sizeof text);

@@ -66,7 +66,7 @@ static bool look(const struct probe *p, double f, struct found *out, char *spec,
 }
 
 /* The budget where the key comes in (it is left out now) or from which it falls out (it is read now). */
-static void turn(const struct probe *p, struct ui_why *w, const struct found *now)
+static void turn(const struct probe *p, struct ui_key_why *w, const struct found *now)
 {
     double in = 1, out = 1;
     struct found f = *now, at_in = *now;
@@ -105,8 +105,8 @@ static void turn(const struct probe *p, struct ui_why *w, const struct found *no
     snprintf(w->spec_needed, sizeof w->spec_needed, "%s", *spec_in ? spec_in : p->base);
 }
 
-struct ui_why *ui_why_compute(struct sac_trace *t, int lane, int layer, int head, int row, int key,
-                              const atomic_bool *cancel)
+struct ui_key_why *ui_key_why_compute(struct sac_trace *t, int lane, int layer, int head, int row, int key,
+                                      const atomic_bool *cancel)
 {
     static const double factor[UI_WHY_BUDGETS] = { 0.25, 0.5, 1, 2, 4 };
     struct sac_trace_info info;
@@ -123,7 +123,7 @@ struct ui_why *ui_why_compute(struct sac_trace *t, int lane, int layer, int head
                        .head = head < 0 ? (-1 - head) * per : head,
                        .row = row,
                        .key = key };
-    struct ui_why *w = calloc(1, sizeof *w);
+    struct ui_key_why *w = calloc(1, sizeof *w);
     struct found f, now = { 0, 0, false };
     char spec[200];
     if (row < 0 || key < 0 || key > row) {
@@ -134,14 +134,14 @@ struct ui_why *ui_why_compute(struct sac_trace *t, int lane, int layer, int head
     snprintf(p.base, sizeof p.base, "%s", la.spec);
     bool ok = w && p.run && look(&p, 1, &now, spec, sizeof spec);
     if (ok) {
-        *w = (struct ui_why){ .lane = lane,
-                              .layer = layer,
-                              .head = p.head,
-                              .row = row,
-                              .key = key,
-                              .read = now.read,
-                              .keys = now.keys,
-                              .acts = now.keys <= row };
+        *w = (struct ui_key_why){ .lane = lane,
+                                  .layer = layer,
+                                  .head = p.head,
+                                  .row = row,
+                                  .key = key,
+                                  .read = now.read,
+                                  .keys = now.keys,
+                                  .acts = now.keys <= row };
         for (int i = 0; i < UI_WHY_BUDGETS && w->acts; i++) {
             if (!look(&p, factor[i], &f, spec, sizeof spec)) continue;
             w->budget[w->n_budgets].factor = factor[i];
