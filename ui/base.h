@@ -129,8 +129,9 @@ extern const struct ui_cmd ui_shot_cmds[];
 extern const int ui_n_shot_cmds;
 
 /* player.c: scripts played on screen (replay, tour, open), and asciicasts of headless ones */
-void ui_player_frame(struct ui_state *st,
-                     struct cell_buf *b); /* after drawing: runs what is due, shows the caption */
+/* Before drawing: runs what is due; the lines at the foot that the caption takes from the view. */
+int ui_player_room(struct ui_state *st, const struct cell_buf *b);
+void ui_player_frame(struct ui_state *st, struct cell_buf *b);   /* after drawing: the caption */
 bool ui_player_key(struct ui_state *st, int key);                /* true: the key was the player's */
 void ui_player_free(struct ui_player *p);
 void ui_player_line(struct ui_state *st, const char *line);      /* headless: about to run this line */

@@ -336,6 +336,9 @@ void ui_frame(struct ui_state *st, struct cell_buf *b, int *cx, int *cy)
     ui_tasks_poll(st);
     ui_search_poll(st);
     ui_shots_poll(st);
+    int room = ui_player_room(st, b);
+    b->h -= room;
     ui_draw(st, b, cx, cy);
+    b->h += room;
     ui_player_frame(st, b);
 }

@@ -2,7 +2,8 @@
  * them.
  *
  * A script is a list of command lines, as session logs are. Lines that begin with '#' are text: a block of
- * them is the caption shown from there on, "#! wait 3" says how long the frame so far stays. The player runs
+ * them is the caption shown from there on, "#! wait 3" says how long the frame so far stays, and "#! line 0" how long lines stay from
+ * there on that say nothing of it (1 second). The player runs
  * a line when everything that the one before asked for has been computed and its time is over. Space stops
  * and goes on, Enter goes on at once, Esc ends it; any other key stops it and does what it always does, so a
  * speaker can look around at any moment. A pace of 0 runs all lines at once and shows no captions: that is
@@ -25,6 +26,7 @@ struct ui_player {
     bool joined;                   /* the next text line belongs to the same caption */
     bool paused, done;
     double due, wait;              /* when the next line runs; what it waits for, set by "#! wait" */
+    double line_s;                 /* what a line waits for otherwise, "#! line" */
     FILE *cast;                    /* the asciicast in memory, written when it is whole */
     char *cast_text; size_t cast_len;
     double cast_t;
@@ -52,6 +54,7 @@ static struct ui_player *player_of(struct ui_state *st)
         if (!a->player) return NULL;
         a->player->script = a->player->at = a->opts->script;
         a->player->n_captions = count_captions(a->opts->script);
+        a->player->line_s = LINE_S;
         a->player->done = a->headless;      /* without a screen the script has its own loop */
     }
     return a->player;
@@ -77,8 +80,9 @@ static bool text_line(struct ui_player *p, const char *line)
         p->joined = false;
         return false;
     }
-    if (sscanf(line, "#! wait %lf", &s) == 1) {
-        p->wait = s < 0 ? 0 : s > 600 ? 600 : s;
+    bool wait = sscanf(line, "#! wait %lf", &s) == 1;
+    if (wait || sscanf(line, "#! line %lf", &s) == 1) {
+        *(wait ? &p->wait : &p->line_s) = s < 0 ? 0 : s > 600 ? 600 : s;
         p->joined = false;
         return true;
     }
@@ -106,9 +110,9 @@ static void advance(struct ui_state *st, struct ui_player *p)
         int n = (int)strcspn(p->at, "\n");
         snprintf(line, sizeof line, "%.*s", n, p->at);
         p->at += n + (p->at[n] == '\n');
-        p->wait = LINE_S;
+        p->wait = p->line_s;
         if (text_line(p, line)) {
-            if (!p->joined && *line) break;      /* "#! wait" */
+            if (!strncmp(line, "#! wait", 7)) break;
             continue;
         }
         if (!ui_run_line(st, line)) p->paused = pace_of(st) > 0;
@@ -177,32 +181,57 @@ static int wrap(const char *s, int w, const char **line, size_t *len, int most)
     return n;
 }
 
+enum { CAPTION_LINES = 6, VIEW_LEAST = 16 };
+
+static bool shows_caption(const struct ui_state *st, const struct ui_player *p)
+{
+    return p && pace_of(st) > 0 && (!p->done || st->app->headless) && *p->caption;
+}
+
+/* Lines of the box; 0 where the screen is too small for one. */
+static int caption_height(const struct ui_player *p, const struct cell_buf *b)
+{
+    const char *line[CAPTION_LINES];
+    size_t len[CAPTION_LINES];
+    if (b->h < 14 || b->w < 60) return 0;
+    return wrap(p->caption, b->w - 4, line, len, CAPTION_LINES) + 2;
+}
+
 static void draw_caption(const struct ui_state *st, const struct ui_player *p, struct cell_buf *b)
 {
-    const char *line[8];
-    size_t len[8];
-    if (b->h < 14 || b->w < 40 || !*p->caption) return;
-    struct ui_style text = ui_style(&st->look, UI_STRONG), dim = ui_style(&st->look, UI_DIM);
-    int n = wrap(p->caption, b->w - 8, line, len, 6), h = n + 3;
-    struct ui_rect r = { 2, b->h - 2 - h, b->w - 4, h };
+    const char *line[CAPTION_LINES];
+    size_t len[CAPTION_LINES];
+    int h = caption_height(p, b), n = wrap(p->caption, b->w - 4, line, len, CAPTION_LINES);
+    if (!h) return;
+    struct ui_style text = ui_style(&st->look, UI_STRONG), title_style = ui_style(&st->look, UI_TITLE);
+    struct ui_rect r = { 0, b->h - h, b->w, h };
     char title[48];
     snprintf(title, sizeof title, "Tour  %d of %d", p->caption_no, p->n_captions);
+    b->clip = (struct ui_rect){ 0, 0, b->w, b->h };
     cells_fill(b, r, U' ', text);
-    struct ui_rect in =
-        cells_box(b, r, title, true, ui_style(&st->look, UI_LINE_FOCUS), ui_style(&st->look, UI_TITLE));
+    struct ui_rect in = cells_box(b, r, title, true, ui_style(&st->look, UI_LINE_FOCUS), title_style);
     for (int i = 0; i < n; i++) cells_textn(b, in.x + 1, in.y + i, in.w - 2, line[i], len[i], text);
-    const char *hint = !*p->at ? "The end. Enter or Esc: explore yourself" : p->paused
-                       ? "Paused: look around, every key works.  Space goes on  Enter next  Esc ends the tour"
-                       : "Space stops  Enter next  Esc ends the tour";
-    cells_fit(b, in.x + 1, in.y + n, in.w - 2, hint, dim);
+    const char *hint = !*p->at    ? " the end: Enter or Esc, and it is yours "
+                       : p->paused ? " paused: every key works  Space goes on  Enter next  Esc ends the tour "
+                                   : " Space stops  Enter next  Esc ends the tour ";
+    int w = (int)strlen(hint);
+    if (w < b->w - 24) cells_text(b, b->w - 2 - w, r.y, w, hint, title_style);
+}
+
+/* The view is drawn above the caption, so that nothing is hidden; small screens have the caption over it. */
+int ui_player_room(struct ui_state *st, const struct cell_buf *b)
+{
+    struct ui_player *p = player_of(st);
+    if (!p) return 0;
+    if (!p->done) play(st, p);
+    int h = shows_caption(st, p) ? caption_height(p, b) : 0;
+    return b->h - h >= VIEW_LEAST ? h : 0;
 }
 
 void ui_player_frame(struct ui_state *st, struct cell_buf *b)
 {
     struct ui_player *p = player_of(st);
-    if (!p) return;
-    if (!p->done) play(st, p);
-    if (pace_of(st) > 0 && (!p->done || st->app->headless)) draw_caption(st, p, b);
+    if (shows_caption(st, p)) draw_caption(st, p, b);
 }
 
 /* ---- without a screen ---- */
@@ -213,7 +242,7 @@ void ui_player_line(struct ui_state *st, const char *line)
     if (!p) return;
     p->at += strcspn(p->at, "\n");
     p->at += *p->at == '\n';
-    p->wait = LINE_S;
+    p->wait = p->line_s;
     text_line(p, line);
 }
 

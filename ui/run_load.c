@@ -180,6 +180,29 @@ static void lanes_changed(struct ui_state *st)
     }
 }
 
+/* The list of methods as a recording has them: its lanes ticked, with their settings. */
+static void rows_of_recording(struct ui_state *st)
+{
+    struct ui_run *r = st->run;
+    int n = sac_trace_n_lanes(st->trace);
+    for (int i = 0; i < r->n_rows; i++) r->row[i].on = !strcmp(r->row[i].spec, "dense");
+    for (int k = 1; k < n; k++) {
+        struct sac_lane l;
+        int i = 0;
+        sac_trace_lane(st->trace, k, &l);
+        if (l.intervention || !strcmp(l.method, "dense")) continue;
+        while (i < r->n_rows && (r->row[i].on || strcmp(r->row[i].name, l.method) != 0)) i++;
+        if (i == r->n_rows) i = ui_row_add(st, l.spec, true);
+        else if (ui_row_set(st, i, l.spec)) r->row[i].on = true;
+        /* In the order of the answers below, after dense. */
+        for (int to = k < r->n_rows ? k : r->n_rows - 1; i > to; i--) {
+            struct ui_method_row row = r->row[i - 1];
+            r->row[i - 1] = r->row[i];
+            r->row[i] = row;
+        }
+    }
+}
+
 static void take_over(struct ui_state *st)
 {
     struct ui_run *r = st->run;
@@ -203,7 +226,8 @@ static void take_over(struct ui_state *st)
         memset(r->said, 0, sizeof r->said);
         r->n_forced = 0;
         r->edited = false;
-        ui_log(st, "prompt of %d tokens ready in %.2f s", st->info.n_prompt, d->prompt_s);
+        if (st->info.recorded) rows_of_recording(st);
+        else ui_log(st, "prompt of %d tokens ready in %.2f s", st->info.n_prompt, d->prompt_s);
     }
     if (*d->refused) {
         int first = (int)strcspn(d->refused, "\n");
