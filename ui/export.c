@@ -5,6 +5,7 @@
  * sinks, size of a cell, model and prompt by hash. Views are in export_map.c and export_views.c, recipes in
  * export_recipe.c, numbers in export_data.c. */
 #include "export_int.h"
+#include "views.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -39,6 +40,15 @@ bool ui_shot_of(struct ui_shot *s, const struct ui_state *st)
     memset(s, 0, sizeof *s);
     s->view = (enum ui_shot_view)view[st->at.screen];
     s->at = st->at;
+    if (st->at.screen == UI_SCREEN_MAP || st->at.screen == UI_SCREEN_COMPARE) {      /* what is shown, no more */
+        struct ui_window *w = &s->at.win[st->at.screen];
+        if (w->q1 <= w->q0) *w = uv_window(st, st->at.screen, st->at.a);
+        if (st->at.screen == UI_SCREEN_COMPARE) {
+            int n = sac_trace_n_rows(st->trace, st->at.b, st->at.layer);
+            if (w->q1 > n && w->q0 < n) w->q1 = n;
+            if (w->k1 > n && w->k0 < n) w->k1 = n;
+        }
+    }
     s->map = ui_look_map(&st->look);
     s->dark = st->look.theme != UI_THEME_LIGHT;
     return true;

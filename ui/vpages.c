@@ -77,15 +77,17 @@ static int by_key_down(const void *a, const void *b)
     return x->i - y->i;
 }
 
-static void pair_state(struct ui_pages *p, int pair, const struct work *k, struct ranked *rank)
+/* weighed: the group's weights are known; otherwise only what was read is. */
+static void pair_state(struct ui_pages *p, int pair, const struct work *k, struct ranked *rank, bool weighed)
 {
     unsigned char *state = p->state + (size_t)pair * (size_t)p->n_pages;
     float *mass = p->mass + (size_t)pair * (size_t)p->n_pages;
     int n = p->row + 1, n_read = 0, n_top = 0;
     double recall = 0;
     for (int j = 0; j < n; j++) {
-        mass[j / p->page] += k->sum[j];
         n_read += k->kept[j] > 0;
+        if (!weighed) continue;
+        mass[j / p->page] += k->sum[j];
         recall += (double)k->sum[j] * k->kept[j] / k->per;
     }
     for (int g = 0; g < p->n_pages; g++) {
@@ -99,10 +101,11 @@ static void pair_state(struct ui_pages *p, int pair, const struct work *k, struc
         n_top += read > 0;
         rank[g] = (struct ranked){ mass[g], g };
     }
+    p->n_kept[pair] = n_read;
+    if (!weighed) return;
     qsort(rank, (size_t)p->n_pages, sizeof *rank, by_key_down);
     for (int i = 0; i < n_top && i < p->n_pages; i++) state[rank[i].i] |= UI_PAGE_DENSE_TOP;
     p->recall[pair] = (float)recall;
-    p->n_kept[pair] = n_read;
 }
 
 static void mark_gold(struct ui_pages *p, const struct sac_trace_info *info)
@@ -180,8 +183,9 @@ struct ui_pages *ui_pages_compute(struct sac_trace *t, int lane, int step, bool 
         p->kept_cache[i] = sac_trace_kept(t, lane, layer, kv);
         p->recall[i] = NAN;
         if (stopped(cancel)) ok = false;
-        else if (group_keys(&k, lane, layer, kv, row) && group_weights(&k, lane, layer, kv, row)) {
-            pair_state(p, i, &k, rank);
+        else if (group_keys(&k, lane, layer, kv, row)) {
+            bool weighed = group_weights(&k, lane, layer, kv, row);
+            pair_state(p, i, &k, rank, weighed);
             seen++;
         }
     }
