@@ -22,6 +22,13 @@
 #define FIXTURES TEST_DIR "/fixtures/reference/"
 enum { MAX_NEW = 64 };
 
+/* The sanitizers slow arithmetic down by a factor of twenty; they look at the same code on shorter prompts. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+enum { LONGEST_PROMPT = 1000, N_RIGHT = 5 };
+#else
+enum { LONGEST_PROMPT = 1 << 20, N_RIGHT = 10 };
+#endif
+
 static json_t *load_runs(void)
 {
     json_error_t e;
@@ -109,6 +116,10 @@ static void test_bundled_answers(void **state)
         if (!json_object_get(run, "gold") || strcmp(text_of(run, "gold"), text_of(run, "greedy"))) continue;
         struct sac_err err = { SAC_OK, "" };
         struct sac_tokens t = tokens_of(m, run);
+        if (t.n > LONGEST_PROMPT) {
+            sac_tokens_free(&t);
+            continue;
+        }
         int out[MAX_NEW], n = 0;
         char answer[2048];
         if (sac_greedy(m, t.id, t.n, MAX_NEW, out, &n, NULL, &err) != SAC_OK) fail_msg("%s", err.msg);
@@ -119,7 +130,7 @@ static void test_bundled_answers(void **state)
         sac_tokens_free(&t);
         checked++;
     }
-    assert_int_equal(checked, 10);
+    assert_int_equal(checked, N_RIGHT);
     json_decref(runs);
     sac_model_close(m);
 }
@@ -162,6 +173,10 @@ static void test_original_tokens(void **state)
     size_t i;
     json_array_foreach(runs, i, run) {
         struct sac_tokens t = tokens_of(m, run);
+        if (t.n > LONGEST_PROMPT) {
+            sac_tokens_free(&t);
+            continue;
+        }
         const json_t *want = json_object_get(run, "greedy_ids");
         int out[MAX_NEW], n = 0, n_want = (int)json_array_size(want);
         assert_true(n_want <= MAX_NEW);
