@@ -10,6 +10,7 @@
 #include <saccade/eval.h>
 #include <saccade/job.h>
 
+#include <errno.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,17 +19,19 @@
 enum { MAX_LIST = 256 };
 
 struct eval_args {
-    struct arg_strs models, tasks, methods, sparsities;
+    struct arg_strs models, tasks, methods, sparsities, files;
     struct arg_ints lengths;
-    const char *output, *shard, *file;
+    const char *output, *shard;
     int samples, first, style, max_tokens, threads, kv, shard_i, shard_n;
     uint64_t seed;
-    bool no_recall, no_kl, no_reference, merge, json;
+    bool no_recall, no_kl, no_reference, merge, json, brief;
 };
 
 /* Lists after their commas and budgets were unfolded. */
 struct lists {
     char *task[MAX_LIST], *method[MAX_LIST];
+    const char *file[MAX_LIST]; /* of a task; NULL: it reads none */
+    char variant[MAX_LIST][128]; /* of a task: see sac_result_key */
     int n_tasks, n_methods;
 };
 
@@ -120,6 +123,58 @@ full:
     return sac_fail(err, SAC_EARG, "more than %d methods and budgets; split the study", MAX_LIST);
 }
 
+/* --file PATH serves every task that reads a file (and niah as its haystack), --file TASK=PATH only that one.
+ */
+static const char *file_for(const struct eval_args *a, const char *spec)
+{
+    size_t n = strcspn(spec, ":");
+    const char *any = NULL;
+    for (int i = 0; i < a->files.n; i++) {
+        const char *f = a->files.v[i];
+        if (!strncmp(f, spec, n) && f[n] == '=') return f + n + 1;
+        char head[32] = "";
+        snprintf(head, sizeof head, "%.*s", (int)(strcspn(f, "=") < 31 ? strcspn(f, "=") : 31), f);
+        if (!strchr(f, '=') || !sac_task_find(head)) any = f;
+    }
+    return any;
+}
+
+/* Name and hash of a file's content: results from another file of that name are other results. */
+static enum sac_code add_file(char *out, size_t cap, const char *path, struct sac_err *err)
+{
+    FILE *f = fopen(path, "rb");
+    if (!f) return sac_fail(err, SAC_EFORMAT, "%s: cannot be opened: %s", path, strerror(errno));
+    uint64_t h = 0xCBF29CE484222325u;
+    unsigned char part[16384];
+    size_t n;
+    while ((n = fread(part, 1, sizeof part, f)) > 0)
+        for (size_t i = 0; i < n; i++) h = (h ^ part[i]) * 0x100000001B3u;
+    bool bad = ferror(f);
+    fclose(f);
+    if (bad) return sac_fail(err, SAC_EIO, "%s: cannot be read", path);
+    const char *base = strrchr(path, '/');
+    snprintf(out, cap, "%.60s#%08x", base ? base + 1 : path, (unsigned)(h ^ h >> 32));
+    return SAC_OK;
+}
+
+/* What else decides the results of each task. */
+static enum sac_code set_variants(struct study *s, struct sac_err *err)
+{
+    const struct eval_args *a = s->a;
+    for (int i = 0; i < s->l.n_tasks; i++) {
+        char *v = s->l.variant[i], data[96] = "";
+        s->l.file[i] = file_for(a, s->l.task[i]);
+        if (s->l.file[i] && add_file(data, sizeof data, s->l.file[i], err)) return err->code;
+        char most[24] = "", kv[16] = "";
+        if (a->kv) snprintf(kv, sizeof kv, "kv %s, ", setup_kv_types[a->kv]);
+        if (a->max_tokens) snprintf(most, sizeof most, "max %d, ", a->max_tokens);
+        snprintf(v, sizeof s->l.variant[i], "%s%s%s", kv, most, data);
+        size_t n = strlen(v);
+        if (n > 2 && v[n - 2] == ',') v[n - 2] = '\0';
+    }
+    return SAC_OK;
+}
+
 static enum sac_code prepare(struct study *s, struct sac_err *err)
 {
     const struct eval_args *a = s->a;
@@ -140,13 +195,31 @@ static enum sac_code prepare(struct study *s, struct sac_err *err)
                                  .n_samples = a->samples,
                                  .shard = a->shard_i,
                                  .n_shards = a->shard_n };
+    double units = (double)s->grid.n_tasks * s->grid.n_lengths * s->grid.n_samples;
+    if (units > 1e9) return sac_fail(err, SAC_EARG, "%.3g samples are too many; split the study", units);
+    if (set_variants(s, err)) return err->code;
     return unfold_methods(&s->l, a, err);
 }
 
 /* ---- one sample ---- */
 
-static json_t *result(const struct study *s, const struct sac_sample *smp, int n_prompt,
-                      const struct sac_trace *t, int lane)
+/* Which of the study's tasks a unit is: the grid hands out the list's own pointers. */
+static int task_of(const struct study *s, const struct sac_unit *u)
+{
+    int i = 0;
+    while (s->l.task[i] != u->task) i++;
+    return i;
+}
+
+static struct sac_result_key key_of(const struct study *s, const struct sac_unit *u, const char *style,
+                                    const char *method)
+{
+    return (struct sac_result_key){ s->model_key, u->task,      style,         method,
+                                    u->length,    u->sample,    s->a->seed,    s->l.variant[task_of(s, u)] };
+}
+
+static json_t *result(const struct study *s, const struct sac_unit *u, const struct sac_sample *smp,
+                      int n_prompt, const struct sac_trace *t, int lane)
 {
     const struct sac_model_info *mi = sac_model_info(s->model);
     const struct sac_shape *h = &mi->shape;
@@ -158,16 +231,17 @@ static json_t *result(const struct study *s, const struct sac_sample *smp, int n
         (json_int_t)mi->n_params, "task", smp->spec, "metric", smp->task->metric, "style",
         setup_styles[smp->style], "length", smp->length, "sample", smp->index, "seed", (json_int_t)smp->seed,
         "prompt_tokens", n_prompt, "gold", json_text(smp->gold, strlen(smp->gold)));
+    const char *variant = s->l.variant[task_of(s, u)];
+    if (o && *variant) json_object_set_new(o, "variant", json_text(variant, strlen(variant)));
     json_t *l = json_lane(t, lane);
+    if (s->a->brief) {
+        json_object_del(l, "tokens");
+        json_object_del(json_object_get(l, "recall"), "prefill");
+        json_object_del(json_object_get(l, "recall"), "decode");
+    }
     if (o && l) json_object_update(o, l);
     json_decref(l);
     return o;
-}
-
-static struct sac_result_key key_of(const struct study *s, const struct sac_unit *u, const char *style,
-                                    const char *method)
-{
-    return (struct sac_result_key){ s->model_key, u->task, style, method, u->length, u->sample, s->a->seed };
 }
 
 static const char *style_of(const struct study *s)
@@ -266,7 +340,7 @@ static enum sac_code record(struct study *s, const struct sac_unit *u, const str
         if (l.state != SAC_LANE_DONE) continue;
         struct sac_result_key k = key_of(s, u, setup_styles[smp->style], l.spec);
         if (sac_results_has(s->out, &k)) continue;
-        json_t *o = result(s, smp, n_prompt, t, i);
+        json_t *o = result(s, u, smp, n_prompt, t, i);
         char *line = o ? json_dumps(o, JSON_COMPACT | JSON_REAL_PRECISION(9)) : NULL;
         json_decref(o);
         enum sac_code rc =
@@ -288,7 +362,7 @@ static enum sac_code run_unit(struct study *s, const struct sac_unit *u, const c
     size_t at = 0;
     const struct eval_args *a = s->a;
     enum sac_code rc = sac_sample_make(&smp, s->model, u->task, (enum sac_style)a->style, u->length, a->seed,
-                                       u->sample, a->file, err);
+                                       u->sample, s->l.file[task_of(s, u)], err);
     if (!rc) rc = sac_chat_tokenize(s->model, NULL, smp.prompt, &tokens, &text, &at, err);
     int limit = rc ? 0 : answer_limit(s, &smp, tokens.n);
     if (!rc && limit < 1)
@@ -450,7 +524,8 @@ int cmd_eval(int argc, char **argv)
           .to = &a.seed },
         { "style", 0, "STYLE", "prompt style: auto, compact or paper (default auto)", ARG_CHOICE,
           .to = &a.style, .choices = setup_styles },
-        { "file", 0, "FILE", "the tasks' data, or prose to hide needles in", ARG_STR, .to = &a.file },
+        { "file", 0, "[TASK=]FILE", "the tasks' data, or prose to hide needles in; may be repeated", ARG_STRS,
+          .to = &a.files },
         { "How", .kind = ARG_HEADING },
         { "max-tokens", 0, "N", "tokens of an answer at most (default: by task)", ARG_INT,
           .to = &a.max_tokens, .min = 1, .max = 1 << 20 },
@@ -464,6 +539,8 @@ int cmd_eval(int argc, char **argv)
           .to = &a.kv, .choices = setup_kv_types },
         { "The results", .kind = ARG_HEADING },
         { "output", 'o', "FILE", "append to FILE; what it holds is not run again", ARG_STR, .to = &a.output },
+        { "brief", 0, NULL, "lines of half the size: no token ids, recall of the whole run only", ARG_FLAG,
+          .to = &a.brief },
         { "shard", 0, "I/N", "only part I of N, for job arrays; give each part a file of its own", ARG_STR,
           .to = &a.shard },
         { "merge", 0, NULL, "take the operands as results files and merge them into the output", ARG_FLAG,

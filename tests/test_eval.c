@@ -64,7 +64,7 @@ static void test_grid(void **state)
 static struct sac_result_key key_of(const struct sac_unit *u, int method)
 {
     return (
-        struct sac_result_key){ "model#1", u->task, "compact", methods[method], u->length, u->sample, 43 };
+        struct sac_result_key){ "model#1", u->task, "compact", methods[method], u->length, u->sample, 43, NULL };
 }
 
 static void line_of(const struct sac_unit *u, int method, char *out, size_t cap)

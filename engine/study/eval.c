@@ -54,6 +54,7 @@ static uint64_t key_hash(const struct sac_result_key *k)
     char num[80];
     int n = snprintf(num, sizeof num, "%d %d %llu", k->length, k->sample, (unsigned long long)k->seed);
     h = fnv(h, num, (size_t)n);
+    if (k->variant && *k->variant) h = fnv(h, k->variant, strlen(k->variant) + 1);
     return h ? h : 1;
 }
 
@@ -115,7 +116,8 @@ static bool line_hash(const char *line, size_t n, uint64_t *hash)
                                     method,
                                     (int)json_integer_value(length),
                                     (int)json_integer_value(sample),
-                                    (uint64_t)json_integer_value(json_object_get(o, "seed")) };
+                                    (uint64_t)json_integer_value(json_object_get(o, "seed")),
+                                    json_string_value(json_object_get(o, "variant")) };
         *hash = key_hash(&k);
     }
     json_decref(o);

@@ -37,6 +37,7 @@ struct draft {
     bool plural; /* <questions> instead of <question> */
     bool whole;  /* the context is the prompt: user tasks */
     int metric;  /* the sample's own metric, -1: the task's */
+    int lean;    /* draw sentences that are short (-1) or long (1): other draws missed the length */
     struct tbuf intro, format, rules;
     bool oom;
 };

@@ -3,8 +3,9 @@
  * The generator is asked for a sample with some number of units, its tokens are counted, and the number is
  * corrected by the slope of the last two counts until the length fits. Units can be coarse (a chapter is over
  * a hundred tokens), so when no number of units gives 97 % of the target, another draw of the same sample is
- * tried; the best draw above 90 % wins. Nothing here depends on the machine: the same model file, seed and
- * number give the same bytes. */
+ * tried; the best draw above 90 % wins. Where plain draws all miss, as stories of three or four chapters can,
+ * later ones lean towards short or long sentences (draft.lean). Nothing here depends on the machine: the same
+ * model file, seed and number give the same bytes. */
 #include "tasks/tasks.h"
 
 #include <errno.h>
@@ -71,6 +72,7 @@ static enum sac_code attempt(struct maker *k, int draw, int units, struct sac_er
     struct rng r = { rng_mix(rng_mix(h, k->d.style == SAC_STYLE_PAPER), (uint64_t)draw) };
     draft_clear(&k->d);
     tb_clear(&k->prompt);
+    k->d.lean = draw < MAX_DRAWS ? 0 : draw % 2 ? -1 : 1;
     enum sac_code rc = k->im->build(&k->d, &k->opts, &k->src, &r, units, err);
     if (rc) return rc;
     k->context_at = compose(&k->d, &k->prompt);
@@ -95,6 +97,12 @@ static int next_units(int lo, int hi, int u0, int t0, int u1, int t1, int want, 
     return next;
 }
 
+/* Near enough to the target, and in the promised range even where the limit is below the target. */
+static bool good(const struct maker *k, int tokens)
+{
+    return tokens >= GOOD * k->limit && tokens >= ENOUGH * k->length;
+}
+
 /* Search one draw. best_* hold the longest fitting attempt over all draws so far. */
 static enum sac_code search(struct maker *k, int draw, int *best_draw, int *best_units, int *best_tokens,
                             int *least, struct sac_err *err)
@@ -114,7 +122,7 @@ static enum sac_code search(struct maker *k, int draw, int *best_draw, int *best
                 *best_draw = draw;
                 *best_units = units;
             }
-            if (t1 >= GOOD * k->limit) return SAC_OK;
+            if (good(k, t1)) return SAC_OK;
         } else {
             hi = units;
             if (!*least || t1 < *least) *least = t1;
@@ -140,11 +148,11 @@ static enum sac_code fit(struct maker *k, struct sac_err *err)
     int draw = 0, units = 0, tokens = 0, least = 0;
     /* Short prompts hold few chapters, but other draws cost little. */
     int draws = k->length < SHORT ? SHORT_DRAWS : MAX_DRAWS;
-    for (int i = 0; i < draws && tokens < GOOD * k->limit; i++) {
+    for (int i = 0; i < draws && !good(k, tokens); i++) {
         if (i >= MAX_DRAWS && tokens >= ENOUGH * k->length) break;
         enum sac_code rc = search(k, i, &draw, &units, &tokens, &least, err);
         if (rc) return rc;
-        if (!tokens && i >= MAX_DRAWS) break;
+        if (!tokens && (i >= 2 * MAX_DRAWS || least > 2 * k->length)) break; /* hopeless */
     }
     if (!tokens)
         return sac_fail(err, SAC_EARG,
@@ -224,9 +232,11 @@ enum sac_code task_make(struct sac_sample *out, const struct task_counter *c, co
                         k.im->pub.name);
     if (file && !k.im->open)
         return sac_fail(err, SAC_EARG, "%s: takes no file (niah takes one as its haystack)", k.im->pub.name);
-    /* A prompt as long as the model's context would leave no room for the answer. */
-    int room = c->max_ctx - (style == SAC_STYLE_PAPER ? 1024 : 160), least = (int)(length * (ENOUGH + 0.01));
-    k.limit = !c->max_ctx || room >= length ? length : room > least ? room : least;
+    /* A prompt as long as the model's context would leave no room for the answer. One that is longer anyhow
+     * can only be looked at, and gets its full length. */
+    int room = c->max_ctx - (style == SAC_STYLE_PAPER ? 1024 : 160), least = (int)(length * (ENOUGH + 0.03));
+    bool whole = !c->max_ctx || room >= length || length > c->max_ctx;
+    k.limit = whole ? length : room > least ? room : least;
     if (k.im->open) rc = k.im->open(&k.src, err);
     if (!rc) rc = fit(&k, err);
     if (!rc) rc = finish(&k, out, err);

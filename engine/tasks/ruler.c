@@ -156,6 +156,9 @@ static enum sac_code niah_build(struct draft *d, const struct task_opts *o, cons
                                 struct rng *r, int units, struct sac_err *err)
 {
     if (src->data) return niah_prose(d, o, src, r, units * 48, err);
+    /* Compact keys run out, and drawing the last ones would take for ever. */
+    int most = task_key_adjectives.n * task_key_nouns.n * 60;
+    if (d->style == SAC_STYLE_COMPACT && units > most) units = most;
     int n = units > o->queries ? units : o->queries, m = o->queries;
     struct needle *v = draw_needles(r, n, d->style);
     int *ask = calloc((size_t)n, sizeof *ask);

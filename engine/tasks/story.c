@@ -50,7 +50,19 @@ static int fresh(struct rng *r, unsigned char *seen, int n)
     return id;
 }
 
-static bool story_draw(struct story *s, struct rng *r, int n)
+/* A sentence; of three draws the shortest or longest when the story must lean. */
+static const char *pick_len(struct rng *r, const struct word_list *l, int lean)
+{
+    const char *best = pick(r, l);
+    for (int i = 0; lean && i < 2; i++) {
+        const char *other = pick(r, l);
+        bool shorter = strlen(other) < strlen(best);
+        if (lean < 0 ? shorter : !shorter) best = other;
+    }
+    return best;
+}
+
+static bool story_draw(struct story *s, struct rng *r, int n, int lean)
 {
     const struct story_data *w = &task_story;
     int n_items = w->item_adjectives.n * w->item_materials.n * w->item_kinds.n;
@@ -67,26 +79,26 @@ static bool story_draw(struct story *s, struct rng *r, int n)
         c->place = w->places.w[id / w->characters.n];
         c->who = w->characters.w[id % w->characters.n];
         c->item = fresh(r, item, n_items);
-        c->arrival = pick(r, &w->arrival);
-        c->reason = pick(r, &w->reason);
-        c->event_line = pick(r, &w->event);
-        c->event = pick(r, &w->events);
-        c->meeting = pick(r, &w->meeting);
+        c->arrival = pick_len(r, &w->arrival, lean);
+        c->reason = pick_len(r, &w->reason, lean);
+        c->event_line = pick_len(r, &w->event, lean);
+        c->event = pick_len(r, &w->events, lean);
+        c->meeting = pick_len(r, &w->meeting, lean);
         for (int k = 0; k < w->talk.n && k < 64; k++) talk[k] = k;
         rng_shuffle(r, talk, w->talk.n, N_TALK);
         for (int k = 0; k < N_TALK; k++) c->talk[k] = w->talk.w[talk[k]];
-        c->buy = pick(r, &w->buy);
+        c->buy = pick_len(r, &w->buy, lean);
         c->sold = -1;
         if (n_own && rng_int(r, 0, 1)) {
             int k = rng_int(r, 0, n_own - 1);
             c->sold = own[k];
             memmove(own + k, own + k + 1, (size_t)(--n_own - k) * sizeof *own);
-            c->sell = pick(r, &w->sell);
+            c->sell = pick_len(r, &w->sell, lean);
         }
         own[n_own++] = c->item;
-        c->farewell = pick(r, &w->farewell);
-        c->close = pick(r, &w->close);
-        c->aside = pick(r, &w->aside);
+        c->farewell = pick_len(r, &w->farewell, lean);
+        c->close = pick_len(r, &w->close, lean);
+        c->aside = pick_len(r, &w->aside, lean);
     }
     free(pair);
     free(item);
@@ -195,16 +207,26 @@ static enum sac_code retrieval_build(struct draft *d, const struct task_opts *o,
     (void)src;
     (void)err;
     struct story s = { 0 };
+    if (units > MAX_CHAPTERS) units = MAX_CHAPTERS;
     /* Questions first, as shares of the story: their number and wording stay while the length is searched. */
-    int *order = calloc((size_t)units, sizeof *order);
-    if (story_draw(&s, r, units) && order) {
+    int *order = calloc((size_t)units, sizeof *order), seen[64]; /* as many questions as there can be */
+    if (story_draw(&s, r, units, d->lean) && order) {
         story_write(d, &s);
         for (int i = 0; i < units; i++) order[i] = i;
         rng_shuffle(r, order, units, o->queries);
-        bool distinct = d->style == SAC_STYLE_PAPER && o->queries <= units;
         for (int i = 0; i < o->queries; i++) {
             int c = rng_int(r, 0, units - 1);
-            ask_fact(d, &s, distinct ? order[i] : c, (enum fact)rng_int(r, 0, N_FACTS - 1), i, o->queries);
+            /* As published, chapters are distinct; a story with fewer of them than questions goes round. */
+            if (d->style == SAC_STYLE_PAPER) c = order[i % units];
+            int f = rng_int(r, 0, N_FACTS - 1);
+            bool asked = true;
+            while (asked && i / units < N_FACTS) {
+                asked = false;
+                for (int k = 0; k < i && d->style == SAC_STYLE_PAPER; k++) asked |= seen[k] == c * N_FACTS + f;
+                if (asked) f = (f + 1) % N_FACTS;
+            }
+            seen[i] = c * N_FACTS + f;
+            ask_fact(d, &s, c, (enum fact)f, i, o->queries);
         }
         d->plural = o->queries > 1;
         intro(d, &s, "Your task is to answer questions about numbered chapters.");
@@ -253,7 +275,8 @@ static enum sac_code multihop_build(struct draft *d, const struct task_opts *o, 
     (void)o;
     (void)err;
     struct story s = { 0 };
-    if (story_draw(&s, r, units)) {
+    if (units > MAX_CHAPTERS) units = MAX_CHAPTERS;
+    if (story_draw(&s, r, units, d->lean)) {
         story_write(d, &s);
         int c = rng_int(r, 1, units - 1);
         char now[80], before[80];
@@ -298,11 +321,12 @@ static enum sac_code filtering_build(struct draft *d, const struct task_opts *o,
     (void)src;
     (void)err;
     struct story s = { 0 };
+    if (units > MAX_CHAPTERS) units = MAX_CHAPTERS;
     int n = o->chapters < units - 2 ? o->chapters
             : units > 3             ? units - 2
                                     : 1,
         *order = calloc((size_t)units, sizeof *order);
-    if (story_draw(&s, r, units) && order) {
+    if (story_draw(&s, r, units, d->lean) && order) {
         for (int i = 0; i < units; i++) order[i] = i;
         rng_shuffle(r, order, units, n);
         for (int i = 0; i < n; i++) s.ch[order[i]].dropped = true;

@@ -39,6 +39,7 @@ struct sac_result_key {
     const char *task, *style, *method;
     int length, sample;
     uint64_t seed;
+    const char *variant; /* settings that change results and are not the usual ones, or NULL */
 };
 
 struct sac_results;
