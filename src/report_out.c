@@ -182,6 +182,7 @@ static struct range plot_range(const struct sac_plot *p)
             r.y0 = fmin(r.y0, p->series[s].y[i]);
             r.y1 = fmax(r.y1, p->series[s].y[i]);
         }
+    if (p->unit_x) r.x0 = 0, r.x1 = 1;
     if (p->unit_y) r.y0 = 0, r.y1 = 1;
     if (!(r.x1 > r.x0)) r.x0 -= 0.5, r.x1 += 0.5;
     if (!(r.y1 > r.y0)) r.y0 -= 0.5, r.y1 += 0.5;
@@ -189,6 +190,16 @@ static struct range plot_range(const struct sac_plot *p)
 }
 
 static const char marks[] = "ox+*#@%&=~";
+
+/* Dashed series and the dense point have marks of their own, the others take turns. */
+static char mark_of(const struct sac_plot *p, int s)
+{
+    int n = 0;
+    if (p->series[s].dashed) return '-';
+    if (!strcmp(p->series[s].name, "dense")) return 'D';
+    for (int i = 0; i < s; i++) n += mark_of(p, i) != '-' && mark_of(p, i) != 'D';
+    return marks[(size_t)n % (sizeof marks - 1)];
+}
 
 static void plot_series(const struct sac_plot *p, int s, const struct range *r, char *grid, int w, int h)
 {
@@ -202,7 +213,7 @@ static void plot_series(const struct sac_plot *p, int s, const struct range *r, 
             char *c = &grid[(h - 1 - (py + (y - py) * k / steps)) * w + px + (x - px) * k / steps];
             if (*c == ' ') *c = '.';
         }
-        grid[(h - 1 - y) * w + x] = marks[(size_t)s % (sizeof marks - 1)];
+        grid[(h - 1 - y) * w + x] = mark_of(p, s);
         px = x;
         py = y;
     }
@@ -215,7 +226,10 @@ void report_plot_text(FILE *f, const struct sac_plot *p, int width, int height)
     if (!grid) return;
     memset(grid, ' ', (size_t)w * (size_t)h);
     struct range r = plot_range(p);
-    for (int s = p->n_series - 1; s >= 0; s--) plot_series(p, s, &r, grid, w, h);
+    for (int s = 0; s < p->n_series; s++) /* the frontier lies under what it is made of */
+        if (p->series[s].dashed) plot_series(p, s, &r, grid, w, h);
+    for (int s = p->n_series - 1; s >= 0; s--)
+        if (!p->series[s].dashed) plot_series(p, s, &r, grid, w, h);
     fprintf(f, "%s (%s)\n\n", p->title, p->subtitle);
     for (int y = 0; y < h; y++) {
         bool tick = y == 0 || y == h - 1 || y == h / 2;
@@ -236,8 +250,7 @@ void report_plot_text(FILE *f, const struct sac_plot *p, int width, int height)
     int gap = w - (int)strlen(lo) - (int)strlen(hi), name = (int)strlen(p->x_title);
     fprintf(f, "\n%10s%s%*s%s%*s%s\n", "", lo, gap > name ? (gap - name) / 2 : 1, "", p->x_title,
             gap > name ? gap - name - (gap - name) / 2 : 1, "", hi);
-    for (int s = 0; s < p->n_series; s++)
-        fprintf(f, "%10s%c %s\n", "", marks[(size_t)s % (sizeof marks - 1)], p->series[s].name);
+    for (int s = 0; s < p->n_series; s++) fprintf(f, "%10s%c %s\n", "", mark_of(p, s), p->series[s].name);
     fputc('\n', f);
     free(grid);
 }
@@ -250,23 +263,33 @@ enum sac_code report_plot_file(const struct sac_plot *p, const char *path, bool 
         return sac_fail(err, SAC_EARG, "%s: a plot's name ends in .png, .svg or .pdf", path);
     struct figure_series *s = calloc((size_t)p->n_series + 1, sizeof *s);
     if (!s) return sac_fail(err, SAC_ENOMEM, "out of memory for a plot");
-    for (int i = 0; i < p->n_series; i++)
+    const double *dense = NULL;
+    for (int i = 0, colour = 0; i < p->n_series; i++) {
+        bool is_dense = !strcmp(p->series[i].name, "dense");
+        if (is_dense) dense = p->series[i].y;
         s[i] = (struct figure_series){ .name = p->series[i].name,
                                        .n = p->series[i].n,
                                        .x = p->series[i].x,
                                        .y = p->series[i].y,
                                        .err_lo = p->series[i].lo,
                                        .err_hi = p->series[i].hi,
-                                       .dashed = p->series[i].dashed,
+                                       .rgb = is_dense || p->series[i].dashed ? 0x7a828e
+                                                                              : figure_colour(colour++),
+                                       .wide = p->series[i].dashed,
                                        .no_marks = p->series[i].dashed,
                                        .kind = FIGURE_PLOT_LINES };
+    }
     const struct figure_plot plot = {
         .text = { p->title, p->subtitle, NULL },
         .x_title = p->x_title,
         .y_title = p->y_title,
         .x_log = p->x_log,
-        .y_lo = 0,
+        .x_hi = p->unit_x ? 1.0 : 0.0,
         .y_hi = p->unit_y ? 1.0 : 0.0,
+        .n_hlines = dense ? 1 : 0,
+        .hline = dense,
+        .n_at = p->n_ticks,
+        .x_at = p->tick,
         .n_series = p->n_series,
         .series = s,
     };

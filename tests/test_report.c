@@ -143,11 +143,12 @@ static void test_scores_and_tolerance(void **state)
     for (int i = 0; i < p.n; i++) {
         if (strcmp(p.plot[i].name, "score-niah-1024")) continue;
         found = true;
-        assert_int_equal(p.plot[i].n_series, 2);
-        assert_int_equal(p.plot[i].series[0].n, 4);
-        NEAR(p.plot[i].series[0].x[0], 0);
-        NEAR(p.plot[i].series[0].y[2], 0.75);
-        assert_true(p.plot[i].series[0].lo[2] < 0.75 && p.plot[i].series[0].hi[2] > 0.75);
+        assert_int_equal(p.plot[i].n_series, 3); /* dense, and two methods that start from it */
+        assert_string_equal(p.plot[i].series[0].name, "dense");
+        assert_int_equal(p.plot[i].series[1].n, 4);
+        NEAR(p.plot[i].series[1].x[0], 0);
+        NEAR(p.plot[i].series[1].y[2], 0.75);
+        assert_true(p.plot[i].series[1].lo[2] < 0.75 && p.plot[i].series[1].hi[2] > 0.75);
     }
     assert_true(found);
     sac_plots_free(&p);
@@ -179,14 +180,14 @@ static void test_frontier(void **state)
     struct sac_table t = table(r, "cost");
     assert_int_equal(t.n_rows, 5);
     NEAR(at(&t, "method", "quest", "sparsity", "0.5", "score")->value, 1); /* cwe is not averaged in */
-    assert_string_equal(at(&t, "method", "quest", "sparsity", "0.5", "frontier decode")->text, "yes");
-    assert_string_equal(at(&t, "method", "snapkv", "sparsity", "0.8", "frontier decode")->text, "yes");
-    assert_string_equal(at(&t, "method", "snapkv", "sparsity", "0.9", "frontier decode")->text, "yes");
-    assert_null(at(&t, "method", "quest", "sparsity", "0.8", "frontier decode")->text);
-    assert_null(at(&t, "method", "dense", "sparsity", "0", "frontier decode")->text);
+    assert_string_equal(at(&t, "method", "quest", "sparsity", "0.5", "best decode reads")->text, "yes");
+    assert_string_equal(at(&t, "method", "snapkv", "sparsity", "0.8", "best decode reads")->text, "yes");
+    assert_string_equal(at(&t, "method", "snapkv", "sparsity", "0.9", "best decode reads")->text, "yes");
+    assert_null(at(&t, "method", "quest", "sparsity", "0.8", "best decode reads")->text);
+    assert_null(at(&t, "method", "dense", "sparsity", "0", "best decode reads")->text);
     /* halving what is read halves the caches: 2 layers x 2 x 2 heads x 16 x 2048 elements, 64 sequences */
-    double full = at(&t, "method", "dense", "sparsity", "0", "at batch 64")->value;
-    double half = at(&t, "method", "quest", "sparsity", "0.5", "at batch 64")->value;
+    double full = at(&t, "method", "dense", "sparsity", "0", "reads M, batch 64")->value;
+    double half = at(&t, "method", "quest", "sparsity", "0.5", "reads M, batch 64")->value;
     NEAR(full - half, 0.5 * 64 * 2 * 2 * 2 * 16 * 2048 / 1e6);
     sac_table_free(&t);
     sac_report_free(r);

@@ -118,7 +118,7 @@ struct figure_series {
     const double *x, *y;               /* x NULL: 0, 1, ...; NAN breaks a line */
     const double *err_lo, *err_hi;     /* absolute ends of error bars, or NULL */
     uint32_t rgb;                      /* 0: the next colour of the palette */
-    bool dashed, no_marks;
+    bool dashed, no_marks, wide;       /* wide: a pale band under the other lines */
     enum figure_plot_kind kind;
 };
 struct figure_plot {
@@ -128,6 +128,8 @@ struct figure_plot {
     double x_lo, x_hi, y_lo, y_hi;     /* lo == hi: from the data */
     int n_series; const struct figure_series *series;
     int n_ticks; const char *const *x_tick;    /* bars and categories: names of x = 0, 1, ... */
+    int n_at;
+    const double *x_at; /* where x has ticks; 0: chosen */
     int n_hlines; const double *hline; const char *const *hline_label;
     double height;                     /* units of the plot area; 0: chosen */
 };

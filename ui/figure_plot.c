@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { MARGIN = 22, PLOT_H = 320, PLOT_W = 560, MAX_TICKS = 40 };
+enum { MARGIN = 22, PLOT_H = 320, PLOT_W = 560, MAX_TICKS = 40, WIDE = 9 };
 
 struct range { double lo, hi; bool log; };
 struct box { double x, y, w, h; struct range rx, ry; };
@@ -86,7 +86,8 @@ static void number(double v, char *buf, size_t cap)
 {
     double a = fabs(v);
     if (a >= 1e6 || (a > 0 && a < 1e-3)) snprintf(buf, cap, "%.0e", v);
-    else if (a >= 10000) snprintf(buf, cap, "%gk", v / 1000);
+    else if (a >= 10000 && fmod(a, 100) < 1e-9)
+        snprintf(buf, cap, "%gk", v / 1000);
     else snprintf(buf, cap, "%g", v);
 }
 
@@ -143,7 +144,8 @@ static void draw_axes(struct canvas *c, const struct figure_plot *p, const struc
             else canvas_text(c, x, b->y + b->h + 15, FG_TICK, CT_CENTER, th->fg, p->x_tick[i]);
         }
     } else {
-        n = ticks_of(&b->rx, 9, t);
+        n = p->n_at && p->n_at <= MAX_TICKS ? p->n_at : ticks_of(&b->rx, 9, t);
+        if (n == p->n_at) memcpy(t, p->x_at, (size_t)n * sizeof *t);
         for (int i = 0; i < n; i++) {
             char s[24];
             number(t[i], s, sizeof s);
@@ -158,6 +160,8 @@ static void draw_axes(struct canvas *c, const struct figure_plot *p, const struc
         canvas_text_rot(c, b->x - 14 - widest, b->y + b->h / 2, FG_LABEL, CT_CENTER, th->muted, 90,
                         p->y_title);
 }
+
+static uint32_t halfway(uint32_t a, uint32_t b) { return ((a >> 1) & 0x7f7f7f) + ((b >> 1) & 0x7f7f7f); }
 
 static void draw_error(struct canvas *c, const struct figure_series *s, const struct box *b, int i, double x,
                        uint32_t rgb)
@@ -197,15 +201,33 @@ static void draw_line(struct canvas *c, const struct figure_plot *p, int k, cons
         bool gap = isnan(x) || isnan(y);
         if (!gap) xy[2 * m] = x, xy[2 * m + 1] = y, m++;
         if (!gap && m < PIECE) continue;
-        if (m > 1) canvas_poly(c, xy, m, 1.8, rgb, s->dashed);
+        if (m > 1)
+            canvas_poly(c, xy, m, s->wide ? WIDE : 1.8, s->wide ? halfway(rgb, canvas_theme(c)->page) : rgb,
+                        s->dashed && !s->wide);
         if (m > 1 && !gap) xy[0] = x, xy[1] = y, m = 1;
         else m = 0;
     }
     for (int i = 0; i < s->n; i++) {
         double x = at_x(b, x_of(s, i)), y = at_y(b, s->y[i]);
         if (isnan(x) || isnan(y)) continue;
-        draw_error(c, s, b, i, x, rgb);
         if (!s->no_marks && s->n <= 200) canvas_dot(c, x, y, 3.2, k, rgb);
+    }
+}
+
+/* Intervals lie under all lines, paler than them, and side by side where series share an x. */
+static void draw_errors(struct canvas *c, const struct figure_plot *p, const struct box *b)
+{
+    int n = 0, at = 0;
+    for (int k = 0; k < p->n_series; k++) n += p->series[k].err_lo && p->series[k].err_hi;
+    for (int k = 0; k < p->n_series; k++) {
+        const struct figure_series *s = &p->series[k];
+        if (!s->err_lo || !s->err_hi || s->kind == FIGURE_PLOT_BARS) continue;
+        double aside = (at++ - (n - 1) / 2.0) * (n > 6 ? 1.0 : 2.4);
+        for (int i = 0; i < s->n; i++) {
+            double x = at_x(b, x_of(s, i));
+            if (!isnan(x) && !isnan(s->y[i]))
+                draw_error(c, s, b, i, x + aside, halfway(rgb_of(p, k), canvas_theme(c)->page));
+        }
     }
 }
 
@@ -223,7 +245,9 @@ static double legend(struct canvas *c, const struct figure_plot *p, double x0, d
             uint32_t rgb = rgb_of(p, k);
             double xy[4] = { x, y + 8, x + 20, y + 8 };
             if (s->kind == FIGURE_PLOT_BARS) canvas_fill(c, x + 4, y + 3, 12, 10, rgb);
-            if (s->kind == FIGURE_PLOT_LINES) canvas_poly(c, xy, 2, 1.8, rgb, s->dashed);
+            if (s->kind == FIGURE_PLOT_LINES)
+                canvas_poly(c, xy, 2, s->wide ? WIDE : 1.8,
+                            s->wide ? halfway(rgb, canvas_theme(c)->page) : rgb, s->dashed && !s->wide);
             if (s->kind != FIGURE_PLOT_BARS && !s->no_marks) canvas_dot(c, x + 10, y + 8, 3.2, k, rgb);
             canvas_text(c, x + 26, y + 12, FG_LABEL, 0, canvas_theme(c)->fg, s->name);
         }
@@ -279,6 +303,7 @@ enum sac_code figure_draw_plot(const struct figure_plot *p, const struct figure_
         if (p->hline_label)
             canvas_text(c, b.x + b.w - 4, y - 4, FG_TICK, CT_RIGHT, th->muted, p->hline_label[i]);
     }
+    draw_errors(c, p, &b);
     int bars = 0, at = 0;
     for (int k = 0; k < p->n_series; k++) bars += p->series[k].kind == FIGURE_PLOT_BARS;
     for (int k = 0; k < p->n_series; k++)

@@ -47,6 +47,15 @@ struct sac_decode_cost sac_cost_decode(const struct sac_shape *s, enum sac_cost_
     return c;
 }
 
+/* Prefill's terms for one row that sees n keys; what a method reads to decide counts like keys. */
+double sac_cost_step(const struct sac_shape *s, double n, double density)
+{
+    double d = s->n_embd, wide = (double)s->n_heads * s->head_dim, kv = (double)s->n_kv_heads * s->head_dim;
+    return s->n_layers * (2 * d * (2 * wide + 2 * kv) + density * s->n_heads * n * (4.0 * s->head_dim + 3) +
+                          2 * s->n_ff * (3 * d + 1)) +
+           2 * d * s->n_vocab;
+}
+
 /* ---- selection ---- */
 
 struct ask { const struct sac_part *p; const struct sac_shape *s; double n; };

@@ -19,6 +19,7 @@ static const char *const axis_name[AXES] = { "size", "length", "compression" };
 struct law_point {
     int task;
     double x[AXES], score, logit;
+    double held[AXES]; /* by what values are held out: as x, but the sparsity asked for, which cells share */
 };
 
 struct fit {
@@ -40,11 +41,14 @@ static int collect(const struct sac_report *r, int style, int base, struct law_p
             c->measured >= 1)
             continue;
         double half = 0.5 / c->n, p = fmin(fmax(c->mean, half), 1 - half);
-        out[n++] = (struct law_point){ .task = c->task,
-                                       .score = c->mean,
-                                       .logit = log(p / (1 - p)),
-                                       .x = { log(fmax(1, r->model[c->model].n_params)), log(c->length),
-                                              -log(1 - c->measured) } };
+        struct law_point *q = &out[n++];
+        *q = (struct law_point){ .task = c->task,
+                                 .score = c->mean,
+                                 .logit = log(p / (1 - p)),
+                                 .x = { log(fmax(1, r->model[c->model].n_params)), log(c->length),
+                                        -log(1 - c->measured) } };
+        memcpy(q->held, q->x, sizeof q->held);
+        q->held[COMPRESSION] = c->level;
     }
     return n;
 }
@@ -55,9 +59,9 @@ static int distinct(const struct law_point *p, int n, int axis, double *largest)
     *largest = -(double)INFINITY;
     for (int i = 0; i < n; i++) {
         bool again = false;
-        for (int k = 0; k < i && !again; k++) again = fabs(p[k].x[axis] - p[i].x[axis]) < 1e-9;
+        for (int k = 0; k < i && !again; k++) again = fabs(p[k].held[axis] - p[i].held[axis]) < 1e-9;
         count += !again;
-        *largest = fmax(*largest, p[i].x[axis]);
+        *largest = fmax(*largest, p[i].held[axis]);
     }
     return count;
 }
@@ -79,7 +83,7 @@ static bool fit_points(const struct law_point *p, int n, int held, double edge, 
     *f = (struct fit){ .mae = (double)NAN };
     for (int a = 0; a < AXES; a++) lo[a] = (double)INFINITY, hi[a] = -(double)INFINITY;
     for (int i = 0; i < n; i++) {
-        if (p[i].x[held] > edge - 1e-9) {
+        if (p[i].held[held] > edge - 1e-9) {
             f->n_held++;
             continue;
         }
@@ -102,7 +106,7 @@ static bool fit_points(const struct law_point *p, int n, int held, double edge, 
     double *one = b + n_col, mean = 0, total = 0, rest = 0, miss = 0;
     int at = 0, scored = 0;
     for (int i = 0; i < n; i++)
-        if (p[i].x[held] <= edge - 1e-9) {
+        if (p[i].held[held] <= edge - 1e-9) {
             design(&p[i], col, n_col, x + at * n_col);
             mean += p[i].logit / f->n_fit;
             y[at++] = p[i].logit;
@@ -112,7 +116,7 @@ static bool fit_points(const struct law_point *p, int n, int held, double edge, 
         design(&p[i], col, n_col, one);
         double z = 0;
         for (int k = 0; k < n_col; k++) z += one[k] * b[k];
-        if (p[i].x[held] <= edge - 1e-9) {
+        if (p[i].held[held] <= edge - 1e-9) {
             total += (p[i].logit - mean) * (p[i].logit - mean);
             rest += (p[i].logit - z) * (p[i].logit - z);
         } else if (task[p[i].task]) {

@@ -71,6 +71,7 @@ void sac_plots_free(struct sac_plots *all)
             free(s->hi);
         }
         free(p->series);
+        free(p->tick);
         free(p->name);
         free(p->title);
         free(p->subtitle);
@@ -108,7 +109,7 @@ static bool score_plot(const struct sac_report *r, struct sac_plots *all, int fi
     const char *model = model_suffix(r, c->model);
     struct sac_plot *p = new_plot(all);
     if (!p) return false;
-    p->unit_y = true;
+    p->unit_x = p->unit_y = true;
     p->name = file_name(text("score-%s-%d%s%s", r->task.v[c->task], c->length, *model ? "-" : "", model));
     p->title = text("%s at %d tokens", r->task.v[c->task], c->length);
     p->subtitle = text("%s, %s prompts, %d samples, 95%% intervals", report_model_name(r, c->model),
@@ -119,13 +120,16 @@ static bool score_plot(const struct sac_report *r, struct sac_plots *all, int fi
     const struct cell *dense = NULL;
     for (int i = 0; i < n; i++)
         if (c[i].dense) dense = &c[i];
-    struct sac_series *s = NULL;
-    for (int i = 0; i < n; i++) {
+    const double none = (double)NAN;
+    struct sac_series *s = dense ? new_series(p, strdup("dense"), 1, true) : NULL;
+    if (s) add_point(s, 0, dense->mean, dense->lo, dense->hi);
+    for (int i = 0, base = -1; i < n; i++) {
         if (c[i].dense) continue;
-        if (!s || c[i].base != c[i - 1].base || c[i - 1].dense) {
-            s = new_series(p, strdup(r->base.v[c[i].base]), n + 1, true);
+        if (c[i].base != base) {
+            base = c[i].base;
+            s = new_series(p, strdup(r->base.v[base]), n + 1, true);
             if (!s) return false;
-            if (dense) add_point(s, 0, dense->mean, dense->lo, dense->hi);
+            if (dense) add_point(s, 0, dense->mean, none, none); /* its interval is drawn once */
         }
         add_point(s, c[i].measured, c[i].mean, c[i].lo, c[i].hi);
     }
@@ -147,68 +151,65 @@ static bool score_plots(const struct sac_report *r, struct sac_plots *all)
 
 /* ---- from points ---- */
 
-enum axis { BY_SPARSITY, BY_FLOPS, BY_READS };
+enum axis { BY_SPARSITY = COST_AXES, N_AXES };
+
+static const double unit[COST_AXES] = { 1e9, 1e6, 1e6 };
 
 static double at(const struct point *p, enum axis a)
 {
-    return a == BY_SPARSITY ? p->measured : a == BY_FLOPS ? p->flops / 1e9 : p->reads64 / 1e6;
+    return a == BY_SPARSITY ? p->measured : point_cost(p, (enum cost_axis)a) / unit[a];
 }
 
 static bool takes(const struct point *p, enum axis a)
 {
-    return p->dense || a == BY_SPARSITY || (a == BY_FLOPS ? p->in_prefill : p->in_decode);
-}
-
-static int by_cost(const void *a, const void *b)
-{
-    const struct point *x = *(const struct point *const *)a, *y = *(const struct point *const *)b;
-    double d = x->flops - y->flops;
-    return d < 0 ? -1 : d > 0;
-}
-
-static int by_reads(const void *a, const void *b)
-{
-    const struct point *x = *(const struct point *const *)a, *y = *(const struct point *const *)b;
-    double d = x->reads64 - y->reads64;
-    return d < 0 ? -1 : d > 0;
+    return a == BY_SPARSITY || point_acts(p, (enum cost_axis)a);
 }
 
 static bool frontier_series(struct sac_plot *p, const struct point *pt, int n, int like, enum axis a)
 {
-    const struct point **on = calloc((size_t)n, sizeof *on);
-    int k = 0;
-    if (!on) return false;
+    struct sac_series *s = new_series(p, strdup("frontier"), n, false);
+    if (!s) return false;
     for (int i = 0; i < n; i++)
-        if (pt[i].length == pt[like].length && pt[i].style == pt[like].style && takes(&pt[i], a) &&
-            (a == BY_FLOPS ? pt[i].best_flops : pt[i].best_reads))
-            on[k++] = &pt[i];
-    qsort(on, (size_t)k, sizeof *on, a == BY_FLOPS ? by_cost : by_reads);
-    struct sac_series *s = k ? new_series(p, strdup("frontier"), k, false) : NULL;
-    for (int i = 0; s && i < k; i++) add_point(s, at(on[i], a), on[i]->score, 0, 0);
-    if (s) s->dashed = true;
-    free(on);
-    return !k || s;
+        if (pt[i].length == pt[like].length && pt[i].style == pt[like].style && pt[i].best[a])
+            add_point(s, at(&pt[i], a), pt[i].score, 0, 0);
+    s->dashed = true;
+    return true;
+}
+
+/* Costs of one model lie close together, those of several models decades apart. */
+static bool wide(const struct sac_plot *p)
+{
+    double lo = (double)INFINITY, hi = 0;
+    for (int k = 0; k < p->n_series; k++)
+        for (int i = 0; i < p->series[k].n; i++) {
+            lo = fmin(lo, p->series[k].x[i]);
+            hi = fmax(hi, p->series[k].x[i]);
+        }
+    return hi > 5 * lo;
 }
 
 static bool point_plot(const struct sac_report *r, struct sac_plots *all, const struct point *pt, int n,
                        int like, enum axis a)
 {
-    static const char *const name[] = { "score-mean", "isoflops", "isocost" };
-    static const char *const title[] = { "Mean score", "Score against prefill operations",
-                                         "Score against decode reads" };
-    static const char *const x_title[] = { "measured sparsity", "prefill, GFLOP",
-                                           "million elements read by a decode step at batch 64" };
+    static const char *const name[] = { "isoflops-prefill", "isoflops-decode", "isocost-decode",
+                                        "score-mean" };
+    static const char *const title[] = { "Score against prefill operations",
+                                         "Score against decode operations", "Score against decode reads",
+                                         "Mean score" };
+    static const char *const x_title[] = { "prefill of the prompt, GFLOP", "one decode step, MFLOP",
+                                           "million elements read by one decode step at batch 64",
+                                           "measured sparsity" };
     struct sac_plot *p = new_plot(all);
     if (!p) return false;
     p->unit_y = true;
-    p->x_log = a != BY_SPARSITY;
+    p->unit_x = a == BY_SPARSITY;
     p->name = file_name(text("%s-%d%s%s", name[a], pt[like].length, r->style.n > 1 ? "-" : "",
                              r->style.n > 1 ? r->style.v[pt[like].style] : ""));
     p->title = text("%s at %d tokens", title[a], pt[like].length);
     p->subtitle = text("%s prompts, mean of %d tasks", r->style.v[pt[like].style], pt[like].n_tasks);
     p->x_title = strdup(x_title[a]);
     p->y_title = strdup("score");
-    if (!named(p)) return false;
+    if (!named(p) || (a != BY_SPARSITY && !frontier_series(p, pt, n, like, a))) return false;
     for (int m = 0; m < r->n_models; m++)
         for (int b = 0; b < r->base.n; b++) {
             struct sac_series *s = NULL;
@@ -230,7 +231,8 @@ static bool point_plot(const struct sac_report *r, struct sac_plots *all, const 
                 add_point(s, at(&pt[i], a), pt[i].score, 0, 0);
             }
         }
-    return a == BY_SPARSITY || frontier_series(p, pt, n, like, a);
+    p->x_log = a != BY_SPARSITY && wide(p);
+    return true;
 }
 
 static bool point_plots(const struct sac_report *r, struct sac_plots *all)
@@ -238,7 +240,7 @@ static bool point_plots(const struct sac_report *r, struct sac_plots *all)
     int n;
     struct point *pt = report_points(r, &n);
     bool ok = true;
-    for (int a = 0; a < 3; a++)
+    for (int a = 0; a < N_AXES; a++)
         for (int i = 0; ok && i < n; i++) {
             bool again = false, sparse = false;
             for (int k = 0; k < n; k++) {
@@ -254,32 +256,46 @@ static bool point_plots(const struct sac_report *r, struct sac_plots *all)
 
 /* ---- error against length ---- */
 
-static bool length_plot(const struct sac_report *r, struct sac_plots *all)
+enum { LENGTH_FIXED = 4, LENGTH_LEVEL = 3 }; /* columns of the table before the lengths; its sparsity */
+
+static struct sac_plot *length_plot(struct sac_plots *all, const struct sac_table *t, double level)
+{
+    struct sac_plot *p = new_plot(all);
+    if (!p) return NULL;
+    p->x_log = true;
+    p->name = text("error-length-%.2f", level);
+    p->title = text("Relative error against length at sparsity %.2f", level);
+    p->subtitle = strdup("(dense - sparse) / dense, mean over the tasks that are done densely");
+    p->x_title = strdup("prompt tokens");
+    p->y_title = strdup("relative error");
+    p->tick = calloc((size_t)t->n_cols, sizeof *p->tick);
+    for (int l = LENGTH_FIXED; p->tick && l < t->n_cols; l++) p->tick[p->n_ticks++] = atof(t->col[l]);
+    return named(p) && p->tick ? p : NULL;
+}
+
+/* One plot for each sparsity asked for, one line for each method that was asked for it. */
+static bool length_plots(const struct sac_report *r, struct sac_plots *all)
 {
     struct sac_table t;
-    enum { FIXED = 4 };
     bool ok = table_length(r, &t);
-    if (ok && t.n_cols - FIXED >= 2 && t.n_rows) {
-        struct sac_plot *p = new_plot(all);
-        ok = p != NULL;
-        if (ok) {
-            p->x_log = true;
-            p->name = strdup("error-length");
-            p->title = strdup("Relative error against length");
-            p->subtitle = strdup("(dense - sparse) / dense, mean over tasks");
-            p->x_title = strdup("prompt tokens");
-            p->y_title = strdup("relative error");
-            ok = named(p);
-        }
-        for (int i = 0; ok && i < t.n_rows; i++) {
-            const struct sac_entry *e = t.cell + i * t.n_cols;
+    for (int i = 0; ok && t.n_cols - LENGTH_FIXED >= 2 && i < t.n_rows; i++) {
+        struct sac_plot *p = NULL;
+        double level = t.cell[i * t.n_cols + LENGTH_LEVEL].value;
+        bool again = false;
+        for (int k = 0; k < i && !again; k++)
+            again = fabs(t.cell[k * t.n_cols + LENGTH_LEVEL].value - level) < 0.005;
+        for (int k = i; ok && !again && k < t.n_rows; k++) {
+            const struct sac_entry *e = t.cell + k * t.n_cols;
+            int n = 0;
+            for (int l = LENGTH_FIXED; l < t.n_cols; l++) n += isfinite(e[l].value) != 0;
+            if (n < 2 || fabs(e[LENGTH_LEVEL].value - level) >= 0.005) continue;
+            if (!p) p = length_plot(all, &t, level);
             struct sac_series *s =
-                new_series(p,
-                           r->n_models > 1 ? text("%s %s %.2f", e[0].text, e[2].text, e[3].value)
-                                           : text("%s %.2f", e[2].text, e[3].value),
-                           t.n_cols, false);
+                !p ? NULL
+                   : new_series(p, r->n_models > 1 ? text("%s %s", e[2].text, e[0].text) : strdup(e[2].text),
+                                n, false);
             ok = s != NULL;
-            for (int l = FIXED; ok && l < t.n_cols; l++)
+            for (int l = LENGTH_FIXED; ok && l < t.n_cols; l++)
                 if (isfinite(e[l].value)) add_point(s, atof(t.col[l]), e[l].value, 0, 0);
         }
     }
@@ -290,7 +306,7 @@ static bool length_plot(const struct sac_report *r, struct sac_plots *all)
 enum sac_code sac_report_plots(const struct sac_report *r, struct sac_plots *out, struct sac_err *err)
 {
     *out = (struct sac_plots){ 0 };
-    if (score_plots(r, out) && point_plots(r, out) && length_plot(r, out)) return SAC_OK;
+    if (score_plots(r, out) && point_plots(r, out) && length_plots(r, out)) return SAC_OK;
     sac_plots_free(out);
     return sac_fail(err, SAC_ENOMEM, "out of memory for the plots");
 }

@@ -37,7 +37,7 @@ struct cell {
     double measured; /* what the run really left out, in the phase the method acts in */
     bool dense;
     int at, n, n_pairs; /* rows at .. at + n - 1; those with a dense partner */
-    double mean, lo, hi, parsed;
+    double mean, lo, hi, sd, parsed;  /* sd: of the scores, n - 1 */
     double dense_mean, diff;          /* over the pairs */
     double p_welch, p_paired, p_sign; /* NAN: fewer than two pairs */
     double prefill, decode, read, mass, evidence, kl, nll;
@@ -75,15 +75,22 @@ bool table_length(const struct sac_report *r, struct sac_table *t);
 bool table_cost(const struct sac_report *r, struct sac_table *t);
 bool table_law(const struct sac_report *r, struct sac_table *t);
 
+/* What a point can cost: the study's first version counts operations in both phases (isoFLOPS), its later
+ * ones elements read in decode, at batch 64 (isoCost). */
+enum cost_axis { PREFILL_FLOPS, DECODE_FLOPS, DECODE_READS, COST_AXES };
+
 /* Mean over the tasks of one model, style, length and method level; one point of a frontier. */
 struct point {
     int model, style, length, base, method;
     double level, measured, score, prefill, decode, read;
-    double flops, reads1, reads64; /* prefill operations; elements read by a decode step at batch 1, 64 */
+    double prefill_flops, decode_flops; /* of the prompt; of one step */
+    double reads1, reads64;             /* elements read by a decode step at batch 1, 64 */
     bool in_prefill, in_decode, dense;
-    bool best_flops, best_reads; /* on the frontier */
+    bool best[COST_AXES]; /* on the frontier */
     int n_tasks;
 };
 /* malloc'ed; NULL when out of memory or *n is 0. Only tasks that every point of a length has are averaged. */
+double point_cost(const struct point *p, enum cost_axis a);
+bool point_acts(const struct point *p, enum cost_axis a);
 struct point *report_points(const struct sac_report *r, int *n);
 #endif

@@ -154,8 +154,12 @@ static bool add_row(struct sac_report *r, const json_t *o, bool *valid)
         .nll = number(o, "nll_gold"),
     };
     if (!read_model(r, o, key, &w.model) || !read_method(r, method, &w.method)) return false;
+    /* Other data, KV type or answer limit: other results, kept apart like another prompt style. */
+    const char *variant = json_string_value(json_object_get(o, "variant"));
+    char how[160];
+    snprintf(how, sizeof how, variant ? "%s, %.120s" : "%s", style, variant);
     w.task = names_add(&r->task, task);
-    w.style = names_add(&r->style, style);
+    w.style = names_add(&r->style, how);
     w.base = names_add(&r->base, base);
     if (w.task < 0 || w.style < 0 || w.base < 0) return false;
     if (isfinite(w.score)) r->row[r->n_rows++] = w;
@@ -245,6 +249,8 @@ static bool cell_measure(struct cell *c, const struct row *row)
     double *x = calloc(3 * (size_t)c->n, sizeof *x), *y = x + c->n, *d = y + c->n;
     if (!x) return false;
     c->mean = mean_of(w, c->n, offsetof(struct row, score));
+    for (int i = 0; i < c->n; i++) x[i] = w[i].score;
+    c->sd = sqrt(stats_moments(x, c->n).var);
     for (int i = 0; i < c->n; i++) {
         c->parsed += (double)w[i].parsed / c->n;
         if (!w[i].dense) continue;

@@ -72,10 +72,10 @@ void sac_table_free(struct sac_table *t)
 
 bool table_scores(const struct sac_report *r, struct sac_table *t)
 {
-    static const char *const col[] = { "model",    "style",   "length",   "task",   "method", "sparsity",
-                                       "measured", "n",       "score",    "low",    "high",   "dense",
-                                       "change",   "welch p", "paired p", "sign p", "parsed", "mass",
-                                       "evidence", "kl",      "nll gold" };
+    static const char *const col[] = { "model",    "style",    "length",  "task",     "method", "sparsity",
+                                       "measured", "n",        "score",   "low",      "high",   "sd",
+                                       "dense",    "change",   "welch p", "paired p", "sign p", "parsed",
+                                       "mass",     "evidence", "kl",      "nll gold" };
     bool ok = table_init(t, "scores", "Scores", col, (int)(sizeof col / sizeof *col));
     for (int i = 0; ok && i < r->n_cells; i++) {
         const struct cell *c = &r->cell[i];
@@ -90,23 +90,26 @@ bool table_scores(const struct sac_report *r, struct sac_table *t)
         table_num(t, 8, c->mean, 3);
         table_num(t, 9, c->lo, 3);
         table_num(t, 10, c->hi, 3);
+        if (c->n > 1) table_num(t, 11, c->sd, 3);
         if (!c->dense) {
-            table_num(t, 11, c->dense_mean, 3);
-            table_num(t, 12, c->diff, 3);
-            table_num(t, 13, c->p_welch, 3);
-            table_num(t, 14, c->p_paired, 3);
-            table_num(t, 15, c->p_sign, 3);
+            table_num(t, 12, c->dense_mean, 3);
+            table_num(t, 13, c->diff, 3);
+            table_num(t, 14, c->p_welch, 3);
+            table_num(t, 15, c->p_paired, 3);
+            table_num(t, 16, c->p_sign, 3);
         }
-        table_num(t, 16, c->parsed, 2);
-        table_num(t, 17, c->mass, 3);
-        table_num(t, 18, c->evidence, 3);
-        table_num(t, 19, c->kl, 3);
-        table_num(t, 20, c->nll, 3);
+        table_num(t, 17, c->parsed, 2);
+        table_num(t, 18, c->mass, 3);
+        table_num(t, 19, c->evidence, 3);
+        table_num(t, 20, c->kl, 3);
+        table_num(t, 21, c->nll, 3);
     }
     return ok &&
            table_note(
                t,
-               "low, high: Wilson's 95 % interval, exact for hits and on the safe side for partial scores. "
+               "low, high: Wilson's 95 % interval, made for hits and wide for partial scores; sd: deviation "
+               "of the "
+               "scores (n - 1). "
                "p: "
                "chance of a drop as large as this when the method does no harm, one-sided, by Welch's test, "
                "the paired t test and the sign test over the same samples. A reply that does not parse "
@@ -134,8 +137,8 @@ static struct tolerance tolerance_of(const struct cell *c, int n)
     for (int i = 0; i < n; i++) {
         welch = welch && !(c[i].p_welch < REPORT_ALPHA) && isfinite(c[i].p_welch);
         paired = paired && !(c[i].p_paired < REPORT_ALPHA) && isfinite(c[i].p_paired);
-        if (welch) t.welch = c[i].level;
-        if (paired) t.paired = c[i].level;
+        if (welch) t.welch = c[i].measured;
+        if (paired) t.paired = c[i].measured;
     }
     return t;
 }
@@ -221,9 +224,9 @@ bool table_tolerable(const struct sac_report *r, struct sac_table *t)
                          "the paired test on "
                          "the same samples sees smaller drops. Not significant is not the same as no loss: "
                          "with few samples "
-                         "large drops go unseen. Sparsities are those asked for; the scores say what was "
-                         "measured. Tasks with a dense score below 0.05 have nothing to lose "
-                         "and are left out.");
+                         "large drops go unseen. Sparsities are what the runs really left out, which "
+                         "short prompts keep below what was asked for. Tasks with a dense score below 0.05 "
+                         "have nothing to lose and are left out.");
 }
 
 /* ---- relative error against length ---- */

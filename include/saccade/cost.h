@@ -36,6 +36,9 @@ struct sac_decode_cost {
 struct sac_decode_cost sac_cost_decode(const struct sac_shape *s, enum sac_cost_form form, double n,
                                        double density, double metadata, double batch);
 
+/* Operations of one decode step over n cached tokens of which the share `density` is read. */
+double sac_cost_step(const struct sac_shape *s, double n, double density);
+
 /* Operations to select for one query head and layer in prefill, or at eviction (once); 0 where there is none.
  */
 double sac_cost_selection(const struct sac_part *part, const struct sac_shape *s, double n);

@@ -44,9 +44,10 @@ struct sac_series {
 }; /* lo, hi: NULL or bars */
 struct sac_plot {
     char *name, *title, *subtitle, *x_title, *y_title;
-    bool x_log, unit_y; /* unit_y: scores, 0 .. 1 */
-    int n_series;
+    bool x_log, unit_x, unit_y; /* sparsities, scores: 0 .. 1 */
+    int n_series, n_ticks;
     struct sac_series *series;
+    double *tick; /* [n_ticks] where x has marks, or NULL */
 };
 struct sac_plots {
     int n;
