@@ -53,6 +53,7 @@ struct ui_where {
     enum ui_pages_mode pages_mode; bool pages_worst; int page, pair; bool playing;
     /* Tasks */
     int task, cell, sample; bool answer_diff;
+    char whatif[160]; int whatif_lane;               /* another budget of lane A that is tried; "": none */
 };
 
 enum ui_say { UI_SAY_INFO, UI_SAY_OK, UI_SAY_BAD };

@@ -6,6 +6,7 @@
 #include "keys.h"
 #include "run.h"
 #include "tasks.h"
+#include "whatif.h"
 #include "work.h"
 
 #include <math.h>
@@ -318,6 +319,7 @@ void ui_draw(struct ui_state *st, struct cell_buf *b, int *cx, int *cy)
     struct ui_rect old = cells_clip(b, st->body);
     v->draw(st, b, st->body);
     b->clip = old;
+    ui_whatif_draw(st, b);
     draw_status(st, b);
     if (a->mode == UI_MODE_PROMPT) ui_prompt_draw(st, b, cx, cy);
     else draw_hints(st, b);

@@ -3,6 +3,7 @@
 #include "config.h"
 #include "export.h"
 #include "keys.h"
+#include "whatif.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -99,6 +100,7 @@ static bool cmd_cancel(struct ui_state *st, const char *arg)
 {
     (void)arg;
     st->app->say[0] = 0;
+    if (ui_whatif_on(st)) return memset(st->at.whatif, 0, sizeof st->at.whatif), true;
     if (view(st)->cancel) view(st)->cancel(st);
     return true;
 }
@@ -461,7 +463,7 @@ const struct ui_cmd ui_base_cmds[] = {
     { "page-up", "", "a page up", UI_GROUP_MOVE, ALL, QUIET, cmd_page_up },
     { "open", "", "drill down", UI_GROUP_MOVE, ALL, VIEW, cmd_open },
     { "back", "", "back to the view before", UI_GROUP_MOVE, ALL, 0, cmd_back },
-    { "cancel", "", "close, clear the selection", UI_GROUP_MOVE, ALL, 0, cmd_cancel },
+    { "cancel", "", "close, clear the selection", UI_GROUP_MOVE, ALL, VIEW, cmd_cancel },
     { "find", "TEXT or L14H5 or @5120", "find text, a head or a position", UI_GROUP_MOVE, ALL, VIEW,
       cmd_find },
     { "find-next", "", "next match", UI_GROUP_MOVE, ALL, VIEW, cmd_find_next },

@@ -1,6 +1,7 @@
 /* Methods and prompt of the Run screen as commands: tick, parameters, budget, task, length, run. */
 #include "run.h"
 #include "base.h"
+#include "whatif.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -215,6 +216,7 @@ static int row_here(const struct ui_state *st)
 static bool cmd_run(struct ui_state *st, const char *arg)
 {
     (void)arg;
+    if (ui_whatif_on(st)) return ui_whatif_run(st);
     return ui_run_more(st);
 }
 
@@ -262,7 +264,7 @@ static bool cmd_tick(struct ui_state *st, const char *arg)
     return true;
 }
 
-/* On Run: the ticked rows together. Elsewhere: the lane looked at again with another budget. */
+/* On Run and Tasks: the ticked rows together. Elsewhere: what method A would read with another budget. */
 static bool cmd_budget(struct ui_state *st, const char *arg)
 {
     struct ui_run *r = st->run;
@@ -275,21 +277,8 @@ static bool cmd_budget(struct ui_state *st, const char *arg)
     }
     const struct sac_shape *shape = r->model ? &sac_model_info(r->model)->shape : NULL;
     int n = st->trace ? st->info.n_prompt : r->want.length, done = 0;
-    if (st->at.screen != UI_SCREEN_RUN) {
-        if (!st->n_lanes) return ui_say(st, UI_SAY_BAD, "nothing has run yet"), false;
-        const struct sac_lane *l = &st->lane[st->at.a];
-        if (times ? !ui_spec_scale(l->spec, shape, n, f, spec, sizeof spec)
-                  : snprintf(spec, sizeof spec, "%.*s:sparsity=%g", (int)strcspn(l->spec, ":"), l->spec,
-                             1 - f) < 0)
-            return ui_say(st, UI_SAY_BAD, "%s has no budget to change", l->title), false;
-        if (!strcmp(spec, l->spec))
-            return ui_say(st, UI_SAY_INFO, "%s: the budget is at its end", l->title), true;
-        int lane = ui_run_add(st, spec);
-        if (lane < 0) return false;
-        st->at.a = lane;
-        ui_say(st, UI_SAY_OK, "%s runs as a lane of its own, shown as A", spec);
-        return true;
-    }
+    if (st->at.screen != UI_SCREEN_RUN && st->at.screen != UI_SCREEN_TASKS)
+        return ui_whatif_budget(st, f, times);
     for (int i = 0; i < r->n_rows; i++) {
         struct ui_method_row *m = &r->row[i];
         if (!m->on || !strcmp(m->spec, "dense")) continue;
@@ -433,12 +422,12 @@ static bool cmd_budget_search(struct ui_state *st, const char *arg)
 
 #define RUN UI_CTX(UI_SCREEN_RUN)
 const struct ui_cmd ui_run_cmds[] = {
-    { "run", "", "run what is ticked and has not run yet", UI_GROUP_ACT,
+    { "run", "", "run what is ticked and has not run yet, or the budget that is tried", UI_GROUP_ACT,
       UI_CTX_ALL & ~UI_CTX(UI_SCREEN_TASKS), 0, cmd_run },
     { "run-all", "", "run everything again", UI_GROUP_ACT, UI_CTX_ALL & ~UI_CTX(UI_SCREEN_TASKS), 0,
       cmd_run_all },
-    { "budget", "*FACTOR or SHARE", "budget of the ticked methods (Run), or of the method looked at",
-      UI_GROUP_ACT, UI_CTX_ALL, 0, cmd_budget },
+    { "budget", "*FACTOR or SHARE", "budget of the ticked methods (Run, Tasks); elsewhere see at once what it would read",
+      UI_GROUP_ACT, UI_CTX_ALL, UI_CMD_VIEW, cmd_budget },
     { "force", "span|key|head|A-B [head|layer|all]",
       "answer again with these keys read as well (an intervention)", UI_GROUP_ACT,
       UI_CTX_ALL & ~UI_CTX(UI_SCREEN_TASKS), 0, cmd_force },

@@ -3,6 +3,7 @@
 #include "base.h"
 #include "export.h"
 #include "run.h"
+#include "whatif.h"
 #include "work.h"
 
 #include <poll.h>
@@ -83,6 +84,8 @@ static void plain_view(struct ui_state *st)
         if (v->copy) v->copy(st, text, sizeof text);
     }
     if (*text) printf("%s%s", text, text[strlen(text) - 1] == '\n' ? "" : "\n");
+    ui_whatif_plain(st, text, sizeof text);
+    fputs(text, stdout);
     if (v->status && !v->plain) {
         text[0] = 0;
         v->status(st, text, sizeof text);

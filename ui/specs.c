@@ -25,7 +25,7 @@ void ui_spec_text(const struct sac_spec *spec, char *out, size_t cap)
             sep = ',';
         }
         if (p->sparsity == p->sparsity && n < cap) {
-            n += (size_t)snprintf(out + n, cap - n, "%csparsity=%g", sep, p->sparsity);
+            n += (size_t)snprintf(out + n, cap - n, "%csparsity=%.4g", sep, p->sparsity);
             sep = ',';
         }
         if (p->phase != SAC_PHASE_BOTH && n < cap)
@@ -41,7 +41,13 @@ bool ui_spec_scale(const char *text, const struct sac_shape *shape, int n, doubl
     if (shape && sac_spec_resolve(&spec, shape, n, NULL) != SAC_OK) return false;
     for (int i = 0; i < spec.n; i++) {
         struct sac_part *p = &spec.part[i];
-        p->sparsity = (double)NAN;
+        p->preset = (double)NAN;
+        if (p->sparsity == p->sparsity) {      /* the share that is read, times f */
+            double share = 1 - (1 - p->sparsity) * f;
+            p->sparsity = share < 0 ? 0 : share > 0.999 ? 0.999 : share;
+            any = true;
+            continue;
+        }
         for (int k = 0; k < p->m->n_params; k++) {
             const struct sac_param *q = &p->m->params[k];
             if (!q->budget) continue;
