@@ -358,6 +358,19 @@ static bool cmd_max_tokens(struct ui_state *st, const char *arg)
     return set_int(st, arg, "at most this many tokens:", 1, 100000, &st->run->want.max_tokens);
 }
 
+static bool cmd_threads(struct ui_state *st, const char *arg)
+{
+    struct ui_run *r = st->run;
+    int now = r->want.threads;
+    if (st->info.recorded) return ui_say(st, UI_SAY_BAD, "a recorded run has no model behind it"), false;
+    if (r->model && !now) now = sac_model_info(r->model)->n_threads;
+    if (!ui_arg_int(st, arg, now, 1, 256, &now)) return false;
+    r->want.threads = now;
+    r->reopen = true;
+    ui_say(st, UI_SAY_OK, "%d thread%s: r opens the model again and runs", now, now == 1 ? "" : "s");
+    return changed(st);
+}
+
 static bool cmd_prompt(struct ui_state *st, const char *arg)
 {
     char *text = strdup(arg);
@@ -389,7 +402,10 @@ static bool cmd_reorder(struct ui_state *st, const char *arg)
     else if (!strcmp(arg, "down")) by = 1;
     else return ui_say(st, UI_SAY_BAD, "queue-move: expected up or down"), false;
     if (lane < 0 || !st->run->job || !sac_job_reorder(st->run->job, lane, by))
-        return ui_say(st, UI_SAY_BAD, "only a method that waits in the queue can be moved"), false;
+        return ui_say(st, UI_SAY_BAD, "only a method that waits in the queue can be moved, and not beyond its ends"),
+               false;
+    ui_say(st, UI_SAY_OK, "%s is number %d in the queue", st->run->row[row_here(st)].name,
+           sac_job_place(st->run->job, lane));
     return true;
 }
 
@@ -446,6 +462,7 @@ const struct ui_cmd ui_run_cmds[] = {
     { "sample", "N", "sample of the task", UI_GROUP_ACT, RUN, 0, cmd_sample },
     { "seed", "N", "seed of the task", UI_GROUP_ACT, UI_CTX_ALL, 0, cmd_seed },
     { "max-tokens", "N", "length limit of answers", UI_GROUP_ACT, UI_CTX_ALL, 0, cmd_max_tokens },
+    { "threads", "N", "threads that compute", UI_GROUP_ACT, UI_CTX_ALL, 0, cmd_threads },
     { "prompt", "TEXT", "a prompt of your own", UI_GROUP_ACT, UI_CTX_ALL, 0, cmd_prompt },
     { "edit-prompt", "", "edit the prompt in $EDITOR", UI_GROUP_ACT, UI_CTX_ALL, 0, cmd_edit_prompt },
     { "open-trace", "FILE", "open a recorded run", UI_GROUP_ACT, UI_CTX_ALL, 0, cmd_open_trace },

@@ -1,6 +1,7 @@
 /* The loader: opens the model, makes the prompt, prepares and starts the job, away from the UI thread. */
 #include "base.h"
 #include "run.h"
+#include "work.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -94,6 +95,8 @@ static void *load_main(void *ctx)
     if (r->old_sample) sac_sample_free(r->old_sample), free(r->old_sample);
     r->old_job = NULL;
     r->old_sample = NULL;
+    if (r->old_model) sac_model_close(r->old_model);
+    r->old_model = NULL;
     if (*r->todo.trace) {
         atomic_store(&r->stage, 5);
         if (!r->trace_open)
@@ -116,6 +119,21 @@ static void want_copy(struct ui_job_want *to, const struct ui_job_want *from)
     to->prompt = from->prompt ? strdup(from->prompt) : NULL;
 }
 
+/* Nothing may look at a run whose model goes away: the worker's results and the trace go first. */
+static void close_model(struct ui_state *st)
+{
+    struct ui_run *r = st->run;
+    if (r->earlier) sac_trace_release(r->earlier);
+    r->earlier = NULL;
+    ui_work_free(st->work);
+    st->work = ui_work_new(ui_notify, st->app);
+    ui_state_set_trace(st, NULL);
+    ui_state_refresh(st);
+    r->old_model = r->model;
+    r->model = NULL;
+    r->done.model = NULL;
+}
+
 bool ui_run_start(struct ui_state *st)
 {
     struct ui_run *r = st->run;
@@ -126,6 +144,10 @@ bool ui_run_start(struct ui_state *st)
     }
     if (ui_tasks_busy(st)) {
         ui_say(st, UI_SAY_BAD, "the Tasks screen is running samples: stop them first (Ctrl-C there)");
+        return false;
+    }
+    if (r->reopen && ui_shots_busy(st)) {
+        ui_say(st, UI_SAY_BAD, "a file is being written from this run: try again in a moment");
         return false;
     }
     want_copy(&r->todo, &r->want);
@@ -144,6 +166,8 @@ bool ui_run_start(struct ui_state *st)
     r->earlier = r->old_job && !r->all_anew ? st->trace : NULL;
     if (r->earlier) sac_trace_retain(r->earlier);
     r->all_anew = false;
+    if (r->reopen && r->model) close_model(st);
+    r->reopen = false;
     r->again = false;
     r->error[0] = 0;
     atomic_store(&r->finished, false);

@@ -7,12 +7,15 @@
 #include "keys.h"
 #include "run.h"
 
+#include <saccade/trace_file.h>
+
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
-enum { WHAT_VIEW, WHAT_SCREEN, WHAT_DATA, N_WHATS };
+enum { WHAT_VIEW, WHAT_SCREEN, WHAT_DATA, N_WHATS, WHAT_TRACE = N_WHATS };
 static const char *const what_name[N_WHATS] = { "view", "screen", "data" };
 static const char *const formats[N_WHATS][5] = { { "png", "svg", "pdf" },
                                                  { "png", "ans", "txt" },
@@ -62,7 +65,11 @@ bool ui_shots_busy(const struct ui_state *st)
 static void *shot_main(void *ctx)
 {
     struct ui_shots *s = ctx;
-    if (s->what == WHAT_DATA) {
+    if (s->what == WHAT_TRACE) {
+        struct sac_trace_save save = { .cancel = &s->cancel };
+        if (sac_trace_write(s->trace, s->path, &save, &s->err) == SAC_OK)
+            snprintf(s->written, sizeof s->written, "%s", s->path);
+    } else if (s->what == WHAT_DATA) {
         if (ui_export_data(s->trace, &s->shot, s->path, false, &s->cancel, &s->err) == SAC_OK)
             snprintf(s->written, sizeof s->written, "%s", s->path);
     } else {
@@ -102,6 +109,30 @@ static bool write_screen(struct ui_state *st, const char *path)
     return ui_say(st, UI_SAY_OK, "wrote %s", path), true;
 }
 
+/* Start the thread on what s->shot or the trace says. */
+static bool begin(struct ui_state *st, int what, const char *path)
+{
+    struct ui_shots *s = st->app->shots;
+    s->what = what;
+    s->err = (struct sac_err){ 0 };
+    snprintf(s->path, sizeof s->path, "%s", path);
+    *s->written = 0;
+    s->trace = st->trace;
+    sac_trace_retain(s->trace);
+    atomic_store(&s->finished, false);
+    atomic_store(&s->cancel, false);
+    atomic_store(&s->busy, true);
+    sigset_t all, old;
+    sigfillset(&all);
+    pthread_sigmask(SIG_BLOCK, &all, &old);
+    int rc = pthread_create(&s->thread, NULL, shot_main, s);
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    if (!rc) return ui_say(st, UI_SAY_INFO, what == WHAT_TRACE ? "writing ..." : "drawing ..."), true;
+    sac_trace_release(s->trace);
+    atomic_store(&s->busy, false);
+    return ui_say(st, UI_SAY_BAD, "cannot start a thread: the system is out of resources"), false;
+}
+
 /* A figure of the view, or its numbers; path "": a numbered name. */
 static bool write_view(struct ui_state *st, int what, const char *path)
 {
@@ -128,24 +159,7 @@ static bool write_view(struct ui_state *st, int what, const char *path)
     shot.temperature = w->temperature;
     shot.top_p = w->top_p;
     s->shot = shot;
-    s->what = what;
-    s->err = (struct sac_err){ 0 };
-    snprintf(s->path, sizeof s->path, "%s", path);
-    *s->written = 0;
-    s->trace = st->trace;
-    sac_trace_retain(s->trace);
-    atomic_store(&s->finished, false);
-    atomic_store(&s->cancel, false);
-    atomic_store(&s->busy, true);
-    sigset_t all, old;
-    sigfillset(&all);
-    pthread_sigmask(SIG_BLOCK, &all, &old);
-    int rc = pthread_create(&s->thread, NULL, shot_main, s);
-    pthread_sigmask(SIG_SETMASK, &old, NULL);
-    if (!rc) return ui_say(st, UI_SAY_INFO, "drawing ..."), true;
-    sac_trace_release(s->trace);
-    atomic_store(&s->busy, false);
-    return ui_say(st, UI_SAY_BAD, "cannot start a thread: the system is out of resources"), false;
+    return begin(st, what, path);
 }
 
 /* ---- the dialog ---- */
@@ -256,7 +270,29 @@ static bool cmd_export(struct ui_state *st, const char *arg)
     return ui_say(st, UI_SAY_BAD, "export: expected view, screen or data, and a file"), false;
 }
 
+/* The run so far as a file that opens anywhere without the model. */
+static bool cmd_save_trace(struct ui_state *st, const char *arg)
+{
+    char path[480];
+    if (!st->trace) return ui_say(st, UI_SAY_BAD, "nothing has run yet: press 1, then r"), false;
+    if (atomic_load(&st->app->shots->busy))
+        return ui_say(st, UI_SAY_INFO, "a file is being written: try again in a moment"), false;
+    if (*arg) {
+        snprintf(path, sizeof path, "%s", arg);
+    } else {
+        const char *task = *st->info.task ? st->info.task : "prompt";
+        for (int i = 1; i < 1000; i++) {
+            snprintf(path, sizeof path, i > 1 ? "saccade-%.*s-%d-%d.trace" : "saccade-%.*s-%d.trace",
+                     (int)strcspn(task, ":"), task, st->info.n_prompt, i);
+            if (access(path, F_OK) != 0) break;
+        }
+    }
+    return begin(st, WHAT_TRACE, path);
+}
+
 const struct ui_cmd ui_shot_cmds[] = {
+    { "save-trace", "[FILE]", "write the run as a file that opens without the model", UI_GROUP_ACT, UI_CTX_ALL, 0,
+      cmd_save_trace },
     { "snapshot", "[FILE]", "a picture of this view (.png .svg .pdf)", UI_GROUP_ACT, UI_CTX_ALL, 0,
       cmd_snapshot },
     { "export", "view|screen|data [FILE]", "write the view, the screen or the numbers", UI_GROUP_ACT,

@@ -1,10 +1,12 @@
 /* The Run screen: model, prompt, methods with their progress, answers beside the gold answer, log. */
 #include "base.h"
 #include "run.h"
+#include "view_run.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum pane { P_METHODS, P_ANSWERS, P_MODEL, P_PROMPT, P_LOG, N_PANES };
 
@@ -50,12 +52,12 @@ static void layout(const struct ui_state *st, struct ui_rect r, struct layout *l
         l->of[P_ANSWERS] = (struct ui_rect){ r.x, r.y + r.h - low, r.w, low };
         return;
     }
-    int top = r.h >= 32 ? 11 : 9, answers = n + 3, log = r.h >= 30 ? 6 : 0;
+    int top = r.h >= 36 ? 13 : r.h >= 32 ? 11 : 9, answers = n + 3, log = r.h >= 30 ? 6 : 0;
     if (answers > r.h / 3) answers = r.h / 3;
     if (answers < 6) answers = 6;
     int mid = r.h - top - answers - log;
     if (mid > st->run->n_rows + 4 && log) log += mid - st->run->n_rows - 4, mid = st->run->n_rows + 4;
-    int left = r.w * 2 / 5, methods = r.w >= 150 ? r.w * 3 / 5 : r.w - 38;
+    int left = r.w * 2 / 5, methods = r.w >= 150 ? r.w * 3 / 5 : r.w - 36;
     int y = r.y;
     l->of[P_MODEL] = (struct ui_rect){ r.x, y, left, top };
     l->of[P_PROMPT] = (struct ui_rect){ r.x + left, y, r.w - left, top };
@@ -87,6 +89,25 @@ static struct field *field_add(struct field *f, int *n, const char *name, const 
     return &f[(*n)++];
 }
 
+/* What the program holds now, of what the machine has. */
+static void memory_text(const struct ui_state *st, char *buf, size_t cap)
+{
+    static double at = -10, used;
+    char a[24], t[24];
+    if (st->now - at > 1) {
+        long pages = 0, resident = 0;
+        FILE *f = fopen("/proc/self/statm", "r");
+        if (f && fscanf(f, "%ld %ld", &pages, &resident) == 2) used = (double)resident * (double)sysconf(_SC_PAGESIZE);
+        if (f) fclose(f);
+        at = st->now;
+    }
+    double all = (double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGESIZE);
+    mega(used, a, sizeof a);
+    mega(all, t, sizeof t);
+    if (st->app->headless || !(used > 0)) snprintf(buf, cap, "of %s", t);
+    else snprintf(buf, cap, "%s used of %s", a, t);
+}
+
 static int fields(const struct ui_state *st, struct field *f)
 {
     const struct ui_run *r = st->run;
@@ -115,8 +136,10 @@ static int fields(const struct ui_state *st, struct field *f)
                  s->n_layers, s->n_heads, s->n_kv_heads, s->head_dim);
         snprintf(field_add(f, &n, "weights", NULL)->value, 200, "%s %s   KV cache %s", weights, m->file_type,
                  kv);
-        snprintf(field_add(f, &n, "context", NULL)->value, 200, "%d tokens   threads %d   %s", s->max_ctx,
-                 m->n_threads, m->cpu ? m->cpu : "");
+        snprintf(field_add(f, &n, "context", NULL)->value, 200, "%d tokens at most", s->max_ctx);
+        snprintf(field_add(f, &n, "threads", "threads")->value, 200, "%d   %s", m->n_threads,
+                 m->cpu ? m->cpu : "");
+        memory_text(st, field_add(f, &n, "memory", NULL)->value, 200);
     } else if (st->trace) {
         const struct sac_shape *s = &st->info.shape;
         snprintf(field_add(f, &n, "model", NULL)->value, 200, "%s  %d layers  %dQ/%dKV heads x %d",
@@ -263,167 +286,6 @@ static void draw_prompt(const struct ui_state *st, struct cell_buf *b, struct ui
     }
 }
 
-/* ---- methods ---- */
-
-static const char *lane_state(const struct ui_state *st, int lane, char *buf, size_t cap, enum ui_role *role)
-{
-    *role = UI_DIM;
-    if (lane < 0 || lane >= st->n_lanes) return "-";
-    const struct sac_lane *l = &st->lane[lane];
-    *role = UI_RUNNING;
-    switch (l->state) {
-    case SAC_LANE_QUEUED: return *role = UI_DIM, "queued";
-    case SAC_LANE_PREFILL:
-        snprintf(buf, cap, "layer %d/%d", l->prefill_layer, st->info.shape.n_layers);
-        return buf;
-    case SAC_LANE_DECODE: snprintf(buf, cap, "token %d", l->n_steps); return buf;
-    case SAC_LANE_MEASURE: return "measuring";
-    case SAC_LANE_DONE:
-        *role = UI_OK;
-        snprintf(buf, cap, "done %.1f s", (l->shared_prefill ? 0 : l->prefill_s) + l->decode_s);
-        return buf;
-    case SAC_LANE_STOPPED: return *role = UI_WARN, "stopped";
-    case SAC_LANE_FAILED: return *role = UI_BAD, "failed";
-    }
-    return "";
-}
-
-/* "vertical_size=512 window=256" as "vertical 512  window 256". */
-static void short_params(const char *in, char *out, size_t cap)
-{
-    static const char *const drop[] = { "_size", "_budget" };
-    size_t n = 0;
-    while (*in && n + 3 < cap) {
-        bool cut = false;
-        for (int i = 0; i < 2; i++) {
-            size_t len = strlen(drop[i]);
-            if (!strncmp(in, drop[i], len) && in[len] == '=') in += len, cut = true;
-        }
-        if (cut) continue;
-        if (*in == ' ') out[n++] = ' ', out[n++] = ' ';
-        else out[n++] = *in == '=' ? ' ' : *in;
-        in++;
-    }
-    out[n] = 0;
-}
-
-static void share(double v, char *buf, size_t cap)
-{
-    if (v == v) snprintf(buf, cap, "%.2f", v);
-    else snprintf(buf, cap, "%s", "");
-}
-
-static void draw_methods(const struct ui_state *st, struct cell_buf *b, struct ui_rect box)
-{
-    const struct ui_run *run = st->run;
-    struct ui_rect r = ui_pane(st, b, box, P_METHODS, "Methods");
-    int rows = r.h - 1, cur = st->at.cur[UI_SCREEN_RUN], top = st->at.scroll[UI_SCREEN_RUN];
-    if (r.h < 2) return;
-    int wname = 15, wstate = 11, wnum = r.w >= 70 ? 6 : 0, wphase = r.w >= 64 ? 7 : 0;
-    int xname = r.x + 6, xphase = xname + wname + 1, xparam = xphase + (wphase ? wphase + 1 : 0);
-    int xstate = r.x + r.w - wstate - 1, xrec = xstate - wnum - 1, xspars = xrec - (wnum ? wnum + 1 : 0);
-    int wparam = (wnum ? xspars : xstate) - xparam - 2;
-    struct ui_style d = style(st, UI_DIM);
-    cells_text(b, xname, r.y, wname, "method", d);
-    if (wphase) cells_text(b, xphase, r.y, wphase, "phase", d);
-    cells_fit(b, xparam, r.y, wparam, "parameters", d);
-    if (wnum) cells_text(b, xspars, r.y, wnum, "spars.", d), cells_text(b, xrec, r.y, wnum, "recall", d);
-    cells_text(b, xstate, r.y, wstate, "state", d);
-    for (int i = 0; i < rows && top + i < run->n_rows; i++) {
-        const struct ui_method_row *m = &run->row[top + i];
-        int y = r.y + 1 + i;
-        bool on = top + i == cur && focus(st) == P_METHODS;
-        enum ui_role role;
-        char buf[40], num[16];
-        const char *state = lane_state(st, m->lane, buf, sizeof buf, &role);
-        struct ui_style t = style(st, on      ? UI_CURSOR
-                                      : m->on ? UI_TEXT
-                                              : UI_DIM),
-                        dd = style(st, on ? UI_CURSOR : UI_DIM);
-        if (on) cells_fill(b, (struct ui_rect){ r.x, y, r.w, 1 }, U' ', t);
-        cells_put(b, r.x, y, top + i == cur ? '>' : ' ', style(st, on ? UI_CURSOR : UI_LINE_FOCUS));
-        cells_text(b, r.x + 2, y, 3, m->on ? "[x]" : "[ ]", on ? t : style(st, m->on ? UI_OK : UI_DIM));
-        struct ui_style ns = t;
-        if (m->on && !on) ns = style(st, UI_STRONG);
-        cells_fit(b, xname, y, wname, m->name, ns);
-        if (wphase) cells_fit(b, xphase, y, wphase, m->phase, dd);
-        char params[240];
-        if (m->sparsity == m->sparsity && !run->model)
-            snprintf(params, sizeof params, "sparsity=%g", m->sparsity);
-        else if (*m->params) short_params(m->params, params, sizeof params);
-        else
-            snprintf(params, sizeof params, "%s", strcmp(m->name, "dense") ? "" : "the reference: reads all");
-        cells_fit(b, xparam, y, wparam, params, dd);
-        const struct sac_lane *l = m->lane >= 0 && m->lane < st->n_lanes ? &st->lane[m->lane] : NULL;
-        if (l && wnum) {
-            double kernel = l->decode.read == l->decode.read && l->decode.read < 0.999 ? l->decode.read
-                                                                                       : l->prefill.kernel;
-            share(1 - kernel, num, sizeof num);
-            cells_text(b, xspars + 1, y, wnum, num, t);
-            share(l->recall.mass, num, sizeof num);
-            cells_text(b, xrec + 1, y, wnum, num, t);
-        }
-        struct ui_style ss = style(st, role);
-        if (on) ss.bg = t.bg, ss.attr |= t.attr & CELL_REVERSE;
-        cells_fit(b, xstate, y, wstate, state, ss);
-    }
-}
-
-/* Bars that stand above each other stay apart: a heavy line on a light one. */
-static void progress_bar(const struct ui_state *st, struct cell_buf *b, int x, int y, int w, double f,
-                         enum ui_role role)
-{
-    int n = f >= 1 ? w : f > 0 ? (int)floor(f * w) : 0;
-    for (int i = 0; i < w; i++)
-        cells_put(b, x + i, y, i < n ? 0x2501 : 0x2500, style(st, i < n ? role : UI_LINE));
-}
-
-static void draw_progress(const struct ui_state *st, struct cell_buf *b, struct ui_rect box)
-{
-    const struct ui_run *run = st->run;
-    struct ui_rect r = ui_pane(st, b, box, -1, "Progress");
-    int y = r.y, wl = 12, wb = r.w - wl - 14;
-    if (run->model && y < r.y + r.h) {
-        cells_text(b, r.x + 1, y, wl, "load", style(st, UI_DIM));
-        progress_bar(st, b, r.x + 1 + wl, y, wb, 1, UI_BAR);
-        cells_printf(b, r.x + 2 + wl + wb, y++, 11, style(st, UI_DIM), "%.1f s",
-                     run->model_s + run->prompt_s);
-    } else if (run->load == UI_LOAD_BUSY) {
-        cells_text(b, r.x + 1, y++, r.w - 2, ui_load_stage[atomic_load(&st->run->stage)],
-                   style(st, UI_RUNNING));
-    }
-    double total = 0, prefill = (double)NAN, decode = (double)NAN;
-    int left = r.h - (y - r.y) - 2, first = st->n_lanes > left ? st->n_lanes - left : 0;
-    for (int l = 0; l < st->n_lanes; l++) {
-        const struct sac_lane *x = &st->lane[l];
-        bool done = x->state >= SAC_LANE_DONE;
-        total += done ? 1 : x->progress;
-        if (x->prefill_tok_s > 0) prefill = x->prefill_tok_s;
-        if (x->decode_tok_s > 0) decode = x->decode_tok_s;
-        if (l < first || y >= r.y + r.h - 1) continue;
-        char buf[40];
-        enum ui_role role;
-        const char *state = lane_state(st, l, buf, sizeof buf, &role);
-        cells_fit(b, r.x + 1, y, wl - 1, ui_lane_name(st, l), style(st, UI_TEXT));
-        progress_bar(st, b, r.x + 1 + wl, y, wb, x->state == SAC_LANE_DONE ? 1 : x->progress,
-                     x->state == SAC_LANE_FAILED ? UI_BAD : done ? UI_BAR : UI_RUNNING);
-        cells_fit(b, r.x + 2 + wl + wb, y++, 11, state, style(st, role));
-    }
-    if (!st->n_lanes || y >= r.y + r.h) return;
-    char rate[80] = "";
-    size_t n = 0;
-    if (prefill == prefill) n += (size_t)snprintf(rate, sizeof rate, "prefill %.0f tok/s  ", prefill);
-    if (decode == decode) snprintf(rate + n, sizeof rate - n, "decode %.0f tok/s", decode);
-    y = r.y + r.h - 1;
-    cells_fit(b, r.x + 1, y, r.w - 2, rate, style(st, UI_DIM));
-    if (y - 1 > r.y + st->n_lanes) {
-        cells_text(b, r.x + 1, y - 1, wl, "overall", style(st, UI_STRONG));
-        progress_bar(st, b, r.x + 1 + wl, y - 1, wb, total / st->n_lanes, UI_BAR);
-        cells_printf(b, r.x + 2 + wl + wb, y - 1, 11, style(st, UI_DIM), "%.0f %%",
-                     100 * total / st->n_lanes);
-    }
-}
-
 /* ---- answers ---- */
 
 /* An answer with the part that differs from the dense one set off. */
@@ -504,15 +366,20 @@ static void draw_log(const struct ui_state *st, struct cell_buf *b, struct ui_re
     }
 }
 
+static void methods(const struct ui_state *st, struct cell_buf *b, struct ui_rect r)
+{
+    ui_run_draw_methods(st, b, r, P_METHODS);
+}
+
 static void draw(const struct ui_state *st, struct cell_buf *b, struct ui_rect r)
 {
     static void (*const pane[N_PANES])(const struct ui_state *, struct cell_buf *, struct ui_rect) = {
-        draw_methods, draw_answers, draw_model, draw_prompt, draw_log };
+        methods, draw_answers, draw_model, draw_prompt, draw_log };
     struct layout l;
     layout(st, r, &l);
     for (int p = 0; p < N_PANES; p++)
         if (l.of[p].h > 1) pane[p](st, b, l.of[p]);
-    if (l.progress.h > 2) draw_progress(st, b, l.progress);
+    if (l.progress.h > 2) ui_run_draw_progress(st, b, l.progress);
 }
 
 /* ---- state ---- */

@@ -225,6 +225,17 @@ bool sac_job_reorder(struct sac_job *j, int lane, int by)
     return moved;
 }
 
+int sac_job_place(const struct sac_job *j, int lane)
+{
+    struct sac_job *w = (struct sac_job *)(uintptr_t)j;
+    int place = 0;
+    pthread_mutex_lock(&w->lock);
+    for (int i = 0; i < w->n_queue; i++)
+        if (w->queue[i] == lane) place = i + 1;
+    pthread_mutex_unlock(&w->lock);
+    return place;
+}
+
 /* ---- measuring ---- */
 
 struct measure_job { struct sac_job *j; int lane; atomic_bool failed; };

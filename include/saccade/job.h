@@ -44,6 +44,8 @@ void sac_job_free(struct sac_job *j);     /* stops, waits, frees; the trace live
 struct sac_trace *sac_job_trace(struct sac_job *j);
 /* Move a queued lane one place up (-1) or down (+1). False when it is not queued. */
 bool sac_job_reorder(struct sac_job *j, int lane, int by);
+/* Place of a lane in the queue, 1 for the next to run; 0: it does not wait. */
+int sac_job_place(const struct sac_job *j, int lane);
 
 /* Interventions (labelled as such everywhere, never mixed into scores): queue a lane that runs `lane`'s
  * method again with key positions [span.lo, span.hi) forced into what layer/kv_head reads (-1: all). */

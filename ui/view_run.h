@@ -1,0 +1,9 @@
+/* Parts of the Run screen that are drawn apart. */
+#ifndef UI_VIEW_RUN_H
+#define UI_VIEW_RUN_H
+
+#include "app.h"
+
+void ui_run_draw_methods(const struct ui_state *st, struct cell_buf *b, struct ui_rect box, int pane);
+void ui_run_draw_progress(const struct ui_state *st, struct cell_buf *b, struct ui_rect box);
+#endif
