@@ -1,6 +1,7 @@
 /* A run whose prompt begins like the one before takes the beginning over: what it records and what it answers
- * must be what a run from nothing gives, on a dense and on a sliding-window model, for lanes of every kind, and
- * nothing may be taken over that is not the same. And two runs at once on one model do not disturb each other. */
+ * must be what a run from nothing gives, on a dense and on a sliding-window model, for lanes of every kind,
+ * and nothing may be taken over that is not the same. And two runs at once on one model do not disturb each
+ * other. */
 #include <saccade/job.h>
 #include <saccade/trace.h>
 
@@ -16,8 +17,8 @@
 #include <cmocka.h>
 
 enum { N_SPEC = 3, MAX_NEW = 12 };
-static const char *const specs[N_SPEC] = { "block_sparse:block_size=16,top_blocks=8", "snapkv:capacity=160,window=32",
-                                           "quest:token_budget=64" };
+static const char *const specs[N_SPEC] = { "block_sparse:block_size=16,top_blocks=8",
+                                           "snapkv:capacity=160,window=32", "quest:token_budget=64" };
 
 static struct sac_model *open_model(const char *name, bool strict)
 {

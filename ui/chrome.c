@@ -212,7 +212,8 @@ static bool say_holds(const struct ui_state *st)
     enum { SAY_S = 8 };
     const struct ui_app *a = st->app;
     double left = a->say_at + SAY_S - st->now;
-    if (a->say_kind == UI_SAY_BAD || a->headless || st->plain || !ui_view_of(st->at.screen)->status) return true;
+    if (a->say_kind == UI_SAY_BAD || a->headless || st->plain || !ui_view_of(st->at.screen)->status)
+        return true;
     if (left > 0) ui_wake_in(st, left + 0.01);
     return left > 0;
 }

@@ -144,7 +144,8 @@ static bool force_span(struct ui_state *st, const char *what, struct sac_span *o
 {
     int lo, hi, n = 0, key = st->at.key, gold = ui_gold_at(st, key);
     if (!strcmp(what, "head")) return *out = (struct sac_span){ 0, st->info.n_prompt }, true;
-    if (sscanf(what, "%d-%d%n", &lo, &hi, &n) == 2 && !what[n] && lo >= 0 && lo <= hi && hi < st->info.n_prompt)
+    if (sscanf(what, "%d-%d%n", &lo, &hi, &n) == 2 && !what[n] && lo >= 0 && lo <= hi &&
+        hi < st->info.n_prompt)
         return *out = (struct sac_span){ lo, hi + 1 }, true;
     if (strcmp(what, "span") && strcmp(what, "key"))
         return ui_say(st, UI_SAY_BAD, "force: expected span, key, head, or tokens such as 812-846"), false;
@@ -157,7 +158,8 @@ static bool force_span(struct ui_state *st, const char *what, struct sac_span *o
     }
     if (out->hi > st->info.n_prompt) out->hi = st->info.n_prompt;
     if (out->hi > out->lo) return true;
-    return ui_say(st, UI_SAY_BAD, "only tokens of the prompt can be forced: move the key cursor there"), false;
+    return ui_say(st, UI_SAY_BAD, "only tokens of the prompt can be forced: move the key cursor there"),
+           false;
 }
 
 static bool cmd_force(struct ui_state *st, const char *arg)
@@ -402,7 +404,8 @@ static bool cmd_reorder(struct ui_state *st, const char *arg)
     else if (!strcmp(arg, "down")) by = 1;
     else return ui_say(st, UI_SAY_BAD, "queue-move: expected up or down"), false;
     if (lane < 0 || !st->run->job || !sac_job_reorder(st->run->job, lane, by))
-        return ui_say(st, UI_SAY_BAD, "only a method that waits in the queue can be moved, and not beyond its ends"),
+        return ui_say(st, UI_SAY_BAD,
+                      "only a method that waits in the queue can be moved, and not beyond its ends"),
                false;
     ui_say(st, UI_SAY_OK, "%s is number %d in the queue", st->run->row[row_here(st)].name,
            sac_job_place(st->run->job, lane));
@@ -442,8 +445,9 @@ const struct ui_cmd ui_run_cmds[] = {
       UI_CTX_ALL & ~UI_CTX(UI_SCREEN_TASKS), 0, cmd_run },
     { "run-all", "", "run everything again", UI_GROUP_ACT, UI_CTX_ALL & ~UI_CTX(UI_SCREEN_TASKS), 0,
       cmd_run_all },
-    { "budget", "*FACTOR or SHARE", "budget of the ticked methods (Run, Tasks); elsewhere see at once what it would read",
-      UI_GROUP_ACT, UI_CTX_ALL, UI_CMD_VIEW, cmd_budget },
+    { "budget", "*FACTOR or SHARE",
+      "budget of the ticked methods (Run, Tasks); elsewhere see at once what it would read", UI_GROUP_ACT,
+      UI_CTX_ALL, UI_CMD_VIEW, cmd_budget },
     { "force", "span|key|head|A-B [head|layer|all]",
       "answer again with these keys read as well (an intervention)", UI_GROUP_ACT,
       UI_CTX_ALL & ~UI_CTX(UI_SCREEN_TASKS), 0, cmd_force },

@@ -53,7 +53,7 @@ struct ui_run {
     double model_s, prompt_s;
     enum ui_load_state load;
     bool again;                      /* asked for another run while loading */
-    char only[200];                  /* the next run has this method beside dense, instead of the ticked ones */
+    char only[200]; /* the next run has this method beside dense, instead of the ticked ones */
     bool reopen;                     /* the model has to be opened again: the number of threads changed */
     struct sac_model *old_model;     /* for the loader to close */
     bool all_anew;                   /* the next run takes nothing over from the one before */

@@ -291,8 +291,8 @@ static bool cmd_save_trace(struct ui_state *st, const char *arg)
 }
 
 const struct ui_cmd ui_shot_cmds[] = {
-    { "save-trace", "[FILE]", "write the run as a file that opens without the model", UI_GROUP_ACT, UI_CTX_ALL, 0,
-      cmd_save_trace },
+    { "save-trace", "[FILE]", "write the run as a file that opens without the model", UI_GROUP_ACT,
+      UI_CTX_ALL, 0, cmd_save_trace },
     { "snapshot", "[FILE]", "a picture of this view (.png .svg .pdf)", UI_GROUP_ACT, UI_CTX_ALL, 0,
       cmd_snapshot },
     { "export", "view|screen|data [FILE]", "write the view, the screen or the numbers", UI_GROUP_ACT,

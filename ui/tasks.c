@@ -357,7 +357,7 @@ bool ui_tasks_start(struct ui_state *st, int task)
     pthread_mutex_lock(&t->mu);
     bool first = t->n_methods == 0;
     set_columns(st);
-    if (first && t->n_methods > 1 && st->at.cell == 0) st->at.cell = 1;      /* dense has nothing to explain */
+    if (first && t->n_methods > 1 && st->at.cell == 0) st->at.cell = 1; /* dense has nothing to explain */
     t->total = t->done = 0;
     *t->error = 0;
     for (int i = 0; i < t->n_tasks; i++) {
@@ -397,7 +397,7 @@ static bool run_traced(struct ui_state *st, int task, int method, int sample)
     r->want.sample = sample;
     r->want.length = t->length;
     r->want.seed = t->seed;
-    snprintf(r->only, sizeof r->only, "%s", t->method[method]);      /* the ticks stay: they are the columns */
+    snprintf(r->only, sizeof r->only, "%s", t->method[method]); /* the ticks stay: they are the columns */
     if (!ui_run_start(st)) return false;
     t->follow = true;
     snprintf(t->follow_spec, sizeof t->follow_spec, "%s", t->method[method]);
@@ -408,8 +408,9 @@ static bool run_traced(struct ui_state *st, int task, int method, int sample)
 static int traced_lane(const struct ui_state *st, int task, int method, int sample)
 {
     const struct ui_tasks *t = st->tasks;
-    if (!st->trace || st->info.recorded || st->run->load != UI_LOAD_IDLE || strcmp(st->info.task, t->task[task]) ||
-        st->info.length != t->length || st->info.sample != sample || st->info.seed != t->seed)
+    if (!st->trace || st->info.recorded || st->run->load != UI_LOAD_IDLE ||
+        strcmp(st->info.task, t->task[task]) || st->info.length != t->length || st->info.sample != sample ||
+        st->info.seed != t->seed)
         return -1;
     for (int l = 0; l < st->n_lanes; l++)
         if (!st->lane[l].intervention && !strcmp(st->lane[l].spec, t->method[method]) &&
@@ -430,7 +431,8 @@ bool ui_tasks_open(struct ui_state *st, int task, int method, int sample)
     }
     ui_go(st, UI_SCREEN_COMPARE);
     if (!there)
-        ui_say(st, UI_SAY_INFO, "running the sample with a trace: the view follows to where the answers part");
+        ui_say(st, UI_SAY_INFO,
+               "running the sample with a trace: the view follows to where the answers part");
     return true;
 }
 
@@ -446,8 +448,8 @@ static void follow_to(struct ui_state *st, int lane, const struct ui_why *y)
     st->at.row = y->row;
     st->at.key = y->key >= 0 ? y->key : y->lo;
     ui_say(st, UI_SAY_INFO, "%s; L%d H%d loses most evidence: gold %d, tokens %d-%d%s",
-           y->differs ? "answers part here" : "the same answer as dense", y->layer, y->head, y->item + 1, y->lo,
-           y->hi - 1, st->at.screen == UI_SCREEN_COMPARE ? "   Enter goes down, Backspace back" : "");
+           y->differs ? "answers part here" : "the same answer as dense", y->layer, y->head, y->item + 1,
+           y->lo, y->hi - 1, st->at.screen == UI_SCREEN_COMPARE ? "   Enter goes down, Backspace back" : "");
 }
 
 static void poll_follow(struct ui_state *st)
@@ -542,8 +544,8 @@ static bool cmd_sample_json(struct ui_state *st, const char *arg)
     return ui_copy(st, out), true;
 }
 
-/* Force the gold span that is lost most, in all layers, and answer again; runs the sample first when it is not
- * the one on the other screens. */
+/* Force the gold span that is lost most, in all layers, and answer again; runs the sample first when it is
+ * not the one on the other screens. */
 static bool cmd_force_gold(struct ui_state *st, const char *arg)
 {
     struct ui_tasks *t = st->tasks;

@@ -97,7 +97,8 @@ static void memory_text(const struct ui_state *st, char *buf, size_t cap)
     if (st->now - at > 1) {
         long pages = 0, resident = 0;
         FILE *f = fopen("/proc/self/statm", "r");
-        if (f && fscanf(f, "%ld %ld", &pages, &resident) == 2) used = (double)resident * (double)sysconf(_SC_PAGESIZE);
+        if (f && fscanf(f, "%ld %ld", &pages, &resident) == 2)
+            used = (double)resident * (double)sysconf(_SC_PAGESIZE);
         if (f) fclose(f);
         at = st->now;
     }

@@ -46,7 +46,8 @@ static void short_params(const char *in, double sparsity, char *out, size_t cap)
 {
     size_t n = 0;
     *out = 0;
-    if (strstr(in, "=auto") && sparsity == sparsity) n = (size_t)snprintf(out, cap, "sparsity %.3g", sparsity);
+    if (strstr(in, "=auto") && sparsity == sparsity)
+        n = (size_t)snprintf(out, cap, "sparsity %.3g", sparsity);
     while (*in && n < cap) {
         size_t word = strcspn(in, " "), name = strcspn(in, "=");
         if (name < word && strncmp(in + name, "=auto", word - name) != 0) {
@@ -69,8 +70,9 @@ static void share(double v, char *buf, size_t cap)
 void ui_run_draw_methods(const struct ui_state *st, struct cell_buf *b, struct ui_rect box, int pane)
 {
     const struct ui_run *run = st->run;
-    struct ui_rect r = ui_pane(st, b, box, pane, box.w >= 76 ? "Methods   sparsity of what acts, mass recall against dense"
-                                                   : "Methods");
+    struct ui_rect r =
+        ui_pane(st, b, box, pane,
+                box.w >= 76 ? "Methods   sparsity of what acts, mass recall against dense" : "Methods");
     int rows = r.h - 1, cur = st->at.cur[UI_SCREEN_RUN], top = st->at.scroll[UI_SCREEN_RUN];
     if (r.h < 2) return;
     int wname = 15, wstate = 11, wnum = r.w >= 70 ? 8 : 0, wphase = r.w >= 64 ? 7 : 0;
@@ -142,11 +144,13 @@ static double rate_now(const struct ui_state *st, const struct sac_lane *x)
     return 0;
 }
 
-/* Seconds until all lanes are done, at most: those that wait are taken to prefill as slowly as dense. < 0 unknown. */
+/* Seconds until all lanes are done, at most: those that wait are taken to prefill as slowly as dense. < 0
+ * unknown. */
 static double all_left(const struct ui_state *st)
 {
     double whole = st->lane[0].prefill_s, sum = 0;
-    if (!(whole > 0) && rate_now(st, &st->lane[0]) > 0) whole = st->info.n_prompt / rate_now(st, &st->lane[0]);
+    if (!(whole > 0) && rate_now(st, &st->lane[0]) > 0)
+        whole = st->info.n_prompt / rate_now(st, &st->lane[0]);
     for (int l = 0; l < st->n_lanes; l++) {
         const struct sac_lane *x = &st->lane[l];
         struct sac_spec spec;
@@ -180,7 +184,8 @@ static void rates(const struct ui_state *st, char *buf, size_t cap)
     if (x->prefill_tok_s > 0)
         n = (size_t)snprintf(buf, cap, "%s: prefill %.0f", x->title, x->prefill_tok_s);
     if (x->decode_tok_s > 0 && n < cap)
-        snprintf(buf + n, cap - n, "%s%s %.0f tok/s", n ? ", " : x->title, n ? "decode" : ": decode", x->decode_tok_s);
+        snprintf(buf + n, cap - n, "%s%s %.0f tok/s", n ? ", " : x->title, n ? "decode" : ": decode",
+                 x->decode_tok_s);
     else if (n && n < cap) snprintf(buf + n, cap - n, " tok/s");
 }
 
@@ -191,7 +196,8 @@ void ui_run_draw_progress(const struct ui_state *st, struct cell_buf *b, struct 
     struct ui_rect r = ui_pane(st, b, box, -1, "Progress");
     int y = r.y, wb = r.w - NAME - TIME - 3, xb = r.x + 1 + NAME, xt = xb + wb + 1;
     if (run->load == UI_LOAD_BUSY) {
-        cells_text(b, r.x + 1, y++, r.w - 2, ui_load_stage[atomic_load(&st->run->stage)], style(st, UI_RUNNING));
+        cells_text(b, r.x + 1, y++, r.w - 2, ui_load_stage[atomic_load(&st->run->stage)],
+                   style(st, UI_RUNNING));
     } else if (run->model && y < r.y + r.h) {
         cells_text(b, r.x + 1, y, NAME, "load", style(st, UI_DIM));
         progress_bar(st, b, xb, y, wb, 1, UI_BAR);
@@ -210,7 +216,8 @@ void ui_run_draw_progress(const struct ui_state *st, struct cell_buf *b, struct 
         enum ui_role role;
         const char *state = lane_state(st, l, buf, sizeof buf, &role);
         if (x->state == SAC_LANE_DONE)
-            snprintf(buf, sizeof buf, "%.1f s", (x->shared_prefill ? 0 : x->prefill_s) + x->decode_s), state = buf;
+            snprintf(buf, sizeof buf, "%.1f s", (x->shared_prefill ? 0 : x->prefill_s) + x->decode_s),
+                state = buf;
         else if (x->state == SAC_LANE_PREFILL && x->prefill_layer)
             snprintf(buf, sizeof buf, "%.0f s left", ceil(x->eta_s)), state = buf;
         char title[60];

@@ -1,4 +1,5 @@
-/* The Tasks screen: scores of tasks x methods, the samples behind a score, the answers of a sample, and why. */
+/* The Tasks screen: scores of tasks x methods, the samples behind a score, the answers of a sample, and why.
+ */
 #include "base.h"
 #include "run.h"
 #include "view_tasks.h"
@@ -53,7 +54,9 @@ const char *ui_score_text(double v, char buf[16])
 
 /* ---- scores ---- */
 
-struct columns { int x0, w, per, first, worst; };   /* worst: column of the name of the worst method, 0 none */
+struct columns {
+    int x0, w, per, first, worst;
+}; /* worst: column of the name of the worst method, 0 none */
 
 static struct columns columns(const struct ui_state *st, struct ui_rect r)
 {

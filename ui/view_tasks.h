@@ -1,4 +1,5 @@
-/* Parts of the Tasks screen that are drawn apart: the answers of a sample, and what became of its evidence. */
+/* Parts of the Tasks screen that are drawn apart: the answers of a sample, and what became of its evidence.
+ */
 #ifndef UI_VIEW_TASKS_H
 #define UI_VIEW_TASKS_H
 

@@ -47,8 +47,8 @@ struct pen {
 
 /* A label and a text broken over as many rows as it needs; what follows `same` bytes is set off, with carets
  * below where there is room for them. */
-static void write_item(struct pen *p, const char *label, enum ui_role role, const struct item *it, size_t same,
-                       enum ui_role text_role)
+static void write_item(struct pen *p, const char *label, enum ui_role role, const struct item *it,
+                       size_t same, enum ui_role text_role)
 {
     int x = p->r.x + 1 + LABEL, w = p->r.w - LABEL - 2, end = p->r.y + p->r.h;
     struct ui_style text = style(p->st, text_role), diff = style(p->st, UI_MISSED);
@@ -119,7 +119,8 @@ void ui_tasks_draw_answers(const struct ui_state *st, struct cell_buf *b, struct
     if (m) verdict(&p, t->title[m], &own);
     if (p.y + 1 < r.y + r.h && r.h > 8) p.y++;
     for (int i = 0; i < MAX_ITEMS && p.y < r.y + r.h; i++) {
-        const struct item *gi = i < ng ? &g[i] : NULL, *di = i < nd ? &d[i] : NULL, *oi = i < no ? &o[i] : NULL;
+        const struct item *gi = i < ng ? &g[i] : NULL, *di = i < nd ? &d[i] : NULL,
+                          *oi = i < no ? &o[i] : NULL;
         bool dense_right = gi && di && same_item(gi, di), own_right = gi && oi && same_item(gi, oi);
         if (!gi && !di && !oi) break;
         if (gi)
@@ -155,7 +156,8 @@ static void forced_text(const struct ui_state *st, int s, char *buf, size_t cap)
     }
 }
 
-static int why_lines(const struct ui_state *st, const struct ui_t_cell *c, int s, char line[][240], bool *good)
+static int why_lines(const struct ui_state *st, const struct ui_t_cell *c, int s, char line[][240],
+                     bool *good)
 {
     const struct ui_why *y = &c->why;
     const char *title = st->tasks->title[st->at.cell];
@@ -163,17 +165,20 @@ static int why_lines(const struct ui_state *st, const struct ui_t_cell *c, int s
     int n = 0;
     ui_text_visible(y->token, (int)strlen(y->token), token, sizeof token - 1);
     snprintf(line[n++], 240,
-             "gold %d, tokens %d-%d, step %d: %s reads %.0f %% of dense's mass on it (all heads); %d of %d (layer, "
+             "gold %d, tokens %d-%d, step %d: %s reads %.0f %% of dense's mass on it (all heads); %d of %d "
+             "(layer, "
              "KV head) pairs read it",
              y->item + 1, y->lo, y->hi - 1, y->step, title,
              y->span_mass > 0 ? 100 * y->span_kept / y->span_mass : 100, y->pairs, y->n_pairs);
     if (y->key >= 0)
-        snprintf(line[n++], 240,
-                 "largest loss: L%d H%d gives it %.2f of its mass in dense, %.2f is read; key %d \"%s\", weight "
-                 "%.3f, rank %d, is not",
-                 y->layer, y->head, y->dense_mass, y->kept_mass, y->key, token, y->weight, y->rank);
-    else snprintf(line[n++], 240, "every key of it is read by the head that weighs it most, L%d H%d", y->layer,
-                  y->head);
+        snprintf(
+            line[n++], 240,
+            "largest loss: L%d H%d gives it %.2f of its mass in dense, %.2f is read; key %d \"%s\", weight "
+            "%.3f, rank %d, is not",
+            y->layer, y->head, y->dense_mass, y->kept_mass, y->key, token, y->weight, y->rank);
+    else
+        snprintf(line[n++], 240, "every key of it is read by the head that weighs it most, L%d H%d", y->layer,
+                 y->head);
     if (y->key >= 0 && y->sparsity == y->sparsity)
         snprintf(line[n++], 240, "that head would read the key at a sparsity of %.2f%s", y->sparsity,
                  y->asked == y->asked ? "" : " or less");
@@ -194,7 +199,8 @@ void ui_tasks_draw_why(const struct ui_state *st, struct cell_buf *b, struct ui_
     struct ui_rect r = ui_pane(st, b, box, pane, "Why (evidence, not proof)");
     if (!t->n_methods || st->at.cell == 0) {
         ui_empty(st, b, r,
-                 t->n_methods ? "dense reads everything; h l choose a method's column" : "nothing has run yet",
+                 t->n_methods ? "dense reads everything; h l choose a method's column"
+                              : "nothing has run yet",
                  NULL);
         return;
     }
@@ -202,8 +208,9 @@ void ui_tasks_draw_why(const struct ui_state *st, struct cell_buf *b, struct ui_
     if (!c.has_why) {
         ui_empty(st, b, r,
                  c.state == UI_T_FAILED ? c.answer
-                 : c.state == UI_T_DONE ? "no record of its evidence yet: it comes when the sample's methods are done"
-                                        : "comes when the sample has run",
+                 : c.state == UI_T_DONE
+                     ? "no record of its evidence yet: it comes when the sample's methods are done"
+                     : "comes when the sample has run",
                  NULL);
         return;
     }

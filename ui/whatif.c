@@ -1,8 +1,8 @@
 /* Another budget of the method looked at, seen before it is run.
  *
  * The engine decides the selection again from the recorded q and k: for the row under the cursor at once, for
- * all heads a moment later. What was generated stays as it is, so this is about what would be read and how much
- * of the dense mass that is, never about the answer; r runs it and then there is one. */
+ * all heads a moment later. What was generated stays as it is, so this is about what would be read and how
+ * much of the dense mass that is, never about the answer; r runs it and then there is one. */
 #include "whatif.h"
 #include "base.h"
 #include "run.h"
@@ -98,7 +98,8 @@ static void *all_heads(struct sac_trace *t, const int *arg, const atomic_bool *c
     struct all *a = calloc(1, sizeof *a);
     struct sac_rows rows = rows_for(arg[2]);
     sac_trace_info(t, &info);
-    bool ok = a && rows.run && spec_of(arg[0], text, sizeof text) && sac_spec_parse(&spec, text, NULL) == SAC_OK;
+    bool ok =
+        a && rows.run && spec_of(arg[0], text, sizeof text) && sac_spec_parse(&spec, text, NULL) == SAC_OK;
     int step = ok && sac_spec_evict(&spec) ? info.shape.n_heads / info.shape.n_kv_heads : 1, n_gold = 0;
     if (a) a->lowest = 2;
     for (int l = 0; ok && l < info.shape.n_layers; l++)
@@ -141,9 +142,10 @@ bool ui_whatif_budget(struct ui_state *st, double f, bool times)
     if (!st->n_lanes) return ui_say(st, UI_SAY_BAD, "nothing has run yet: press 1, then r"), false;
     const struct sac_lane *l = &st->lane[st->at.a];
     const char *now = ui_whatif_on(st) ? st->at.whatif : l->spec;
-    bool ok = times ? ui_spec_scale(now, &st->info.shape, st->info.n_prompt, f, spec, sizeof spec)
-                    : strchr(now, '+') == NULL && strcmp(l->method, "dense") != 0 &&
-                          snprintf(spec, sizeof spec, "%.*s:sparsity=%g", (int)strcspn(now, ":"), now, 1 - f) > 0;
+    bool ok =
+        times ? ui_spec_scale(now, &st->info.shape, st->info.n_prompt, f, spec, sizeof spec)
+              : strchr(now, '+') == NULL && strcmp(l->method, "dense") != 0 &&
+                    snprintf(spec, sizeof spec, "%.*s:sparsity=%g", (int)strcspn(now, ":"), now, 1 - f) > 0;
     if (!ok || strlen(spec) >= sizeof st->at.whatif)
         return ui_say(st, UI_SAY_BAD, "%s has no budget to change; m chooses another method",
                       ui_lane_name(st, st->at.a)), false;
@@ -152,7 +154,8 @@ bool ui_whatif_budget(struct ui_state *st, double f, bool times)
     if (sac_spec_parse(&parsed, spec, &err) != SAC_OK ||
         sac_spec_resolve(&parsed, &st->info.shape, st->info.n_prompt, &err) != SAC_OK)
         return ui_say(st, UI_SAY_BAD, "%s", err.msg), false;
-    if (!strcmp(spec, now)) return ui_say(st, UI_SAY_INFO, "%s: the budget is at its end", ui_lane_name(st, st->at.a)), true;
+    if (!strcmp(spec, now))
+        return ui_say(st, UI_SAY_INFO, "%s: the budget is at its end", ui_lane_name(st, st->at.a)), true;
     memset(st->at.whatif, 0, sizeof st->at.whatif);
     snprintf(st->at.whatif, sizeof st->at.whatif, "%s", spec);
     st->at.whatif_lane = st->at.a;
@@ -227,11 +230,12 @@ static void lines(const struct ui_state *st, const struct shown *s, char line[N_
              num(o->would.oracle, b[0]), num(o->would.set, b[1]), num(o->ran.set, b[2]),
              num(o->would.evidence, b[3]), num(o->ran.evidence, b[4]));
     if (s->all)
-        snprintf(line[2], sizeof line[2],
-                 "%d heads at this query, mean: mass recall %s (ran: %s)   gold kept %s (ran: %s)   lowest %s, "
-                 "L%d H%d",
-                 s->all->n, num(s->all->would, b[0]), num(s->all->ran, b[1]), num(s->all->gold_would, b[2]),
-                 num(s->all->gold_ran, b[3]), num(s->all->lowest, b[4]), s->all->layer, s->all->head);
+        snprintf(
+            line[2], sizeof line[2],
+            "%d heads at this query, mean: mass recall %s (ran: %s)   gold kept %s (ran: %s)   lowest %s, "
+            "L%d H%d",
+            s->all->n, num(s->all->would, b[0]), num(s->all->ran, b[1]), num(s->all->gold_would, b[2]),
+            num(s->all->gold_ran, b[3]), num(s->all->lowest, b[4]), s->all->layer, s->all->head);
     else if (s->all_rs != UI_REQ_NOTHING) snprintf(line[2], sizeof line[2], "all heads: selecting again ...");
 }
 
@@ -286,6 +290,6 @@ void ui_whatif_plain(const struct ui_state *st, char *buf, size_t cap)
     if (!ui_whatif_on(st)) return;
     struct shown s = ask(st, st->app->buf.w - 4);          /* as drawn: the frame before asked */
     lines(st, &s, line);
-    snprintf(buf, cap, "what if %s instead of %s (selection only, not an answer)\n%s\n%s\n%s\n", st->at.whatif,
-             st->lane[st->at.a].spec, line[0], line[1], line[2]);
+    snprintf(buf, cap, "what if %s instead of %s (selection only, not an answer)\n%s\n%s\n%s\n",
+             st->at.whatif, st->lane[st->at.a].spec, line[0], line[1], line[2]);
 }

@@ -77,7 +77,8 @@ static void choose_head(struct work *w, struct ui_why *y)
 {
     double most = -1;
     y->n_pairs = w->shape.n_layers * w->shape.n_kv_heads;
-    for (int p = 0; p < y->n_pairs; p++) y->pairs += w->reads[(size_t)p * (size_t)w->n_spans + (size_t)y->span];
+    for (int p = 0; p < y->n_pairs; p++)
+        y->pairs += w->reads[(size_t)p * (size_t)w->n_spans + (size_t)y->span];
     for (int l = 0; l < w->shape.n_layers; l++)
         for (int h = 0; h < w->shape.n_heads; h++) {
             size_t at = at_of(w, l, h, y->span);
@@ -150,7 +151,8 @@ bool ui_why_compute(struct sac_trace *t, int lane, const atomic_bool *cancel, st
     bool ok = info.n_spans > 0 && w.row < sac_trace_n_rows(t, lane, info.shape.n_layers - 1);
     if (ok) {
         w.w = malloc(((size_t)w.row + 1) * sizeof *w.w);
-        w.rows = (struct sac_rows){ malloc(((size_t)w.row / 2 + 2) * sizeof(struct sac_run)), 0, w.row / 2 + 2 };
+        w.rows =
+            (struct sac_rows){ malloc(((size_t)w.row / 2 + 2) * sizeof(struct sac_run)), 0, w.row / 2 + 2 };
         w.mass = calloc(n, sizeof *w.mass);
         w.kept = calloc(n, sizeof *w.kept);
         w.reads = calloc(n, 1);

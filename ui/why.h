@@ -10,13 +10,14 @@
 struct ui_why {
     int step, row;                /* first step that differs from dense (else 1), and its query row */
     bool differs;
-    int span, item, lo, hi;       /* the gold span that loses most dense mass over all heads; tokens lo..hi-1 */
+    int span, item, lo, hi; /* the gold span that loses most dense mass over all heads; tokens lo..hi-1 */
     int n_spans, n_lost;          /* gold spans; those that lose half of their mass or more */
-    double span_mass, span_kept;  /* dense mass on that span summed over all heads, and the part that is read */
+    double span_mass,
+        span_kept; /* dense mass on that span summed over all heads, and the part that is read */
     int layer, head;              /* the query head that loses most of it */
     double dense_mass, kept_mass; /* at that head */
     int pairs, n_pairs;           /* (layer, KV head) pairs that read at least half of the span's tokens */
-    int key, rank;                /* heaviest key of the span this head does not read, -1 none; rank by weight */
+    int key, rank; /* heaviest key of the span this head does not read, -1 none; rank by weight */
     double weight;
     char token[40];               /* that key's text, raw bytes */
     double sparsity;              /* largest at which the method would read that key here; NAN: unknown */
