@@ -28,8 +28,14 @@ struct ui_focus *ui_focus_compute(struct sac_trace *t, int lane, const atomic_bo
         f->head = head;
     }
     double most = 0;
-    for (int s = 1; best > 0 && s < la.n_steps && s < MOST_ROWS; s++) {
-        int row = info.n_prompt - 1 + s, heavy = -1;
+    /* A method that acts in prefill alone is looked at where it acts: the last rows of the prompt, the
+     * question. */
+    bool in_prompt = la.prefill.kernel < 0.9999 && la.decode.kernel >= 0.9999;
+    int from = in_prompt ? info.n_prompt - 64 : info.n_prompt,
+        to = in_prompt ? info.n_prompt : info.n_prompt - 1 + la.n_steps;
+    if (to > from + MOST_ROWS) to = from + MOST_ROWS;
+    for (int row = from < 0 ? 0 : from; best > 0 && row < to; row++) {
+        int heavy = -1;
         double gold = 0;
         if (cancel && atomic_load_explicit(cancel, memory_order_relaxed)) break;
         if (!sac_trace_weights(t, lane, f->layer, f->head, row, w)) continue;

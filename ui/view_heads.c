@@ -403,8 +403,9 @@ static void heads_draw(const struct ui_state *st, struct cell_buf *b, struct ui_
         in = ui_pane(st, b, c.main, 0, "Heads%s%s%s%s", st->at.worst_first ? " worst first" : " by layer",
                      st->at.filter[0] ? " where " : "", st->at.filter, part);
     else
-        in = ui_pane(st, b, c.main, 0, "Layer x head   %d x %d%s", st->info.shape.n_layers,
-                     st->info.shape.n_heads, part);
+        in = ui_pane(st, b, c.main, 0, "Layer x head   %d x %d%s%s", st->info.shape.n_layers,
+                     st->info.shape.n_heads, st->at.thumbs ? ": dense weights, small, and the measure" : "",
+                     part);
     if (!hs || !hs->n_known) {
         uv_notice(st, b, in, st->at.a, -1, hs ? UI_REQ_NOTHING : rs);
         return;

@@ -31,7 +31,11 @@ static struct boxes layout(const struct ui_state *st, struct ui_rect r)
     x.lost = in.w >= 40 ? 4 : 0;
     x.map = (struct ui_rect){ in.x + 6, in.y + 1, in.w - 6, in.h - 1 - x.strips };
     x.map.w -= (x.max ? x.max + 1 : 0) + (x.lost ? x.lost + 1 : 0);
-    if (st->at.overlay == UI_OVER_LISTS) x.map.w--;
+    if (st->at.overlay == UI_OVER_LISTS && x.map.h > 4) { /* a line and a column of ticks */
+        x.map.w--;
+        x.map.y++;
+        x.map.h--;
+    }
     return x;
 }
 
@@ -131,23 +135,26 @@ static void column_strips(const struct ui_state *st, struct cell_buf *b, const s
     }
 }
 
-/* Columns and diagonals that a method chose as such: ticks on the ruler and on the right edge. */
+/* Columns and diagonals that a method chose as such: ticks below the ruler, where a column stands, at the
+ * left edge, where a diagonal comes in, and at the right edge, where it leaves. */
 static void list_ticks(const struct ui_state *st, struct cell_buf *b, const struct boxes *x,
                        const struct uv_map *m)
 {
     const struct sac_plan *p = sac_trace_plan(st->trace, st->at.a, st->at.layer, st->at.head);
     struct ui_style s = uv_style(st, UI_KEPT);
     const struct ui_window *w = &m->win;
+    int rows = w->q1 - w->q0, keys = w->k1 - w->k0;
+    char32_t down = st->look.ascii ? U'|' : 0x2502, slash = st->look.ascii ? U'\\' : 0x2572;
     if (!p) return;
     for (int i = 0; i < p->n_vertical; i++)
         if (p->vertical[i] >= w->k0 && p->vertical[i] < w->k1)
-            cells_put(b, x->map.x + ui_bin_of(p->vertical[i] - w->k0, w->k1 - w->k0, m->w), x->map.y - 1,
-                      st->look.ascii ? U'|' : 0x2575, s);
+            cells_put(b, x->map.x + ui_bin_of(p->vertical[i] - w->k0, keys, m->w), x->map.y - 1, down, s);
     for (int i = 0; i < p->n_slash; i++) {
-        int q = w->k1 - 1 + p->slash[i];          /* where the diagonal leaves at the right edge */
-        if (q < w->q0 || q >= w->q1) continue;
-        cells_put(b, x->map.x + m->w, x->map.y + ui_bin_of(q - w->q0, w->q1 - w->q0, x->map.h),
-                  st->look.ascii ? U'\\' : 0x2572, s);
+        int in = w->k0 + p->slash[i] - w->q0, out = w->k1 - 1 + p->slash[i] - w->q0;
+        if (in >= 0 && in < rows)
+            cells_put(b, x->map.x - 1, x->map.y + ui_bin_of(in, rows, x->map.h), slash, s);
+        if (out >= 0 && out < rows)
+            cells_put(b, x->map.x + m->w, x->map.y + ui_bin_of(out, rows, x->map.h), slash, s);
     }
 }
 
@@ -393,7 +400,7 @@ static void map_draw(const struct ui_state *st, struct cell_buf *b, struct ui_re
     if (!m.have) { ui_empty(st, b, in, "The window is too small for a map.", "widen the terminal"); return; }
     const struct ui_row *row = uv_row(st, st->at.a, st->at.layer, ui_head_arg(st), st->at.row, &rrs);
     if (x.map.w > 0 && x.map.h > 0) {
-        ui_ruler(&st->look, b, x.map.x, x.map.y - 1, x.map.w, win.k0, win.k1, st->at.key);
+        ui_ruler(&st->look, b, x.map.x, in.y, x.map.w, win.k0, win.k1, st->at.key);
         ui_ruler_down(&st->look, b, in.x, x.map.y, 6, x.map.h, win.q0, win.q1, st->at.row);
         uv_map_draw(st, b, x.map.x, x.map.y, st->at.a, &m);
         column_strips(st, b, &x, &m);
@@ -417,8 +424,8 @@ static void map_draw(const struct ui_state *st, struct cell_buf *b, struct ui_re
 
 static void map_context(const struct ui_state *st, char *buf, size_t cap, int w)
 {
-    static const char *const over[UI_N_OVERLAYS] = { "", " | dim: not read", " | outline: read",
-                                                     " | ticks: lists", " | - missed: > 1 %" };
+    static const char *const over[UI_N_OVERLAYS] = { "", " | dim: not read", " | outline: read", "",
+                                                     " | - missed: > 1 %" };
     char head[48], heat[48];
     int n = uv_what(st, buf, cap, w);
     if (!st->trace || st->at.a >= st->n_lanes || n < 0 || (size_t)n >= cap) return;
@@ -434,10 +441,19 @@ static void map_context(const struct ui_state *st, char *buf, size_t cap, int w)
         n += snprintf(buf + n, cap - (size_t)n, " | sinks %s", ui_sinks_name[st->at.sinks]);
     if (px.w > 0 && px.h > 0 && (size_t)n < cap)
         n += snprintf(buf + n, cap - (size_t)n,
-                      w >= 100 ? " | pixel: %s of %.3g keys x %.3g queries" : " | %s of %.3gx%.3g",
+                      w >= 140   ? " | pixel: %s of %.3g keys x %.3g queries"
+                      : w >= 100 ? " | pixel: %s of %.3g x %.3g"
+                                 : " | %s of %.3gx%.3g",
                       ui_pool_name[st->at.pool], (double)(win.k1 - win.k0) / px.w,
                       (double)(win.q1 - win.q0) / px.h);
-    if ((size_t)n < cap) snprintf(buf + n, cap - (size_t)n, "%s", over[st->at.overlay]);
+    const struct sac_plan *p = sac_trace_plan(st->trace, st->at.a, st->at.layer, st->at.head);
+    if ((size_t)n >= cap) return;
+    if (st->at.overlay != UI_OVER_LISTS)
+        snprintf(buf + n, cap - (size_t)n, "%s", over[st->at.overlay]);
+    else if (p && p->n_vertical + p->n_slash > 0)
+        snprintf(buf + n, cap - (size_t)n, " | ticks: %d columns, %d diagonals", p->n_vertical, p->n_slash);
+    else
+        snprintf(buf + n, cap - (size_t)n, " | no columns or diagonals here");
 }
 
 /* The read-out in one line. */

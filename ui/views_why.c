@@ -76,7 +76,7 @@ static void margin(const struct ui_key_why *w, char *buf, size_t cap)
     if (!w->acts)
         snprintf(buf, cap, "this row reads every key");
     else if (!w->keys_needed && w->read)
-        snprintf(buf, cap, "read at every budget (forced)");
+        snprintf(buf, cap, "read at every budget tried");
     else if (!w->keys_needed)
         snprintf(buf, cap, "not read at any budget tried");
     else if (w->read)
@@ -94,7 +94,7 @@ static int page_lines(const struct ui_state *st, struct cell_buf *b, struct ui_r
     const struct ui_page_steps *s =
         uv_page_steps(st, st->at.a, st->at.layer, ui_kv_head(st), st->at.key / page, page, st->at.step, &rs);
     if (!s || isnan(s->bound)) return y;
-    uv_at(st, b, r.x, y++, r.w, UI_TEXT, "page %d: bound %.1f, cut-off %.1f", s->page, s->bound, s->cut);
+    uv_at(st, b, r.x, y++, r.w, UI_TEXT, "page %d bound %.1f, cut-off %.1f", s->page, s->bound, s->cut);
     uv_at(st, b, r.x, y++, r.w, UI_TEXT, " bound rank %d, true rank %d of %d", s->bound_rank, s->best_rank,
           s->n_pages);
     return y;
