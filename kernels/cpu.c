@@ -66,6 +66,8 @@ static void fill(enum k_level level)
     if (level >= K_AVX512 && level <= K_AVX512_BF16) level_avx512(&table);
     if (level >= K_AVX512_VNNI && level <= K_AVX512_BF16) level_vnni(&table);
     if (level == K_AVX512_BF16) level_bf16(&table);
+#elif defined __aarch64__
+    if (level == K_NEON) level_neon(&table);
 #endif
 }
 
