@@ -8,6 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#ifdef __APPLE__
+#include <mach-o/dyld.h>
+#endif
 
 int cli_fail(const char *command, const struct sac_err *err)
 {
@@ -18,11 +21,22 @@ int cli_fail(const char *command, const struct sac_err *err)
 
 /* ---- bundled files ---- */
 
+/* The path of the running program; "" where the system does not say. */
+static void own_path(char *exe, size_t cap)
+{
+#ifdef __APPLE__
+    uint32_t n = (uint32_t)cap;
+    if (_NSGetExecutablePath(exe, &n)) *exe = '\0';
+#else
+    ssize_t n = readlink("/proc/self/exe", exe, cap - 1);
+    exe[n > 0 ? n : 0] = '\0';
+#endif
+}
+
 bool cli_sample(const char *name, char *out, size_t cap)
 {
-    char exe[1024] = "";
-    ssize_t n = readlink("/proc/self/exe", exe, sizeof exe - 1);
-    exe[n > 0 ? n : 0] = '\0';
+    char exe[1024];
+    own_path(exe, sizeof exe);
     char *slash = strrchr(exe, '/');
     if (slash) *slash = '\0';
 

@@ -4,7 +4,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#ifdef __APPLE__
+#include <util.h>
+#else
 #include <pty.h>
+#endif
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>

@@ -82,14 +82,21 @@ static void wait_for_job(struct sac_pool *p, uint64_t seen)
     pthread_mutex_unlock(&p->lock);
 }
 
+void pool_nice(int nice)
+{
+#if defined __linux__
+    if (nice > 0) setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), nice);
+#else
+    (void)nice;   /* elsewhere a priority is the whole process's */
+#endif
+}
+
 static void *worker_main(void *arg)
 {
     struct worker w = *(struct worker *)arg;
     struct sac_pool *p = w.p;
     free(arg);
-#if defined __linux__
-    if (p->nice > 0) setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), p->nice);
-#endif
+    pool_nice(p->nice);
     uint64_t seen = 0;
     for (;;) {
         wait_for_job(p, seen);

@@ -6,8 +6,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 enum { DENSE_LOGP_MAX = 64 << 20 };   /* bytes kept of the dense distributions, the reference of KL */
@@ -315,7 +313,7 @@ static bool wait_for_work(struct sac_job *j)
 static void *worker(void *arg)
 {
     struct sac_job *j = arg;
-    if (j->opts.nice > 0) setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), j->opts.nice);
+    pool_nice(j->opts.nice);
     do {
         for (;;) {
             int lane = take_lane(j);

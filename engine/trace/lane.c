@@ -434,7 +434,11 @@ static void publish_decode(struct lane_run *r, double decode_s, int fed, const c
     p->decode.read = st.full > 0 ? st.read / st.full : (double)NAN;
     p->kv_bytes = session_kv_bytes(r->dec);
     p->kv_full_bytes = (size_t)session_n(r->dec) * j->m->info.kv_bytes_per_token;
+#ifdef __APPLE__
+    p->peak_bytes = (size_t)use.ru_maxrss;   /* bytes there, kilobytes elsewhere */
+#else
     p->peak_bytes = (size_t)use.ru_maxrss * 1024;
+#endif
     p->score = score.value;
     p->parsed = score.parsed;
     snprintf(p->stop, sizeof p->stop, "%s", stop);

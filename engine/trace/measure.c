@@ -66,13 +66,28 @@ static int by_weight(const void *a, const void *b, void *ctx)
     return (x > y) - (x < y);
 }
 
+#ifdef __APPLE__
+/* The BSDs have qsort_r too, with the arguments in another order. */
+static int by_weight_bsd(void *ctx, const void *a, const void *b) { return by_weight(a, b, ctx); }
+#endif
+
+static void heaviest_first(int *index, int n, const float *w)
+{
+    void *ctx = (void *)(uintptr_t)w;
+#ifdef __APPLE__
+    qsort_r(index, (size_t)n, sizeof *index, ctx, by_weight_bsd);
+#else
+    qsort_r(index, (size_t)n, sizeof *index, by_weight, ctx);
+#endif
+}
+
 /* The keys of one bucket, heaviest first (ties: lower key first). */
 static int bucket_keys(const struct row *r, int b, int *index)
 {
     int n = 0;
     for (int i = r->lo; i < r->n; i++)
         if (bucket_of(r->w[i]) == b) index[n++] = i;
-    qsort_r(index, (size_t)n, sizeof *index, by_weight, (void *)(uintptr_t)r->w);
+    heaviest_first(index, n, r->w);
     return n;
 }
 

@@ -408,11 +408,25 @@ static enum sac_code read_chunk(struct reader *r, const struct head *h, size_t a
 
 static void spill_free(struct blob *b) { munmap(b->data, b->bytes); }
 
+/* A file that has no name, or none any more; -1 where the folder takes none. */
+static int nameless(const char *folder)
+{
+#ifdef O_TMPFILE
+    return open(folder, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+#else
+    char path[1024];
+    snprintf(path, sizeof path, "%s/saccade-XXXXXX", folder);
+    int fd = mkstemp(path);
+    if (fd >= 0) unlink(path);
+    return fd;
+#endif
+}
+
 static struct blob *room(struct file *f, size_t bytes)
 {
     if (!f->spill) return blob_take(malloc(bytes), bytes);
     const char *tmp = getenv("TMPDIR");
-    int fd = open(tmp && *tmp ? tmp : "/var/tmp", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+    int fd = nameless(tmp && *tmp ? tmp : "/var/tmp");
     void *p = MAP_FAILED;
     if (fd >= 0 && ftruncate(fd, (off_t)bytes) == 0)
         p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
