@@ -49,7 +49,11 @@ bool cli_sample(const char *name, char *out, size_t cap)
     static const char *const below[] = { "/../share/saccade/samples", "/../../samples", "/samples" };
     for (size_t i = 0; slash && i < sizeof below / sizeof *below; i++) {
         snprintf(out, cap, "%s%s/%s", exe, below[i], name);
-        if (access(out, R_OK) == 0) return true;
+        if (access(out, R_OK)) continue;
+        char *real = realpath(out, NULL);   /* without the dots, for messages and results */
+        if (real && strlen(real) < cap) strcpy(out, real);
+        free(real);
+        return true;
     }
     snprintf(out, cap, "%s/%s", SACCADE_SAMPLES_DIR, name);
     return access(out, R_OK) == 0;

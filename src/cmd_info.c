@@ -151,9 +151,6 @@ int cmd_info(int argc, char **argv)
         { "threads", 't', "N", "threads (default: all cores)", ARG_INT, &mo.threads, .min = 1, .max = 256 },
         { "kv", 0, "TYPE", "how keys and values will be kept: f32, f16 or bf16 (default f32)", ARG_CHOICE,
           .to = &kv, .choices = kv_types },
-        { "tensors", 0, NULL, "list the tensors of the file instead", ARG_FLAG, .to = &tensors },
-        { "dump", 0, "TENSOR", "write this tensor as f32 [rows, columns] to a safetensors file, -o OUT",
-          ARG_STR, .to = &dump },
         { "output", 'o', "OUT", "write to OUT instead of standard output", ARG_STR, .to = &out_path },
         { 0 },
     };

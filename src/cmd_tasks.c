@@ -166,7 +166,9 @@ int cmd_tasks(int argc, char **argv)
     int rc = args_parse(&spec, argc, argv);
     if (rc != ARGS_GO) return rc;
     if (!what.n || (what.n == 1 && !strcmp(what.v[0], "list"))) return o.json ? list_json() : list_text();
-    if (strcmp(what.v[0], "show")) return args_fail(&spec, "'%s' is neither list nor show", what.v[0]);
+    if (strcmp(what.v[0], "show"))
+        return args_fail(&spec, "'%s' is neither list nor show; saccade tasks show NAME shows a sample",
+                         what.v[0]);
     if (what.n < 2) return args_fail(&spec, "show needs the name of a task; 'saccade tasks' lists them");
     o.spec = what.v[1];
     o.model = what.n > 2 ? what.v[2] : NULL;

@@ -8,6 +8,7 @@
 
 #include <saccade/err.h>
 
+#include <errno.h>
 #include <locale.h>
 #include <signal.h>
 #include <stdio.h>
@@ -194,14 +195,26 @@ static int not_a_command(const char *word)
     return strpbrk(word, "/.") ? 3 : 2;
 }
 
+/* A full disk or a closed pipe is no success, whichever command wrote last. Commands that close their output
+ * themselves have said so already. */
+static int written(const char *command, int rc)
+{
+    errno = 0;
+    bool bad = fflush(stdout) != 0 || ferror(stdout);
+    if (rc || !bad) return rc;
+    fprintf(stderr, "saccade%s%s: standard output: cannot write: %s\n", *command ? " " : "", command,
+            strerror(errno ? errno : EIO));
+    return 1;
+}
+
 int main(int argc, char **argv)
 {
     setlocale(LC_ALL, "");
     setlocale(LC_NUMERIC, "C");     /* a point in every locale: numbers are read by other programs */
     signal(SIGPIPE, SIG_IGN);       /* a reader that leaves becomes a write error with a sentence */
     const struct command *c = argc > 1 ? command_find(argv[1]) : NULL;
-    if (c) return c->run(argc - 1, argv + 1);
+    if (c) return written(c->name, c->run(argc - 1, argv + 1));
     if (argc > 1 && argv[1][0] != '-' && access(argv[1], F_OK) != 0) return not_a_command(argv[1]);
 
-    return explore(argc, argv);
+    return written("", explore(argc, argv));
 }
