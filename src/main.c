@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <locale.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -195,13 +196,15 @@ static int not_a_command(const char *word)
     return strpbrk(word, "/.") ? 3 : 2;
 }
 
-/* A full disk or a closed pipe is no success, whichever command wrote last. Commands that close their output
- * themselves have said so already. */
+/* A full disk is no success, whichever command wrote last; a reader that has seen enough is no failure.
+ * Commands that close their output themselves have said so already. */
 static int written(const char *command, int rc)
 {
     errno = 0;
     bool bad = fflush(stdout) != 0 || ferror(stdout);
-    if (rc || !bad) return rc;
+    struct pollfd out = { .fd = STDOUT_FILENO, .events = POLLOUT };
+    bool left = poll(&out, 1, 0) == 1 && out.revents & POLLERR;   /* the pipe has no reader any more */
+    if (rc || !bad || left) return rc;
     fprintf(stderr, "saccade%s%s: standard output: cannot write: %s\n", *command ? " " : "", command,
             strerror(errno ? errno : EIO));
     return 1;
@@ -211,7 +214,7 @@ int main(int argc, char **argv)
 {
     setlocale(LC_ALL, "");
     setlocale(LC_NUMERIC, "C");     /* a point in every locale: numbers are read by other programs */
-    signal(SIGPIPE, SIG_IGN);       /* a reader that leaves becomes a write error with a sentence */
+    signal(SIGPIPE, SIG_IGN);       /* a reader that leaves becomes a write error, not a sudden end */
     const struct command *c = argc > 1 ? command_find(argv[1]) : NULL;
     if (c) return written(c->name, c->run(argc - 1, argv + 1));
     if (argc > 1 && argv[1][0] != '-' && access(argv[1], F_OK) != 0) return not_a_command(argv[1]);

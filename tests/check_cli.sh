@@ -111,6 +111,13 @@ if [ -e /dev/full ]; then
     rc=$?
     [ $rc = 1 ] && grep -q 'cannot write' "$dir/err" || bad "a full disk: ended with $rc: $(cat "$dir/err")"
 fi
+if [ -e /dev/full ]; then
+    for words in methods 'methods --json' tasks help --help 'run --help' man 'completions zsh' --version; do
+        "$saccade" $words >/dev/full 2>"$dir/err"
+        rc=$?
+        [ $rc = 1 ] && grep -q 'cannot write' "$dir/err" || bad "$words, a full disk: ended with $rc: $(cat "$dir/err")"
+    done
+fi
 "$saccade" man 2>"$dir/err" | head -n 1 >/dev/null
 [ ! -s "$dir/err" ] || bad "a reader that left early is complained about: $(cat "$dir/err")"
 
