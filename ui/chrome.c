@@ -310,6 +310,10 @@ void ui_draw(struct ui_state *st, struct cell_buf *b, int *cx, int *cy)
         snprintf(text, sizeof text, "need 60x12, have %dx%d", b->w, b->h);
         int w = (int)strlen(text), x = (b->w - w) / 2;
         cells_text(b, x < 0 ? 0 : x, b->h / 2, -1, text, style(st, UI_WARN));
+        /* A question nobody sees would look like a key that does nothing. */
+        const char *ask = "work is going on: q leaves";
+        if (a->mode == UI_MODE_QUIT && b->h > 1)
+            cells_text(b, b->w > 26 ? (b->w - 26) / 2 : 0, b->h / 2 + 1, -1, ask, style(st, UI_WARN));
         return;
     }
     const struct ui_view *v = ui_view_of(st->at.screen);
