@@ -184,7 +184,7 @@ static int why_lines(const struct ui_state *st, const struct ui_t_cell *c, int s
                  y->asked == y->asked ? "" : " or less");
     forced_text(st, s, forced, sizeof forced);
     *good = strstr(forced, "answer correct") != NULL;
-    if (*forced) snprintf(line[n++], 240, "test: %s", forced);
+    if (*forced) snprintf(line[n++], 240, "test: %.230s", forced);
     else snprintf(line[n++], 240, "F forces this span everywhere and answers again; Enter goes to that head");
     snprintf(line[n++], 240, "stopped by %s; %s; %d tokens; %s", *c->stop ? c->stop : "-",
              c->loops ? "repeats itself" : "no repetition", c->steps,
