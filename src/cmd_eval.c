@@ -43,7 +43,8 @@ struct study {
     struct sac_model *model;
     char model_key[160];
     double done_weight, all_weight, skipped_weight, t0;
-    int n_done, n_all, n_new, n_failed, n_skipped;
+    int n_done, n_all, n_new, n_failed, n_skipped, n_absent;
+    int i_model, n_models;
 };
 
 static double now_s(void)
@@ -306,8 +307,10 @@ static void progress(const struct study *s, const struct sac_unit *u, const stru
     int full = s->all_weight > 0 ? (int)(20 * at / s->all_weight) : 0;
     for (int i = 0; i < 20; i++) bar[i] = i < full ? '#' : '.';
     bar[20] = '\0';
-    cli_progress("[%s] %d of %d samples%s   %s %d, sample %d", bar, s->n_done, s->n_all, eta, u->task,
-                 u->length, u->sample);
+    char model[40] = "";
+    if (s->n_models > 1) snprintf(model, sizeof model, "model %d of %d, ", s->i_model + 1, s->n_models);
+    cli_progress("[%s] %s%d of %d samples%s   %s %d, sample %d", bar, model, s->n_done, s->n_all, eta,
+                 u->task, u->length, u->sample);
 }
 
 static void wait_job(const struct study *s, const struct sac_unit *u, struct sac_job *job)
@@ -352,6 +355,24 @@ static enum sac_code record(struct study *s, const struct sac_unit *u, const str
     return sac_results_sync(s->out, err);
 }
 
+/* One sample that cannot be made does not end a study: files hold as many as they hold, and the first of
+ * every task and length was tried before the start. */
+static enum sac_code no_sample(struct study *s, const struct sac_unit *u, struct sac_err *err)
+{
+    char name[32];
+    snprintf(name, sizeof name, "%.*s", (int)(strcspn(u->task, ":") < 31 ? strcspn(u->task, ":") : 31),
+             u->task);
+    const struct sac_task *t = sac_task_find(name);
+    bool absent = t && t->needs_file;
+    if (!absent || !s->n_absent) {
+        cli_progress_end();
+        fprintf(stderr, "saccade eval: %s %d, sample %d: %s\n", u->task, u->length, u->sample, err->msg);
+    }
+    *(absent ? &s->n_absent : &s->n_failed) += 1;
+    *err = (struct sac_err){ 0 };
+    return SAC_OK;
+}
+
 static enum sac_code run_unit(struct study *s, const struct sac_unit *u, const char *const *method,
                               int n_methods, struct sac_err *err)
 {
@@ -363,6 +384,7 @@ static enum sac_code run_unit(struct study *s, const struct sac_unit *u, const c
     const struct eval_args *a = s->a;
     enum sac_code rc = sac_sample_make(&smp, s->model, u->task, (enum sac_style)a->style, u->length, a->seed,
                                        u->sample, s->l.file[task_of(s, u)], err);
+    if (rc == SAC_EARG) return no_sample(s, u, err);
     if (!rc) rc = sac_chat_tokenize(s->model, NULL, smp.prompt, &tokens, &text, &at, err);
     int limit = rc ? 0 : answer_limit(s, &smp, tokens.n);
     if (!rc && limit < 1)
@@ -412,16 +434,47 @@ static enum sac_code check_methods(const struct study *s, struct sac_err *err)
     return SAC_OK;
 }
 
-static enum sac_code run_model(struct study *s, struct sac_err *err)
+/* What would stop the study hours from now stops it now: a model that cannot run, a method or length that
+ * does not suit it, a task that cannot be made at a length. */
+static enum sac_code look_ahead(struct study *s, const char *path, struct sac_err *err)
+{
+    const struct sac_model_opts mo = { .directory_only = true };
+    const struct eval_args *a = s->a;
+    enum sac_code rc = sac_model_open(&s->model, path, &mo, err);
+    if (rc) return rc;
+    const struct sac_model_info *mi = sac_model_info(s->model);
+    if (mi->cannot_run[0]) rc = sac_fail(err, SAC_ENOTSUP, "%s", mi->cannot_run);
+    for (int l = 0; !rc && l < s->grid.n_lengths; l++)
+        if (s->grid.length[l] > mi->shape.max_ctx)
+            rc = sac_fail(err, SAC_EARG, "%s: prompts of %d tokens are longer than its context of %d", path,
+                          s->grid.length[l], mi->shape.max_ctx);
+    if (!rc) rc = check_methods(s, err);
+    for (int t = 0; !rc && t < s->l.n_tasks; t++)
+        for (int l = 0; !rc && l < s->grid.n_lengths; l++) {
+            struct sac_sample smp = { 0 };
+            rc = sac_sample_make(&smp, s->model, s->l.task[t], (enum sac_style)a->style, s->grid.length[l],
+                                 a->seed, a->first, s->l.file[t], err);
+            sac_sample_free(&smp);
+        }
+    sac_model_close(s->model);
+    s->model = NULL;
+    return rc;
+}
+
+static enum sac_code run_model(struct study *s, const char *path, struct sac_err *err)
 {
     int n = sac_grid_units(&s->grid);
     const char *method[MAX_LIST + 1];
+    const struct sac_model_opts mo = { .threads = s->a->threads, .kv = (enum sac_kv_type)s->a->kv };
+    enum sac_code rc = sac_model_open(&s->model, path, &mo, err);
+    if (rc) return rc;
+    const struct sac_model_info *mi = sac_model_info(s->model);
+    snprintf(s->model_key, sizeof s->model_key, "%s#%016llx", mi->name, (unsigned long long)mi->hash);
     s->done_weight = s->all_weight = s->skipped_weight = 0;
     s->n_done = 0;
     s->n_all = n;
     s->t0 = now_s();
     for (int i = 0; i < n; i++) s->all_weight += weight(sac_grid_unit(&s->grid, i).length);
-    enum sac_code rc = check_methods(s, err);
     for (int i = 0; !rc && i < n && !atomic_load(&cli_stop); i++) {
         struct sac_unit u = sac_grid_unit(&s->grid, i);
         int todo = missing(s, &u, method);
@@ -436,6 +489,8 @@ static enum sac_code run_model(struct study *s, struct sac_err *err)
         s->n_done++;
     }
     cli_progress_end();
+    sac_model_close(s->model);
+    s->model = NULL;
     return rc;
 }
 
@@ -443,18 +498,14 @@ static enum sac_code run_study(struct study *s, struct sac_err *err)
 {
     const struct eval_args *a = s->a;
     enum sac_code rc = SAC_OK;
-    for (int i = 0; !rc && i < (a->models.n ? a->models.n : 1) && !atomic_load(&cli_stop); i++) {
-        char path[1024];
-        const struct sac_model_opts mo = { .threads = a->threads, .kv = (enum sac_kv_type)a->kv };
-        if (!cli_model(a->models.n ? a->models.v[i] : NULL, path, sizeof path, err)) return err->code;
-        rc = sac_model_open(&s->model, path, &mo, err);
-        if (rc) return rc;
-        const struct sac_model_info *mi = sac_model_info(s->model);
-        snprintf(s->model_key, sizeof s->model_key, "%s#%016llx", mi->name, (unsigned long long)mi->hash);
-        rc = run_model(s, err);
-        sac_model_close(s->model);
-        s->model = NULL;
-    }
+    s->n_models = a->models.n ? a->models.n : 1;
+    for (int pass = 0; pass < 2; pass++)
+        for (int i = 0; !rc && i < s->n_models && !atomic_load(&cli_stop); i++) {
+            char path[1024];
+            if (!cli_model(a->models.n ? a->models.v[i] : NULL, path, sizeof path, err)) return err->code;
+            s->i_model = i;
+            rc = pass ? run_model(s, path, err) : look_ahead(s, path, err);
+        }
     return rc;
 }
 
@@ -490,9 +541,9 @@ static int study_main(const struct eval_args *a)
     int exit_code = rc ? cli_fail("eval", &err) : cli_signal_exit(s.n_failed ? 1 : 0);
     if (s.out && a->json)
         json_print(stdout,
-                   json_pack("{s:s, s:s, s:i, s:i, s:i, s:i}", "schema", "saccade.eval_run/1", "file",
+                   json_pack("{s:s, s:s, s:i, s:i, s:i, s:i, s:i}", "schema", "saccade.eval_run/1", "file",
                              a->output, "results", sac_results_count(s.out), "new", s.n_new, "failed",
-                             s.n_failed, "samples_skipped", s.n_skipped),
+                             s.n_failed, "samples_skipped", s.n_skipped, "samples_absent", s.n_absent),
                    false);
     else if (s.out && !args_common.quiet)
         fprintf(stderr, "%s: %d results, %d of them new%s\n", a->output, sac_results_count(s.out), s.n_new,

@@ -199,6 +199,7 @@ static void test_scores(void **state)
         { METRIC_IOU_WORDS, 0, "VAR a VAR b", "VAR A b c", 2.0 / 3, 1 },
         { METRIC_IOU_WORDS, 0, "VAR a VAR b", "VAR", 0, 0 },
         { METRIC_IOU_LINES, 1, "1. x\n2. y", "1. y\n2. z\n3. y", 1.0 / 3, 1 },
+        { METRIC_IOU_LINES, 1, "1. x\n2. y", "1. y\n1. x", 1, 1 },
         { METRIC_IOU_LINES, 1, "<answer>\n1. x\n2. y\n</answer>", "1. x\n2. y", 0, 0 },
         { METRIC_IOU_LINES, 1, "<answer>\n1. x\n2. y\n</answer>", "so\n<answer>\n1. X\n2. y", 1, 1 },
         { METRIC_IOU_INTS, 1, "3, 7, 10", "Chapter 7, Chapter 03, 8", 0.5, 1 },
@@ -217,6 +218,58 @@ static void test_scores(void **state)
         double d = s.value - row[i].value;
         if (d > 1e-9 || d < -1e-9 || s.parsed != row[i].parsed)
             fail_msg("case %zu '%s': %g, parsed %d", i, row[i].answer, s.value, s.parsed);
+    }
+}
+
+/* Every task fits at the lengths where a chapter more or less decides, and at absurd lengths it ends. */
+static void test_awkward_lengths(void **state)
+{
+    (void)state;
+    static const char *const stories[] = { "story_retrieval:queries=1", "story_multihop", "story_filtering" };
+    static const int lengths[] = { 560, 610, 660, 720, 800 };
+    for (int t = 0; t < 3; t++)
+        for (size_t l = 0; l < sizeof lengths / sizeof *lengths; l++)
+            for (int i = 0; i < 20; i++) {
+                struct sac_sample s;
+                make(&s, stories[t], SAC_STYLE_COMPACT, lengths[l], 43, i);
+                int n = count_rough(NULL, s.prompt, NULL);
+                if (n > lengths[l] || n < 0.9 * lengths[l]) fail_msg("%d tokens for %d", n, lengths[l]);
+                sac_sample_free(&s);
+            }
+    struct sac_sample s;
+    struct sac_err err = { 0 };
+    enum sac_code rc = task_make(&s, &rough, "story_multihop", SAC_STYLE_COMPACT, 900000, 1, 0, NULL, &err);
+    assert_int_equal(rc, SAC_EARG);
+    assert_non_null(strstr(err.msg, "cannot fill"));
+    const struct task_counter small = { count_rough, NULL, 16384 };
+    for (int t = 0; t < N_NAMES; t++) /* longer than the context: to be looked at, in full length */
+        for (int style = SAC_STYLE_COMPACT; style <= SAC_STYLE_PAPER; style++) {
+            err = (struct sac_err){ 0 };
+            if (task_make(&s, &small, names[t], (enum sac_style)style, 65536, 1, 0, NULL, &err))
+                fail_msg("%s", err.msg);
+            assert_true(count_rough(NULL, s.prompt, NULL) >= 0.9 * 65536);
+            sac_sample_free(&s);
+        }
+}
+
+/* Sixteen questions on a short story: none is asked twice while there are others. */
+static void test_questions_differ(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 10; i++) {
+        struct sac_sample s;
+        make(&s, "story_retrieval", SAC_STYLE_PAPER, 2048, 43, i);
+        char *q = strdup(strstr(s.prompt, "<questions>")), *save = NULL;
+        *strstr(q, "</questions>") = '\0';
+        const char *line[16];
+        int n = 0;
+        for (char *p = strtok_r(q + strlen("<questions>"), "\n", &save); p; p = strtok_r(NULL, "\n", &save))
+            line[n++] = strchr(p, ' ');
+        assert_int_equal(n, 16);
+        for (int a = 0; a < n; a++)
+            for (int b = 0; b < a; b++) assert_string_not_equal(line[a], line[b]);
+        free(q);
+        sac_sample_free(&s);
     }
 }
 
@@ -274,6 +327,8 @@ int main(void)
         cmocka_unit_test(test_evidence),
         cmocka_unit_test(test_length_and_gold),
         cmocka_unit_test(test_same_seed_same_bytes),
+        cmocka_unit_test(test_awkward_lengths),
+        cmocka_unit_test(test_questions_differ),
         cmocka_unit_test(test_prose_haystack),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -7,7 +7,8 @@ struct word_list {
     int n;
 };
 
-extern const struct word_list task_words; /* vocabulary of cwe and vt */
+extern const struct word_list task_words;      /* vocabulary of cwe and vt */
+extern const struct word_list task_more_words; /* further words, for paper prompts of cwe */
 extern const struct word_list task_key_adjectives, task_key_nouns, task_noise;
 
 struct story_data {

@@ -19,11 +19,15 @@ static bool grow(void **p, int n, size_t size)
 /* Index of a document; equal texts are one document. Contexts of a file mostly come one after another. */
 static int add_doc(struct qa_set *q, const char *text)
 {
+    uint64_t h = 0xCBF29CE484222325u;
+    for (const char *p = text; *p; p++) h = (h ^ (unsigned char)*p) * 0x100000001B3u;
     for (int i = q->n_docs - 1; i >= 0; i--)
-        if (!strcmp(q->doc[i], text)) return i;
+        if (q->hash[i] == h && !strcmp(q->doc[i], text)) return i;
     if (!grow((void **)&q->doc, q->n_docs, sizeof *q->doc)) return -1;
+    if (!grow((void **)&q->hash, q->n_docs, sizeof *q->hash)) return -1;
     char *copy = strdup(text);
     if (!copy) return -1;
+    q->hash[q->n_docs] = h;
     q->doc[q->n_docs] = copy;
     return q->n_docs++;
 }
@@ -49,6 +53,7 @@ void qa_free(struct qa_set *q)
         free(q->item[i].answer);
     }
     free(q->doc);
+    free(q->hash);
     free(q->item);
     *q = (struct qa_set){ 0 };
 }

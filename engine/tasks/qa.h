@@ -13,6 +13,7 @@ struct qa_item {
 };
 struct qa_set {
     char **doc;
+    uint64_t *hash; /* [n_docs], to find equal texts without comparing all */
     int n_docs;
     struct qa_item *item;
     int n_items;

@@ -351,13 +351,24 @@ const struct task_impl task_vt = {
 
 /* ---- cwe ---- */
 
+/* The published task draws from about 9000 words; the compact one from those the bundled model knows. */
+static int n_words_of(enum sac_style style)
+{
+    return task_words.n + (style == SAC_STYLE_PAPER ? task_more_words.n : 0);
+}
+
+static const char *word_at(int i)
+{
+    return i < task_words.n ? task_words.w[i] : task_more_words.w[i - task_words.n];
+}
+
 /* How often common and rare words come for a list of `total` words. */
 static void cwe_counts(const struct task_opts *o, enum sac_style style, struct rng *r, int total, int *freq,
                        int *rare, int *n_rare)
 {
     int drawn = rng_int(r, 1, 3), share = rng_int(r, 150, 500); /* drawn as in training, share in 1/1000 */
     *rare = o->rare ? o->rare : drawn;
-    int room = task_words.n - o->words;
+    int room = n_words_of(style) - o->words;
     for (;;) {
         *freq = o->freq ? o->freq : (int)((int64_t)total * share / 1000 / o->words);
         if (!o->freq) {
@@ -383,17 +394,18 @@ static enum sac_code cwe_build(struct draft *d, const struct task_opts *o, const
     int freq, rare, n_rare;
     cwe_counts(o, d->style, r, units, &freq, &rare, &n_rare);
     int n_bag = o->words * freq + n_rare * rare, n_words = o->words + n_rare;
-    int *word = calloc((size_t)task_words.n, sizeof *word), *bag = calloc((size_t)n_bag, sizeof *bag);
+    int all = n_words_of(d->style);
+    int *word = calloc((size_t)all, sizeof *word), *bag = calloc((size_t)n_bag, sizeof *bag);
     int *rank = calloc((size_t)o->words, sizeof *rank);
     if (word && bag && rank) {
-        for (int i = 0; i < task_words.n; i++) word[i] = i;
-        rng_shuffle(r, word, task_words.n, n_words);
+        for (int i = 0; i < all; i++) word[i] = i;
+        rng_shuffle(r, word, all, n_words);
         for (int i = 0; i < n_bag; i++)
             bag[i] = i < o->words * freq ? i / freq : o->words + (i - o->words * freq) / rare;
         rng_shuffle(r, bag, n_bag, n_bag);
         int n_seen = 0;
         for (int i = 0; i < n_bag; i++) { /* gold: common words in order of first appearance */
-            const char *w = task_words.w[word[bag[i]]];
+            const char *w = word_at(word[bag[i]]);
             tb_fmt(&d->context, "%s%d. ", i ? "\n" : "", i + 1);
             if (bag[i] >= o->words) {
                 tb_str(&d->context, w);

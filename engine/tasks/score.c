@@ -75,18 +75,25 @@ static char *needle(char *s)
     return s;
 }
 
+/* The text behind "3. ", "3) " or "3: ", and the number; NULL when the line has none. */
+static char *after_number(char *line, int *no)
+{
+    while (space(*line)) line++;
+    *no = 0;
+    while (digit(*line) && *no < 100000) *no = *no * 10 + *line++ - '0';
+    return *no >= 1 && (*line == '.' || *line == ')' || *line == ':') ? line + 1 : NULL;
+}
+
 /* Numbered lines "3. text": at[2] is that text. Text without any numbered line is one item. */
 static void numbered(struct items *it, bool whole)
 {
     int n_lines = 0;
     for (char *p = it->text; p && *p;) {
-        char *end = strchr(p, '\n'), *q = p;
+        int no;
+        char *end = strchr(p, '\n'), *q = NULL;
         if (end) *end++ = '\0';
-        while (space(*q)) q++;
-        int no = 0;
-        while (digit(*q) && no < 100000) no = no * 10 + *q++ - '0';
-        if (no >= 1 && no <= MAX_ITEMS && (*q == '.' || *q == ')' || *q == ':')) {
-            q++;
+        q = after_number(p, &no);
+        if (q && no <= MAX_ITEMS) {
             if (!it->at[no - 1]) it->at[no - 1] = q;
             if (no > it->n) it->n = no;
             n_lines++;
@@ -135,14 +142,19 @@ static struct sac_score iou(struct items *g, struct items *a)
     return (struct sac_score){ any ? (double)both / any : 0.0, n_a > 0 };
 }
 
+/* Here the numbers only mark lines: two lines with the same one are two words. */
 static struct sac_score score_iou_lines(char *gold, char *answer)
 {
     struct items g = { .text = gold }, a = { .text = answer };
     struct items *side[] = { &g, &a };
     for (int s = 0; s < 2; s++) {
-        numbered(side[s], false);
-        for (int i = 0; i < side[s]->n; i++)
-            if (side[s]->at[i]) side[s]->at[i] = plain(side[s]->at[i]);
+        char *save = NULL;
+        int no;
+        for (char *p = strtok_r(side[s]->text, "\n", &save); p && side[s]->n < MAX_ITEMS;
+             p = strtok_r(NULL, "\n", &save)) {
+            char *q = after_number(p, &no);
+            if (q) side[s]->at[side[s]->n++] = plain(q);
+        }
     }
     return iou(&g, &a);
 }
