@@ -15,6 +15,7 @@ static const char *const color_choices[] = { "auto", "never", "16", "256", "rgb"
 int explore(int argc, char **argv)
 {
     struct setup_args a = SETUP_DEFAULTS;
+    a.length = 0;       /* what the config file says, or 4096 */
     struct arg_strs files = { { NULL }, 0 };
     struct ui_app_opts o = { 0 };
     int color = 0;
@@ -75,7 +76,7 @@ int explore(int argc, char **argv)
     o.model = path;
     o.trace_open = sac_trace_open;
     if (sac_trace_is_file(path)) o.trace = path, o.model = NULL;
-    o.task = a.prompt ? NULL : a.task ? a.task : "niah";
+    o.task = a.prompt ? NULL : a.task;     /* NULL: what the config file says, or niah */
     o.length = a.length;
     o.sample = a.sample;
     o.seed = a.seed;

@@ -77,6 +77,30 @@ capc | grep -q '38;2;' && bad "--color 256 uses true colour"
 keys Q
 left 0
 
+# ---- the prompt through a pipe, keys from the terminal; standard input closed ----
+start 100 30 "printf 'Two words' | $rgb '$saccade' --prompt - --raw --max-tokens 4 --method quest:token_budget=32"
+wait_for 'own prompt of' 60
+keys 5
+wait_for 'Two words' 60
+keys Q
+left 0
+start 100 30 "$rgb '$saccade' --no-run <&-"
+wait_for '1 ?Run|EXIT=2' 30
+cap | grep -q 'EXIT=2' || { keys Q; left 0; }
+
+# ---- an editor that fails leaves the prompt as it was ----
+start 100 30 "$rgb EDITOR=false '$saccade' --task niah --length 300"
+wait_for 'sample 0' 60
+keys e
+wait_for 'the editor failed: prompt unchanged' 30
+keys Q
+left 0
+
+# ---- lines instead of a screen, wherever that is ----
+start 100 40 "printf 'screen map\\nhelp\\nquit\\n' | TERM=dumb '$saccade' --plain --task niah --length 300 --method quest:token_budget=48"
+wait_for 'EXIT=0' 120
+cap | grep -q 'undo : undo a view change' || bad "--plain does not list the commands"
+
 # ---- a terminal that cannot do it ----
 start 50 10 "$rgb '$saccade' --no-run"
 wait_for '60 ?x ?12|60 by 12' 30

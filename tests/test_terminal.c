@@ -19,6 +19,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <termios.h>
 #include <time.h>
@@ -86,8 +87,8 @@ static void start(struct term *t, int w, int h, const char *const *env, const ch
         unsetenv("COLORTERM");
         unsetenv("TMUX");
         setenv("LC_ALL", "C.UTF-8", 1);
-        setenv("XDG_STATE_HOME", "/nonexistent", 1);
-        setenv("XDG_CONFIG_HOME", "/nonexistent", 1);
+        setenv("XDG_STATE_HOME", "/dev/null/none", 1);
+        setenv("XDG_CONFIG_HOME", "/dev/null/none", 1);
         for (int i = 0; env && env[i]; i++) {
             char name[64];
             const char *eq = strchr(env[i], '=');
@@ -354,14 +355,45 @@ static void test_no_terminal(void **state)
     assert_int_equal(WEXITSTATUS(rc), 2);
 }
 
-/* The terminal goes away while the program runs: it ends by itself. */
-static void test_closed(void **state)
+/* While all cores prefill: sizes that change, a key held down, pasted bytes that are no text; then a signal.
+ */
+static void test_busy(void **state)
 {
     (void)state;
+    static const char *const env[] = { "TERM=xterm-256color", "COLORTERM=truecolor", NULL };
+    static const char *const args[] = { "--task", "niah", "--length", "2048", NULL };
+    static const char junk[] = "\033[200~\xff\xfe\x01 \xe6\x97\xa5\xcc\x81 \xd7\xa9\033[201~";
+    for (int i = 0; i < 2; i++) {
+        struct term t;
+        start(&t, 120, 40, env, args);
+        wait_for(&t, "prefill");
+        for (int k = 0; k < 40; k++) {
+            resize(&t, 60 + k * 13 % 140, 12 + k * 7 % 48);
+            keys(&t, "jjjjjjjjjj");
+            if (k % 8 == 0) keys(&t, (const char[]){ (char)('1' + k / 8), 0 });
+            pump(&t, 5);
+        }
+        resize(&t, 120, 40);
+        keys(&t, "1");
+        keys(&t, junk);
+        wait_for(&t, "prompt of");
+        if (i == 0) {
+            kill(t.pid, SIGTERM);
+            assert_int_equal(finish(&t), 143);
+            continue;
+        }
+        keys(&t, "\003\003");                           /* Ctrl-C twice: leaves in the middle of a layer */
+        assert_int_equal(finish(&t), 0);
+    }
+}
+
+/* The terminal goes away while the program runs: it ends by itself. */
+static void closed_with(const char *const *args, const char *text)
+{
     static const char *const env[] = { "TERM=xterm-256color", NULL };
     struct term t;
-    start(&t, 80, 24, env, idle);
-    wait_for(&t, "1 Run");
+    start(&t, 80, 24, env, args);
+    wait_for(&t, text);
     close(t.slave);
     close(t.fd);
     double end = now_s() + WAIT_S;
@@ -375,13 +407,63 @@ static void test_closed(void **state)
     vterm_free(t.vt);
 }
 
+static void test_closed(void **state)
+{
+    (void)state;
+    static const char *const busy[] = { "--task", "niah", "--length", "2048", NULL };
+    closed_with(idle, "1 Run");
+    closed_with(busy, "prefill");
+}
+
+/* Settings and key files that are damaged are said with their line; a full disk ends the session log, not the
+ * session. */
+static void test_files(void **state)
+{
+    (void)state;
+    char dir[] = "/tmp/saccade-files-XXXXXX", path[200], xdg[200];
+    assert_non_null(mkdtemp(dir));
+    snprintf(path, sizeof path, "%s/saccade", dir);
+    assert_int_equal(mkdir(path, 0700), 0);
+    static const char *const text[2] = { "# settings\ntheme = purple\nlength = 777\nnonsense\n",
+                                         "map K = head +1\nrun K = nosuch\n" };
+    static const char *const name[2] = { "config", "keys" };
+    for (int i = 0; i < 2; i++) {
+        snprintf(path, sizeof path, "%s/saccade/%s", dir, name[i]);
+        FILE *f = fopen(path, "w");
+        assert_non_null(f);
+        fputs(text[i], f);
+        fclose(f);
+    }
+    snprintf(xdg, sizeof xdg, "XDG_CONFIG_HOME=%s", dir);
+    const char *const env[] = { "TERM=xterm-256color", xdg, NULL };
+    static const char *const args[] = { "--no-run", "--log", "/dev/full", NULL };
+    struct term t;
+    start(&t, 120, 40, env, args);
+    wait_for(&t, "config: line 2: purple is no theme");
+    wait_for(&t, "3 lines are not understood (see the log): config: line 2");
+    wait_for(&t, "line 4: expected NAME = VALUE");
+    wait_for(&t, "keys: line 2: nosuch is not a command");
+    wait_for(&t, "777 tokens");                         /* what is understood holds */
+    keys(&t, "7");
+    wait_for(&t, "the session log cannot be written (No space left on device)");
+    keys(&t, "1Q");
+    assert_int_equal(finish(&t), 0);
+    for (int i = 0; i < 2; i++) {
+        snprintf(path, sizeof path, "%s/saccade/%s", dir, name[i]);
+        unlink(path);
+    }
+    snprintf(path, sizeof path, "%s/saccade", dir);
+    rmdir(path);
+    rmdir(dir);
+}
+
 int main(void)
 {
     signal(SIGPIPE, SIG_IGN);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_terms),   cmocka_unit_test(test_sizes), cmocka_unit_test(test_ascii),
         cmocka_unit_test(test_signals), cmocka_unit_test(test_keys),  cmocka_unit_test(test_no_terminal),
-        cmocka_unit_test(test_closed),
+        cmocka_unit_test(test_closed),  cmocka_unit_test(test_busy), cmocka_unit_test(test_files),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

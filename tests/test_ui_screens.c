@@ -243,8 +243,8 @@ static void test_overlays(void **state)
 
 int main(void)
 {
-    setenv("XDG_STATE_HOME", "/nonexistent", 1);
-    setenv("XDG_CONFIG_HOME", "/nonexistent", 1);
+    setenv("XDG_STATE_HOME", "/dev/null/none", 1);
+    setenv("XDG_CONFIG_HOME", "/dev/null/none", 1);
     const struct CMUnitTest tests[] = { cmocka_unit_test(test_run), cmocka_unit_test(test_failed),
                                         cmocka_unit_test(test_tasks), cmocka_unit_test(test_overlays) };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -28,6 +28,7 @@ struct ui_app {
     int pick_cur;                   /* lane chooser */
     bool pick_b;
 
+    bool quiet;                     /* a config file is read: what is said is collected, not logged */
     char say[400]; enum ui_say say_kind; double say_at;
     char *log[UI_LOG_MAX]; int n_log;
     FILE *session;                  /* commands as they are run */

@@ -4,6 +4,7 @@
 #include "run.h"
 #include "tasks.h"
 
+#include <errno.h>
 #include <saccade/err.h>
 #include <stdlib.h>
 #include <string.h>
@@ -88,7 +89,12 @@ bool ui_run_line(struct ui_state *st, const char *line)
     struct ui_where before = st->at;
     if (st->app->session && strcmp(p, "quit") != 0) {
         fprintf(st->app->session, "%s%s%s\n", p, *arg ? " " : "", arg);
-        fflush(st->app->session);
+        if (fflush(st->app->session) != 0) {     /* a full disk: say so once, go on without */
+            int e = errno;
+            fclose(st->app->session);
+            st->app->session = NULL;
+            ui_say(st, UI_SAY_BAD, "the session log cannot be written (%s): it ends here", strerror(e));
+        }
     }
     bool ok = c->run(st, arg);
     st->app->dirty = true;

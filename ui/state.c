@@ -153,7 +153,7 @@ void ui_say(struct ui_state *st, enum ui_say kind, const char *fmt, ...)
     a->say_kind = kind;
     a->say_at = st->now;
     a->dirty = true;
-    if (kind == UI_SAY_BAD) ui_log(st, "%s", a->say);
+    if (kind == UI_SAY_BAD && !a->quiet) ui_log(st, "%s", a->say);
 }
 
 void ui_copy(struct ui_state *st, const char *text)

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Makes every picture of this folder anew: records the two runs with the bundled model, then draws each screen
-# from a script. Takes a minute or two and about 500 MB under $TMPDIR, removed at the end.
+# from a script. Takes some minutes and about 500 MB under $TMPDIR, removed at the end.
 #
 #   samples/screens/make.sh              all pictures
 #   samples/screens/make.sh map pages    those whose name holds one of the words
@@ -40,6 +40,19 @@ shot() {
     done
 }
 
+# live NAME TASK LENGTH 'command; ...': the same from a run of its own, for the screens that show work.
+live() {
+    local name=$1 task=$2 length=$3 size
+    wanted "$name" || return 0
+    tr ';' '\n' <<< "$4" | sed 's/^ *//' > "$work/script"
+    for size in 120x40 80x24; do
+        rm -f "$here/$name-$size.png"
+        "$saccade" replay "$work/script" ${MODEL:+"$MODEL"} --task "$task" --length "$length" --headless --size $size \
+            --color rgb --theme dark --dump "$here/$name-$size.png"
+        echo "$name-$size.png"
+    done
+}
+
 record needle niah 4096
 record story story_retrieval 16384
 
@@ -56,3 +69,10 @@ shot story-map      story 'method vertical_slash; screen map'
 shot story-compare  story 'method snapkv; screen compare'
 shot story-text     story 'method snapkv; screen text'
 shot story-pages    story 'method ada_snapkv; screen pages'
+
+# Screens of work: the run itself, tasks against methods, and another budget seen at once.
+live needle-run     niah 4096 'screen run'
+live needle-tasks   niah 4096 'screen tasks; samples 2; run; move down 3; run; move up 3; move right; open'
+live needle-what-if niah 4096 'screen map; method quest; step 7; budget *0.5'
+live story-run      story_retrieval 16384 'screen run'
+live story-tasks    story_retrieval 16384 'screen tasks; samples 2; move down 3; run; move right; open'
