@@ -105,7 +105,7 @@ static void memory_text(const struct ui_state *st, char *buf, size_t cap)
     double all = (double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGESIZE);
     mega(used, a, sizeof a);
     mega(all, t, sizeof t);
-    if (st->app->headless || !(used > 0)) snprintf(buf, cap, "of %s", t);
+    if (!(used > 0)) snprintf(buf, cap, "of %s", t);
     else snprintf(buf, cap, "%s used of %s", a, t);
 }
 
@@ -140,7 +140,7 @@ static int fields(const struct ui_state *st, struct field *f)
         snprintf(field_add(f, &n, "context", NULL)->value, 200, "%d tokens at most", s->max_ctx);
         snprintf(field_add(f, &n, "threads", "threads")->value, 200, "%d   %s", m->n_threads,
                  m->cpu ? m->cpu : "");
-        memory_text(st, field_add(f, &n, "memory", NULL)->value, 200);
+        if (!st->app->headless) memory_text(st, field_add(f, &n, "memory", NULL)->value, 200);
     } else if (st->trace) {
         const struct sac_shape *s = &st->info.shape;
         snprintf(field_add(f, &n, "model", NULL)->value, 200, "%s  %d layers  %dQ/%dKV heads x %d",

@@ -180,13 +180,9 @@ static void rates(const struct ui_state *st, char *buf, size_t cap)
         if (st->lane[l].decode_tok_s > 0) at = l;
     if (at < 0 || at >= st->n_lanes) return;
     const struct sac_lane *x = &st->lane[at];
-    size_t n = 0;
-    if (x->prefill_tok_s > 0)
-        n = (size_t)snprintf(buf, cap, "%s: prefill %.0f", x->title, x->prefill_tok_s);
-    if (x->decode_tok_s > 0 && n < cap)
-        snprintf(buf + n, cap - n, "%s%s %.0f tok/s", n ? ", " : x->title, n ? "decode" : ": decode",
-                 x->decode_tok_s);
-    else if (n && n < cap) snprintf(buf + n, cap - n, " tok/s");
+    if (x->prefill_tok_s > 0 && x->decode_tok_s > 0)
+        snprintf(buf, cap, "tok/s: prefill %.0f, decode %.0f", x->prefill_tok_s, x->decode_tok_s);
+    else if (x->prefill_tok_s > 0) snprintf(buf, cap, "prefill %.0f tok/s", x->prefill_tok_s);
 }
 
 void ui_run_draw_progress(const struct ui_state *st, struct cell_buf *b, struct ui_rect box)
