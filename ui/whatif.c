@@ -156,8 +156,11 @@ bool ui_whatif_budget(struct ui_state *st, double f, bool times)
         return ui_say(st, UI_SAY_BAD, "%s", err.msg), false;
     if (!strcmp(spec, now))
         return ui_say(st, UI_SAY_INFO, "%s: the budget is at its end", ui_lane_name(st, st->at.a)), true;
+    size_t n = strlen(spec);
+    if (n >= sizeof st->at.whatif)
+        return ui_say(st, UI_SAY_BAD, "the method's text is too long to change here"), false;
     memset(st->at.whatif, 0, sizeof st->at.whatif);
-    snprintf(st->at.whatif, sizeof st->at.whatif, "%s", spec);
+    memcpy(st->at.whatif, spec, n);
     st->at.whatif_lane = st->at.a;
     return true;
 }
