@@ -60,7 +60,8 @@ static enum sac_code read_tokens(struct tokenizer *t, const struct gguf *g, cons
         }
         if (type == TOK_BYTE) type = TOK_NORMAL;
         if (spelled && len)
-            len = t->algorithm == TOK_SPM ? decode_spaces(s, len, buf) : decode_byte_level(s, len, buf);
+            len = t->algorithm == TOK_SPM ? decode_spaces(s, len, buf)
+                                          : decode_byte_level(s, len, buf, &t->tok[id].foreign);
         if (!vocab_set(t, id, spelled && len ? buf : s, len, (enum tok_type)type)) rc = no_memory(g, err);
     }
     free(buf);
@@ -101,6 +102,7 @@ static enum sac_code read_scores(struct tokenizer *t, const struct gguf *g, stru
             if (i && list[i].score < list[i - 1].score) rank++;
             t->tok[list[i].id].rank = rank;
         }
+        t->n_ranks = rank + 1;
     }
     free(list);
     return rc;
@@ -132,8 +134,10 @@ static enum sac_code read_merges(struct tokenizer *t, const struct gguf *g, stru
             buf = b;
             cap = len * 2;
         }
-        size_t l = decode_byte_level(s, (size_t)(gap - s), buf);
-        size_t r = decode_byte_level(gap + 1, len - (size_t)(gap - s) - 1, buf + l);
+        bool odd_l, odd_r;
+        size_t l = decode_byte_level(s, (size_t)(gap - s), buf, &odd_l);
+        size_t r = decode_byte_level(gap + 1, len - (size_t)(gap - s) - 1, buf + l, &odd_r);
+        if (odd_l || odd_r) continue;
         int left = vocab_lookup(t, buf, l), right = vocab_lookup(t, buf + l, r),
             both = vocab_lookup(t, buf, l + r);
         if (left >= 0 && right >= 0 && both >= 0) pairs_add(t, left, right, rank, both);
@@ -152,6 +156,24 @@ static int special(const struct tokenizer *t, const struct gguf *g, const char *
     return id >= 0 && id < t->n ? (int)id : -1; /* files carry -1 or ids of a larger vocabulary for "none" */
 }
 
+/* Phi 3's marks swallow the blanks behind them; its GGUF files do not say so. */
+static enum sac_code read_blank_eaters(struct tokenizer *t, const struct gguf *g, struct sac_err *err)
+{
+    static const char *const plain[] = { "<unk>", "<s>", "<|endoftext|>" };
+    const char *arch = "";
+    size_t len = 0;
+    enum sac_code rc = SAC_OK;
+    gguf_str(g, "general.architecture", &arch, &len, &rc, err);
+    if (rc || !is(arch, len, "phi3")) return rc;
+    for (int id = 0; id < t->n; id++) {
+        struct tok *k = &t->tok[id];
+        bool mark = k->type == TOK_CONTROL || k->type == TOK_USER || k->type == TOK_UNKNOWN;
+        for (int i = 0; i < 3 && mark; i++) mark = !is(t->pool + k->at, k->len, plain[i]);
+        k->rstrip = mark;
+    }
+    return SAC_OK;
+}
+
 static enum sac_code read_special(struct tokenizer *t, const struct gguf *g, struct sac_err *err)
 {
     static const char *const stops[] = { "tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id",
@@ -164,12 +186,13 @@ static enum sac_code read_special(struct tokenizer *t, const struct gguf *g, str
         int id = special(t, g, stops[i], spm && i == 0 ? 2 : -1, &rc, err);
         if (id < 0) continue;
         t->tok[id].stop = true;
-        if (t->tok[id].type == TOK_NORMAL) t->tok[id].type = TOK_CONTROL;
+        if (t->tok[id].type == TOK_NORMAL || t->tok[id].type == TOK_USER) t->tok[id].type = TOK_CONTROL;
     }
     gguf_bool(g, "tokenizer.ggml.add_bos_token", &t->add_bos, &rc, err);
     bool prefix = spm;
     gguf_bool(g, "tokenizer.ggml.add_space_prefix", &prefix, &rc, err);
     if (spm) t->prefix = prefix ? PREFIX_EVERY : PREFIX_NONE;
+    if (spm && !rc) rc = read_blank_eaters(t, g, err);
     return rc;
 }
 

@@ -13,7 +13,7 @@ struct loader {
     const char *path;
     enum sac_code rc;
     struct sac_err *err;
-    bool byte_level, spaces;
+    bool byte_level, spaces, byte_fallback;
 };
 
 static const char *text_of(const json_t *o, const char *key)
@@ -33,30 +33,89 @@ static void no_memory(struct loader *l)
     if (!l->rc) l->rc = sac_fail(l->err, SAC_ENOMEM, "%s: out of memory for its tokenizer", l->path);
 }
 
+#define MARK "\xe2\x96\x81"   /* U+2581 */
+
 static bool same(const char *a, const char *b) { return a && !strcmp(a, b); }
 
 /* ---- normalizers ---- */
 
+static struct norm_step *add_norm(struct loader *l, enum norm_kind kind)
+{
+    struct tokenizer *t = l->t;
+    if (t->n_norm == TOK_MAX_NORMS) {
+        l->rc = sac_fail(l->err, SAC_ENOTSUP, "%s: its tokenizer normalises text in more than %d steps", l->path,
+                         TOK_MAX_NORMS);
+        return NULL;
+    }
+    t->norm[t->n_norm] = (struct norm_step){ .kind = kind };
+    return &t->norm[t->n_norm++];
+}
+
+/* A replacement: of spaces by marks, which vocabularies with marks are kept for, or any other. */
+static void read_replace(struct loader *l, const json_t *o)
+{
+    const json_t *p = json_object_get(o, "pattern");
+    const char *regex = text_of(p, "Regex"), *literal = text_of(p, "String"), *with = text_of(o, "content");
+    const char *what = regex ? regex : literal;
+    if (!what || !with) {
+        refuse(l, "a normalizer", "Replace without pattern or content");
+        return;
+    }
+    if (!strcmp(what, " ") && !strcmp(with, MARK)) {
+        l->spaces = true;
+        return;
+    }
+    /* Behind that replacement texts have marks where ours still have spaces. */
+    if (l->spaces && (regex || strstr(what, " ") || strstr(what, MARK) || strchr(with, ' '))) {
+        refuse(l, "a normalizer after the marking of spaces", "Replace");
+        return;
+    }
+    struct norm_step *n = add_norm(l, NORM_REPLACE);
+    if (!n) return;
+    n->text = strdup(with);
+    n->code = pattern_new(what, !regex);
+    if (!n->text) no_memory(l);
+    else if (!n->code) refuse(l, "a normalizer with an expression that cannot be read,", what);
+}
+
+static void read_prepend(struct loader *l, const json_t *o)
+{
+    const char *text = text_of(o, "prepend");
+    if (same(text, MARK)) {
+        l->t->prefix = PREFIX_EVERY;
+        return;
+    }
+    struct norm_step *n = text ? add_norm(l, NORM_PREPEND) : NULL;
+    if (!text) refuse(l, "a normalizer", "Prepend without text");
+    if (n && !(n->text = strdup(text))) no_memory(l);
+}
+
 static void read_normalizer(struct loader *l, const json_t *o, int depth)
 {
-    static const struct { const char *name; enum tok_normal form; } forms[] = {
-        { "NFC", NORMAL_NFC }, { "NFD", NORMAL_NFD }, { "NFKC", NORMAL_NFKC }, { "NFKD", NORMAL_NFKD } };
+    static const struct { const char *name; enum norm_kind kind; } plain[] = {
+        { "NFC", NORM_NFC },         { "NFD", NORM_NFD },   { "NFKC", NORM_NFKC },
+        { "NFKD", NORM_NFKD },       { "Lowercase", NORM_LOWER }, { "StripAccents", NORM_UNMARK },
+        { "Strip", NORM_STRIP },
+    };
     const char *type = text_of(o, "type");
     if (json_is_null(o) || !o || l->rc) return;
-    for (int i = 0; type && i < 4; i++)
-        if (!strcmp(forms[i].name, type)) {
-            l->t->normal = forms[i].form;
+    for (size_t i = 0; type && i < sizeof plain / sizeof *plain; i++)
+        if (!strcmp(plain[i].name, type)) {
+            struct norm_step *n = add_norm(l, plain[i].kind);
+            if (n) n->left = !json_is_false(json_object_get(o, "strip_left"));
+            if (n) n->right = !json_is_false(json_object_get(o, "strip_right"));
             return;
         }
     if (same(type, "Sequence") && depth < 4) {
         const json_t *list = json_object_get(o, "normalizers"), *part;
         size_t i;
         json_array_foreach(list, i, part) read_normalizer(l, part, depth + 1);
-    } else if (same(type, "Prepend") && same(text_of(o, "prepend"), "\xe2\x96\x81")) {
-        l->t->prefix = PREFIX_EVERY;
-    } else if (same(type, "Replace") && same(text_of(json_object_get(o, "pattern"), "String"), " ") &&
-               same(text_of(o, "content"), "\xe2\x96\x81")) {
-        l->spaces = true;
+    } else if (same(type, "Prepend")) {
+        read_prepend(l, o);
+    } else if (same(type, "Replace")) {
+        read_replace(l, o);
+    } else if (same(type, "ByteLevel")) {
+        l->byte_level = true;
     } else {
         refuse(l, "a normalizer", type);
     }
@@ -67,10 +126,13 @@ static void read_normalizer(struct loader *l, const json_t *o, int depth)
 static void add_split(struct loader *l, const char *pattern, bool literal, enum split_behaviour how,
                       bool invert)
 {
-    if (!l->rc) l->rc = split_add(l->t, pattern, literal, how, invert, l->path, l->err);
+    if (l->rc) return;
+    l->rc = split_add(l->t, pattern, literal, how, invert, l->path, l->err);
+    if (!l->rc) l->t->split[l->t->n_splits - 1].mapped = l->byte_level;
 }
 
-static void read_split(struct loader *l, const json_t *o)
+/* The behaviour a part names; `def` where it names none, false for one that is not known. */
+static bool read_behaviour(const json_t *o, enum split_behaviour def, enum split_behaviour *how)
 {
     static const struct { const char *name; enum split_behaviour how;
     } behaviours[] = { { "Isolated", SPLIT_ISOLATED },
@@ -78,25 +140,44 @@ static void read_split(struct loader *l, const json_t *o)
                        { "MergedWithPrevious", SPLIT_WITH_PREVIOUS },
                        { "MergedWithNext", SPLIT_WITH_NEXT },
                        { "Contiguous", SPLIT_CONTIGUOUS } };
-    const json_t *p = json_object_get(o, "pattern");
-    const char *regex = text_of(p, "Regex"), *literal = text_of(p, "String"), *how = text_of(o, "behavior");
-    bool invert = json_is_true(json_object_get(o, "invert"));
-    for (int i = 0; i < 5; i++)
-        if (same(how, behaviours[i].name) && (regex || literal)) {
-            /* A normalizer has replaced every space by U+2581, so a split on spaces finds none (Gemma has
-             * one); a split on the mark is, in the text as it is kept here, one on spaces. */
-            if (literal && l->spaces && !strcmp(literal, " ")) return;
-            if (literal && l->spaces && !strcmp(literal, "\xe2\x96\x81")) literal = " ";
-            add_split(l, regex ? regex : literal, !regex, behaviours[i].how, invert);
-            return;
+    const char *name = text_of(o, "behavior");
+    *how = def;
+    for (int i = 0; name && i < 5; i++)
+        if (!strcmp(name, behaviours[i].name)) {
+            *how = behaviours[i].how;
+            return true;
         }
-    refuse(l, "a Split", how);
+    return !name;
+}
+
+static void read_split(struct loader *l, const json_t *o)
+{
+    const json_t *p = json_object_get(o, "pattern");
+    const char *regex = text_of(p, "Regex"), *literal = text_of(p, "String");
+    bool invert = json_is_true(json_object_get(o, "invert"));
+    enum split_behaviour how;
+    if (!text_of(o, "behavior") || !read_behaviour(o, SPLIT_ISOLATED, &how) || (!regex && !literal)) {
+        refuse(l, "a Split", text_of(o, "behavior"));
+        return;
+    }
+    /* A normalizer has replaced every space by U+2581, so a split on spaces finds none (Gemma has
+     * one); a split on the mark is, in the text as it is kept here, one on spaces. */
+    if (literal && l->spaces && !strcmp(literal, " ")) return;
+    if (literal && l->spaces && !strcmp(literal, MARK)) literal = " ";
+    add_split(l, regex ? regex : literal, !regex, how, invert);
+}
+
+static void read_punctuation(struct loader *l, const json_t *o)
+{
+    enum split_behaviour how;
+    if (read_behaviour(o, SPLIT_ISOLATED, &how)) add_split(l, "[\\p{P}!-/:-@\\[-`{-~]", false, how, false);
+    else refuse(l, "a Punctuation", text_of(o, "behavior"));
 }
 
 static void read_metaspace(struct loader *l, const json_t *o)
 {
     const char *scheme = text_of(o, "prepend_scheme"), *mark = text_of(o, "replacement");
-    if (mark && strcmp(mark, "\xe2\x96\x81")) {
+    if (mark && strcmp(mark, MARK)) {
         refuse(l, "a Metaspace with the mark", mark);
         return;
     }
@@ -116,20 +197,22 @@ static void read_pre_tokenizer(struct loader *l, const json_t *o, int depth)
         size_t i;
         json_array_foreach(list, i, part) read_pre_tokenizer(l, part, depth + 1);
     } else if (same(type, "ByteLevel")) {
-        l->byte_level = true;
         if (json_is_true(json_object_get(o, "add_prefix_space"))) {
             l->t->prefix = PREFIX_EVERY;
             l->t->prefix_unless_space = true;
         }
         if (!json_is_false(json_object_get(o, "use_regex")) && !l->rc)
             l->rc = pretok_gpt2(l->t, l->path, l->err);
+        l->byte_level = true;   /* what follows sees the mapped bytes */
     } else if (same(type, "Split")) {
         read_split(l, o);
     } else if (same(type, "Digits")) {
         bool each = json_is_true(json_object_get(o, "individual_digits"));
         add_split(l, each ? "\\p{N}" : "\\p{N}+", false, SPLIT_ISOLATED, false);
     } else if (same(type, "Punctuation")) {
-        add_split(l, "[\\p{P}!-/:-@\\[-`{-~]", false, SPLIT_ISOLATED, false);
+        read_punctuation(l, o);
+    } else if (same(type, "CharDelimiterSplit") && text_of(o, "delimiter")) {
+        add_split(l, text_of(o, "delimiter"), true, SPLIT_REMOVED, false);
     } else if (same(type, "Whitespace")) {
         add_split(l, "\\w+|[^\\w\\s]+", false, SPLIT_REMOVED, true);
     } else if (same(type, "WhitespaceSplit")) {
@@ -172,9 +255,10 @@ static int max_id(struct loader *l, const json_t *vocab, const json_t *added)
     return (int)max;
 }
 
-static size_t decode(const struct loader *l, const char *s, size_t len, char *out)
+static size_t decode(const struct loader *l, const char *s, size_t len, char *out, bool *foreign)
 {
-    if (l->byte_level) return decode_byte_level(s, len, out);
+    *foreign = false;
+    if (l->byte_level) return decode_byte_level(s, len, out, foreign);
     if (l->spaces) return decode_spaces(s, len, out);
     memcpy(out, s, len);
     return len;
@@ -224,7 +308,7 @@ static void read_vocab(struct loader *l, const json_t *vocab, const json_t *adde
     if (!vocab_reserve(t, n)) no_memory(l);
     json_object_foreach((json_t *)(uintptr_t)vocab, key, value) {
         size_t len = strlen(key);
-        int id = (int)json_integer_value(value), byte = l->byte_level ? -1 : byte_token(key, len);
+        int id = (int)json_integer_value(value), byte = l->byte_fallback ? byte_token(key, len) : -1;
         if (l->rc) return;
         char *buf = malloc(len + 1);
         bool ok = buf != NULL;
@@ -233,8 +317,7 @@ static void read_vocab(struct loader *l, const json_t *vocab, const json_t *adde
             t->byte_id[byte] = id;
             ok = vocab_set(t, id, buf, 1, TOK_BYTE);
         } else if (ok) {
-            len = l->byte_level ? decode_byte_level(key, len, buf)
-                  : l->spaces ? decode_spaces(key, len, buf) : (memcpy(buf, key, len), len);
+            len = decode(l, key, len, buf, &t->tok[id].foreign);
             ok = vocab_set(t, id, buf, len, TOK_NORMAL);
         }
         free(buf);
@@ -270,11 +353,13 @@ static void read_merge(struct loader *l, const json_t *m, uint32_t rank)
         no_memory(l);
         return;
     }
-    size_t left_n = decode(l, a, a_n, buf), right_n = decode(l, b, strlen(b), buf + left_n);
+    bool odd_left, odd_right;
+    size_t left_n = decode(l, a, a_n, buf, &odd_left), right_n = decode(l, b, strlen(b), buf + left_n, &odd_right);
     int left = vocab_lookup(t, buf, left_n), right = vocab_lookup(t, buf + left_n, right_n);
     int both = vocab_lookup(t, buf, left_n + right_n);
     free(buf);
-    if (left >= 0 && right >= 0 && both >= 0) pairs_add(t, left, right, rank, both);
+    if (left >= 0 && right >= 0 && both >= 0 && !odd_left && !odd_right)
+        pairs_add(t, left, right, rank, both);
 }
 
 static void read_model(struct loader *l, const json_t *root)
@@ -297,6 +382,7 @@ static void read_model(struct loader *l, const json_t *root)
     if ((affix && *affix) || (end && *end))
         refuse(l, "a BPE with word affixes, a model", affix && *affix ? affix : end);
     l->t->ignore_merges = json_is_true(json_object_get(model, "ignore_merges"));
+    l->byte_fallback = !l->byte_level && json_is_true(json_object_get(model, "byte_fallback"));
     l->t->fuse_unk = json_is_true(json_object_get(model, "fuse_unk"));
     l->t->algorithm = l->byte_level ? TOK_BYTE_BPE : TOK_CHAR_BPE;
     l->t->spaces = l->spaces;

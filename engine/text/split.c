@@ -9,36 +9,100 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Unicode White_Space, which reference implementations mean by \s (PCRE2 adds U+180E). */
-#define SPACES "\\t-\\r \\x85\\xa0\\x{1680}\\x{2000}-\\x{200a}\\x{2028}\\x{2029}\\x{202f}\\x{205f}\\x{3000}"
+/* Classes that PCRE2 means otherwise than the expressions' own engine (Oniguruma), spelled out: \s is Unicode
+ * White_Space (PCRE2 adds U+180E), \w is what is alphabetic, marks, digits and connectors, \h is a hexadecimal digit. */
+static const struct { char letter; const char *set; } classes[] = {
+    { 's', "\\t-\\r \\x85\\xa0\\x{1680}\\x{2000}-\\x{200a}\\x{2028}\\x{2029}\\x{202f}\\x{205f}\\x{3000}" },
+    { 'w', "\\p{L}\\p{M}\\p{Nd}\\p{Nl}\\p{Pc}\\xb2\\xb3\\xb9\\xbc-\\xbe\\x{24b6}-\\x{24e9}\\x{1f130}-\\x{1f149}"
+           "\\x{1f150}-\\x{1f169}\\x{1f170}-\\x{1f189}" },
+    { 'h', "0-9A-Fa-f" },
+};
+enum { N_CLASSES = sizeof classes / sizeof *classes, CLASS_ROOM = 160 };
 
-/* The pattern with \s and \S spelled out. malloc'ed. */
-static char *spell_spaces(const char *p)
+static const char *class_set(char letter, bool *negated)
+{
+    *negated = letter >= 'A' && letter <= 'Z';
+    for (int i = 0; i < N_CLASSES; i++)
+        if (classes[i].letter == (letter | 32)) return classes[i].set;
+    return NULL;
+}
+
+/* The escape at p, written to *o in PCRE2's terms. Returns the bytes read. */
+static size_t spell_escape(const char *p, bool in_class, char **o)
+{
+    bool negated;
+    const char *set = class_set(p[1], &negated);
+    size_t hex = strspn(p + 2, "0123456789abcdefABCDEF");
+    if (set && !(in_class && negated)) {
+        *o += sprintf(*o, in_class ? "%s" : negated ? "[^%s]" : "[%s]", set);
+        return 2;
+    }
+    if (p[1] == 'u' && hex >= 4) {   /* \u3040 */
+        *o += sprintf(*o, "\\x{%.4s}", p + 2);
+        return 6;
+    }
+    memcpy(*o, p, 2);
+    *o += 2;
+    return 2;
+}
+
+/* The pattern in PCRE2's terms, malloc'ed. A set inside a set adds its members, so its brackets go. NULL for what
+ * PCRE2 has no like of: intersections, and complements inside sets. */
+static char *spell(const char *p)
 {
     size_t cap = strlen(p) + 1;
     for (const char *q = p; *q; q++)
-        if (q[0] == '\\' && (q[1] == 's' || q[1] == 'S')) cap += sizeof SPACES + 4;
+        if (q[0] == '\\') cap += CLASS_ROOM;
     char *out = malloc(cap), *o = out;
-    bool in_class = false;
-    for (; out && *p; p++) {
-        if (*p == '\\' && p[1] == 's') {
-            o += sprintf(o, in_class ? "%s" : "[%s]", SPACES);
+    int depth = 0;   /* of sets */
+    bool sound = true;
+    while (out && *p && sound) {
+        bool opens = *p == '[' && !(depth && p[1] == ':'), posix = *p == '[' && !opens && strstr(p, ":]");
+        if (*p == '\\' && p[1]) {
+            p += spell_escape(p, depth > 0, &o);
+        } else if (posix) {   /* [:alpha:] */
+            size_t n = (size_t)(strstr(p, ":]") - p) + 2;
+            memcpy(o, p, n);
+            o += n, p += n;
+        } else if (opens && depth++) {
+            sound = p[1] != '^';
             p++;
-        } else if (*p == '\\' && p[1] == 'S' && !in_class) {
-            o += sprintf(o, "[^%s]", SPACES);
-            p++;
-        } else if (*p == '\\' && p[1]) {
+        } else if (opens) {
             *o++ = *p++;
-            *o++ = *p;
+            if (*p == '^') *o++ = *p++;
+            if (*p == ']') *o++ = *p++;   /* a bracket that comes first is one of the set */
+        } else if (*p == ']' && depth > 1) {
+            depth--, p++;
         } else {
-            if (*p == '[' && !in_class) in_class = true;
-            else if (*p == ']') in_class = false;
-            *o++ = *p;
+            if (*p == ']' && depth) depth--;
+            sound = !(depth && p[0] == '&' && p[1] == '&');
+            *o++ = *p++;
         }
+    }
+    if (!sound) {
+        free(out);
+        return NULL;
     }
     if (out) *o = 0;
     return out;
 }
+
+void *pattern_new(const char *pattern, bool literal)
+{
+    char *spelled = literal ? strdup(pattern) : spell(pattern);
+    if (!spelled) return NULL;
+    int code;
+    PCRE2_SIZE at;
+    /* ^ and $ mean lines for Oniguruma */
+    uint32_t flags = literal ? PCRE2_UTF | PCRE2_LITERAL
+                             : PCRE2_UTF | PCRE2_UCP | PCRE2_NEVER_BACKSLASH_C | PCRE2_MULTILINE;
+    pcre2_code *re = pcre2_compile((PCRE2_SPTR)spelled, PCRE2_ZERO_TERMINATED, flags, &code, &at, NULL);
+    free(spelled);
+    if (re) pcre2_jit_compile(re, PCRE2_JIT_COMPLETE);   /* where it cannot, matching is interpreted */
+    return re;
+}
+
+void pattern_free(void *code) { pcre2_code_free(code); }
 
 enum sac_code split_add(struct tokenizer *t, const char *pattern, bool literal, enum split_behaviour how,
                         bool invert, const char *path, struct sac_err *err)
@@ -46,32 +110,64 @@ enum sac_code split_add(struct tokenizer *t, const char *pattern, bool literal, 
     if (t->n_splits == TOK_MAX_SPLITS)
         return sac_fail(err, SAC_ENOTSUP, "%s: its tokenizer splits text in more than %d steps", path,
                         TOK_MAX_SPLITS);
-    if (!literal && strstr(pattern, "&&"))
-        return sac_fail(err, SAC_ENOTSUP,
-                        "%s: its tokenizer splits with the expression %.120s, which cannot be read", path,
-                        pattern);
-    char *spelled = literal ? strdup(pattern) : spell_spaces(pattern);
-    if (!spelled) return sac_fail(err, SAC_ENOMEM, "%s: out of memory for its tokenizer", path);
-    int code;
-    PCRE2_SIZE at;
-    uint32_t flags = PCRE2_UTF | PCRE2_UCP | PCRE2_NEVER_BACKSLASH_C | (literal ? PCRE2_LITERAL : 0);
-    if (literal) flags &= ~(uint32_t)(PCRE2_UCP | PCRE2_NEVER_BACKSLASH_C);
-    pcre2_code *re = pcre2_compile((PCRE2_SPTR)spelled, PCRE2_ZERO_TERMINATED, flags, &code, &at, NULL);
-    free(spelled);
+    void *re = pattern_new(pattern, literal);
     if (!re)
         return sac_fail(err, SAC_ENOTSUP,
                         "%s: its tokenizer splits with the expression %.120s, which cannot be read", path,
                         pattern);
-    pcre2_jit_compile(re, PCRE2_JIT_COMPLETE);   /* where it cannot, matching is interpreted */
-    t->split[t->n_splits++] = (struct split){ re, how, invert };
+    t->split[t->n_splits++] = (struct split){ re, how, invert, false };
     return SAC_OK;
 }
 
 void split_free(struct split *s)
 {
-    pcre2_code_free(s->code);
+    pattern_free(s->code);
     s->code = NULL;
 }
+
+/* The next match at or behind s[*at] of well-formed text: 1 with *at = its end, 0 none, -1 out of memory. Empty
+ * matches are passed over; one that needs absurd effort counts as none. */
+static int next_match(void *code, pcre2_match_data *data, const char *s, size_t n, size_t *at, size_t *from)
+{
+    while (*at < n) {
+        int rc = pcre2_match(code, (PCRE2_SPTR)s, n, *at, PCRE2_NO_UTF_CHECK, data, NULL);
+        if (rc == PCRE2_ERROR_JIT_STACKLIMIT)
+            rc = pcre2_match(code, (PCRE2_SPTR)s, n, *at, PCRE2_NO_UTF_CHECK | PCRE2_NO_JIT, data, NULL);
+        if (rc == PCRE2_ERROR_NOMEMORY) return -1;
+        if (rc < 0) return 0;
+        PCRE2_SIZE *v = pcre2_get_ovector_pointer(data);
+        *from = v[0];
+        *at = v[1];
+        if (v[1] > v[0]) return 1;
+        bool valid;
+        *at = v[0] + (size_t)utf8_step(s + v[0], n > v[0] ? n - v[0] : 1, &valid);
+    }
+    return 0;
+}
+
+bool pattern_each(void *code, const char *s, size_t n, bool (*match)(void *ctx, size_t a, size_t b), void *ctx)
+{
+    pcre2_match_data *data = pcre2_match_data_create(1, NULL);
+    bool ok = data != NULL;
+    for (size_t lo = 0, hi = 0; lo < n && ok; lo = hi) {
+        bool valid = true;
+        int step = 0, found = 0;
+        while (hi < n && valid) {   /* a stretch of well-formed text */
+            step = utf8_step(s + hi, n - hi, &valid);
+            if (valid) hi += (size_t)step;
+        }
+        size_t at = 0, from;
+        while (ok && (found = next_match(code, data, s + lo, hi - lo, &at, &from)) > 0)
+            ok = match(ctx, lo + from, lo + at);
+        ok = ok && found >= 0;
+        if (!valid) hi += (size_t)step;
+    }
+    pcre2_match_data_free(data);
+    return ok;
+}
+
+/* A piece in the byte-level alphabet, and where its bytes came from. */
+struct mapped { char *s; uint32_t *at; size_t cap; };
 
 struct split_run {
     const struct tokenizer *t;
@@ -79,6 +175,7 @@ struct split_run {
     bool (*word)(void *ctx, size_t lo, size_t hi);
     void *ctx;
     const char *s;
+    struct mapped mapped[TOK_MAX_SPLITS];
 };
 
 struct split_run *split_run_new(const struct tokenizer *t)
@@ -95,8 +192,39 @@ struct split_run *split_run_new(const struct tokenizer *t)
 void split_run_free(struct split_run *r)
 {
     if (!r) return;
+    for (int i = 0; i < TOK_MAX_SPLITS; i++) {
+        free(r->mapped[i].s);
+        free(r->mapped[i].at);
+    }
     pcre2_match_data_free(r->match);
     free(r);
+}
+
+/* s[0..n) as characters of the byte-level alphabet, each of one or two bytes. */
+static bool map_piece(struct mapped *m, const char *s, size_t n, size_t *len)
+{
+    if (n >= m->cap) {
+        char *c = realloc(m->s, 2 * (n + 64));
+        if (c) m->s = c;
+        uint32_t *at = realloc(m->at, (2 * (n + 64) + 1) * sizeof *at);
+        if (at) m->at = at;
+        if (!c || !at) return false;
+        m->cap = n + 64;
+    }
+    size_t k = 0;
+    for (size_t i = 0; i < n; i++) {
+        int c = byte_level_char((unsigned char)s[i]);
+        m->at[k] = (uint32_t)i;
+        if (c >= 0x80) {
+            m->s[k++] = (char)(0xc0 | c >> 6);
+            m->at[k] = (uint32_t)i;
+            c = 0x80 | (c & 63);
+        }
+        m->s[k++] = (char)c;
+    }
+    m->at[k] = (uint32_t)n;
+    *len = k;
+    return true;
 }
 
 static bool apply(struct split_run *r, int step, size_t lo, size_t hi);
@@ -139,24 +267,17 @@ static bool piece(struct cutter *c, size_t lo, size_t hi, bool match)
 static bool cut(struct split_run *r, int step, size_t lo, size_t hi)
 {
     const struct split *sp = &r->t->split[step];
+    struct mapped *m = &r->mapped[step];
     struct cutter c = { r, step, sp, lo, lo, false };
-    size_t n = hi - lo, at = 0, gap = 0;
-    while (at < n) {
-        int rc = pcre2_match(sp->code, (PCRE2_SPTR)(r->s + lo), n, at, PCRE2_NO_UTF_CHECK, r->match, NULL);
-        if (rc == PCRE2_ERROR_JIT_STACKLIMIT)
-            rc = pcre2_match(sp->code, (PCRE2_SPTR)(r->s + lo), n, at, PCRE2_NO_UTF_CHECK | PCRE2_NO_JIT,
-                             r->match, NULL);
-        if (rc == PCRE2_ERROR_NOMEMORY) return false;
-        if (rc < 0) break;   /* no match, or one that needs absurd effort: the rest stays whole */
-        PCRE2_SIZE *v = pcre2_get_ovector_pointer(r->match);
-        size_t a = v[0], b = v[1];
-        if (b <= a) {        /* an empty match cuts nothing */
-            bool valid;
-            at = a + (size_t)utf8_step(r->s + lo + a, n > a ? n - a : 1, &valid);
-            continue;
-        }
+    const char *s = r->s + lo;
+    size_t n = hi - lo, at = 0, from, gap = 0;
+    if (sp->mapped && !map_piece(m, s, n, &n)) return false;
+    if (sp->mapped) s = m->s;
+    for (int found; (found = next_match(sp->code, r->match, s, n, &at, &from)) != 0;) {
+        if (found < 0) return false;
+        size_t a = sp->mapped ? m->at[from] : from, b = sp->mapped ? m->at[at] : at;
         if (!piece(&c, lo + gap, lo + a, sp->invert) || !piece(&c, lo + a, lo + b, !sp->invert)) return false;
-        at = gap = b;
+        gap = b;
     }
     return piece(&c, lo + gap, hi, sp->invert) && pass_on(&c, c.hold, c.hold_hi);
 }

@@ -9,13 +9,15 @@
 
 enum tok_type { TOK_NORMAL = 1, TOK_UNKNOWN, TOK_CONTROL, TOK_USER, TOK_UNUSED, TOK_BYTE };
 
-enum { TOK_MAX_TOKENS = 1 << 22, TOK_MAX_MERGES = 1 << 23, TOK_MAX_SPLITS = 16 };
+enum { TOK_MAX_TOKENS = 1 << 22, TOK_MAX_MERGES = 1 << 23, TOK_MAX_SPLITS = 16,
+       TOK_MAX_NORMS = 16 };
 
 struct tok {
     size_t at;                  /* bytes in the pool */
     uint32_t len;
     uint8_t type;
     bool stop, lstrip, rstrip, single_word;
+    bool foreign;               /* byte-level: has characters no byte maps to, so text never becomes it */
     uint32_t rank;              /* SentencePiece: 0 is the highest score, equal scores share a rank */
 };
 
@@ -29,7 +31,8 @@ enum split_behaviour {
     SPLIT_WITH_NEXT,
     SPLIT_CONTIGUOUS
 };
-struct split { void *code; enum split_behaviour behaviour; bool invert; };
+/* mapped: the expression sees bytes as characters of the byte-level alphabet (it follows a ByteLevel part). */
+struct split { void *code; enum split_behaviour behaviour; bool invert, mapped; };
 
 enum tok_algorithm { TOK_BYTE_BPE,   /* symbols are bytes, merges by rank */
                      TOK_CHAR_BPE,   /* symbols are characters, merges by rank, missing ones as byte tokens */
@@ -39,7 +42,20 @@ enum tok_prefix {
     PREFIX_FIRST /* a space before the text */,
     PREFIX_EVERY /* after special tokens too */
 };
-enum tok_normal { NORMAL_NONE, NORMAL_NFC, NORMAL_NFD, NORMAL_NFKC, NORMAL_NFKD };
+
+/* One step of a normalizer. text: what to prepend, or what replaces a match of `code`. */
+enum norm_kind {
+    NORM_NFC,
+    NORM_NFD,
+    NORM_NFKC,
+    NORM_NFKD,
+    NORM_LOWER,
+    NORM_UNMARK /* without marks */,
+    NORM_STRIP,
+    NORM_PREPEND,
+    NORM_REPLACE
+};
+struct norm_step { enum norm_kind kind; bool left, right; void *code; char *text; };
 
 struct tokenizer {
     int n;
@@ -51,13 +67,15 @@ struct tokenizer {
     size_t n_bucket;
     struct tok_pair *pair;      /* open addressing */
     size_t n_pair;
+    size_t n_ranks;             /* ranks of pairs and of SentencePiece tokens are below it */
     int byte_id[256];           /* token of a single byte, or -1 */
     int *added;                 /* [n_added] ids matched before anything else, sorted by text */
     int n_added;
     enum tok_algorithm algorithm;
     enum tok_prefix prefix;
     bool prefix_unless_space;   /* no second space before text that begins with one */
-    enum tok_normal normal;
+    struct norm_step norm[TOK_MAX_NORMS];
+    int n_norm;
     bool spaces;                /* U+2581 in the text means a space */
     bool ignore_merges;         /* a word that is a token is taken whole */
     bool fuse_unk;
@@ -73,8 +91,11 @@ struct tokenizer {
 bool vocab_reserve(struct tokenizer *t, int n);
 /* Set the bytes of token id; false: out of memory. */
 bool vocab_set(struct tokenizer *t, int id, const char *bytes, size_t len, enum tok_type type);
-/* Decode a token's text: byte-level alphabet, or U+2581 as a space. `out` holds len bytes at least. */
-size_t decode_byte_level(const char *s, size_t len, char *out);
+/* Decode a token's text: byte-level alphabet, or U+2581 as a space. `out` holds len bytes at least. A text with
+ * characters outside the alphabet stands for itself: *foreign, since no text is made of it. */
+size_t decode_byte_level(const char *s, size_t len, char *out, bool *foreign);
+/* The byte-level character of byte b: the code point. */
+int byte_level_char(int b);
 size_t decode_spaces(const char *s, size_t len, char *out);
 /* "<0x41>" -> 65, otherwise -1. */
 int byte_token(const char *s, size_t len);
@@ -89,6 +110,12 @@ bool vocab_finish(struct tokenizer *t);               /* added tokens, stop text
 /* ---- split.c: the one file that knows PCRE2 ---- */
 enum sac_code split_add(struct tokenizer *t, const char *pattern, bool literal, enum split_behaviour how,
                         bool invert, const char *path, struct sac_err *err);
+/* A compiled expression, NULL where it cannot be; for norm_step.code. */
+void *pattern_new(const char *pattern, bool literal);
+void pattern_free(void *code);
+/* Calls match(ctx, a, b) for every match s[a..b) that is not empty, in order. false: out of memory, or match
+ * returned false. */
+bool pattern_each(void *code, const char *s, size_t n, bool (*match)(void *ctx, size_t a, size_t b), void *ctx);
 void split_free(struct split *s);
 struct split_run;               /* matching state of one caller */
 struct split_run *split_run_new(const struct tokenizer *t);
@@ -105,11 +132,16 @@ enum sac_code pretok_by_name(struct tokenizer *t, const char *name, size_t len, 
 enum sac_code pretok_gpt2(struct tokenizer *t, const char *path, struct sac_err *err);
 
 /* ---- normal.c ---- */
-/* Unicode normal form of s. *out is malloc'ed and *map [len + 1] gives the source offset of each byte; both
- * are NULL when s is in that form already. false: out of memory. */
-bool normal_form(enum tok_normal form, const char *s, size_t n, char **out, size_t *len, size_t **map);
+/* s after all steps of the normalizer. *out is malloc'ed and *map [len + 1] gives the source offset of each
+ * byte; both are NULL when nothing changes s. false: out of memory. */
+bool normal_text(const struct tokenizer *t, const char *s, size_t n, char **out, size_t *len, size_t **map);
 /* Bytes of the well-formed character at s, or 1 for a byte that begins none; *valid tells which. */
 int utf8_step(const char *s, size_t left, bool *valid);
+/* Bytes of the character that ends at s[at], at > 0. */
+size_t utf8_back(const char *s, size_t at);
+/* White_Space; what \w means: letters, marks, digits, connectors. s[0..n) is one character. */
+bool char_is_space(const char *s, size_t n);
+bool char_is_word(const char *s, size_t n);
 
 /* ---- merge.c ---- */
 struct symbol { int id, prev, next; uint32_t lo, hi; };   /* texts are below 2 GiB */

@@ -220,11 +220,11 @@ static bool fragment(struct encoder *e, size_t lo, size_t hi, bool first)
     if (lo == hi) return true;
     char *s = NULL, *own = NULL;
     size_t n = hi - lo, *map = NULL, len;
-    bool ok = normal_form(t->normal, e->text + lo, n, &s, &len, &map);
+    bool ok = normal_text(t, e->text + lo, n, &s, &len, &map);
     if (s) n = len;
     if (ok && t->spaces) ok = plain_spaces(&s, &n, &map, e->text + lo);
     const char *use = s ? s : e->text + lo;
-    bool prefix = t->prefix == PREFIX_EVERY || (t->prefix == PREFIX_FIRST && first);
+    bool prefix = n > 0 && (t->prefix == PREFIX_EVERY || (t->prefix == PREFIX_FIRST && first));
     if (prefix && t->prefix_unless_space && n && *use == ' ') prefix = false;
     if (ok && prefix) {
         own = malloc(n + 1);
@@ -258,10 +258,18 @@ static int byte_at(const struct tokenizer *t, int i, size_t depth)
     return depth < k->len ? (unsigned char)t->pool[k->at + depth] : -1;
 }
 
-static bool word_byte(char c)
+/* Does a word go on over the border text[at] inside the part? */
+static bool word_before(const struct encoder *e, const struct tok_part *p, size_t at)
 {
-    unsigned char u = (unsigned char)c;
-    return u >= 0x80 || u == '_' || (u >= '0' && u <= '9') || ((u | 32) >= 'a' && (u | 32) <= 'z');
+    if (at <= p->lo) return false;
+    size_t n = utf8_back(e->text, at);
+    return char_is_word(e->text + at - n, n);
+}
+
+static bool word_after(const struct encoder *e, const struct tok_part *p, size_t at)
+{
+    bool valid;
+    return at < p->hi && char_is_word(e->text + at, (size_t)utf8_step(e->text + at, p->hi - at, &valid));
 }
 
 /* The longest added token at text[at], or -1. The list is sorted, so each byte narrows a range. */
@@ -272,8 +280,7 @@ static int special_at(const struct encoder *e, const struct tok_part *p, size_t 
     for (size_t depth = 0; lo < hi; depth++) {
         for (int i = lo; i < hi && byte_at(t, i, depth) < 0; i++) {   /* those that end here come first */
             const struct tok *k = &t->tok[t->added[i]];
-            bool alone = !k->single_word || !((at > p->lo && word_byte(e->text[at - 1])) ||
-                                              (at + depth < p->hi && word_byte(e->text[at + depth])));
+            bool alone = !k->single_word || (!word_before(e, p, at) && !word_after(e, p, at + depth));
             if ((p->special || k->type == TOK_USER) && alone) {
                 best = t->added[i];
                 break;
@@ -298,7 +305,25 @@ static int special_at(const struct encoder *e, const struct tok_part *p, size_t 
     return best;
 }
 
-static bool blank(char c) { return c == ' ' || (c >= '\t' && c <= '\r'); }
+/* The text around a token that swallows blanks on a side: how far they reach. */
+static size_t blanks_before(const char *s, size_t lo, size_t at)
+{
+    for (size_t n; at > lo; at -= n) {
+        n = utf8_back(s, at);
+        if (n > at - lo || !char_is_space(s + at - n, n)) break;
+    }
+    return at;
+}
+
+static size_t blanks_after(const char *s, size_t at, size_t hi)
+{
+    bool valid;
+    for (size_t n; at < hi; at += n) {
+        n = (size_t)utf8_step(s + at, hi - at, &valid);
+        if (!char_is_space(s + at, n)) break;
+    }
+    return at;
+}
 
 static bool encode_parts(struct encoder *e, const struct tok_part *part, int n_parts)
 {
@@ -315,9 +340,8 @@ static bool encode_parts(struct encoder *e, const struct tok_part *part, int n_p
                 continue;
             }
             const struct tok *k = &t->tok[id];
-            size_t end = i, next = i + k->len;
-            while (k->lstrip && end > from && blank(e->text[end - 1])) end--;
-            while (k->rstrip && next < part[p].hi && blank(e->text[next])) next++;
+            size_t end = k->lstrip ? blanks_before(e->text, from, i) : i;
+            size_t next = k->rstrip ? blanks_after(e->text, i + k->len, part[p].hi) : i + k->len;
             if (!fragment(e, from, end, first) || !emit(e, id, i, i + k->len)) return false;
             first = false;
             from = i = next;
@@ -373,6 +397,10 @@ void tokenizer_free(struct tokenizer *t)
 {
     if (!t) return;
     for (int i = 0; i < t->n_splits; i++) split_free(&t->split[i]);
+    for (int i = 0; i < t->n_norm; i++) {
+        pattern_free(t->norm[i].code);
+        free(t->norm[i].text);
+    }
     free(t->tok);
     free(t->pool);
     free(t->bucket);

@@ -12,6 +12,14 @@ static bool shown_as_itself(int b)
     return (b >= 0x21 && b <= 0x7e) || (b >= 0xa1 && b <= 0xac) || b >= 0xae;
 }
 
+int byte_level_char(int b)
+{
+    if (shown_as_itself(b)) return b;
+    int at = 0x100;
+    for (int i = 0; i < b; i++) at += !shown_as_itself(i);
+    return at;
+}
+
 static int byte_of_char(int c)
 {
     if (c < 256) return shown_as_itself(c) ? c : -1;
@@ -21,9 +29,10 @@ static int byte_of_char(int c)
     return -1;
 }
 
-size_t decode_byte_level(const char *s, size_t len, char *out)
+size_t decode_byte_level(const char *s, size_t len, char *out, bool *foreign)
 {
     size_t n = 0;
+    *foreign = false;
     for (size_t i = 0; i < len;) {
         unsigned char a = (unsigned char)s[i];
         int b = -1;
@@ -33,8 +42,13 @@ size_t decode_byte_level(const char *s, size_t len, char *out)
         }
         if ((a & 0xe0) == 0xc0 && i + 1 < len)
             b = byte_of_char((a & 31) << 6 | ((unsigned char)s[i + 1] & 63));
-        if (b >= 0) out[n++] = (char)b, i += 2;
-        else out[n++] = s[i++];   /* outside the alphabet: stands for itself */
+        if (b < 0) {
+            *foreign = true;
+            memcpy(out, s, len);
+            return len;
+        }
+        out[n++] = (char)b;
+        i += 2;
     }
     return n;
 }
@@ -109,7 +123,7 @@ bool vocab_index(struct tokenizer *t)
         for (int i = 0; i < t->n; i++) {
             const struct tok *k = &t->tok[i];
             bool normal = k->type == TOK_NORMAL || k->type == TOK_UNUSED;
-            if (!k->len || (pass == 0 ? !normal : k->type != TOK_USER)) continue;
+            if (!k->len || k->foreign || (pass == 0 ? !normal : k->type != TOK_USER)) continue;
             size_t at = slot_of(t, t->pool + k->at, k->len);
             if (t->bucket[at] < 0) t->bucket[at] = i;
         }
@@ -138,6 +152,7 @@ bool pairs_reserve(struct tokenizer *t, size_t n)
     t->pair = malloc(cap * sizeof *t->pair);
     if (!t->pair) return false;
     t->n_pair = cap;
+    t->n_ranks = n + 1;
     for (size_t i = 0; i < cap; i++) t->pair[i].key = UINT64_MAX;
     return true;
 }
@@ -177,6 +192,22 @@ static const char *const stop_texts[] = {
     "<|file_sep|>",
 };
 
+/* Marks of a code model's blanks: they guide it, so they must not be read out of a user's text. */
+#define BAR "\xef\xbd\x9c"
+#define LOW "\xe2\x96\x81"
+static const char *const guide_texts[] = {
+    "<|fim_prefix|>", "<|fim_middle|>", "<|fim_suffix|>", "<fim_prefix>", "<fim_middle>", "<fim_suffix>",
+    "<fim-prefix>",   "<fim-middle>",   "<fim-suffix>",   "<PRE>",        "<MID>",        "<SUF>",
+    "<" BAR "fim" LOW "begin" BAR ">", "<" BAR "fim" LOW "hole" BAR ">", "<" BAR "fim" LOW "end" BAR ">",
+};
+
+static bool is_one_of(const struct tokenizer *t, const struct tok *k, const char *const *text, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (k->len == strlen(text[i]) && !memcmp(t->pool + k->at, text[i], k->len)) return true;
+    return false;
+}
+
 struct by_text { const struct tokenizer *t; int id; };
 
 static int compare_text(const void *a, const void *b)
@@ -215,11 +246,12 @@ bool vocab_finish(struct tokenizer *t)
     for (int i = 0; i < t->n; i++) {
         struct tok *k = &t->tok[i];
         const char *s = t->pool + k->at;
-        for (size_t j = 0; j < sizeof stop_texts / sizeof *stop_texts; j++)
-            if (k->len == strlen(stop_texts[j]) && !memcmp(s, stop_texts[j], k->len)) {
-                k->stop = true;
-                if (k->type == TOK_NORMAL) k->type = TOK_CONTROL;
-            }
+        if (is_one_of(t, k, stop_texts, sizeof stop_texts / sizeof *stop_texts)) {
+            k->stop = true;
+            if (k->type == TOK_NORMAL || k->type == TOK_USER) k->type = TOK_CONTROL;
+        }
+        if (k->type == TOK_USER && is_one_of(t, k, guide_texts, sizeof guide_texts / sizeof *guide_texts))
+            k->type = TOK_CONTROL;
         if (k->type == TOK_CONTROL || k->type == TOK_UNKNOWN || k->type == TOK_BYTE) continue;
         for (uint32_t b = 0; b + 1 < k->len; b++)
             if (s[b + 1] == ' ') t->before_space[(unsigned char)s[b] / 32] |= 1u << (unsigned char)s[b] % 32;
