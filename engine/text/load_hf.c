@@ -33,7 +33,7 @@ static void no_memory(struct loader *l)
     if (!l->rc) l->rc = sac_fail(l->err, SAC_ENOMEM, "%s: out of memory for its tokenizer", l->path);
 }
 
-#define MARK "\xe2\x96\x81"   /* U+2581 */
+#define MARK "\xe2\x96\x81" /* U+2581 */
 
 static bool same(const char *a, const char *b) { return a && !strcmp(a, b); }
 
@@ -43,8 +43,8 @@ static struct norm_step *add_norm(struct loader *l, enum norm_kind kind)
 {
     struct tokenizer *t = l->t;
     if (t->n_norm == TOK_MAX_NORMS) {
-        l->rc = sac_fail(l->err, SAC_ENOTSUP, "%s: its tokenizer normalises text in more than %d steps", l->path,
-                         TOK_MAX_NORMS);
+        l->rc = sac_fail(l->err, SAC_ENOTSUP, "%s: its tokenizer normalises text in more than %d steps",
+                         l->path, TOK_MAX_NORMS);
         return NULL;
     }
     t->norm[t->n_norm] = (struct norm_step){ .kind = kind };
@@ -74,8 +74,10 @@ static void read_replace(struct loader *l, const json_t *o)
     if (!n) return;
     n->text = strdup(with);
     n->code = pattern_new(what, !regex);
-    if (!n->text) no_memory(l);
-    else if (!n->code) refuse(l, "a normalizer with an expression that cannot be read,", what);
+    if (!n->text)
+        no_memory(l);
+    else if (!n->code)
+        refuse(l, "a normalizer with an expression that cannot be read,", what);
 }
 
 static void read_prepend(struct loader *l, const json_t *o)
@@ -92,9 +94,12 @@ static void read_prepend(struct loader *l, const json_t *o)
 
 static void read_normalizer(struct loader *l, const json_t *o, int depth)
 {
-    static const struct { const char *name; enum norm_kind kind; } plain[] = {
-        { "NFC", NORM_NFC },         { "NFD", NORM_NFD },   { "NFKC", NORM_NFKC },
-        { "NFKD", NORM_NFKD },       { "Lowercase", NORM_LOWER }, { "StripAccents", NORM_UNMARK },
+    static const struct {
+        const char *name;
+        enum norm_kind kind;
+    } plain[] = {
+        { "NFC", NORM_NFC },     { "NFD", NORM_NFD },         { "NFKC", NORM_NFKC },
+        { "NFKD", NORM_NFKD },   { "Lowercase", NORM_LOWER }, { "StripAccents", NORM_UNMARK },
         { "Strip", NORM_STRIP },
     };
     const char *type = text_of(o, "type");
@@ -170,8 +175,10 @@ static void read_split(struct loader *l, const json_t *o)
 static void read_punctuation(struct loader *l, const json_t *o)
 {
     enum split_behaviour how;
-    if (read_behaviour(o, SPLIT_ISOLATED, &how)) add_split(l, "[\\p{P}!-/:-@\\[-`{-~]", false, how, false);
-    else refuse(l, "a Punctuation", text_of(o, "behavior"));
+    if (read_behaviour(o, SPLIT_ISOLATED, &how))
+        add_split(l, "[\\p{P}!-/:-@\\[-`{-~]", false, how, false);
+    else
+        refuse(l, "a Punctuation", text_of(o, "behavior"));
 }
 
 static void read_metaspace(struct loader *l, const json_t *o)
@@ -203,7 +210,7 @@ static void read_pre_tokenizer(struct loader *l, const json_t *o, int depth)
         }
         if (!json_is_false(json_object_get(o, "use_regex")) && !l->rc)
             l->rc = pretok_gpt2(l->t, l->path, l->err);
-        l->byte_level = true;   /* what follows sees the mapped bytes */
+        l->byte_level = true; /* what follows sees the mapped bytes */
     } else if (same(type, "Split")) {
         read_split(l, o);
     } else if (same(type, "Digits")) {
@@ -354,7 +361,8 @@ static void read_merge(struct loader *l, const json_t *m, uint32_t rank)
         return;
     }
     bool odd_left, odd_right;
-    size_t left_n = decode(l, a, a_n, buf, &odd_left), right_n = decode(l, b, strlen(b), buf + left_n, &odd_right);
+    size_t left_n = decode(l, a, a_n, buf, &odd_left),
+           right_n = decode(l, b, strlen(b), buf + left_n, &odd_right);
     int left = vocab_lookup(t, buf, left_n), right = vocab_lookup(t, buf + left_n, right_n);
     int both = vocab_lookup(t, buf, left_n + right_n);
     free(buf);

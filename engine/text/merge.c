@@ -95,17 +95,23 @@ static struct offer pop(struct heap *h)
 
 /* ---- offers of a long stretch ---- */
 
-/* Lists of offers by rank, in the order of their positions, and a heap of the ranks that have any. Offers of a
- * rank that is not above the one in work go to `urgent`, which is asked first. */
-struct list { int32_t head, tail; bool mixed; };
-struct listed { uint32_t left, mid, hi; int32_t next; };
+/* Lists of offers by rank, in the order of their positions, and a heap of the ranks that have any. Offers of
+ * a rank that is not above the one in work go to `urgent`, which is asked first. */
+struct list {
+    int32_t head, tail;
+    bool mixed;
+};
+struct listed {
+    uint32_t left, mid, hi;
+    int32_t next;
+};
 
 struct queue {
     struct heap urgent, ranks;
-    struct list *list;          /* [ranks]; NULL: everything is urgent */
+    struct list *list; /* [ranks]; NULL: everything is urgent */
     struct listed *item;
     size_t n_item, cap_item;
-    int64_t now;                /* rank in work, -1: none */
+    int64_t now; /* rank in work, -1: none */
 };
 
 static bool append(struct queue *q, uint32_t rank, struct listed x)

@@ -1,4 +1,5 @@
-/* What tokenizers do to a text before they split it, with a map back to the source, and stepping through UTF-8.
+/* What tokenizers do to a text before they split it, with a map back to the source, and stepping through
+ * UTF-8.
  *
  * A normalizer is a sequence of steps. Each reads the text the one before left and writes a new one, in which
  * every byte knows the byte it came from; maps of later steps go through those of earlier ones. For Unicode
@@ -63,10 +64,17 @@ bool char_is_word(const char *s, size_t n)
     utf8proc_int32_t c = code_point(s, n);
     if (c < 0) return false;
     switch (utf8proc_category(c)) {
-    case UTF8PROC_CATEGORY_LU: case UTF8PROC_CATEGORY_LL: case UTF8PROC_CATEGORY_LT:
-    case UTF8PROC_CATEGORY_LM: case UTF8PROC_CATEGORY_LO: case UTF8PROC_CATEGORY_MN:
-    case UTF8PROC_CATEGORY_MC: case UTF8PROC_CATEGORY_ME: case UTF8PROC_CATEGORY_ND:
-    case UTF8PROC_CATEGORY_NL: case UTF8PROC_CATEGORY_PC: return true;
+    case UTF8PROC_CATEGORY_LU:
+    case UTF8PROC_CATEGORY_LL:
+    case UTF8PROC_CATEGORY_LT:
+    case UTF8PROC_CATEGORY_LM:
+    case UTF8PROC_CATEGORY_LO:
+    case UTF8PROC_CATEGORY_MN:
+    case UTF8PROC_CATEGORY_MC:
+    case UTF8PROC_CATEGORY_ME:
+    case UTF8PROC_CATEGORY_ND:
+    case UTF8PROC_CATEGORY_NL:
+    case UTF8PROC_CATEGORY_PC: return true;
     default: return c == 0x200c || c == 0x200d;
     }
 }
@@ -131,11 +139,12 @@ static bool joins(const char *s, size_t n, size_t c_n)
     utf8proc_int32_t cp = code_point(s + n, c_n);
     if (cp < 0) return false;
     if (utf8proc_get_property(cp)->combining_class != 0) return true;
-    if (cp < 0x900 || (cp >= 0x2000 && cp < 0x11000)) return false;   /* no such signs there */
+    if (cp < 0x900 || (cp >= 0x2000 && cp < 0x11000)) return false; /* no such signs there */
     size_t alone_n = 0, both_n = 0;
     char *alone = normalise(NORM_NFC, s, n, &alone_n), *both = normalise(NORM_NFC, s, n + c_n, &both_n);
-    bool apart = !alone || !both || (both_n == alone_n + c_n && !memcmp(alone, both, alone_n) &&
-                                     !memcmp(both + alone_n, s + n, c_n));
+    bool apart =
+        !alone || !both ||
+        (both_n == alone_n + c_n && !memcmp(alone, both, alone_n) && !memcmp(both + alone_n, s + n, c_n));
     free(alone);
     free(both);
     return !apart;
@@ -189,7 +198,7 @@ static bool lower(const char *s, size_t n, struct growing *g, bool *changed)
         step = (size_t)utf8_step(s + i, n - i, &valid);
         utf8proc_int32_t c = valid ? code_point(s + i, step) : -1, l = c < 0 ? c : utf8proc_tolower(c);
         utf8proc_uint8_t out[8];
-        if (c == 0x130) {   /* the one character whose lower case is two */
+        if (c == 0x130) { /* the one character whose lower case is two */
             if (!append(g, "i\xcc\x87", 3, i, false)) return false;
             *changed = true;
         } else if (l == c) {
@@ -207,11 +216,12 @@ static bool unmark(const char *s, size_t n, struct growing *g, bool *changed)
     for (size_t i = 0, step; i < n; i += step) {
         bool valid;
         step = (size_t)utf8_step(s + i, n - i, &valid);
-        utf8proc_category_t c =
-            valid ? utf8proc_category(code_point(s + i, step)) : UTF8PROC_CATEGORY_CN;
+        utf8proc_category_t c = valid ? utf8proc_category(code_point(s + i, step)) : UTF8PROC_CATEGORY_CN;
         bool mark = c == UTF8PROC_CATEGORY_MN || c == UTF8PROC_CATEGORY_MC || c == UTF8PROC_CATEGORY_ME;
-        if (mark) *changed = true;
-        else if (!append(g, s + i, step, i, true)) return false;
+        if (mark)
+            *changed = true;
+        else if (!append(g, s + i, step, i, true))
+            return false;
     }
     return true;
 }
@@ -232,7 +242,12 @@ static bool strip(const struct norm_step *step, const char *s, size_t n, struct 
     return !*changed || append(g, s + lo, hi - lo, lo, true);
 }
 
-struct replacing { const struct norm_step *step; const char *s; size_t at; struct growing *g; };
+struct replacing {
+    const struct norm_step *step;
+    const char *s;
+    size_t at;
+    struct growing *g;
+};
 
 static bool replace_match(void *ctx, size_t a, size_t b)
 {
@@ -255,7 +270,9 @@ static bool replace(const struct norm_step *step, const char *s, size_t n, struc
 static bool run(const struct norm_step *step, const char *s, size_t n, struct growing *g, bool *changed)
 {
     switch (step->kind) {
-    case NORM_NFC: case NORM_NFD: case NORM_NFKC:
+    case NORM_NFC:
+    case NORM_NFD:
+    case NORM_NFKC:
     case NORM_NFKD: return normal_form(step->kind, s, n, g, changed);
     case NORM_LOWER: return lower(s, n, g, changed);
     case NORM_UNMARK: return unmark(s, n, g, changed);
@@ -276,7 +293,7 @@ bool normal_text(const struct tokenizer *t, const char *s, size_t n, char **out,
     for (int i = 0; i < t->n_norm; i++) {
         struct growing g = { 0 };
         bool changed = false, ok = run(&t->norm[i], *out ? *out : s, *len, &g, &changed);
-        if (ok && changed) ok = append(&g, "", 0, 0, true);   /* an empty text has arrays too */
+        if (ok && changed) ok = append(&g, "", 0, 0, true); /* an empty text has arrays too */
         if (!ok || !changed) {
             free(g.s);
             free(g.map);

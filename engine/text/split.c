@@ -10,11 +10,16 @@
 #include <string.h>
 
 /* Classes that PCRE2 means otherwise than the expressions' own engine (Oniguruma), spelled out: \s is Unicode
- * White_Space (PCRE2 adds U+180E), \w is what is alphabetic, marks, digits and connectors, \h is a hexadecimal digit. */
-static const struct { char letter; const char *set; } classes[] = {
+ * White_Space (PCRE2 adds U+180E), \w is what is alphabetic, marks, digits and connectors, \h is a
+ * hexadecimal digit. */
+static const struct {
+    char letter;
+    const char *set;
+} classes[] = {
     { 's', "\\t-\\r \\x85\\xa0\\x{1680}\\x{2000}-\\x{200a}\\x{2028}\\x{2029}\\x{202f}\\x{205f}\\x{3000}" },
-    { 'w', "\\p{L}\\p{M}\\p{Nd}\\p{Nl}\\p{Pc}\\xb2\\xb3\\xb9\\xbc-\\xbe\\x{24b6}-\\x{24e9}\\x{1f130}-\\x{1f149}"
-           "\\x{1f150}-\\x{1f169}\\x{1f170}-\\x{1f189}" },
+    { 'w',
+      "\\p{L}\\p{M}\\p{Nd}\\p{Nl}\\p{Pc}\\xb2\\xb3\\xb9\\xbc-\\xbe\\x{24b6}-\\x{24e9}\\x{1f130}-\\x{1f149}"
+      "\\x{1f150}-\\x{1f169}\\x{1f170}-\\x{1f189}" },
     { 'h', "0-9A-Fa-f" },
 };
 enum { N_CLASSES = sizeof classes / sizeof *classes, CLASS_ROOM = 160 };
@@ -37,7 +42,7 @@ static size_t spell_escape(const char *p, bool in_class, char **o)
         *o += sprintf(*o, in_class ? "%s" : negated ? "[^%s]" : "[%s]", set);
         return 2;
     }
-    if (p[1] == 'u' && hex >= 4) {   /* \u3040 */
+    if (p[1] == 'u' && hex >= 4) { /* \u3040 */
         *o += sprintf(*o, "\\x{%.4s}", p + 2);
         return 6;
     }
@@ -46,21 +51,21 @@ static size_t spell_escape(const char *p, bool in_class, char **o)
     return 2;
 }
 
-/* The pattern in PCRE2's terms, malloc'ed. A set inside a set adds its members, so its brackets go. NULL for what
- * PCRE2 has no like of: intersections, and complements inside sets. */
+/* The pattern in PCRE2's terms, malloc'ed. A set inside a set adds its members, so its brackets go. NULL for
+ * what PCRE2 has no like of: intersections, and complements inside sets. */
 static char *spell(const char *p)
 {
     size_t cap = strlen(p) + 1;
     for (const char *q = p; *q; q++)
         if (q[0] == '\\') cap += CLASS_ROOM;
     char *out = malloc(cap), *o = out;
-    int depth = 0;   /* of sets */
+    int depth = 0; /* of sets */
     bool sound = true;
     while (out && *p && sound) {
         bool opens = *p == '[' && !(depth && p[1] == ':'), posix = *p == '[' && !opens && strstr(p, ":]");
         if (*p == '\\' && p[1]) {
             p += spell_escape(p, depth > 0, &o);
-        } else if (posix) {   /* [:alpha:] */
+        } else if (posix) { /* [:alpha:] */
             size_t n = (size_t)(strstr(p, ":]") - p) + 2;
             memcpy(o, p, n);
             o += n, p += n;
@@ -70,7 +75,7 @@ static char *spell(const char *p)
         } else if (opens) {
             *o++ = *p++;
             if (*p == '^') *o++ = *p++;
-            if (*p == ']') *o++ = *p++;   /* a bracket that comes first is one of the set */
+            if (*p == ']') *o++ = *p++; /* a bracket that comes first is one of the set */
         } else if (*p == ']' && depth > 1) {
             depth--, p++;
         } else {
@@ -98,7 +103,7 @@ void *pattern_new(const char *pattern, bool literal)
                              : PCRE2_UTF | PCRE2_UCP | PCRE2_NEVER_BACKSLASH_C | PCRE2_MULTILINE;
     pcre2_code *re = pcre2_compile((PCRE2_SPTR)spelled, PCRE2_ZERO_TERMINATED, flags, &code, &at, NULL);
     free(spelled);
-    if (re) pcre2_jit_compile(re, PCRE2_JIT_COMPLETE);   /* where it cannot, matching is interpreted */
+    if (re) pcre2_jit_compile(re, PCRE2_JIT_COMPLETE); /* where it cannot, matching is interpreted */
     return re;
 }
 
@@ -125,8 +130,8 @@ void split_free(struct split *s)
     s->code = NULL;
 }
 
-/* The next match at or behind s[*at] of well-formed text: 1 with *at = its end, 0 none, -1 out of memory. Empty
- * matches are passed over; one that needs absurd effort counts as none. */
+/* The next match at or behind s[*at] of well-formed text: 1 with *at = its end, 0 none, -1 out of memory.
+ * Empty matches are passed over; one that needs absurd effort counts as none. */
 static int next_match(void *code, pcre2_match_data *data, const char *s, size_t n, size_t *at, size_t *from)
 {
     while (*at < n) {
@@ -145,14 +150,15 @@ static int next_match(void *code, pcre2_match_data *data, const char *s, size_t 
     return 0;
 }
 
-bool pattern_each(void *code, const char *s, size_t n, bool (*match)(void *ctx, size_t a, size_t b), void *ctx)
+bool pattern_each(void *code, const char *s, size_t n, bool (*match)(void *ctx, size_t a, size_t b),
+                  void *ctx)
 {
     pcre2_match_data *data = pcre2_match_data_create(1, NULL);
     bool ok = data != NULL;
     for (size_t lo = 0, hi = 0; lo < n && ok; lo = hi) {
         bool valid = true;
         int step = 0, found = 0;
-        while (hi < n && valid) {   /* a stretch of well-formed text */
+        while (hi < n && valid) { /* a stretch of well-formed text */
             step = utf8_step(s + hi, n - hi, &valid);
             if (valid) hi += (size_t)step;
         }
@@ -167,7 +173,11 @@ bool pattern_each(void *code, const char *s, size_t n, bool (*match)(void *ctx, 
 }
 
 /* A piece in the byte-level alphabet, and where its bytes came from. */
-struct mapped { char *s; uint32_t *at; size_t cap; };
+struct mapped {
+    char *s;
+    uint32_t *at;
+    size_t cap;
+};
 
 struct split_run {
     const struct tokenizer *t;

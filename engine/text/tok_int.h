@@ -9,8 +9,7 @@
 
 enum tok_type { TOK_NORMAL = 1, TOK_UNKNOWN, TOK_CONTROL, TOK_USER, TOK_UNUSED, TOK_BYTE };
 
-enum { TOK_MAX_TOKENS = 1 << 22, TOK_MAX_MERGES = 1 << 23, TOK_MAX_SPLITS = 16,
-       TOK_MAX_NORMS = 16 };
+enum { TOK_MAX_TOKENS = 1 << 22, TOK_MAX_MERGES = 1 << 23, TOK_MAX_SPLITS = 16, TOK_MAX_NORMS = 16 };
 
 struct tok {
     size_t at;                  /* bytes in the pool */
@@ -31,8 +30,13 @@ enum split_behaviour {
     SPLIT_WITH_NEXT,
     SPLIT_CONTIGUOUS
 };
-/* mapped: the expression sees bytes as characters of the byte-level alphabet (it follows a ByteLevel part). */
-struct split { void *code; enum split_behaviour behaviour; bool invert, mapped; };
+/* mapped: the expression sees bytes as characters of the byte-level alphabet (it follows a ByteLevel part).
+ */
+struct split {
+    void *code;
+    enum split_behaviour behaviour;
+    bool invert, mapped;
+};
 
 enum tok_algorithm { TOK_BYTE_BPE,   /* symbols are bytes, merges by rank */
                      TOK_CHAR_BPE,   /* symbols are characters, merges by rank, missing ones as byte tokens */
@@ -55,7 +59,12 @@ enum norm_kind {
     NORM_PREPEND,
     NORM_REPLACE
 };
-struct norm_step { enum norm_kind kind; bool left, right; void *code; char *text; };
+struct norm_step {
+    enum norm_kind kind;
+    bool left, right;
+    void *code;
+    char *text;
+};
 
 struct tokenizer {
     int n;
@@ -91,8 +100,8 @@ struct tokenizer {
 bool vocab_reserve(struct tokenizer *t, int n);
 /* Set the bytes of token id; false: out of memory. */
 bool vocab_set(struct tokenizer *t, int id, const char *bytes, size_t len, enum tok_type type);
-/* Decode a token's text: byte-level alphabet, or U+2581 as a space. `out` holds len bytes at least. A text with
- * characters outside the alphabet stands for itself: *foreign, since no text is made of it. */
+/* Decode a token's text: byte-level alphabet, or U+2581 as a space. `out` holds len bytes at least. A text
+ * with characters outside the alphabet stands for itself: *foreign, since no text is made of it. */
 size_t decode_byte_level(const char *s, size_t len, char *out, bool *foreign);
 /* The byte-level character of byte b: the code point. */
 int byte_level_char(int b);
@@ -115,7 +124,8 @@ void *pattern_new(const char *pattern, bool literal);
 void pattern_free(void *code);
 /* Calls match(ctx, a, b) for every match s[a..b) that is not empty, in order. false: out of memory, or match
  * returned false. */
-bool pattern_each(void *code, const char *s, size_t n, bool (*match)(void *ctx, size_t a, size_t b), void *ctx);
+bool pattern_each(void *code, const char *s, size_t n, bool (*match)(void *ctx, size_t a, size_t b),
+                  void *ctx);
 void split_free(struct split *s);
 struct split_run;               /* matching state of one caller */
 struct split_run *split_run_new(const struct tokenizer *t);

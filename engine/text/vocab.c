@@ -196,9 +196,21 @@ static const char *const stop_texts[] = {
 #define BAR "\xef\xbd\x9c"
 #define LOW "\xe2\x96\x81"
 static const char *const guide_texts[] = {
-    "<|fim_prefix|>", "<|fim_middle|>", "<|fim_suffix|>", "<fim_prefix>", "<fim_middle>", "<fim_suffix>",
-    "<fim-prefix>",   "<fim-middle>",   "<fim-suffix>",   "<PRE>",        "<MID>",        "<SUF>",
-    "<" BAR "fim" LOW "begin" BAR ">", "<" BAR "fim" LOW "hole" BAR ">", "<" BAR "fim" LOW "end" BAR ">",
+    "<|fim_prefix|>",
+    "<|fim_middle|>",
+    "<|fim_suffix|>",
+    "<fim_prefix>",
+    "<fim_middle>",
+    "<fim_suffix>",
+    "<fim-prefix>",
+    "<fim-middle>",
+    "<fim-suffix>",
+    "<PRE>",
+    "<MID>",
+    "<SUF>",
+    "<" BAR "fim" LOW "begin" BAR ">",
+    "<" BAR "fim" LOW "hole" BAR ">",
+    "<" BAR "fim" LOW "end" BAR ">",
 };
 
 static bool is_one_of(const struct tokenizer *t, const struct tok *k, const char *const *text, size_t n)
