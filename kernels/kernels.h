@@ -92,6 +92,10 @@ struct k_int8 {
     void (*tile)(const struct k_panel *w, int n, const struct k_xrow *x, int rows, float *y, size_t ldy);
     /* one unpacked row of weights against one row of x */
     float (*dot)(const int8_t *q, const float *d, const float *m, int sub, int n, const struct k_xrow *x);
+    /* y[r] of `count` rows of weights as stored, `stride` bytes apart, against one row of x, without unpacking
+     * them in memory. false: not for this type. NULL: for none. */
+    bool (*stored)(enum k_type type, const void *w, size_t stride, int count, int n, const struct k_xrow *x,
+                   float *y);
 };
 
 /* Float products: `panels` panels lie pstride elements apart, x and y as in k_int8. elem: bytes of an element

@@ -11,7 +11,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-#include "kernels.h"
+#include "twins.h"
 #include "model/linear.h"
 
 #include <float.h>
@@ -214,12 +214,54 @@ static void test_unpack(void **state)   /* d*q + m is what the dequantiser says 
     k_cpu_init(-1);
 }
 
+/* Rows as stored against one row of x: what unpacking them and the scalar product of integers give, but for
+ * the order of the sums; odd numbers of blocks too. */
+static void test_stored(void **state)
+{
+    (void)state;
+    enum { N = 1056, ROWS = 3 };
+    static const int small[] = { 32, 64, 96, 256, N }, large[] = { 256, 512, 768, 1024, 256 };
+    for (int level = K_SCALAR; level <= best_level; level++) {
+        const struct k_int8 *ops = &k_cpu_init(level)->int8;
+        for (int type = K_Q8_0; type < K_N_TYPES && ops->stored; type++)
+            for (int k = 0; k < 5; k++) {
+                int n = k_type_info[type].block == 32 ? small[k] : large[k];
+                size_t stride = (size_t)(n / k_type_info[type].block) * (size_t)k_type_info[type].bytes;
+                uint8_t *w = malloc(stride * ROWS);
+                float x[N], xd[N / 32], xs[N / 16], y[ROWS], d[N / 16], m[N / 16];
+                int16_t xq[N], wide[N];
+                int8_t q[N];
+                bool has_m;
+                for (int i = 0; i < n; i++) x[i] = uniform() * (float)(1 + i / 32 % 3);
+                for (int r = 0; r < ROWS; r++) random_row((enum k_type)type, w + (size_t)r * stride, n);
+                ops->quant(x, n, xq, xd, xs);
+                for (int i = 0; i < n; i++) wide[i] = ops->x_elem == 2 ? xq[i] : ((const int8_t *)xq)[i];
+                struct k_xrow as_is = { xq, xd, xs }, widened = { wide, xd, xs };
+                bool has = ops->stored((enum k_type)type, w, stride, ROWS, n, &as_is, y);
+                assert_true(has || type == K_Q8_0);
+                for (int r = 0; r < ROWS && has; r++) {
+                    int sub = unpack_c((enum k_type)type, w + (size_t)r * stride, n, q, d, m, &has_m);
+                    double want = (double)dot_int8_c(q, d, has_m ? m : NULL, sub, n, &widened), terms = 0;
+                    for (int i = 0; i < n; i++)
+                        terms += (double)xd[i / 32] * abs(wide[i]) *
+                                 (fabs((double)d[i / sub]) * 64 + (has_m ? fabs((double)m[i / sub]) : 0));
+                    if (!(fabs((double)y[r] - want) <= 4 * (double)FLT_EPSILON * terms))
+                        fail_msg("%s %s, %d values: %g, expected %g", k_ops()->name, k_type_info[type].name, n,
+                                 (double)y[r], want);
+                }
+                free(w);
+            }
+    }
+    k_cpu_init(-1);
+}
+
 int main(void)
 {
     best_level = (int)k_cpu_init(-1)->level;
     pool = pool_new(3, 0);
     const struct CMUnitTest tests[] = { cmocka_unit_test(test_types), cmocka_unit_test(test_long),
-                                        cmocka_unit_test(test_many), cmocka_unit_test(test_unpack) };
+                                        cmocka_unit_test(test_many), cmocka_unit_test(test_unpack),
+                                        cmocka_unit_test(test_stored) };
     int rc = cmocka_run_group_tests(tests, NULL, NULL);
     pool_free(pool);
     return rc;

@@ -221,10 +221,25 @@ static struct k_panel unpack_panel(const struct product *c, const struct linear_
     return (struct k_panel){ .q = q, .d = d, .m = has_m ? m : NULL, .sub = sub };
 }
 
+/* For few rows of x: rows as they lie in the file, where the level can. */
+static bool stored_int8(const struct product *c, const struct linear_job *j, int p0, int p1)
+{
+    int first = p0 * K_PANEL, end = p1 * K_PANEL < j->w->rows ? p1 * K_PANEL : j->w->rows;
+    if (!k_ops()->int8.stored) return false;
+    for (int r = 0; r < c->m; r++) {
+        struct k_xrow x = x_row(c, r);
+        if (!k_ops()->int8.stored(j->w->type, row_at(j->w, first), j->w->row_bytes, end - first, c->cols, &x,
+                                  j->y + (size_t)r * j->ldy + (size_t)first))
+            return false;
+    }
+    return true;
+}
+
 static bool unpacked_int8(const struct product *c, const struct linear_job *j, int p0, int p1, int thread)
 {
     struct unpacked u;
     struct k_panel w[K_NP];
+    if (c->m < FEW && stored_int8(c, j, p0, p1)) return true;
     if (!unpack_room(c, thread, p1 - p0, &u)) return false;
     if (c->m < FEW) {
         for (int row = p0 * K_PANEL; row < p1 * K_PANEL && row < j->w->rows; row++) {

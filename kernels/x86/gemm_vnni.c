@@ -152,5 +152,5 @@ static float dot_vnni(const int8_t *q, const float *d, const float *m, int sub, 
 
 const struct k_int8 int8_vnni = {
     .name = "int8 vnni", .rows = K_INT_MR, .x_elem = 1, .x_max = 127, .quant = quant_vnni, .pack = pack_vnni,
-    .tile = tile_vnni, .dot = dot_vnni,
+    .tile = tile_vnni, .dot = dot_vnni, .stored = k_stored_vnni,
 };

@@ -28,6 +28,8 @@ void k_scores_avx2(enum k_type type, const float *q, int heads, const void *k, i
 void k_values_avx2(enum k_type type, const float *w, size_t stride, int heads, const void *v, int dim, int n,
                    float *out);
 int k_unpack_avx2(enum k_type type, const void *row, int n, int8_t *q, float *d, float *m, bool *has_m);
+bool k_stored_vnni(enum k_type type, const void *w, size_t stride, int count, int n, const struct k_xrow *x,
+                   float *y);
 void k_dequant_avx2(enum k_type type, const void *row, int n, float *out);
 void k_pack_f32_avx2(const float *w, size_t ldw, int n, void *dst);
 extern const struct k_int8 int8_avx2, int8_vnni;
