@@ -327,12 +327,13 @@ static void check_json(const char *json, const char *text, const char *want)
     tokenizer_free(t);
 }
 
-#define BYTES(extra, model)                                                                                  \
-    "{" extra "\"pre_tokenizer\": {\"type\": \"ByteLevel\", \"add_prefix_space\": false},"                   \
+#define BYTES_MODEL(model)                                                                                   \
     "\"model\": {\"type\": \"BPE\"" model                                                                    \
     ", \"vocab\": {\"a\": 0, \"b\": 1, \"ab\": 2, \"\\u0120\": 3, \"\\u0120ab\": 4,"                         \
     "\"bab\": 5, \"ba\": 6, \"\\u00c3\": 7, \"\\u00a9\": 8}, \"merges\": [\"a b\", [\"\\u0120\", \"ab\"], "  \
     "[\"b\", \"a\"]]}}"
+#define BYTES(extra, model)                                                                                  \
+    "{" extra "\"pre_tokenizer\": {\"type\": \"ByteLevel\", \"add_prefix_space\": false}," BYTES_MODEL(model)
 #define MARKS(norm, pre)                                                                                     \
     "{\"added_tokens\": [{\"id\": 0, \"content\": \"<unk>\", \"special\": true}, {\"id\": 9, "               \
     "\"content\": \"<s>\", \"special\": true}]" norm pre                                                     \
@@ -372,6 +373,77 @@ static void test_json_bytes(void **state)
         "a", "30:0-0 0:0-1");
     /* e + U+0301 becomes one character under NFC; its two byte tokens come from three bytes of text */
     check_json(BYTES("\"normalizer\": {\"type\": \"NFC\"},", ""), "e\xcc\x81" "ab", "7:0-0 8:0-3 2:3-5");
+}
+
+/* Normalizers other than the normal forms. Vocabulary of BYTES: a b ab, byte tokens of e-acute 7 8. */
+static void test_json_normalizers(void **state)
+{
+    (void)state;
+#define NORM(parts) BYTES("\"normalizer\": {\"type\": \"Sequence\", \"normalizers\": [" parts "]},", "")
+    check_json(NORM("{\"type\": \"Lowercase\"}"), "aB AB", "2:0-2 4:2-5");
+    check_json(NORM("{\"type\": \"Strip\", \"strip_left\": true, \"strip_right\": true}"),
+               " \xe3\x80\x80"
+               "ab\n",
+               "2:4-6");
+    check_json(NORM("{\"type\": \"Strip\", \"strip_left\": true, \"strip_right\": true}"), " \n ", "");
+    check_json(NORM("{\"type\": \"Replace\", \"pattern\": {\"Regex\": \"x+\"}, \"content\": \"ab\"}"),
+               "xxx"
+               "b",
+               "2:0-3 1:3-4");
+    check_json(NORM("{\"type\": \"Replace\", \"pattern\": {\"String\": \"x.\"}, \"content\": \"\"}"), "ax.b",
+               "2:0-4");
+    check_json(NORM("{\"type\": \"Prepend\", \"prepend\": \"a\"}"), "b", "2:0-1");
+    check_json(NORM("{\"type\": \"NFD\"}, {\"type\": \"StripAccents\"}"),
+               "\xc3\xa1"
+               "b",
+               "2:0-3");
+#undef NORM
+}
+
+/* NFC joins what comes out composed, however many characters that takes: Hangul L + V + T, Kannada E + UU +
+ * LENGTH. */
+static void test_clusters(void **state)
+{
+    (void)state;
+    static const char *const in[] = { "\xe1\x84\x80\xe1\x85\xa1\xe1\x86\xa8",
+                                      "\xe0\xb2\x95\xe0\xb3\x86\xe0\xb3\x82\xe0\xb3\x95" };
+    static const char *const out[] = { "\xea\xb0\x81", "\xe0\xb2\x95\xe0\xb3\x8b" };
+    struct tokenizer t = { .n_norm = 1, .norm = { { .kind = NORM_NFC } } };
+    for (int i = 0; i < 2; i++) {
+        char *s;
+        size_t n, *map;
+        assert_true(normal_text(&t, in[i], strlen(in[i]), &s, &n, &map));
+        assert_non_null(s);
+        assert_int_equal(n, strlen(out[i]));
+        assert_memory_equal(s, out[i], n);
+        assert_int_equal(map[n], strlen(in[i]));
+        free(s);
+        free(map);
+    }
+}
+
+/* Splits: behaviours of Punctuation, classes as Oniguruma has them, and what sees mapped bytes. */
+static void test_json_splits(void **state)
+{
+    (void)state;
+#define PRE(parts)                                                                                           \
+    "{\"pre_tokenizer\": {\"type\": \"Sequence\", \"pretokenizers\": [" parts "]}," BYTES_MODEL("")
+#define RAW ", {\"type\": \"ByteLevel\", \"add_prefix_space\": false, \"use_regex\": false}"
+#define SPLIT(regex, how)                                                                                    \
+    "{\"type\": \"Split\", \"pattern\": {\"Regex\": \"" regex "\"}, \"behavior\": \"" how                    \
+    "\", \"invert\": false}"
+    check_json(PRE(SPLIT("a", "Isolated") RAW), "ab", "0:0-1 1:1-2");
+    check_json(PRE(SPLIT("[[b]x]", "Isolated") RAW), "ab", "0:0-1 1:1-2"); /* a set inside a set */
+    check_json(PRE(SPLIT("\\\\u0061", "Isolated") RAW), "ab", "0:0-1 1:1-2");
+    check_json(PRE(SPLIT("\\\\h", "Isolated") RAW), "ab", "0:0-1 1:1-2"); /* a hexadecimal digit */
+    check_json(PRE(SPLIT("^b", "Isolated") RAW), "ab", "2:0-2");
+    check_json(PRE("{\"type\": \"CharDelimiterSplit\", \"delimiter\": \"x\"}" RAW), "axb", "0:0-1 1:2-3");
+    check_json(PRE("{\"type\": \"Punctuation\", \"behavior\": \"Removed\"}" RAW), "a,b", "0:0-1 1:2-3");
+    /* U+00E9 is the bytes c3 a9; behind ByteLevel they are two characters, and a9 no letter */
+    check_json(BYTES("", ""), "\xc3\xa9", "7:0-1 8:1-2");
+#undef PRE
+#undef RAW
+#undef SPLIT
 }
 
 static void test_json_marks(void **state)
@@ -472,6 +544,8 @@ int main(void)
         cmocka_unit_test(test_json_marks),   cmocka_unit_test(test_json_refused),
         cmocka_unit_test(test_json_gemma),   cmocka_unit_test(test_pretokenizers),
         cmocka_unit_test(test_long_words),
+        cmocka_unit_test(test_json_normalizers), cmocka_unit_test(test_clusters),
+        cmocka_unit_test(test_json_splits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -7,7 +7,9 @@
 #include <string.h>
 #include <time.h>
 
-enum { CHUNK = 512 };   /* rows of the linear parts that are in work at once */
+enum { CHUNK = 512 /* rows of the linear parts that are in work at once */,
+       GRID = 256 /* cells of a side of the pooled map of a head */ };
+#define PROGRAM ((size_t)20 << 20)   /* the program itself, with its libraries */
 
 /* ---- memory of the machine ---- */
 
@@ -106,15 +108,19 @@ void sac_model_forecast(const struct sac_model *m, int n_prompt, int n_new, int 
     if (n_lanes < 1) n_lanes = 1;
     size_t n = (size_t)n_prompt, d = (size_t)s->head_dim, layers = (size_t)s->n_layers;
     size_t q = (size_t)s->n_heads * d, kv = (size_t)s->n_kv_heads * d;
-    /* The prefilled cache, and the copy a lane decodes from. */
-    out->kv = m->info.kv_bytes_per_token * (2 * n + (size_t)n_new);
-    /* q, k, v and log-sum-exp of every layer in f32, shared by lanes with dense prefill; decode rows are
-     * small. */
+    /* The dense cache; with more lanes also that of a lane with its own prefill, and the copy it decodes
+     * from. */
+    out->kv = m->info.kv_bytes_per_token *
+              (n_lanes > 1 ? 3 * n + 2 * (size_t)n_new : n + (size_t)n_new);
+    /* q, k, v and log-sum-exp of every layer in f32 and the pooled maps, shared by lanes with dense prefill;
+     * decode rows are small. */
+    size_t grid = n < GRID ? n : GRID, heads = (size_t)s->n_heads;
     if (trace)
-        out->trace = layers * n * (q + 2 * kv + (size_t)s->n_heads) * 4 * (size_t)(n_lanes > 2 ? 2 : n_lanes);
+        out->trace = 4 * layers * (n * (q + 2 * kv + heads) + 2 * heads * grid * grid) *
+                     (size_t)(n_lanes > 2 ? 2 : n_lanes);
     size_t rows = n < CHUNK ? n : CHUNK;
     out->activations =
-        4 * (n * ((size_t)s->n_embd + 2 * q + 2 * kv) +
+        PROGRAM + 4 * (n * ((size_t)s->n_embd + 2 * q + 2 * kv) +
              rows * (2 * (size_t)s->n_embd + 2 * kv + 2 * (size_t)s->n_ff) + (size_t)s->n_vocab);
     out->total = out->weights + out->packed + out->kv + out->trace + out->activations;
     double layer =

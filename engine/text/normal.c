@@ -81,7 +81,7 @@ bool char_is_word(const char *s, size_t n)
 
 /* ---- a text that grows, and where its bytes came from ---- */
 
-struct growing { char *s; size_t *map; size_t n, cap; };
+struct growing { char *s; size_t *map; size_t n, cap, end; };   /* end: where the text ends in the source */
 
 static bool append(struct growing *g, const char *s, size_t n, size_t from, bool one_to_one)
 {
@@ -239,6 +239,7 @@ static bool strip(const struct norm_step *step, const char *s, size_t n, struct 
         if (!char_is_space(s + hi - c, c)) break;
     }
     *changed = hi - lo < n;
+    g->end = hi;
     return !*changed || append(g, s + lo, hi - lo, lo, true);
 }
 
@@ -291,7 +292,7 @@ bool normal_text(const struct tokenizer *t, const char *s, size_t n, char **out,
     *map = NULL;
     *len = n;
     for (int i = 0; i < t->n_norm; i++) {
-        struct growing g = { 0 };
+        struct growing g = { .end = *len };
         bool changed = false, ok = run(&t->norm[i], *out ? *out : s, *len, &g, &changed);
         if (ok && changed) ok = append(&g, "", 0, 0, true); /* an empty text has arrays too */
         if (!ok || !changed) {
@@ -300,7 +301,7 @@ bool normal_text(const struct tokenizer *t, const char *s, size_t n, char **out,
             if (!ok) return false;
             continue;
         }
-        g.map[g.n] = *len;
+        g.map[g.n] = g.end;
         for (size_t k = 0; *map && k <= g.n; k++) g.map[k] = (*map)[g.map[k]];
         free(*out);
         free(*map);
