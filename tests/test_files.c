@@ -514,6 +514,8 @@ static void test_config(void **state)
     config_says(LLAMA ", \"rope_scaling\": null, \"head_dim\": null, \"num_experts\": 0", SAC_OK, "");
     config_says(", \"model_type\": \"qwen2\"", SAC_OK, "");
     config_says("", SAC_EFORMAT, "names no architecture");
+    config_says(LLAMA ", \"model_type\": \"llama\"", SAC_OK, "");
+    config_says(LLAMA ", \"model_type\": \"mistral\"", SAC_ENOTSUP, "is not of the model_type mistral");
     config_says(", \"architectures\": [\"MambaForCausalLM\"]", SAC_ENOTSUP,
                 "architecture MambaForCausalLM cannot be run");
     config_says(", \"architectures\": [\"MixtralForCausalLM\"]", SAC_ENOTSUP, "MixtralForCausalLM");
@@ -668,7 +670,9 @@ static void test_forecast(void **state)
     sac_model_forecast(m, 1000, 10, 1, false, &a);
     sac_model_forecast(m, 1000, 10, 1, true, &b);
     assert_true(a.trace == 0 && b.trace > 0 && b.total == a.total + b.trace);
-    assert_int_equal(a.kv, (2 * 1000 + 10) * sac_model_info(m)->kv_bytes_per_token);
+    assert_int_equal(a.kv, (1000 + 10) * sac_model_info(m)->kv_bytes_per_token);
+    sac_model_forecast(m, 1000, 10, 2, false, &b);
+    assert_int_equal(b.kv, (3 * 1000 + 2 * 10) * sac_model_info(m)->kv_bytes_per_token);
     assert_int_equal(sac_model_check(m, 1000, 10, 1, true, &err), SAC_OK);
     check_says(sac_model_check(m, 2000000000, 10, 1, true, &err), SAC_ENOMEM, &err, "tokens would fit");
     sac_model_close(m);

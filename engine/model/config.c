@@ -64,6 +64,10 @@ static void read_family(struct reader *r, struct config *c)
     if (!c->fam)
         r->rc = sac_fail(r->err, SAC_ENOTSUP, "%s: architecture %.60s cannot be run; families that can: %s",
                          r->path, hf_class ? hf_class : type, family_names());
+    else if (hf_class && type && family_by_hf(NULL, type) != c->fam)
+        r->rc = sac_fail(r->err, SAC_ENOTSUP,
+                         "%s/config.json: its architecture %.60s is not of the model_type %.60s it names",
+                         r->path, hf_class, type);
 }
 
 static void refuse_unsupported(struct reader *r)
@@ -219,11 +223,11 @@ static void read_windows(struct reader *r, struct config *c, struct sac_arena *a
     int n = c->hp.shape.n_layers;
     const json_t *types = get(r->o, "layer_types");
     bool used = c->fam->window != WINDOW_QWEN || get_bool(r, "use_sliding_window", false);
-    int window = get_int(r, "sliding_window", 0, MAX_CONTEXT, c->fam->window_default);
+    int window = get_int(r, "sliding_window", 0, MAX_CONTEXT, c->fam->hf_window_default);
     if (!get(r->o, "sliding_window") && json_object_get(r->o, "sliding_window")) window = 0;
     int period = get_int(r, "_sliding_window_pattern", 1, MAX_LAYERS, c->fam->window_period);
     period = get_int(r, "sliding_window_pattern", 1, MAX_LAYERS, period);
-    int from = get_int(r, "max_window_layers", 0, MAX_CONTEXT, n);
+    int from = get_int(r, "max_window_layers", 0, MAX_CONTEXT, 28);   /* the reference's default */
     if (r->rc) return;
     if (types && json_array_size(types) != (size_t)n) {
         r->rc =

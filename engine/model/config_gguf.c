@@ -9,6 +9,7 @@ struct reader {
     const struct gguf *g;
     const char *arch, *path;
     char key[96];
+    int n_layers;               /* once it is known */
     enum sac_code rc;
     struct sac_err *err;
 };
@@ -31,6 +32,11 @@ static int get_int(struct reader *r, const char *name, int min, int max, int def
     const struct gguf_kv *kv = r->rc ? NULL : gguf_find(r->g, key_of(r, name));
     if (kv && kv->type == GGUF_ARRAY && gguf_is_int(kv->elem) && kv->count > 0) {
         v = gguf_elem_int(kv, 0);
+        if (kv->count != (uint64_t)r->n_layers) {
+            r->rc = sac_fail(r->err, SAC_EFORMAT, "%s: %s has %llu numbers for %d layers", r->path, r->key,
+                             (unsigned long long)kv->count, r->n_layers);
+            return min;
+        }
         for (uint64_t i = 1; i < kv->count; i++)
             if (gguf_elem_int(kv, i) != v) {
                 r->rc = sac_fail(r->err, SAC_ENOTSUP, "%s: %s differs between layers, which cannot be run",
@@ -127,7 +133,7 @@ static void read_windows(struct reader *r, struct config *c, struct sac_arena *a
 static void read_shape(struct reader *r, struct config *c)
 {
     struct sac_shape *s = &c->hp.shape;
-    s->n_layers = get_int(r, "block_count", 1, MAX_LAYERS, -1);
+    s->n_layers = r->n_layers = get_int(r, "block_count", 1, MAX_LAYERS, -1);
     s->n_embd = get_int(r, "embedding_length", 1, MAX_WIDTH, -1);
     s->n_ff = get_int(r, "feed_forward_length", 1, MAX_WIDTH, -1);
     s->n_heads = get_int(r, "attention.head_count", 1, MAX_HEADS, -1);

@@ -26,6 +26,7 @@ struct family {
     enum window_rule window;
     int window_period;
     int window_default;            /* GGUF without the key; 0: off */
+    int hf_window_default;         /* config.json without the key; null there switches it off */
     double softcap_attn, softcap_final;   /* defaults where the key is absent */
     int layers_27b;                /* gemma's 27B size scales scores by n_embd / n_heads; GGUF does not say */
     double rope_local_base;        /* windowed layers rotate with this base and unscaled; 0: as the others */
