@@ -67,8 +67,9 @@ static int record(int argc, char **argv)
     if (exact && small) return args_fail(&spec, "--exact and --small exclude each other");
     struct sac_err err = { SAC_OK, "" };
     struct offline run;
-    if (!offline_target(out, force, &err) || offline_run(&run, &a, &err) != SAC_OK)
-        return cli_signal_exit(cli_fail("trace", &err));
+    if (!offline_target(out, force, &err)) return cli_fail("trace", &err);
+    enum sac_code stopped = offline_run_keep(&run, &a, &err);
+    if (stopped && !run.trace) return cli_signal_exit(cli_fail("trace", &err));
     struct sac_trace_save save = { .force = force,
                                    .exact = exact,
                                    .small = small,
@@ -76,7 +77,7 @@ static int record(int argc, char **argv)
                                    .layer = layers.v,
                                    .no_values = no_values,
                                    .level = level,
-                                   .cancel = &cli_stop,
+                                   .cancel = stopped ? NULL : &cli_stop,
                                    .progress = show_written,
                                    .ctx = (void *)(uintptr_t)out };
     enum sac_code code = sac_trace_write(run.trace, out, &save, &err);
@@ -91,7 +92,9 @@ static int record(int argc, char **argv)
                              (json_int_t)bytes),
                    true);
     else printf("%s  %.1f MB\n", out, (double)bytes / 1e6);
-    return 0;
+    if (!stopped) return 0;
+    sac_fail(&err, SAC_ECANCEL, "stopped before the run was complete; %s holds what there was", out);
+    return cli_signal_exit(cli_fail("trace", &err));
 }
 
 /* ---- info ---- */

@@ -40,7 +40,15 @@ static enum sac_code lane_failure(const struct sac_trace *t, struct sac_err *err
     return SAC_OK;
 }
 
-enum sac_code offline_run(struct offline *o, const struct setup_args *a, struct sac_err *err)
+/* Anything to keep of a run that was stopped? */
+static bool has_rows(const struct sac_trace *t)
+{
+    for (int i = 0; i < sac_trace_n_lanes(t); i++)
+        if (sac_trace_n_rows(t, i, 0) > 0) return true;
+    return false;
+}
+
+static enum sac_code run(struct offline *o, const struct setup_args *a, bool keep, struct sac_err *err)
 {
     const struct timespec nap = { 0, 10 * 1000 * 1000 };
     memset(o, 0, sizeof *o);
@@ -59,14 +67,29 @@ enum sac_code offline_run(struct offline *o, const struct setup_args *a, struct 
     }
     cli_progress_end();
     if (!rc) rc = lane_failure(sac_job_trace(o->job), err);
-    if (!rc && o->stopped)
+    if (!rc && o->stopped) {
         rc = sac_fail(err, SAC_ECANCEL, "stopped before the run was complete; nothing was written");
+        if (keep && has_rows(sac_job_trace(o->job))) {
+            o->trace = sac_job_trace(o->job);
+            return rc;
+        }
+    }
     if (rc) {
         offline_free(o);
         return rc;
     }
     o->trace = sac_job_trace(o->job);
     return SAC_OK;
+}
+
+enum sac_code offline_run(struct offline *o, const struct setup_args *a, struct sac_err *err)
+{
+    return run(o, a, false, err);
+}
+
+enum sac_code offline_run_keep(struct offline *o, const struct setup_args *a, struct sac_err *err)
+{
+    return run(o, a, true, err);
 }
 
 void offline_free(struct offline *o)

@@ -269,7 +269,7 @@ enum sac_code shot_pages(struct shot_ctx *c, struct figure_bytes *out, struct sa
 
 /* ---- text ---- */
 
-enum { SHADES = 5, MAX_TOKENS = 3000 };
+enum { SHADES = 5, MAX_TOKENS = 3000, MAX_SHOWN = 1500 };
 
 /* 0 below the uniform weight, then one step for each factor of four. */
 static int shade_of(double lift)
@@ -283,6 +283,8 @@ struct prose_work {
     struct ui_row *row;
     float *lift;
     unsigned char *folded;
+    char *raw;                     /* the tokens' own bytes, token i from raw_at[i] on */
+    int *raw_at;
     struct figure_token *tok;
     char *pool;
     int n;
@@ -295,6 +297,8 @@ static void prose_free(struct prose_work *w)
     free(w->lift);
     free(w->folded);
     free(w->tok);
+    free(w->raw);
+    free(w->raw_at);
     free(w->pool);
 }
 
@@ -314,38 +318,80 @@ static int fold_line(struct prose_work *w, double fold, int from, int to, char *
     return sprintf(buf, "… %d tokens, %d to %d, each below %s …", to - from, from, to - 1, than) + 1;
 }
 
-static bool prose_tokens(struct shot_ctx *c, struct prose_work *w, int row)
+/* Where token i's text begins when a character that tokens share (bytes of one letter) goes to the token with
+ * its first byte. */
+static int text_from(const struct prose_work *w, int i)
+{
+    int p = w->raw_at[i], end = w->raw_at[w->tx->n], lead = p - 1;
+    const unsigned char *b = (const unsigned char *)w->raw;
+    while (lead >= 0 && p - lead < 4 && (b[lead] & 0xc0) == 0x80) lead--;
+    if (i == 0 || lead < 0 || b[lead] < 0xc2 || b[lead] > 0xf4) return p;
+    int len = b[lead] < 0xe0 ? 2 : b[lead] < 0xf0 ? 3 : 4;
+    if (lead + len <= p || lead + len > end) return p;
+    for (int k = 1; k < len; k++)
+        if ((b[lead + k] & 0xc0) != 0x80) return p;
+    return lead + len;
+}
+
+static bool prose_tokens(struct shot_ctx *c, struct prose_work *w, int row, double fold)
 {
     int n = row + 2 < w->tx->n ? row + 2 : w->tx->n;        /* up to the token the row predicts */
     w->tok = calloc((size_t)n + 2, sizeof *w->tok);
-    w->pool = malloc((size_t)w->tx->at[w->tx->n] + (size_t)n * 96 + 1);
+    w->pool = malloc((size_t)w->raw_at[w->tx->n] * 4 + (size_t)n * 96 + 1);
     if (!w->tok || !w->pool) return false;
     char *p = w->pool;
+    int deepest = 0;
     for (int i = 0; i < n; i++) {
         if (w->folded[i]) {
             int j = i;
             while (j < n && w->folded[j]) j++;
-            p += fold_line(w, c->s->at.fold, i, j, p);
+            p += fold_line(w, fold, i, j, p);
             i = j - 1;
             continue;
         }
-        struct figure_token *t = &w->tok[w->n++];
-        int len = w->tx->at[i + 1] - w->tx->at[i];
-        memcpy(p, w->tx->bytes + w->tx->at[i], (size_t)len);
+        int from = text_from(w, i), to = i + 1 < w->tx->n ? text_from(w, i + 1) : w->raw_at[i + 1];
+        bool joins = from > w->raw_at[i] && to <= from && w->n > 0 && !w->tok[w->n - 1].fold;
+        struct figure_token *t = &w->tok[joins ? w->n - 1 : w->n++];
+        int len = to > from ? ui_text_visible(w->raw + from, to - from, p, 4 * (to - from)) : 0;
         p[len] = 0;
-        t->text = p;
+        if (!joins) t->text = p;
         p += len + 1;
         unsigned char flag = i <= row && i < w->row->n_keys ? w->row->flag[i] : 0;
         int s = i <= row && c->s->at.shade != UI_SHADE_NONE ? shade_of((double)w->lift[i]) : 0;
-        t->bg = shade_rgb(c, s);
-        t->kept = c->s->at.a > 0 && (flag & UI_KEY_KEPT);
-        t->gold = flag & UI_KEY_GOLD;
-        t->missed = i <= row && c->s->at.a > 0 && !(flag & UI_KEY_KEPT) && (double)w->row->w[i] > 0.01;
-        t->newline = w->tx->tok[i].newline;
-        t->generated = i >= w->tx->n_prompt;
-        t->query = i == row;
+        deepest = joins && deepest > s ? deepest : s;      /* bytes of one letter: the most of them */
+        t->bg = shade_rgb(c, deepest);
+        t->kept |= c->s->at.a > 0 && (flag & UI_KEY_KEPT);
+        t->gold |= (flag & UI_KEY_GOLD) != 0;
+        t->missed |= i <= row && c->s->at.a > 0 && !(flag & UI_KEY_KEPT) && (double)w->row->w[i] > 0.01;
+        t->newline |= w->tx->tok[i].newline;
+        t->generated |= i >= w->tx->n_prompt;
+        t->query |= i == row;
     }
     return true;
+}
+
+static bool raw_text(struct shot_ctx *c, struct prose_work *w)
+{
+    char one[512];
+    int at = 0;
+    w->raw_at = malloc(((size_t)w->tx->n + 1) * sizeof *w->raw_at);
+    for (int pass = 0; w->raw_at && pass < 2; pass++, at = pass < 2 ? 0 : at) {
+        if (pass && !(w->raw = malloc((size_t)w->raw_at[w->tx->n] + 1))) return false;
+        for (int i = 0; i < w->tx->n; i++) {
+            const char *from = one;
+            int len = sac_trace_token(c->t, c->s->at.a, i, one, sizeof one);
+            len = len < 0 ? 0 : len < (int)sizeof one ? len : (int)sizeof one - 1;
+            struct sac_span sp =
+                i < c->info.n_prompt ? sac_trace_token_span(c->t, i) : (struct sac_span){ 0, 0 };
+            if (sp.hi > sp.lo && (size_t)sp.hi <= c->info.text_len)
+                from = c->info.text + sp.lo, len = sp.hi - sp.lo;
+            w->raw_at[i] = at;
+            if (pass) memcpy(w->raw + at, from, (size_t)len);
+            at += len;
+        }
+        w->raw_at[w->tx->n] = at;
+    }
+    return w->raw_at != NULL;
 }
 
 static bool prose_open(struct shot_ctx *c, struct prose_work *w, int row)
@@ -354,7 +400,7 @@ static bool prose_open(struct shot_ctx *c, struct prose_work *w, int row)
     int head = c->s->at.group ? -1 - c->s->at.head / per : c->s->at.head;
     w->tx = ui_text_compute(c->t, c->s->at.a, c->cancel);
     w->row = ui_row_compute(c->t, c->s->at.a, c->s->at.layer, head, row, c->cancel);
-    if (!w->tx || !w->row) return false;
+    if (!w->tx || !w->row || !raw_text(c, w)) return false;
     w->lift = calloc((size_t)w->tx->n + 1, sizeof *w->lift);
     w->folded = calloc((size_t)w->tx->n + 1, 1);
     if (!w->lift || !w->folded) return false;
@@ -362,8 +408,13 @@ static bool prose_open(struct shot_ctx *c, struct prose_work *w, int row)
         w->lift[i] = w->row->w[i] * (float)w->row->n_keys;
         if (w->row->flag[i] & UI_KEY_GOLD || i == row) w->tx->tok[i].keep = true;
     }
-    ui_text_fold(w->tx->tok, w->lift, w->tx->n, c->s->at.fold, 12, 40, w->folded);
-    return prose_tokens(c, w, row);
+    /* Long prompts with much that is attended to: fold more, in steps of four, until it can be read. */
+    for (double fold = c->s->at.fold;; fold *= 4) {
+        ui_text_fold(w->tx->tok, w->lift, w->tx->n, fold, 12, 40, w->folded);
+        int shown = 0;
+        for (int i = 0; i <= row && i < w->tx->n; i++) shown += !w->folded[i];
+        if (shown <= MAX_SHOWN || fold < 1 || fold > 1e5) return prose_tokens(c, w, row, fold);
+    }
 }
 
 enum sac_code shot_text(struct shot_ctx *c, struct figure_bytes *out, struct sac_err *err)

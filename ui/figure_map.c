@@ -179,7 +179,7 @@ static void draw_strip(struct canvas *c, const struct figure_strip *s, const str
 static void draw_side(struct canvas *c, const struct figure_pane *p, const struct lay *l, double x, double y)
 {
     const struct figure_theme *th = canvas_theme(c);
-    canvas_text(c, x, y - 6, FG_TICK, 0, th->muted, p->side_title);
+    canvas_text(c, x, y - (p->x.title ? 21 : 6), FG_TICK, 0, th->muted, p->side_title);
     for (int i = 0; i < p->h; i++) {
         if (isnan(p->side[i])) continue;
         double v = fmin(fmax((double)p->side[i], 0), 1), bar = SIDE_W - 30;

@@ -41,9 +41,12 @@ struct sac_trace_report {
  * it. */
 enum sac_code sac_trace_check(const char *path, struct sac_trace_report *out, struct sac_err *err);
 
-/* q, k and v of a layer of a lane, and what was read, as safetensors: "q" [Hq,T,D], "k" and "v" [Hkv,T,D] in
- * f32, and for prefill methods "plan.h<H>.runs" i32 [n,3] (tile, lo, hi), for eviction "kept" u8 [Hkv,T].
- * What `saccade select --qkv` reads. */
+/* q, k and v of a layer of a lane, and what was read, as safetensors that `saccade select --qkv` reads and
+ * selects the same from: "q" [Hq,T,D], "k" and "v" [Hkv,T,D] in f32 over the prompt, with "plan.h<H>.runs"
+ * i32 [n,3] (tile, lo, hi) for prefill methods and "kept" u8 [Hkv,T] for eviction; rows of the answer are
+ * "q_decode", "k_decode", "v_decode". A method that reads pages while decoding has the answer's rows at the
+ * end of q, k and v and "pages" i32 [N,Hq,pages] (padded with -1), which select makes with --decode-last N.
+ */
 enum sac_code sac_trace_export_layer(const struct sac_trace *t, int lane, int layer, const char *path,
                                      bool force, struct sac_err *err);
 #endif
