@@ -215,6 +215,7 @@ int main(int argc, char **argv)
     setlocale(LC_ALL, "");
     setlocale(LC_NUMERIC, "C");     /* a point in every locale: numbers are read by other programs */
     signal(SIGPIPE, SIG_IGN);       /* a reader that leaves becomes a write error, not a sudden end */
+    signal(SIGXFSZ, SIG_IGN);       /* likewise a file size limit */
     const struct command *c = argc > 1 ? command_find(argv[1]) : NULL;
     if (c) return written(c->name, c->run(argc - 1, argv + 1));
     if (argc > 1 && argv[1][0] != '-' && access(argv[1], F_OK) != 0) return not_a_command(argv[1]);

@@ -2,7 +2,7 @@
 # Figures, traces, replays and the tour through the program itself, judged by other readers: pngcheck, rsvg-convert,
 # Python's own modules. Argument: the program. What is missing on a machine is skipped with a word.
 set -u
-bin=$1
+bin=$(cd "$(dirname "$1")" && pwd)/$(basename "$1")
 here=$(cd "$(dirname "$0")/.." && pwd)
 export SACCADE_SAMPLES=${SACCADE_SAMPLES:-$here/samples} HOME=${TMPDIR:-/tmp} LC_ALL=C.UTF-8
 dir=$(mktemp -d "${TMPDIR:-/tmp}/saccade-figures.XXXXXX")
@@ -41,6 +41,32 @@ if command -v rsvg-convert > /dev/null; then
     for f in *.svg; do rsvg-convert "$f" -o r.png || bad "rsvg-convert $f"; done
 else echo "rsvg-convert is not installed: SVG not drawn by it"; fi
 for f in *.pdf; do head -c 5 "$f" | grep -q '%PDF-' || bad "$f is no PDF"; done
+grep -la 'CreationDate\|ModDate' *.pdf && bad "a PDF tells when it was made"
+if command -v pdfinfo > /dev/null; then
+    for f in *.pdf; do
+        pdfinfo "$f" > info.txt 2> err.txt || bad "pdfinfo $f"
+        [ -s err.txt ] && bad "pdfinfo $f complains: $(cat err.txt)"
+        grep -q '^Creator: *saccade' info.txt || bad "$f does not say what made it"
+    done
+else echo "pdfinfo is not installed: PDF not read by it"; fi
+# Made again from the recording, in another folder, byte for byte: every view in every format.
+mkdir again
+for view in map heads compare text pages recall timeline; do
+    for f in $view.png $view.svg $view.pdf $view-dark.png; do
+        (cd again && "$bin" snapshot --again "../$f" "$tour" -o "$f" > out.txt 2> err.txt) || bad "again $f: $(cat again/err.txt)"
+        cmp "$f" "again/$f" || bad "--again made another $f"
+    done
+done
+# How each option reaches the picture, and back.
+n=0
+for how in "--overlay blocks --group" "--overlay lists --sparse --scale lift --range auto" "--overlay mask --sinks hide" \
+    "--scale rank --pool mean --sinks renormalise --colormap grey" "--window 100-300,50-250 --cells 64 --width 700" \
+    "--scale linear --pool mass --no-caption --pixels 1.5"; do
+    n=$((n + 1))
+    want 0 "$bin" snapshot "$tour" --view map --lane 1 --layer 7 --head 1 $how -o how$n.svg
+    want 0 "$bin" snapshot --again how$n.svg "$tour" -o again/how$n.svg
+    cmp how$n.svg again/how$n.svg || bad "--again made another picture with $how"
+done
 grep -l "$(id -un)\|$dir" *.svg *.png *.pdf 2> /dev/null | grep -q . && [ "$(id -un)" != root ] && bad "a user name or a path is in a figure"
 grep -q "$dir" *.svg *.png *.pdf *.json && bad "a path is in a figure"
 
@@ -87,6 +113,43 @@ assert [k for k, _ in chunks('steps.png')].count(b'fcTL') == 4
 pages = list(csv.DictReader(open('pages.csv', newline='')))
 assert {p['state'] for p in pages} <= {'chosen', 'forced', 'left out'}
 PY
+    # Pictures against references: the same size, and nearly all pixels alike. Another rasteriser may draw letters a little
+    # differently; another font makes another size, and then there is nothing to compare.
+    if fc-list 2> /dev/null | grep -q 'DejaVu Sans:'; then
+        for view in map heads compare text pages recall timeline; do
+            want 0 "$bin" snapshot "$tour" --view $view --lane 6 --layer 7 --head 0 --step 9 --row 506 --pixels 1 -o ref-$view.png
+        done
+        [ -z "${UPDATE_REFERENCES:-}" ] || cp ref-*.png "$here/tests/fixtures/figures/"
+        python3 - "$here/tests/fixtures/figures" << 'PY' || bad "pictures differ from their references"
+import struct, sys, zlib
+def pixels(path):
+    d = open(path, 'rb').read(); at = 8; idat = b''
+    while at < len(d):
+        n, k = struct.unpack('>I', d[at:at + 4])[0], d[at + 4:at + 8]
+        if k == b'IHDR': w, h = struct.unpack('>II', d[at + 8:at + 16])
+        if k == b'IDAT': idat += d[at + 8:at + 8 + n]
+        at += n + 12
+    raw, rows, last = zlib.decompress(idat), [], bytearray(3 * w)
+    for y in range(h):
+        f, row = raw[y * (3 * w + 1)], bytearray(raw[y * (3 * w + 1) + 1:(y + 1) * (3 * w + 1)])
+        for i in range(3 * w):
+            a, b, c = row[i - 3] if i > 2 else 0, last[i], last[i - 3] if i > 2 else 0
+            p = a + b - c
+            best = min((abs(p - a), 0, a), (abs(p - b), 1, b), (abs(p - c), 2, c))[2] if f == 4 else 0
+            row[i] = row[i] + (0, a, b, (a + b) // 2, best)[f] & 255
+        rows.append(row); last = row
+    return w, h, rows
+worst = 0
+for view in ('map', 'heads', 'compare', 'text', 'pages', 'recall', 'timeline'):
+    w, h, a = pixels('ref-%s.png' % view)
+    w2, h2, b = pixels('%s/ref-%s.png' % (sys.argv[1], view))
+    if (w, h) != (w2, h2): sys.exit('%s is %dx%d, the reference %dx%d' % (view, w, h, w2, h2))
+    off = sum(max(abs(x - y) for x, y in zip(p[3 * i:3 * i + 3], q[3 * i:3 * i + 3])) > 48
+              for p, q in zip(a, b) if p != q for i in range(w))
+    worst = max(worst, off / (w * h))
+    if off > 0.01 * w * h: sys.exit('%s: %.1f %% of the pixels differ' % (view, 100 * off / (w * h)))
+PY
+    else echo "DejaVu Sans is not installed: pictures not compared with references"; fi
 else echo "python3 is not installed: numbers not checked by it"; fi
 
 # ---- made again, byte for byte, from a live run ----
@@ -98,6 +161,10 @@ want 0 "$bin" snapshot --prompt @prompt.txt --raw --max-tokens 1 --view map --sc
 want 0 "$bin" snapshot --again own.png -o own2.png
 cmp own.png own2.png || bad "--again made another picture of a prompt of one's own"
 want 0 "$bin" open live.png --size 100x30 --dump frame.txt
+want 1 "$bin" open live.png --size 100x30 --dump frame.txt; said "exists already"
+want 0 "$bin" snapshot --task niah --length 256 --max-tokens 4 --method quest:sparsity=0.5 --view map --layer 2 --head 1 -o live.pdf
+want 0 "$bin" open live.pdf --size 100x30 --dump pdf.txt
+grep -q 'L2 H1' pdf.txt || bad "open does not show the head of a PDF figure"
 grep -q 'L2 H1' frame.txt || bad "open does not show the figure's head: $(head -2 frame.txt)"
 
 # ---- refusals ----
@@ -117,6 +184,9 @@ if [ -w /dev/full ]; then
     want 1 "$bin" snapshot "$tour" --layer 4 --force -o full.png; said "full"
     rm full.png
 fi
+(ulimit -f 8; trap '' XFSZ; "$bin" snapshot "$tour" --layer 4 -o limited.png > /dev/null 2> err.txt; [ $? = 1 ]) || bad "a file size limit"
+said "cannot be written"
+[ ! -e limited.png ] || bad "half a picture was left"
 head -c 300 map.png > cut.png; want 3 "$bin" snapshot --again cut.png -o x.png
 
 # ---- traces ----
@@ -135,6 +205,31 @@ want 3 "$bin" snapshot bad.trace -o x.png; said "damaged at byte"
 want 0 "$bin" snapshot run.trace --lane 1 --layer 1 -o layer.safetensors
 want 0 "$bin" select --qkv layer.safetensors --method snapkv:capacity=200 -o picked.safetensors
 
+# What the run selected is what select selects from the exported layer.
+if command -v python3 > /dev/null; then
+    specs="vertical_slash:sparsity=0.7 block_sparse:sparsity=0.7 snapkv:sparsity=0.5 quest:token_budget=64"
+    want 0 "$bin" trace record --exact --task niah --length 384 --max-tokens 4 $(printf -- '--method %s ' $specs) -o sel.trace
+    n=0
+    for spec in $specs; do
+        n=$((n + 1)); last=
+        [ $n = 4 ] && last="--decode-last 3"
+        want 0 "$bin" snapshot sel.trace --lane $n --layer 5 -o sel$n.safetensors
+        want 0 "$bin" select --qkv sel$n.safetensors --method $spec $last -o picked$n.safetensors
+    done
+    python3 - << 'PY' || bad "select picks something else than the run"
+import json, struct
+def tensors(path):
+    d = open(path, 'rb').read(); n = struct.unpack('<Q', d[:8])[0]; h = json.loads(d[8:8 + n])
+    return {k: (v['dtype'], v['shape'], d[8 + n + v['data_offsets'][0]:8 + n + v['data_offsets'][1]])
+            for k, v in h.items() if k != '__metadata__'}
+for n, part in ((1, 'runs'), (2, 'runs'), (3, 'kept'), (4, 'pages')):
+    run, again = tensors('sel%d.safetensors' % n), tensors('picked%d.safetensors' % n)
+    mine = {k.replace('plan.', ''): v for k, v in run.items() if k.endswith(part)}
+    theirs = {k.split('.', 1)[1]: v for k, v in again.items() if k.endswith(part)}
+    assert mine and mine == theirs, (n, part, sorted(mine), sorted(theirs))
+PY
+fi
+
 # ---- replay and tour ----
 printf 'screen map\nlayer 7\nhead 2\n' > log.txt
 want 0 "$bin" replay log.txt "$tour" --headless --size 90x28 --dump r.txt
@@ -145,7 +240,22 @@ command -v pngcheck > /dev/null && { pngcheck -q screen.png || bad "the picture 
 want 5 "$bin" replay wrong.txt "$tour" --headless --dump r2.txt; said "nonsense"
 want 0 "$bin" replay log.txt "$tour" --cast demo.cast --size 80x24
 head -1 demo.cast | grep -q '"version": 2' || bad "no asciicast"
-[ "$(wc -l < demo.cast)" -ge 4 ] || bad "the asciicast has too few frames"
+[ "$(wc -l < demo.cast)" -ge 3 ] || bad "the asciicast has too few frames"
+want 1 "$bin" replay log.txt "$tour" --cast demo.cast --size 80x24; said "exists already"
+want 0 "$bin" tour --cast tour.cast --size 100x30
+if command -v python3 > /dev/null; then
+    python3 - << 'PY' || bad "the asciicast of the tour"
+import json
+lines = open('tour.cast', encoding='utf-8').read().splitlines()
+head = json.loads(lines[0])
+assert head['version'] == 2 and (head['width'], head['height']) == (100, 30) and 'timestamp' not in head
+events = [json.loads(l) for l in lines[1:]]
+assert all(len(e) == 3 and e[1] == 'o' for e in events)
+times = [e[0] for e in events]
+assert times == sorted(times) and times[0] == 0 and 200 < times[-1] < 400, times[-1]
+assert 'Tour' in events[-1][2]
+PY
+fi
 for size in 120x40 80x24; do
     want 0 "$bin" tour --headless --size $size --dump tour-$size.txt
     grep -q 'Tour  *\([0-9]*\) of \1' tour-$size.txt || bad "the tour did not reach its end at $size"

@@ -42,6 +42,14 @@ static struct lanes lanes_of(const struct sac_trace *t, const struct ui_shot *s)
 {
     struct lanes l = { 0, { 0, 0 }, 0, 0 };
     bool both = s->view == UI_SHOT_COMPARE;
+    if (s->view == UI_SHOT_RECALL) {                       /* all of them, see methods_json */
+        struct sac_lane lane;
+        for (int i = 1; i <= s->at.a; i++) {
+            sac_trace_lane(t, i, &lane);
+            l.a += !lane.intervention;
+        }
+        return l;
+    }
     if (!is_dense(t, s->at.a)) {
         l.index[l.n++] = s->at.a;
         l.a = l.n;

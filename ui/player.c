@@ -18,6 +18,7 @@
 #include <string.h>
 
 enum { CAPTION_MAX = 600, LINE_S = 1 };
+#define NOW 1e-9                   /* a due time in the past that is set */
 
 struct ui_player {
     const char *script, *at;
@@ -127,7 +128,7 @@ static void play(struct ui_state *st, struct ui_player *p)
 {
     if (p->done || p->paused || st->app->mode != UI_MODE_NORMAL || !*p->at) return;
     if (busy(st)) {
-        p->due = 0;
+        if (p->due > NOW) p->due = 0;      /* the time counts from the finished frame; Enter stays */
         ui_wake_in(st, 0.1);
         return;
     }
@@ -151,7 +152,7 @@ bool ui_player_key(struct ui_state *st, int key)
         p->due = 0;
     } else if (key == UI_K_ENTER) {
         p->paused = false;
-        p->due = 1e-9;                 /* now */
+        p->due = NOW;
     } else {
         p->paused = true;
         return false;
@@ -214,6 +215,7 @@ static void draw_caption(const struct ui_state *st, const struct ui_player *p, s
     const char *hint = !*p->at    ? " the end: Enter or Esc, and it is yours "
                        : p->paused ? " paused: every key works  Space goes on  Enter next  Esc ends the tour "
                                    : " Space stops  Enter next  Esc ends the tour ";
+    if ((int)strlen(hint) >= b->w - 24 && p->paused) hint = " paused: Space goes on  Esc ends the tour ";
     int w = (int)strlen(hint);
     if (w < b->w - 24) cells_text(b, b->w - 2 - w, r.y, w, hint, title_style);
 }
