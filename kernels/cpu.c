@@ -10,6 +10,10 @@
 #if defined __x86_64__ || defined _M_X64
 #define CPU_X86 1
 #include <cpuid.h>
+#if defined __linux__
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 #endif
 
 static struct k_ops table;
@@ -23,6 +27,20 @@ static uint64_t xcr0(void)
     return (uint64_t)hi << 32 | lo;
 }
 
+/* Tiles are 8 KiB of registers that Linux keeps for a process only after it has asked for them. */
+static bool amx_ready(void)
+{
+    unsigned a, b, c, d;
+    if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || !(d & 1u << 22) || !(d & 1u << 24)) return false;
+    if ((xcr0() & 0x60000) != 0x60000) return false;
+#if defined __linux__
+    enum { REQUEST_PERMISSION = 0x1023, TILE_DATA = 18 };
+    return syscall(SYS_arch_prctl, REQUEST_PERMISSION, TILE_DATA) == 0;
+#else
+    return false;
+#endif
+}
+
 static enum k_level detect(void)
 {
     unsigned a, b, c, d;
@@ -34,7 +52,7 @@ static enum k_level detect(void)
     if ((b & f_dq_bw_vl) != f_dq_bw_vl || (xcr0() & 0xe6) != 0xe6) return K_AVX2;
     if (!(c & 1u << 11)) return K_AVX512;
     if (!__get_cpuid_count(7, 1, &a, &b, &c, &d) || !(a & 1u << 5)) return K_AVX512_VNNI;
-    return K_AVX512_BF16;
+    return amx_ready() ? K_AMX : K_AVX512_BF16;
 }
 #elif defined __aarch64__
 static enum k_level detect(void) { return K_NEON; }
@@ -44,7 +62,7 @@ static enum k_level detect(void) { return K_SCALAR; }
 
 static const char *const level_name[] = {
     [K_SCALAR] = "scalar", [K_AVX2] = "avx2", [K_AVX512] = "avx512", [K_AVX512_VNNI] = "avx512 vnni",
-    [K_AVX512_BF16] = "avx512 vnni bf16", [K_NEON] = "neon",
+    [K_AVX512_BF16] = "avx512 vnni bf16", [K_AMX] = "avx512 vnni bf16 amx", [K_NEON] = "neon",
 };
 
 static void fill(enum k_level level)
@@ -63,10 +81,11 @@ static void fill(enum k_level level)
         .attn = attn, .attn_fast = attn,
     };
 #ifdef CPU_X86
-    if (level >= K_AVX2 && level <= K_AVX512_BF16) level_avx2(&table);
-    if (level >= K_AVX512 && level <= K_AVX512_BF16) level_avx512(&table);
-    if (level >= K_AVX512_VNNI && level <= K_AVX512_BF16) level_vnni(&table);
-    if (level == K_AVX512_BF16) level_bf16(&table);
+    if (level >= K_AVX2 && level <= K_AMX) level_avx2(&table);
+    if (level >= K_AVX512 && level <= K_AMX) level_avx512(&table);
+    if (level >= K_AVX512_VNNI && level <= K_AMX) level_vnni(&table);
+    if (level >= K_AVX512_BF16 && level <= K_AMX) level_bf16(&table);
+    if (level == K_AMX) level_amx(&table);
 #elif defined __aarch64__
     if (level == K_NEON) level_neon(&table);
 #endif
@@ -89,7 +108,7 @@ int k_level_find(const char *name)
 {
     static const struct { const char *name; enum k_level level; } row[] = {
         { "scalar", K_SCALAR }, { "avx2", K_AVX2 }, { "avx512", K_AVX512 }, { "vnni", K_AVX512_VNNI },
-        { "bf16", K_AVX512_BF16 }, { "neon", K_NEON },
+        { "bf16", K_AVX512_BF16 }, { "amx", K_AMX }, { "neon", K_NEON },
     };
     for (size_t i = 0; name && i < sizeof row / sizeof *row; i++)
         if (!strcmp(name, row[i].name)) return (int)row[i].level;

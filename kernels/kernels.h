@@ -66,7 +66,7 @@ struct k_attn {
 /* ---- products with weights ----
  * Rows of weights are taken K_PANEL at a time and packed so that one vector holds the same input of all of
  * them: f32   [cols][16]            bf16  [cols/2][16] pairs int8  in an order of its level, with scales
- * [cols/sub][16] A tile is up to K_MR rows of x times up to K_NP panels (floats), or k_int8.rows rows times
+ * [cols/sub][16]. A tile is up to K_MR rows of x times up to K_NP panels (floats), or k_int8.rows rows times
  * one panel. */
 enum { K_PANEL = 16, K_MR = 6, K_NP = 4, K_INT_MR = 12 };
 
@@ -109,7 +109,19 @@ struct k_float_gemm {
                  size_t ldy, bool acc);
 };
 
-enum k_level { K_SCALAR, K_AVX2, K_AVX512, K_AVX512_VNNI, K_AVX512_BF16, K_NEON };
+/* Products of many rows of bf16 x with bf16 panels (packed as k_ops.bf16.pack does), where the CPU does them on
+ * whole tiles: y[m][cols] = or += x[m][n] (stride ldx elements) . panels (pstride elements apart). n: a
+ * multiple of 32. */
+struct k_wide_gemm {
+    const char *name;              /* NULL: not at this level */
+    void (*pack)(const float *w, size_t ldw, int n, void *dst);   /* K_PANEL rows of n floats */
+    /* inputs k0 .. k0+n-1 of a Q8_0 panel that int8.pack packed, with d16 and sub 32 */
+    void (*widen_q8)(const struct k_panel *w, int k0, int n, void *dst);
+    void (*matmul)(const void *w, size_t pstride, int cols, int n, const void *x, size_t ldx, int m, float *y,
+                   size_t ldy, bool acc);
+};
+
+enum k_level { K_SCALAR, K_AVX2, K_AVX512, K_AVX512_VNNI, K_AVX512_BF16, K_AMX, K_NEON };
 
 struct k_ops {
     enum k_level level;
@@ -148,6 +160,7 @@ struct k_ops {
     int (*unpack)(enum k_type type, const void *row, int n, int8_t *q, float *d, float *m, bool *has_m);
     struct k_int8 int8;
     struct k_float_gemm f32, bf16; /* bf16.name NULL: not at this level */
+    struct k_wide_gemm wide;       /* name NULL: not at this level */
     struct k_attn attn;            /* f32 products */
     struct k_attn attn_fast;       /* the fastest: bf16 products where the CPU has them, else the same */
 };
@@ -155,7 +168,7 @@ struct k_ops {
 /* The best level the CPU has, or at most `limit` when it is not negative (tests, --cpu). Idempotent. */
 const struct k_ops *k_cpu_init(int limit);
 const struct k_ops *k_ops(void);          /* after k_cpu_init */
-/* The level called "scalar", "avx2", "avx512", "vnni", "bf16" or "neon", as SACCADE_CPU names them; -1: none
- * of these, or NULL. Fits k_cpu_init's limit. */
+/* The level called "scalar", "avx2", "avx512", "vnni", "bf16", "amx" or "neon", as SACCADE_CPU names them; -1:
+ * none of these, or NULL. Fits k_cpu_init's limit. */
 int k_level_find(const char *name);
 #endif

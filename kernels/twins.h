@@ -46,5 +46,6 @@ void level_avx2(struct k_ops *ops);
 void level_avx512(struct k_ops *ops);
 void level_vnni(struct k_ops *ops);
 void level_bf16(struct k_ops *ops);
+void level_amx(struct k_ops *ops);
 void level_neon(struct k_ops *ops);
 #endif

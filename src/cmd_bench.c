@@ -84,7 +84,7 @@ static json_t *ceilings_json(const struct sac_ceilings *c)
 
 static void ceilings_text(FILE *f, const struct sac_ceilings *c)
 {
-    fprintf(f, "%s, %d thread%s: f32 %.0f GFLOP/s, attention %.0f GFLOP/s, ", c->cpu, c->threads,
+    fprintf(f, "%s, %d thread%s: f32 %.0f GFLOP/s, fastest floats %.0f GFLOP/s, ", c->cpu, c->threads,
             c->threads == 1 ? "" : "s", c->f32_gflops, c->fast_gflops);
     if (c->int_gops > 0) fprintf(f, "integers %.0f Gop/s, ", c->int_gops);
     fprintf(f, "memory %.1f GB/s\n", c->read_gbytes);
@@ -201,7 +201,7 @@ int cmd_bench(int argc, char **argv)
         .opts = opts,
         .operands = &files,
         .max_operands = 1,
-        .notes = "SACCADE_CPU=scalar|avx2|avx512|vnni|bf16|neon limits the instructions used, to measure "
+        .notes = "SACCADE_CPU=scalar|avx2|avx512|vnni|bf16|amx|neon limits the instructions used, to measure "
                  "slower machines.",
     };
     int rc = args_parse(&spec, argc, argv);

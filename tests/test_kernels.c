@@ -266,6 +266,7 @@ static void test_levels(void **state)
     (void)state;
     assert_int_equal(k_level_find("scalar"), K_SCALAR);
     assert_int_equal(k_level_find("avx2"), K_AVX2);
+    assert_int_equal(k_level_find("amx"), K_AMX);
     assert_int_equal(k_level_find("neon"), K_NEON);
     assert_int_equal(k_level_find("sse9"), -1);
     assert_int_equal(k_level_find(NULL), -1);

@@ -4,7 +4,8 @@
  * them; Q8_0 is repacked at load (and the file's pages are then never read again), other types are unpacked
  * panel by panel, which many rows of x share, or row by row for one or two of them. bf16, for F16 and BF16
  * weights where the CPU has the products: repacked at load. f32 for everything else and for strict models:
- * panels are dequantised on the way.
+ * panels are dequantised on the way. Where the CPU multiplies bf16 on whole tiles (AMX), a few rows of x or
+ * more take that way instead with all types but F32: quantised panels are widened to bf16, block by block.
  *
  * A unit of work is some panels of 16 weight rows against all rows of x: no two threads read the same weight
  * and every output is summed by one thread in one order, whatever the thread count. */
@@ -14,7 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { CHUNK = 512, FEW = 4, K_BLOCK = 256, ALIGN = 64 };
+enum { CHUNK = 512, FEW = 4, K_BLOCK = 256, WIDE_BLOCK = 2048, ALIGN = 64 };
 
 enum path { PATH_F32, PATH_INT8, PATH_BF16 };
 
@@ -134,6 +135,7 @@ struct product {
     float *xd, *xs;
     uint16_t *xb;                   /* [m][cols] bf16 */
     int first[8];                   /* first unit of each job */
+    bool wide;                      /* bf16 tiles for all jobs that are not f32 */
     atomic_bool failed;
 };
 
@@ -319,6 +321,49 @@ static bool dequant_f32(const struct product *c, const struct linear_job *j, int
     return true;
 }
 
+/* Panels p0 .. p1-1 as bf16, inputs k0 .. k0+n-1, one after the other at dst. */
+static void widen(const struct linear_job *j, int p0, int p1, int k0, int n, float *rows, char *dst)
+{
+    const struct k_mat *w = j->w;
+    const struct k_type_info *t = &k_type_info[w->type];
+    size_t cols = (size_t)w->cols, blocks = cols / 32 * K_PANEL;
+    for (int p = p0; p < p1; p++, dst += (size_t)n * K_PANEL * 2) {
+        if (w->packed) {
+            struct k_panel panel = { .q = (const int8_t *)w->packed->data + (size_t)p * cols * K_PANEL,
+                                     .d16 = w->packed->d16 + (size_t)p * blocks, .sub = 32 };
+            k_ops()->wide.widen_q8(&panel, k0, n, dst);
+            continue;
+        }
+        for (int r = 0; r < K_PANEL; r++) {
+            int row = p * K_PANEL + r < w->rows ? p * K_PANEL + r : w->rows - 1;
+            k_ops()->dequant(w->type, row_at(w, row) + (size_t)(k0 / t->block) * (size_t)t->bytes, n,
+                             rows + (size_t)r * (size_t)n);
+        }
+        k_ops()->wide.pack(rows, (size_t)n, n, dst);
+    }
+}
+
+static bool wide_tiles(const struct product *c, const struct linear_job *j, int p0, int p1, int thread)
+{
+    size_t n = (size_t)c->cols, kb = n < WIDE_BLOCK ? n : WIDE_BLOCK;
+    int width = (p1 * K_PANEL < j->w->rows ? p1 * K_PANEL : j->w->rows) - p0 * K_PANEL;
+    float *y = j->y + (size_t)p0 * K_PANEL;
+    if (path_of(j->w) == PATH_BF16) {
+        k_ops()->wide.matmul(j->w->packed->data + (size_t)p0 * K_PANEL * n * 2, K_PANEL * n, width, c->cols,
+                             c->xb, n, c->m, y, j->ldy, false);
+        return true;
+    }
+    size_t rows = up(K_PANEL * kb * sizeof(float));
+    char *mem = pool_scratch(c->p, thread, rows + (size_t)(p1 - p0) * K_PANEL * kb * 2);
+    for (int k0 = 0; mem && k0 < c->cols; k0 += (int)kb) {
+        int len = c->cols - k0 < (int)kb ? c->cols - k0 : (int)kb;
+        widen(j, p0, p1, k0, len, (float *)mem, mem + rows);
+        k_ops()->wide.matmul(mem + rows, (size_t)K_PANEL * (size_t)len, width, len, c->xb + k0, n, c->m, y,
+                             j->ldy, k0 > 0);
+    }
+    return mem != NULL;
+}
+
 static void run_units(void *ctx, int lo, int hi, int thread)
 {
     struct product *c = ctx;
@@ -330,7 +375,8 @@ static void run_units(void *ctx, int lo, int hi, int thread)
         int p1 = p0 + c->per_unit < panels ? p0 + c->per_unit : panels;
         enum path path = path_of(j->w);
         bool ok = true;
-        if (path == PATH_INT8 && j->w->packed) packed_int8(c, j, p0, p1);
+        if (c->wide && path != PATH_F32) ok = wide_tiles(c, j, p0, p1, thread);
+        else if (path == PATH_INT8 && j->w->packed) packed_int8(c, j, p0, p1);
         else if (path == PATH_INT8) ok = unpacked_int8(c, j, p0, p1, thread);
         else if (path == PATH_F32) ok = dequant_f32(c, j, p0, p1, thread);
         else
@@ -365,8 +411,9 @@ static bool convert(struct product *c)
     bool ints = false, bf16 = false;
     size_t n = (size_t)c->cols, m = (size_t)c->m;
     for (int j = 0; j < c->n_jobs; j++) {
-        ints |= path_of(c->job[j].w) == PATH_INT8;
-        bf16 |= path_of(c->job[j].w) == PATH_BF16;
+        enum path path = path_of(c->job[j].w);
+        ints |= path == PATH_INT8 && !c->wide;
+        bf16 |= path == PATH_BF16 || (path == PATH_INT8 && c->wide);
     }
     if (!ints && !bf16) return true;
     size_t q = ints ? up(m * n * (size_t)k_ops()->int8.x_elem) : 0,
@@ -411,6 +458,7 @@ void linear_many(struct sac_pool *p, const struct linear_job *job, int n_jobs, c
             struct product c = { .p = p, .job = part, .n_jobs = n, .m = m - r < CHUNK ? m - r : CHUNK,
                                  .x = x + (size_t)r * ldx, .ldx = ldx, .cols = part[0].w->cols };
             c.per_unit = c.m < FEW ? 2 : K_NP;
+            c.wide = k_ops()->wide.name && c.m >= FEW && c.cols % 32 == 0;
             run_chunk(&c);
         }
     }

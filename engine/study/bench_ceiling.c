@@ -9,35 +9,52 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { INPUTS = 256, TILES = 4000, ROUNDS = 5 };
+enum { INPUTS = 128, WIDE_ROWS = 32, TILES = 4000, ROUNDS = 5 };
+enum kind { F32, FAST, INTEGERS };
 
 struct probe {
     const struct k_ops *ops;
-    int kind;                  /* 0: f32, 1: bf16, 2: integers */
+    enum kind kind;
     char *mem;                 /* [threads] areas of AREA bytes; or what is read */
     size_t bytes;
     float sink[256];
 };
-static const size_t AREA = 64 * 1024;
+/* An area: x, scales, weights, sums. */
+static const size_t AREA = 64 * 1024, AT_SCALES = 12 * 1024, AT_WEIGHTS = 16 * 1024, AT_SUMS = 56 * 1024;
 static const size_t READ_BYTES = (size_t)256 << 20, READ_STEP = (size_t)1 << 20;
 
 static void products(void *ctx, int lo, int hi, int thread)
 {
     struct probe *p = ctx;
-    char *mem = p->mem + (size_t)thread * AREA;
-    float y[K_INT_MR * K_PANEL];
-    float *x = (float *)mem, *xd = (float *)(mem + 24 * 1024), *w = (float *)(mem + 28 * 1024);
-    const void *rows[K_MR];
+    char *x = p->mem + (size_t)thread * AREA, *w = x + AT_WEIGHTS;
+    float *scales = (float *)(x + AT_SCALES), *y = (float *)(x + AT_SUMS);
+    const void *f32_rows[K_MR], *bf16_rows[K_MR];
     struct k_xrow xr[K_INT_MR];
-    for (int r = 0; r < K_MR; r++) rows[r] = x + r * INPUTS;
-    for (int r = 0; r < K_INT_MR; r++) xr[r] = (struct k_xrow){ (const char *)x + r * INPUTS * 2, xd, xd };
-    struct k_panel panel = { .q = (const int8_t *)w, .d = xd, .sub = 32 };
+    for (int r = 0; r < K_MR; r++) {
+        f32_rows[r] = x + r * INPUTS * 4;
+        bf16_rows[r] = x + r * INPUTS * 2;
+    }
+    for (int r = 0; r < K_INT_MR; r++) xr[r] = (struct k_xrow){ x + r * INPUTS * 2, scales, scales };
+    struct k_panel panel = { .q = (const int8_t *)w, .d = scales, .sub = 32 };
+    const struct k_ops *o = p->ops;
     for (int i = lo; i < hi; i++) {
-        if (p->kind == 2) p->ops->int8.tile(&panel, INPUTS, xr, p->ops->int8.rows, y, K_PANEL);
-        else if (p->kind == 1) p->ops->bf16.tile(w, 0, 1, INPUTS, rows, K_MR, y, K_PANEL, false);
-        else p->ops->f32.tile(w, 0, 1, INPUTS, rows, K_MR, y, K_PANEL, false);
+        if (p->kind == INTEGERS) o->int8.tile(&panel, INPUTS, xr, o->int8.rows, y, K_PANEL);
+        else if (p->kind == F32)
+            o->f32.tile(w, INPUTS * K_PANEL, K_NP, INPUTS, f32_rows, K_MR, y, K_NP * K_PANEL, false);
+        else if (o->wide.name)
+            o->wide.matmul(w, INPUTS * K_PANEL, 2 * K_PANEL, INPUTS, x, INPUTS, WIDE_ROWS, y, 2 * K_PANEL,
+                           false);
+        else o->bf16.tile(w, INPUTS * K_PANEL, K_NP, INPUTS, bf16_rows, K_MR, y, K_NP * K_PANEL, false);
         p->sink[thread % 256] += y[0];
     }
+}
+
+/* Multiply-adds of one call. */
+static double call_work(const struct k_ops *o, enum kind kind)
+{
+    if (kind == INTEGERS) return (double)o->int8.rows * K_PANEL * INPUTS;
+    if (kind == FAST && o->wide.name) return (double)WIDE_ROWS * 2 * K_PANEL * INPUTS;
+    return (double)K_MR * K_NP * K_PANEL * INPUTS;
 }
 
 static void reading(void *ctx, int lo, int hi, int thread)
@@ -49,10 +66,9 @@ static void reading(void *ctx, int lo, int hi, int thread)
     }
 }
 
-static double product_rate(struct sac_pool *pool, struct probe *p, int kind)
+static double product_rate(struct sac_pool *pool, struct probe *p, enum kind kind)
 {
-    double best = 0, work = 2.0 * (kind == 2 ? p->ops->int8.rows : K_MR) * K_PANEL * INPUTS * TILES *
-                            pool_threads(pool);
+    double best = 0, work = 2.0 * call_work(p->ops, kind) * TILES * pool_threads(pool);
     p->kind = kind;
     for (int r = 0; r < ROUNDS; r++) {
         double t = clock_seconds();
@@ -72,9 +88,9 @@ enum sac_code sac_bench_ceilings(struct sac_model *m, struct sac_ceilings *out, 
         return sac_fail(err, SAC_ENOMEM, "no memory for measuring the machine (%zu MiB)", bytes >> 20);
     memset(p.mem, 0, bytes);
     *out = (struct sac_ceilings){ .threads = pool_threads(pool), .cpu = p.ops->name };
-    out->f32_gflops = product_rate(pool, &p, 0);
-    out->fast_gflops = p.ops->bf16.name ? product_rate(pool, &p, 1) : out->f32_gflops;
-    out->int_gops = p.ops->int8.name ? product_rate(pool, &p, 2) : 0;
+    out->f32_gflops = product_rate(pool, &p, F32);
+    out->fast_gflops = p.ops->bf16.name ? product_rate(pool, &p, FAST) : out->f32_gflops;
+    out->int_gops = p.ops->int8.name ? product_rate(pool, &p, INTEGERS) : 0;
     for (int r = 0; r < ROUNDS; r++) {
         double t = clock_seconds();
         pool_run(pool, (int)(READ_BYTES / READ_STEP), 4, reading, &p);

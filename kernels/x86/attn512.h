@@ -11,7 +11,34 @@
 #include <math.h>
 
 #define INLINE static inline __attribute__((always_inline))
-#define UNROLL _Pragma("GCC unroll 8")
+#define UNROLL _Pragma("GCC unroll 16")
+
+/* 16 vectors of 16 words become their transpose: four rounds of interleaving. */
+INLINE void transpose_words_512(__m512i *a)
+{
+    __m512i b[16];
+    UNROLL for (int i = 0; i < 16; i += 2) {
+        b[i] = _mm512_unpacklo_epi32(a[i], a[i + 1]);
+        b[i + 1] = _mm512_unpackhi_epi32(a[i], a[i + 1]);
+    }
+    UNROLL for (int i = 0; i < 16; i += 4) {
+        a[i] = _mm512_unpacklo_epi64(b[i], b[i + 2]);
+        a[i + 1] = _mm512_unpackhi_epi64(b[i], b[i + 2]);
+        a[i + 2] = _mm512_unpacklo_epi64(b[i + 1], b[i + 3]);
+        a[i + 3] = _mm512_unpackhi_epi64(b[i + 1], b[i + 3]);
+    }
+    UNROLL for (int i = 0; i < 4; i++) {   /* rows 4j + i hold column 4*lane + i of vectors 4j .. 4j+3 */
+        __m512i lo = _mm512_shuffle_i32x4(a[i], a[i + 4], 0x44),
+                hi = _mm512_shuffle_i32x4(a[i], a[i + 4], 0xee);
+        __m512i lo2 = _mm512_shuffle_i32x4(a[i + 8], a[i + 12], 0x44),
+                hi2 = _mm512_shuffle_i32x4(a[i + 8], a[i + 12], 0xee);
+        b[i] = _mm512_shuffle_i32x4(lo, lo2, 0x88);
+        b[i + 4] = _mm512_shuffle_i32x4(lo, lo2, 0xdd);
+        b[i + 8] = _mm512_shuffle_i32x4(hi, hi2, 0x88);
+        b[i + 12] = _mm512_shuffle_i32x4(hi, hi2, 0xdd);
+    }
+    UNROLL for (int i = 0; i < 16; i++) a[i] = b[i];
+}
 
 /* 2^x for x <= 0, relative error 2e-7; 0 for x below -160 and for -inf. */
 INLINE __m512 exp2_512(__m512 x)

@@ -58,33 +58,14 @@ INLINE void block_f32(const struct k_attn_tile *t, const struct k_attn_group *g,
 
 DEFINE_STEP(attn_step_avx512, block_f32)
 
-/* 16 rows of up to 16 columns become columns: four rounds of interleaving. */
 static void transpose16(const float *const *src, int n, int d, int cols, float *dst)
 {
-    __m512 a[16], b[16];
+    __m512i a[16];
     __mmask16 m = (__mmask16)(cols >= 16 ? 0xffff : (1u << cols) - 1);
-    for (int i = 0; i < 16; i++) a[i] = i < n ? _mm512_maskz_loadu_ps(m, src[i] + d) : _mm512_setzero_ps();
-    for (int i = 0; i < 16; i += 2) {
-        b[i] = _mm512_unpacklo_ps(a[i], a[i + 1]);
-        b[i + 1] = _mm512_unpackhi_ps(a[i], a[i + 1]);
-    }
-    for (int i = 0; i < 16; i += 4) {
-        a[i] = _mm512_shuffle_ps(b[i], b[i + 2], 0x44);
-        a[i + 1] = _mm512_shuffle_ps(b[i], b[i + 2], 0xee);
-        a[i + 2] = _mm512_shuffle_ps(b[i + 1], b[i + 3], 0x44);
-        a[i + 3] = _mm512_shuffle_ps(b[i + 1], b[i + 3], 0xee);
-    }
-    for (int i = 0; i < 4; i++) {   /* rows 4j + i hold column 4*lane + i of keys 4j .. 4j+3 */
-        __m512 lo = _mm512_shuffle_f32x4(a[i], a[i + 4], 0x44),
-               hi = _mm512_shuffle_f32x4(a[i], a[i + 4], 0xee);
-        __m512 lo2 = _mm512_shuffle_f32x4(a[i + 8], a[i + 12], 0x44),
-               hi2 = _mm512_shuffle_f32x4(a[i + 8], a[i + 12], 0xee);
-        b[i] = _mm512_shuffle_f32x4(lo, lo2, 0x88);
-        b[i + 4] = _mm512_shuffle_f32x4(lo, lo2, 0xdd);
-        b[i + 8] = _mm512_shuffle_f32x4(hi, hi2, 0x88);
-        b[i + 12] = _mm512_shuffle_f32x4(hi, hi2, 0xdd);
-    }
-    for (int i = 0; i < 16; i++) _mm512_storeu_ps(dst + (d + i) * K_GROUP, b[i]);
+    for (int i = 0; i < 16; i++)
+        a[i] = i < n ? _mm512_castps_si512(_mm512_maskz_loadu_ps(m, src[i] + d)) : _mm512_setzero_si512();
+    transpose_words_512(a);
+    for (int i = 0; i < 16; i++) _mm512_storeu_si512(dst + (d + i) * K_GROUP, a[i]);
 }
 
 static void pack_group_avx512(const float *const *k, const float *const *v, int n, int dim, int dim_pad,

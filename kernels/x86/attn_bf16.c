@@ -76,23 +76,20 @@ static void pack_q_bf16(const float *q, int dim, int dim_pad, float scale, void 
 }
 
 /* Pairs along the head dimension: 16 keys x 16 pairs of one 32-column strip, transposed as words. */
-static void pack_keys(const float *const *k, int n, int d, int dim, int dim_pad, uint32_t *dst)
+INLINE void pack_keys(const float *const *k, int n, int d, int dim, int dim_pad, uint32_t *dst)
 {
-    uint32_t w[16][16] __attribute__((aligned(64)));
-    int pairs = (dim_pad - d < 32 ? dim_pad - d : 32) / 2;
-    for (int i = 0; i < K_GROUP; i++) {
-        __m512 x[2];
-        for (int h = 0; h < 2; h++) {
-            int left = i < n ? dim - d - h * 16 : 0;
-            __mmask16 m = (__mmask16)(left >= 16 ? 0xffff : left > 0 ? (1u << left) - 1 : 0);
-            x[h] = m ? _mm512_maskz_loadu_ps(m, k[i] + d + h * 16) : _mm512_setzero_ps();
-        }
-        _mm512_store_si512(w[i], (__m512i)_mm512_cvtne2ps_pbh(x[1], x[0]));
+    __m512i w[16];
+    int pairs = (dim_pad - d < 32 ? dim_pad - d : 32) / 2, left = dim - d;
+    __mmask16 m0 = (__mmask16)(left >= 16 ? 0xffff : left > 0 ? (1u << left) - 1 : 0);
+    __mmask16 m1 = (__mmask16)(left >= 32 ? 0xffff : left > 16 ? (1u << (left - 16)) - 1 : 0);
+    UNROLL for (int i = 0; i < K_GROUP; i++) {
+        __m512 x0 = _mm512_setzero_ps(), x1 = x0;
+        if (i < n && m0) x0 = _mm512_maskz_loadu_ps(m0, k[i] + d);
+        if (i < n && m1) x1 = _mm512_maskz_loadu_ps(m1, k[i] + d + 16);
+        w[i] = (__m512i)_mm512_cvtne2ps_pbh(x1, x0);
     }
-    const __m512i at = _mm512_mullo_epi32(
-        _mm512_set1_epi32(16), _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15));
-    for (int p = 0; p < pairs; p++)
-        _mm512_storeu_si512(dst + (d / 2 + p) * K_GROUP, _mm512_i32gather_epi32(at, &w[0][p], 4));
+    transpose_words_512(w);
+    for (int p = 0; p < pairs; p++) _mm512_storeu_si512(dst + (d / 2 + p) * K_GROUP, w[p]);
 }
 
 static void pack_group_bf16(const float *const *k, const float *const *v, int n, int dim, int dim_pad,

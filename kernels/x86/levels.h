@@ -33,5 +33,7 @@ bool k_stored_vnni(enum k_type type, const void *w, size_t stride, int count, in
 void k_dequant_avx2(enum k_type type, const void *row, int n, float *out);
 void k_pack_f32_avx2(const float *w, size_t ldw, int n, void *dst);
 extern const struct k_int8 int8_avx2, int8_vnni;
+void k_attn_amx(struct k_attn *a);   /* attn_bf16 with its products on tiles */
+extern const struct k_wide_gemm gemm_amx;
 extern const struct k_float_gemm f32_avx2, f32_avx512, gemm_bf16;
 #endif

@@ -70,7 +70,7 @@ static struct states run(const char *path, const char *cpu, bool strict, int len
 
 int main(int argc, char **argv)
 {
-    static const char *const level[] = { "scalar", "avx2", "avx512", "vnni", "bf16", "neon" };
+    static const char *const level[] = { "scalar", "avx2", "avx512", "vnni", "bf16", "amx", "neon" };
     if (argc < 2) return fprintf(stderr, "usage: error MODEL [LENGTH]\n"), 2;
     int length = argc > 2 ? atoi(argv[2]) : 1024, best = (int)k_cpu_init(-1)->level;
     float *want, *got;

@@ -1,0 +1,127 @@
+/* Products of bf16 with packed weights on AMX: 32 rows of x meet 32 rows of weights in four tiles of sums.
+ *
+ * Panels are those of gemm_bf16.c: 16 pairs of inputs of 16 rows of weights are one tile. Quantised weights
+ * are widened to such panels on the way, which costs a fifth of a cycle a value and is shared by all rows of
+ * x. Rounding both sides to 8 bits of mantissa is closer to f32 than 8-bit activations are, and no scale has
+ * to be applied to sums of 32. */
+#include "amx.h"
+#include "attn512.h"
+#include "levels.h"
+
+/* Tiles 0-3: sums of (rows a, b) x (panels c, d). 4, 5: rows of x. 6, 7: panels. */
+static void shapes(int r0, int r1, int c0, int c1)
+{
+    struct tile_shape s;
+    memset(&s, 0, sizeof s);
+    s.palette = 1;
+    tile_set(&s, 0, r0, 4 * c0);
+    tile_set(&s, 1, r0, 4 * c1);
+    tile_set(&s, 2, r1, 4 * c0);
+    tile_set(&s, 3, r1, 4 * c1);
+    tile_set(&s, 4, r0, 64);
+    tile_set(&s, 5, r1, 64);
+    tile_set(&s, 6, 16, 4 * c0);
+    tile_set(&s, 7, 16, 4 * c1);
+    tile_config(&s);
+}
+
+INLINE void block(const uint16_t *w, size_t pstride, int n, const uint16_t *x, size_t ldx, float *y,
+                  size_t ldy, bool acc, bool R2, bool C2)
+{
+    long xs = (long)(2 * ldx), ys = (long)(4 * ldy);
+    const uint16_t *x1 = x + 16 * ldx, *w1 = w + pstride;
+    float *y1 = y + 16 * ldy;
+    if (acc) {
+        TILE_LOAD(0, y, ys);
+        if (C2) TILE_LOAD(1, y + 16, ys);
+        if (R2) TILE_LOAD(2, y1, ys);
+        if (R2 && C2) TILE_LOAD(3, y1 + 16, ys);
+    } else {
+        TILE_ZERO(0);
+        if (C2) TILE_ZERO(1);
+        if (R2) TILE_ZERO(2);
+        if (R2 && C2) TILE_ZERO(3);
+    }
+    for (int i = 0; i < n; i += 32) {
+        size_t at = (size_t)i * K_PANEL;
+        TILE_LOAD(4, x + i, xs);
+        TILE_LOAD(6, w + at, 64);
+        TILE_DOT(0, 4, 6);
+        if (C2) { TILE_LOAD(7, w1 + at, 64); TILE_DOT(1, 4, 7); }
+        if (R2) { TILE_LOAD(5, x1 + i, xs); TILE_DOT(2, 5, 6); }
+        if (R2 && C2) TILE_DOT(3, 5, 7);
+    }
+    TILE_STORE(0, y, ys);
+    if (C2) TILE_STORE(1, y + 16, ys);
+    if (R2) TILE_STORE(2, y1, ys);
+    if (R2 && C2) TILE_STORE(3, y1 + 16, ys);
+}
+
+/* Rows of x in blocks of 32; all weight rows for each, so that the rows stay in the nearest cache. */
+static void matmul_amx(const void *w, size_t pstride, int cols, int n, const void *x, size_t ldx, int m,
+                       float *y, size_t ldy, bool acc)
+{
+    const uint16_t *wp = w, *xp = x;
+    int last_r = 0, last_c = 0;
+    for (int r = 0; r < m; r += 32) {
+        int rows = m - r < 32 ? m - r : 32, r0 = rows < 16 ? rows : 16, r1 = rows > 16 ? rows - 16 : 16;
+        for (int c = 0; c < cols; c += 32) {
+            int width = cols - c < 32 ? cols - c : 32, c0 = width < 16 ? width : 16,
+                c1 = width > 16 ? width - 16 : 16;
+            const uint16_t *wc = wp + (size_t)(c / K_PANEL) * pstride, *xr = xp + (size_t)r * ldx;
+            float *yc = y + (size_t)r * ldy + c;
+            if (rows != last_r || width != last_c) shapes(r0, r1, c0, c1);
+            last_r = rows;
+            last_c = width;
+            if (rows > 16 && width > 16) block(wc, pstride, n, xr, ldx, yc, ldy, acc, true, true);
+            else if (rows > 16) block(wc, pstride, n, xr, ldx, yc, ldy, acc, true, false);
+            else if (width > 16) block(wc, pstride, n, xr, ldx, yc, ldy, acc, false, true);
+            else block(wc, pstride, n, xr, ldx, yc, ldy, acc, false, false);
+        }
+    }
+    TILE_RELEASE();
+}
+
+/* 16 rows of n floats as pairs: 16 words of each row, transposed. */
+static void pack_rows(const float *w, size_t ldw, int n, void *dst)
+{
+    uint32_t *out = dst;
+    for (int i = 0; i < n; i += 32, out += 16 * K_PANEL) {
+        __m512i a[16];
+        UNROLL for (int r = 0; r < 16; r++) {
+            const float *src = w + (size_t)r * ldw + i;
+            a[r] = (__m512i)_mm512_cvtne2ps_pbh(_mm512_loadu_ps(src + 16), _mm512_loadu_ps(src));
+        }
+        transpose_words_512(a);
+        UNROLL for (int r = 0; r < 16; r++) _mm512_storeu_si512(out + r * K_PANEL, a[r]);
+    }
+}
+
+/* A panel of Q8_0 as int8_vnni packs it ([n/4][16][4], 128 added) becomes pairs of bf16, inputs k0 .. k0+n-1. */
+static void widen_q8(const struct k_panel *w, int k0, int n, void *dst)
+{
+    const __m512i low = _mm512_set1_epi32(255);
+    const __m512i pairs = _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7,
+                                           22, 6, 21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
+    uint16_t *out = dst;
+    for (int b = k0; b < k0 + n; b += 32) {
+        __m512 d = _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(w->d16 + b / 32 * K_PANEL)));
+        __m512 off = _mm512_mul_ps(d, _mm512_set1_ps(-128.0f));
+        UNROLL for (int i = 0; i < 32; i += 4, out += 4 * K_PANEL) {
+            __m512i v = _mm512_loadu_si512(w->q + (size_t)(b + i) * K_PANEL);
+            __m512 f[4];
+            f[0] = _mm512_cvtepi32_ps(_mm512_and_si512(v, low));
+            f[1] = _mm512_cvtepi32_ps(_mm512_and_si512(_mm512_srli_epi32(v, 8), low));
+            f[2] = _mm512_cvtepi32_ps(_mm512_and_si512(_mm512_srli_epi32(v, 16), low));
+            f[3] = _mm512_cvtepi32_ps(_mm512_srli_epi32(v, 24));
+            UNROLL for (int j = 0; j < 4; j++) f[j] = _mm512_fmadd_ps(f[j], d, off);
+            _mm512_storeu_si512(out, _mm512_permutexvar_epi16(pairs, (__m512i)_mm512_cvtne2ps_pbh(f[1], f[0])));
+            _mm512_storeu_si512(out + 2 * K_PANEL,
+                                _mm512_permutexvar_epi16(pairs, (__m512i)_mm512_cvtne2ps_pbh(f[3], f[2])));
+        }
+    }
+}
+
+const struct k_wide_gemm gemm_amx = {
+    .name = "bf16 amx", .pack = pack_rows, .widen_q8 = widen_q8, .matmul = matmul_amx,
+};
