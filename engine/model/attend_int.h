@@ -27,15 +27,22 @@ struct attend_pass {
 /* A step's record: `rec` as the kernel leaves it, and the keys it speaks of. */
 struct attend_step { float *rec; enum k_rec mode; int n, center; int32_t *pos; };
 
-/* Working memory of one thread. */
+/* Up to K_STEP groups of keys that make one step of the kernel. */
+struct attend_keys {
+    struct k_attn_group group[K_STEP];
+    int32_t pos[K_STEP][K_GROUP];
+    int base[K_STEP];               /* first key of an aligned group, -1: gathered */
+    int n;
+    char *gk, *gv;                  /* K_STEP groups gathered for it */
+};
+
+/* Working memory of one thread. While one step waits to be run, the keys of the next are collected and
+ * fetched: keys[fill] collects. */
 struct attend_work {
     struct k_attn_tile t;
     void *q;
-    char *gk, *gv;                  /* K_STEP groups gathered for the current step */
-    int32_t gpos[K_STEP][K_GROUP];
-    struct k_attn_group group[K_STEP];
-    int base[K_STEP];               /* first key of an aligned group, -1: gathered */
-    int n_group, n_gather;          /* groups of the step so far; keys waiting to be gathered */
+    struct attend_keys keys[2];
+    int fill, n_gather;             /* keys waiting to be gathered */
     int gather[K_GROUP];
     struct attend_step *step;       /* [max_steps] */
     int n_step;

@@ -15,7 +15,7 @@ size_t attend_work_bytes(const struct attend_pass *p)
 {
     size_t rows = K_TILE_ROWS, dim = (size_t)p->dim, f = sizeof(float);
     size_t grid = p->a->overview ? (size_t)p->a->overview->grid : 0, steps = grid ? (size_t)p->max_steps : 1;
-    return round_up(rows * dim * p->k->elem) + 2 * round_up(K_STEP * p->group_bytes) +
+    return round_up(rows * dim * p->k->elem) + 4 * round_up(K_STEP * p->group_bytes) +
            round_up(rows * (2 + K_GROUP) * f) + round_up(rows * dim * f) +
            round_up(steps * sizeof(struct attend_step)) + round_up(p->rec_floats * f) +
            round_up(steps * K_STEP_KEYS * sizeof(int32_t)) + round_up(2 * rows * f);
@@ -34,8 +34,10 @@ void attend_work_init(const struct attend_pass *p, struct attend_work *w, char *
     size_t grid = p->a->overview ? (size_t)p->a->overview->grid : 0, steps = grid ? (size_t)p->max_steps : 1;
     memset(w, 0, sizeof *w);
     w->q = take(&mem, rows * dim * p->k->elem);
-    w->gk = take(&mem, K_STEP * p->group_bytes);
-    w->gv = take(&mem, K_STEP * p->group_bytes);
+    for (int i = 0; i < 2; i++) {
+        w->keys[i].gk = take(&mem, K_STEP * p->group_bytes);
+        w->keys[i].gv = take(&mem, K_STEP * p->group_bytes);
+    }
     w->t.m = take(&mem, rows * (2 + K_GROUP) * f);
     w->t.l = w->t.m + 2 * rows;
     w->t.o = take(&mem, rows * dim * f);
@@ -49,23 +51,23 @@ void attend_work_init(const struct attend_pass *p, struct attend_work *w, char *
 /* ---- steps ---- */
 
 /* Do the groups follow each other, so that the step is a block of keys? */
-static bool is_block(const struct attend_work *w)
+static bool is_block(const struct attend_keys *k)
 {
-    for (int i = 0; i < w->n_group; i++)
-        if (w->base[i] < 0 || w->base[i] != w->base[0] + i * K_GROUP) return false;
+    for (int i = 0; i < k->n; i++)
+        if (k->base[i] < 0 || k->base[i] != k->base[0] + i * K_GROUP) return false;
     return true;
 }
 
-static void record_step(struct attend_pass *p, struct attend_work *w)
+static void record_step(struct attend_pass *p, struct attend_work *w, const struct attend_keys *k)
 {
-    int rows = w->t.rows, n = w->n_group * K_GROUP;
+    int rows = w->t.rows, n = k->n * K_GROUP;
     struct attend_step *s = &w->step[w->n_step];
-    s->mode = p->a->n >= K_STEP_KEYS * p->a->overview->grid && is_block(w) ? K_REC_SUM : K_REC_ALL;
+    s->mode = p->a->n >= K_STEP_KEYS * p->a->overview->grid && is_block(k) ? K_REC_SUM : K_REC_ALL;
     s->rec = w->rec + w->rec_used;
     s->n = n;
-    s->center = min_int(max_int(w->base[0], 0) + n / 2, p->a->n - 1);
+    s->center = min_int(max_int(k->base[0], 0) + n / 2, p->a->n - 1);
     s->pos = w->rec_pos + (size_t)w->n_step++ * K_STEP_KEYS;
-    for (int i = 0; i < w->n_group; i++) memcpy(s->pos + i * K_GROUP, w->gpos[i], sizeof w->gpos[i]);
+    for (int i = 0; i < k->n; i++) memcpy(s->pos + i * K_GROUP, k->pos[i], sizeof k->pos[i]);
     size_t floats = s->mode == K_REC_SUM ? (size_t)rows * 3 : (size_t)rows * (K_STEP_KEYS + 1);
     w->rec_used += floats;
     w->t.rec = s->rec;
@@ -79,18 +81,30 @@ static void record_step(struct attend_pass *p, struct attend_work *w)
     }
 }
 
-static void flush_step(struct attend_pass *p, struct attend_work *w)
+static void run_step(struct attend_pass *p, struct attend_work *w, struct attend_keys *k)
 {
-    if (!w->n_group) return;
+    if (!k->n) return;
     int low = INT32_MAX;
-    for (int i = 0; i < w->n_group; i++) low = min_int(low, w->base[i] >= 0 ? w->base[i] : w->gpos[i][0]);
+    for (int i = 0; i < k->n; i++) low = min_int(low, k->base[i] >= 0 ? k->base[i] : k->pos[i][0]);
     w->t.first = min_int(max_int(low - w->t.row0, 0), w->t.rows);
     if (w->t.first < w->t.rows) {
-        if (p->a->overview) record_step(p, w);
-        p->k->step(&w->t, w->group, w->n_group);
-        w->n_cells += (uint64_t)(w->t.rows - w->t.first) * (uint64_t)(w->n_group * K_GROUP);
+        if (p->a->overview) record_step(p, w, k);
+        p->k->step(&w->t, k->group, k->n);
+        w->n_cells += (uint64_t)(w->t.rows - w->t.first) * (uint64_t)(k->n * K_GROUP);
     }
-    w->n_group = 0;
+    k->n = 0;
+}
+
+/* The step that waited is run, the one that was collected waits now. */
+static void next_step(struct attend_pass *p, struct attend_work *w)
+{
+    w->fill ^= 1;
+    run_step(p, w, &w->keys[w->fill]);
+}
+
+static void fetch(const char *at, size_t bytes)
+{
+    for (size_t i = 0; i < bytes; i += 64) __builtin_prefetch(at + i, 0, 2);
 }
 
 static bool all_see(const struct attend_work *w, int lo, int hi)   /* keys lo .. hi-1 */
@@ -100,44 +114,53 @@ static bool all_see(const struct attend_work *w, int lo, int hi)   /* keys lo ..
 
 static void add_aligned(struct attend_pass *p, struct attend_work *w, int kv, int group, int lo, int hi)
 {
-    int i = w->n_group++, base = group * K_GROUP;
+    struct attend_keys *s = &w->keys[w->fill];
+    int i = s->n++, base = group * K_GROUP;
     size_t at = ((size_t)kv * (size_t)p->n_groups + (size_t)group) * p->group_bytes;
-    memcpy(w->gpos[i], p->iota + base, sizeof w->gpos[i]);
+    if (p->a->plan) {   /* scattered groups: the processor cannot foresee them */
+        fetch(p->kp + at, p->group_bytes);
+        fetch(p->vp + at, p->group_bytes);
+    }
+    memcpy(s->pos[i], p->iota + base, sizeof s->pos[i]);
     bool part = lo > base || hi < base + K_GROUP;
     if (part)
         for (int j = 0; j < K_GROUP; j++)
-            if (base + j < lo || base + j >= hi) w->gpos[i][j] = INT32_MAX;
+            if (base + j < lo || base + j >= hi) s->pos[i][j] = INT32_MAX;
     bool open = !part && all_see(w, base, base + K_GROUP);
-    w->group[i] = (struct k_attn_group){ p->kp + at, p->vp + at, open ? NULL : w->gpos[i] };
-    w->base[i] = base;
-    if (w->n_group == K_STEP) flush_step(p, w);
+    s->group[i] = (struct k_attn_group){ p->kp + at, p->vp + at, open ? NULL : s->pos[i] };
+    s->base[i] = base;
+    if (s->n == K_STEP) next_step(p, w);
 }
 
 static void add_gathered(struct attend_pass *p, struct attend_work *w, int kv)
 {
     if (!w->n_gather) return;
     const struct attend_prefill *a = p->a;
-    int i = w->n_group++, n = w->n_gather;
+    struct attend_keys *s = &w->keys[w->fill];
+    int i = s->n++, n = w->n_gather;
     const float *k[K_GROUP], *v[K_GROUP];
     size_t base = (size_t)kv * a->k_stride;
     for (int j = 0; j < K_GROUP; j++) {
         size_t at = base + (size_t)w->gather[j < n ? j : 0] * (size_t)a->head_dim;
         k[j] = a->k + at;
         v[j] = a->v + at;
-        w->gpos[i][j] = j < n ? w->gather[j] : INT32_MAX;
+        s->pos[i][j] = j < n ? w->gather[j] : INT32_MAX;
     }
-    char *gk = w->gk + (size_t)i * p->group_bytes, *gv = w->gv + (size_t)i * p->group_bytes;
+    char *gk = s->gk + (size_t)i * p->group_bytes, *gv = s->gv + (size_t)i * p->group_bytes;
     p->k->pack_group(k, v, n, a->head_dim, p->dim, gk, gv);
     bool open = n == K_GROUP && all_see(w, w->gather[0], w->gather[n - 1] + 1);
-    w->group[i] = (struct k_attn_group){ gk, gv, open ? NULL : w->gpos[i] };
-    w->base[i] = -1;
+    s->group[i] = (struct k_attn_group){ gk, gv, open ? NULL : s->pos[i] };
+    s->base[i] = -1;
     w->n_gather = 0;
-    if (w->n_group == K_STEP) flush_step(p, w);
+    if (s->n == K_STEP) next_step(p, w);
 }
 
 static void add_keys(struct attend_pass *p, struct attend_work *w, int kv, int lo, int hi)
 {
     for (int key = lo; key < hi; key++) {
+        size_t at = (size_t)kv * p->a->k_stride + (size_t)key * (size_t)p->a->head_dim;
+        fetch((const char *)(p->a->k + at), (size_t)p->a->head_dim * sizeof(float));
+        fetch((const char *)(p->a->v + at), (size_t)p->a->head_dim * sizeof(float));
         w->gather[w->n_gather++] = key;
         if (w->n_gather == K_GROUP) add_gathered(p, w, kv);
     }
@@ -195,7 +218,7 @@ static void begin(struct attend_pass *p, struct attend_work *w, int head, int ro
     }
     memset(t->l, 0, (size_t)rows * K_GROUP * sizeof *t->l);
     memset(t->o, 0, (size_t)rows * (size_t)p->dim * sizeof *t->o);
-    w->n_group = w->n_gather = w->n_step = 0;
+    w->keys[0].n = w->keys[1].n = w->n_gather = w->n_step = 0;
     w->rec_used = 0;
 }
 
@@ -223,7 +246,8 @@ void attend_tile(struct attend_pass *p, struct attend_work *w, int head, int uni
     begin(p, w, head, row0, rows);
     for (size_t i = 0; i < (run ? n_run : 1); i++) add_run(p, w, kv, run ? run[i] : all);
     add_gathered(p, w, kv);
-    flush_step(p, w);
+    next_step(p, w);
+    next_step(p, w);
     finish(p, w, head, lse2);
     if (a->overview) overview_tile(p, w, head, unit, lse2);
 }
