@@ -59,44 +59,71 @@ double vs_pattern_cells(int n, const int *v, int nv, const int *s, int ns)
     return cells;
 }
 
-/* Columns from *at on that lie below `until`. */
-static bool add_columns(struct sac_plan *out, const int *v, int nv, int *at, int until)
+/* Columns and offsets, ascending, and how many of them lie below each position 0 .. n, so that what a range
+ * covers is skipped in one step. */
+struct lists {
+    int n, tile;
+    const int *v, *s;
+    int *below_v, *below_s;         /* [n + 1] */
+};
+
+static void count_below(const int *list, int len, int n, int *below)
 {
-    for (; *at < nv && v[*at] < until; (*at)++)
-        if (!sac_plan_add(out, v[*at], v[*at] + 1)) return false;
-    return true;
+    for (int x = 0, i = 0; x <= n; x++) {
+        while (i < len && list[i] < x) i++;
+        below[x] = i;
+    }
 }
 
-static bool add_range(struct sac_plan *out, const int *v, int nv, int *at, int lo, int hi)
+/* The next range of keys of a tile of rows that ends at `end`; *left: offsets not looked at yet, the largest
+ * first. */
+static bool next_range(const struct lists *l, int end, int *left, int *lo, int *hi)
 {
-    if (!add_columns(out, v, nv, at, lo) || !sac_plan_add(out, lo, hi)) return false;
-    while (*at < nv && v[*at] < hi) (*at)++;
-    return true;
+    if (*left <= 0) return false;
+    *hi = imax(end - l->s[--*left], l->tile);
+    *lo = *hi - l->tile;
+    for (;;) {
+        *left = imin(*left, l->below_s[imax(end - *hi, 0)]);
+        if (*left <= 0 || end - l->s[*left - 1] > *hi + l->tile) return true;
+        --*left;
+        *hi += l->tile;
+    }
 }
 
-static bool vs_tiles(struct sac_plan *out, int n, int tile, const int *v, int nv, const int *s, int ns)
+static bool add_range(struct sac_plan *out, const struct lists *l, int at, int lo, int hi)
 {
-    if (!sac_plan_init(out, tile, n)) return false;
-    for (int row0 = 0; row0 < n; row0 += tile) {
-        int end = row0 + tile, top = ns, lo = -1, hi = -1, at = 0;
-        while (top > 0 && s[top - 1] >= end) top--;
-        for (int i = top - 1; i >= 0; i--) {
-            int e = imax(end - s[i], tile);
-            if (hi < 0) {
-                lo = e - tile;
-                hi = e;
-            } else if (e > hi + tile) {
-                if (!add_range(out, v, nv, &at, lo, hi)) return false;
-                lo = e - tile;
-                hi = e;
-            } else if (e > hi) {
-                hi += tile;
-            }
-        }
-        if (hi >= 0 && !add_range(out, v, nv, &at, lo, hi)) return false;
+    for (int i = l->below_v[at]; i < l->below_v[lo]; i++)
+        if (!sac_plan_add(out, l->v[i], l->v[i] + 1)) return false;
+    return sac_plan_add(out, lo, hi);
+}
+
+static bool vs_tiles(struct sac_plan *out, const struct lists *l)
+{
+    if (!sac_plan_init(out, l->tile, l->n)) return false;
+    for (int row0 = 0; row0 < l->n; row0 += l->tile) {
+        int end = row0 + l->tile, left = l->below_s[imin(end, l->n)], at = 0, lo, hi;
+        for (; next_range(l, end, &left, &lo, &hi); at = imin(hi, l->n))
+            if (!add_range(out, l, at, lo, hi)) return false;
         if (!sac_plan_next(out)) return false;
     }
     return true;
+}
+
+/* Causal cells of the plan that vs_tiles would make. */
+static double vs_kernel_cells(const struct lists *l)
+{
+    double cells = 0;
+    for (int row0 = 0; row0 < l->n; row0 += l->tile) {
+        int end = row0 + l->tile, rows = imin(end, l->n), left = l->below_s[rows], at = 0, lo, hi;
+        for (; next_range(l, end, &left, &lo, &hi); at = imin(hi, l->n)) {
+            /* No range begins after the tile does: every row sees the columns before it. */
+            cells += (double)(rows - row0) * (l->below_v[lo] - l->below_v[at]);
+            int all = imax(imin(hi - 1, rows), row0);       /* rows from here on see the range to its end */
+            for (int r = row0; r < all; r++) cells += imax(imin(hi, r + 1) - lo, 0);
+            cells += (double)(rows - all) * (hi - lo);
+        }
+    }
+    return cells;
 }
 
 static int *copy_list(const int *list, int n)
@@ -107,7 +134,15 @@ static int *copy_list(const int *list, int n)
 
 bool vs_plan(struct sac_plan *out, int n, int tile, const int *v, int nv, const int *s, int ns)
 {
-    if (!vs_tiles(out, n, tile, v, nv, s, ns)) goto fail;
+    int *below = malloc(sizeof *below * 2 * ((size_t)n + 1));
+    struct lists l = { n, tile, v, s, below, below ? below + n + 1 : NULL };
+    *out = (struct sac_plan){ 0 };
+    if (!below) return false;
+    count_below(v, nv, n, l.below_v);
+    count_below(s, ns, n, l.below_s);
+    bool made = vs_tiles(out, &l);
+    free(below);
+    if (!made) goto fail;
     out->vertical = copy_list(v, nv);
     out->slash = copy_list(s, ns);
     if (!out->vertical || !out->slash) goto fail;
@@ -121,11 +156,16 @@ fail:
     return false;
 }
 
+static void force(struct vs_scores *sc, const struct vs_rule *r)
+{
+    for (int j = 0; j < imin(r->sink, sc->n); j++) sc->vertical[j] = INFINITY;
+    for (int o = 0; o < imin(r->local, sc->n); o++) sc->slash[o] = INFINITY;
+}
+
 bool vs_select(struct vs_scores *sc, const struct vs_rule *r, struct sac_plan *out, struct sac_arena *a)
 {
     int n = sc->n;
-    for (int j = 0; j < imin(r->sink, n); j++) sc->vertical[j] = INFINITY;
-    for (int o = 0; o < imin(r->local, n); o++) sc->slash[o] = INFINITY;
+    force(sc, r);
     int *v = sac_arena_alloc(a, sizeof *v * (size_t)n), *s = sac_arena_alloc(a, sizeof *s * (size_t)n);
     if (!v || !s) return false;
     int nv = topk(sc->vertical, n, r->nv, v), ns = topk(sc->slash, n, r->ns, s);
@@ -150,7 +190,13 @@ bool vs_select_target(struct vs_scores *sc, const struct vs_rule *rule, double t
 
     /* The largest budget whose tiles stay within the target; a budget of nothing but the forced members
      * is the floor. */
+    struct lists l = { n, r.tile, order, tmp, sac_arena_alloc(a, sizeof(int) * ((size_t)n + 1)),
+                       sac_arena_alloc(a, sizeof(int) * ((size_t)n + 1)) };
+    if (!l.below_v || !l.below_s) return false;
+    double total = (double)n * (n + 1) / 2;
+    struct vs_rule best = r;
     bool done = false;
+    force(sc, rule);
     for (double lo = 0, hi = 1, mid = 0; !done || hi - lo > 1e-4; mid = (lo + hi) / 2) {
         int least[2] = { imax(rule->sink, 1), rule->local };
         for (int d = 0; d < 2; d++) {
@@ -160,20 +206,15 @@ bool vs_select_target(struct vs_scores *sc, const struct vs_rule *rule, double t
                 for (k = 0; k < n && (double)sum[d][k] <= mid; k++) {}
             *size[d] = imax(k, least[d]);
         }
-        struct sac_plan plan;
-        if (!vs_select(sc, &r, &plan, a)) {
-            if (done) sac_plan_free(out);
-            return false;
-        }
-        if (sac_plan_density(&plan).kernel <= target || !done) {
-            if (done) sac_plan_free(out);
-            *out = plan;
+        count_below(order, topk(sc->vertical, n, r.nv, order), n, l.below_v);
+        count_below(tmp, topk(sc->slash, n, r.ns, tmp), n, l.below_s);
+        if (vs_kernel_cells(&l) / total <= target || !done) {
+            best = r;
             lo = mid;
         } else {
-            sac_plan_free(&plan);
             hi = mid;
         }
         done = true;
     }
-    return true;
+    return vs_select(sc, &best, out, a);
 }
