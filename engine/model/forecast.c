@@ -93,6 +93,7 @@ static double product_gain(const struct sac_model *m)
 {
     enum k_type t = m->n_mat ? m->mat[m->n_mat - 1].type : K_F32;
     if (m->opts.strict || t == K_F32) return 1.5;
+    if (k_ops()->wide.name) return 10;
     if (t == K_F16 || t == K_BF16) return k_ops()->bf16.name ? 3 : 1.5;
     return k_ops()->int8.name ? 4 : 1.5;
 }
