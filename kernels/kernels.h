@@ -109,8 +109,8 @@ struct k_float_gemm {
                  size_t ldy, bool acc);
 };
 
-/* Products of many rows of bf16 x with bf16 panels (packed as k_ops.bf16.pack does), where the CPU does them on
- * whole tiles: y[m][cols] = or += x[m][n] (stride ldx elements) . panels (pstride elements apart). n: a
+/* Products of many rows of bf16 x with bf16 panels (packed as k_ops.bf16.pack does), where the CPU does them
+ * on whole tiles: y[m][cols] = or += x[m][n] (stride ldx elements) . panels (pstride elements apart). n: a
  * multiple of 32. */
 struct k_wide_gemm {
     const char *name;              /* NULL: not at this level */
@@ -168,7 +168,7 @@ struct k_ops {
 /* The best level the CPU has, or at most `limit` when it is not negative (tests, --cpu). Idempotent. */
 const struct k_ops *k_cpu_init(int limit);
 const struct k_ops *k_ops(void);          /* after k_cpu_init */
-/* The level called "scalar", "avx2", "avx512", "vnni", "bf16", "amx" or "neon", as SACCADE_CPU names them; -1:
- * none of these, or NULL. Fits k_cpu_init's limit. */
+/* The level called "scalar", "avx2", "avx512", "vnni", "bf16", "amx" or "neon", as SACCADE_CPU names them;
+ * -1: none of these, or NULL. Fits k_cpu_init's limit. */
 int k_level_find(const char *name);
 #endif

@@ -1,9 +1,9 @@
 /* Tile instructions of AMX as statements, and the shape of the tiles.
  *
  * Written as assembly because the compilers' own macros of the time do not tell that a tile load reads memory
- * and a store writes it, so they could be moved across the plain code between them. Tile numbers are literals.
- * Every kernel sets the shapes when it starts and releases the tiles when it ends: no state is left in a
- * thread. */
+ * and a store writes it, so they could be moved across the plain code between them. Tile numbers are
+ * literals. Every kernel sets the shapes when it starts and releases the tiles when it ends: no state is left
+ * in a thread. */
 #ifndef KERNELS_AMX_H
 #define KERNELS_AMX_H
 

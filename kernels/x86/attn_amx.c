@@ -1,9 +1,8 @@
 /* Attention tiles with bf16 products on AMX: 16 rows x 64 keys a block, one instruction for 16 x 16 x 32.
  *
  * Packing is that of attn_bf16.c: 16 keys of K are a tile whose rows are pairs of the head dimension, 32 keys
- * of V a tile whose rows are pairs of keys. Scores leave the tiles for the softmax of rows, which is what takes
- * most of the time here: 64 products of a cell are half a cycle, its exponential is a whole one. So the scores
- * of the next block are ordered before the softmax of this one and run beside it. */
+ * of V a tile whose rows are pairs of keys. Scores leave the tiles for the softmax of rows, which takes about
+ * as long as the tiles do. The scores of the next block are ordered before the softmax of this one. */
 #include "amx.h"
 #include "attn512.h"
 #include "levels.h"

@@ -97,12 +97,13 @@ static void pack_rows(const float *w, size_t ldw, int n, void *dst)
     }
 }
 
-/* A panel of Q8_0 as int8_vnni packs it ([n/4][16][4], 128 added) becomes pairs of bf16, inputs k0 .. k0+n-1. */
+/* A panel of Q8_0 as int8_vnni packs it ([n/4][16][4], 128 added) becomes pairs of bf16: inputs k0 .. k0+n-1.
+ */
 static void widen_q8(const struct k_panel *w, int k0, int n, void *dst)
 {
     const __m512i low = _mm512_set1_epi32(255);
-    const __m512i pairs = _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7,
-                                           22, 6, 21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
+    const __m512i pairs = _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23,
+                                           7, 22, 6, 21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
     uint16_t *out = dst;
     for (int b = k0; b < k0 + n; b += 32) {
         __m512 d = _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(w->d16 + b / 32 * K_PANEL)));
@@ -115,9 +116,10 @@ static void widen_q8(const struct k_panel *w, int k0, int n, void *dst)
             f[2] = _mm512_cvtepi32_ps(_mm512_and_si512(_mm512_srli_epi32(v, 16), low));
             f[3] = _mm512_cvtepi32_ps(_mm512_srli_epi32(v, 24));
             UNROLL for (int j = 0; j < 4; j++) f[j] = _mm512_fmadd_ps(f[j], d, off);
-            _mm512_storeu_si512(out, _mm512_permutexvar_epi16(pairs, (__m512i)_mm512_cvtne2ps_pbh(f[1], f[0])));
-            _mm512_storeu_si512(out + 2 * K_PANEL,
-                                _mm512_permutexvar_epi16(pairs, (__m512i)_mm512_cvtne2ps_pbh(f[3], f[2])));
+            __m512i lo = (__m512i)_mm512_cvtne2ps_pbh(f[1], f[0]),
+                    hi = (__m512i)_mm512_cvtne2ps_pbh(f[3], f[2]);
+            _mm512_storeu_si512(out, _mm512_permutexvar_epi16(pairs, lo));
+            _mm512_storeu_si512(out + 2 * K_PANEL, _mm512_permutexvar_epi16(pairs, hi));
         }
     }
 }
