@@ -59,4 +59,21 @@ rc=0; "$saccade" eval --task niah --method quest:sparsety=0.5 -o "$work/x.jsonl"
 [ $rc -eq 2 ] && grep -q sparsity "$work/err" || { echo "a mistyped key: exit $rc"; cat "$work/err"; exit 1; }
 rc=0; "$saccade" eval --task nia --method quest -o "$work/x.jsonl" 2> "$work/err" || rc=$?
 [ $rc -eq 2 ] && grep -q niah "$work/err" || { echo "a mistyped task: exit $rc"; cat "$work/err"; exit 1; }
+
+# What cannot work is told before anything runs: a length no sample fits, a model that is not there.
+rc=0; "$saccade" eval --task niah:queries=1,story_filtering --length 200 --method quest:sparsity=0.5 -q -o "$work/x.jsonl" \
+    2> "$work/err" || rc=$?
+[ $rc -eq 2 ] && grep -q "story_filtering: 200 tokens are too few" "$work/err" && [ ! -s "$work/x.jsonl" ] ||
+    { echo "a length too short: exit $rc"; cat "$work/err"; exit 1; }
+
+# Another data file gives other results under the same task; a file with fewer samples than asked for is no failure.
+for word in blue red; do
+    printf '{"prompt": "The door is %s. What colour is the door?", "gold": "%s"}\n' $word $word > "$work/mine.jsonl"
+    "$saccade" eval --task user --file "user=$work/mine.jsonl" --length 100 --samples 3 --method snapkv:capacity=140,window=32 \
+        --brief --json -q -o "$work/mine-results.jsonl" > "$work/sum" 2> "$work/err"
+    grep -q '"new":2,.*"samples_absent":2' "$work/sum" || { echo "user file with $word:"; cat "$work/sum"; exit 1; }
+done
+grep -q '"tokens"' "$work/mine-results.jsonl" && { echo "--brief keeps token ids"; exit 1; }
+[ "$("$saccade" report --table scores --format csv "$work/mine-results.jsonl" | wc -l)" -eq 5 ] ||
+    { echo "results of two files were mixed"; exit 1; }
 echo ok

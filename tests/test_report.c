@@ -185,6 +185,7 @@ static void test_frontier(void **state)
     assert_string_equal(at(&t, "method", "snapkv", "sparsity", "0.9", "best decode reads")->text, "yes");
     assert_null(at(&t, "method", "quest", "sparsity", "0.8", "best decode reads")->text);
     assert_null(at(&t, "method", "dense", "sparsity", "0", "best decode reads")->text);
+    assert_null(at(&t, "method", "quest", "sparsity", "0.5", "best prefill")->text); /* acts in decode alone */
     /* halving what is read halves the caches: 2 layers x 2 x 2 heads x 16 x 2048 elements, 64 sequences */
     double full = at(&t, "method", "dense", "sparsity", "0", "reads M, batch 64")->value;
     double half = at(&t, "method", "quest", "sparsity", "0.5", "reads M, batch 64")->value;
