@@ -67,7 +67,11 @@ for how in "--overlay blocks --group" "--overlay lists --sparse --scale lift --r
     want 0 "$bin" snapshot --again how$n.svg "$tour" -o again/how$n.svg
     cmp how$n.svg again/how$n.svg || bad "--again made another picture with $how"
 done
-grep -l "$(id -un)\|$dir" *.svg *.png *.pdf 2> /dev/null | grep -q . && [ "$(id -un)" != root ] && bad "a user name or a path is in a figure"
+# Whose machine drew a figure is nobody's business. Short names would be found in compressed bytes by chance.
+private=(-e "$dir" -e "${HOME:-/nowhere}/")
+user=$(id -un)
+[ ${#user} -ge 6 ] && private+=(-e "$user")
+grep -lF "${private[@]}" *.svg *.png *.pdf 2> /dev/null | grep . && bad "a user name or a path is in a figure"
 grep -q "$dir" *.svg *.png *.pdf *.json && bad "a path is in a figure"
 
 # ---- the numbers, by another reader ----

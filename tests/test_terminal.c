@@ -351,7 +351,7 @@ static void test_no_terminal(void **state)
     struct term t;
     start(&t, 80, 24, env, idle);
     assert_int_equal(finish(&t), 2);
-    int rc = system(SACCADE_BIN " --no-run >/dev/null 2>&1 </dev/null");
+    int rc = system("'" SACCADE_BIN "' --no-run >/dev/null 2>&1 </dev/null");
     assert_int_equal(WEXITSTATUS(rc), 2);
 }
 
