@@ -31,7 +31,7 @@ struct eval_args {
 struct lists {
     char *task[MAX_LIST], *method[MAX_LIST];
     const char *file[MAX_LIST]; /* of a task; NULL: it reads none */
-    char variant[MAX_LIST][128]; /* of a task: see sac_result_key */
+    char variant[MAX_LIST][160]; /* of a task: see sac_result_key */
     int n_tasks, n_methods;
 };
 
