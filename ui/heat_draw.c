@@ -160,9 +160,11 @@ void ui_ruler_down(const struct ui_look *l, struct cell_buf *b, int x, int y, in
 {
     struct ui_tick tick[40];
     int max = lines / 3 + 1, n = ui_ticks(lo, hi, max > 40 ? 40 : max, tick), free_at = 0;
-    int m = mark >= lo && mark < hi ? ui_bin_of(mark - lo, hi - lo, lines) : -1;
+    /* The line that holds the pixel: rounding to lines at once may differ by one. */
+    int per = ui_pic_rows(l),
+        m = mark >= lo && mark < hi ? ui_bin_of(mark - lo, hi - lo, lines * per) / per : -1;
     for (int i = 0; i < n; i++) {
-        int at = ui_bin_of(tick[i].at - lo, hi - lo, lines);
+        int at = ui_bin_of(tick[i].at - lo, hi - lo, lines * per) / per;
         if (at < free_at || at == m) continue;
         cells_right(b, x + cols - 1, y + at, cols - 1, tick[i].label, ui_style(l, UI_DIM));
         free_at = at + 1;

@@ -308,13 +308,13 @@ static void compare_context(const struct ui_state *st, char *buf, size_t cap, in
     ui_head_name(st, head, sizeof head);
     n += snprintf(buf + n, cap - (size_t)n, " | %s | A %s  B %s", head, ui_lane_name(st, st->at.a),
                   has(st, st->at.b) ? ui_lane_name(st, st->at.b) : "-");
+    if (st->at.blink && (size_t)n < cap) n += snprintf(buf + n, cap - (size_t)n, " | blink: B is shown");
     if (w >= 100 && (size_t)n < cap)
-        n += snprintf(buf + n, cap - (size_t)n, " | %s | %s, pixel: %s, one scale",
+        n += snprintf(buf + n, cap - (size_t)n, " | %s | %s, pixel: %s",
                       st->at.sparse ? "dense weights" : "empty: not read", ui_scale_name[st->at.scale],
                       ui_pool_name[st->at.pool]);
     if (st->at.sinks && (size_t)n < cap)
         n += snprintf(buf + n, cap - (size_t)n, " | sinks %s", ui_sinks_name[st->at.sinks]);
-    if (st->at.blink && (size_t)n < cap) snprintf(buf + n, cap - (size_t)n, " | blink: showing B");
 }
 
 static void compare_status(const struct ui_state *st, char *buf, size_t cap)

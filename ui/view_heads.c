@@ -427,8 +427,7 @@ static void heads_context(const struct ui_state *st, char *buf, size_t cap, int 
     if (!st->trace || st->at.a >= st->n_lanes || n < 0 || (size_t)n >= cap) return;
     const struct ui_heads *hs = uv_heads(st, st->at.a, &rs);
     snprintf(buf + n, cap - (size_t)n,
-             w >= 100 ? " | %s | cell: %s%s of %s, weights of its own q and k | %s"
-                      : " | %s | cell: %s%s of %s",
+             w >= 100 ? " | %s | cell: %s%s of %s, its own q and k | %s" : " | %s | cell: %s%s of %s",
              ui_lane_name(st, st->at.a), ui_metric_info[metric(st)].title,
              metric(st) == UI_M_ENTROPY ? " (bits)" : " (%)",
              hs && hs->decode ? "answer rows" : "prefill rows (sample)",

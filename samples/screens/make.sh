@@ -57,18 +57,19 @@ record needle niah 4096
 record story story_retrieval 16384
 
 # A needle task of 4096 tokens: which keys hold the numbers that were asked for?
-shot needle-heads   needle 'method quest; screen heads'
-shot needle-map     needle 'method quest; screen map'
-shot needle-compare needle 'method quest; screen compare'
-shot needle-text    needle 'method quest; screen text'
-shot needle-pages   needle 'method quest; screen pages'
+shot needle-heads   needle 'method quest; screen heads; cancel'
+shot needle-map     needle 'method quest; screen map; cancel'
+shot needle-compare needle 'method quest; screen compare; cancel'
+shot needle-text    needle 'method quest; screen text; cancel'
+shot needle-pages   needle 'method quest; screen pages; cancel'
 
-# A story of 16384 tokens with questions about its chapters.
-shot story-heads    story 'method snapkv; screen heads'
-shot story-map      story 'method vertical_slash; screen map'
-shot story-compare  story 'method snapkv; screen compare'
-shot story-text     story 'method snapkv; screen text'
-shot story-pages    story 'method ada_snapkv; screen pages'
+# A story of 16384 tokens with questions about its chapters; SnapKV drops what the answer needs, and Why says how
+# far it was from keeping it.
+shot story-heads    story 'method snapkv; screen heads; cancel; sort worst'
+shot story-map      story 'method snapkv; screen map; cancel; why on'
+shot story-compare  story 'method snapkv; screen compare; cancel'
+shot story-text     story 'method snapkv; screen text; cancel'
+shot story-pages    story 'method ada_snapkv; screen pages; cancel'
 
 # Screens of work: the run itself, tasks against methods, and another budget seen at once.
 live needle-run     niah 4096 'screen run'
