@@ -685,8 +685,6 @@ static const struct ui_cmd cmds[] = {
       UI_CMD_VIEW, cmd_topk },
     { "why", "off|on|next", "why the key under the cursor is read or not, and what other budgets read",
       UI_GROUP_LOOK, UI_CTX(UI_SCREEN_MAP), UI_CMD_VIEW, cmd_why },
-    { "force-key", "head|layer|all", "run again with the gold span, page or token under the cursor kept",
-      UI_GROUP_ACT, BOTH | UI_CTX(UI_SCREEN_TEXT), 0, uv_force_key },
 };
 static const struct ui_bind binds[] = {
     { BOTH, "+", "zoom in" },
@@ -701,7 +699,6 @@ static const struct ui_bind binds[] = {
     { BOTH, "e", "weights next" },
     { UI_CTX(UI_SCREEN_MAP), "t", "topk next" },
     { UI_CTX(UI_SCREEN_MAP), "i", "why next" },
-    { BOTH | UI_CTX(UI_SCREEN_TEXT), "F", "force-key head" },
 };
 static const struct ui_hint hints[] = {
     { "layer +1", "layer" },   { "head +1", "head" },

@@ -32,8 +32,6 @@ void uv_first_look(struct ui_state *st);
 void uv_draw_why(const struct ui_state *st, struct cell_buf *b, struct ui_rect r, const struct ui_row *row);
 /* The same in labelled lines; returns the characters written. */
 int uv_why_lines(const struct ui_state *st, const struct ui_row *row, char *buf, size_t cap);
-/* Command `force-key`: run again with the gold span, page or token under the cursor kept. */
-bool uv_force_key(struct ui_state *st, const char *arg);
 
 /* ---- states of a pane ---- */
 /* Draws the notice for a trace or a lane that has nothing to show (no run, queued, running, failed, stopped);

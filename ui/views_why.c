@@ -167,22 +167,3 @@ int uv_why_lines(const struct ui_state *st, const struct ui_row *row, char *buf,
                               w->budget[i].read ? "read" : "left out");
     return n < cap ? (int)n : (int)cap - 1;
 }
-
-/* ---- the test ---- */
-
-bool uv_force_key(struct ui_state *st, const char *arg)
-{
-    static const char *const scope[] = { "head", "layer", "all" };
-    int i = 0, page, gold;
-    if (*arg && !ui_arg_choice(st, arg, scope, 3, 0, &i)) return false;
-    if (!st->trace || st->at.a >= st->n_lanes) return ui_say(st, UI_SAY_BAD, "nothing has run yet"), false;
-    page = sac_trace_page_size(st->trace, st->at.a);
-    gold = ui_gold_at(st, st->at.key);
-    struct sac_span span = { st->at.key, st->at.key + 1 };
-    if (page > 1)
-        span = (struct sac_span){ st->at.key / page * page, (st->at.key / page + 1) * page };
-    else if (gold >= 0)
-        span = st->info.span[gold];
-    ui_force(st, st->at.a, span, i < 2 ? st->at.layer : -1, i < 1 ? ui_kv_head(st) : -1);
-    return true;
-}
