@@ -92,7 +92,8 @@ enum sac_code png_encode(const uint32_t *xrgb, int stride, int w, int h, const s
     png_set_IHDR(png, info, (png_uint_32)w, (png_uint_32)h, 8, PNG_COLOR_TYPE_RGB, PNG_INTERLACE_NONE,
                  PNG_COMPRESSION_TYPE_DEFAULT, PNG_FILTER_TYPE_DEFAULT);
     png_set_sRGB(png, info, PNG_sRGB_INTENT_PERCEPTUAL);
-    png_set_compression_level(png, 7);
+    png_set_compression_level(png, 9);      /* flat cells repeat; filters would hide that */
+    png_set_filter(png, PNG_FILTER_TYPE_BASE, PNG_FILTER_NONE);
     png_text text[N_TEXTS];
     png_set_text(png, info, text, fill_texts(text, meta));
     png_write_info(png, info);
