@@ -3,6 +3,7 @@
 #include "cli.h"
 #include "commands.h"
 #include "json_out.h"
+#include "measures_out.h"
 #include "setup.h"
 
 #include <math.h>
@@ -86,6 +87,10 @@ static void print_text(FILE *f, const struct setup *s, const struct sac_trace *t
           "not apply;\n"
           "a prefill taken over from dense has no rate of its own.\n\n",
           f);
+    for (int i = 0; i < n; i++) {
+        sac_trace_lane(t, i, &l);
+        if (*l.note) fprintf(f, "note: %s\n%s", l.note, i + 1 == n ? "\n" : "");
+    }
     if (s->has_sample) print_answer(f, "gold", s->sample.gold);
     for (int i = 0; i < n; i++) {
         char label[300];
@@ -104,7 +109,10 @@ static void print_text(FILE *f, const struct setup *s, const struct sac_trace *t
 
 /* ---- JSON ---- */
 
-static json_t *run_json(const struct setup *s, const struct setup_args *a, const struct sac_trace *t)
+struct more { bool measures, heads; int batch; };
+
+static json_t *run_json(const struct setup *s, const struct setup_args *a, const struct more *more,
+                        const struct sac_trace *t)
 {
     const struct sac_model_info *mi = sac_model_info(s->model);
     struct sac_trace_info ti;
@@ -113,7 +121,11 @@ static json_t *run_json(const struct setup *s, const struct setup_args *a, const
     snprintf(hash[0], sizeof hash[0], "%016llx", (unsigned long long)ti.model_hash);
     snprintf(hash[1], sizeof hash[1], "%016llx", (unsigned long long)ti.prompt_hash);
     json_t *lanes = json_array();
-    for (int i = 0; i < sac_trace_n_lanes(t); i++) json_array_append_new(lanes, json_lane(t, i));
+    for (int i = 0; i < sac_trace_n_lanes(t); i++) {
+        json_t *lane = json_lane(t, i);
+        measures_json(lane, t, i, more->batch, more->heads);
+        json_array_append_new(lanes, lane);
+    }
     json_t *task = json_null();
     if (s->has_sample)
         task = json_pack("{s:s, s:o, s:i, s:I, s:i, s:s, s:s}", "name", s->sample.task->name, "gold",
@@ -208,6 +220,7 @@ int cmd_run(int argc, char **argv)
     struct arg_strs model = { { NULL }, 0 };
     const char *out_path = "-", *expect = NULL;
     bool json = false;
+    struct more more = { false, false, 1 };
     double fail_under = (double)NAN;
     const struct arg_opt opts[] = {
         { "What to run", .kind = ARG_HEADING },
@@ -221,6 +234,11 @@ int cmd_run(int argc, char **argv)
           .to = &a.no_kl },
         { "What comes out", .kind = ARG_HEADING },
         { "json", 0, NULL, "print JSON", ARG_FLAG, .to = &json },
+        { "measures", 0, NULL, "print every measure of every method below the table", ARG_FLAG,
+          .to = &more.measures },
+        { "heads", 0, NULL, "with --json: the measures of each query head too", ARG_FLAG, .to = &more.heads },
+        { "batch", 0, "N", "batch of the modelled cost (default 1)", ARG_INT, &more.batch, .min = 1,
+          .max = 4096 },
         { "output", 'o', "FILE", "write to FILE instead of standard output", ARG_STR, .to = &out_path },
         { "expect", 0, "TEXT", "end with 5 unless every answer contains TEXT", ARG_STR, .to = &expect },
         { "fail-under", 0, "S", "end with 5 when a score is below S", ARG_DOUBLE, .to = &fail_under },
@@ -254,8 +272,9 @@ int cmd_run(int argc, char **argv)
         const struct sac_trace *t = sac_job_trace(job);
         FILE *out = cli_create(out_path, &err);
         if (out) {
-            if (json) json_print(out, run_json(&s, &a, t), true);
+            if (json) json_print(out, run_json(&s, &a, &more, t), true);
             else print_text(out, &s, t);
+            if (!json && more.measures) measures_print(out, t, more.batch);
             cli_close(out, out_path, &err);
         }
         rc = failed_lanes(t);

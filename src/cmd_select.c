@@ -25,6 +25,7 @@ static void print_json(const struct sac_select_result *r)
                           "method", r->method, "params", r->params, "tokens", r->n, "heads", r->n_heads,
                           "kv_heads", r->n_kv_heads, "head_dim", r->head_dim, "decode_steps", r->steps,
                           "density", density, "timing", "select_s", r->select_s, "attend_s", r->attend_s);
+    if (*r->note) json_object_set_new(j, "note", json_string(r->note));
     json_dumpf(j, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(7));
     putchar('\n');
     json_decref(j);
@@ -88,6 +89,7 @@ int cmd_select(int argc, char **argv)
     struct sac_err err = { 0 };
     struct sac_select_result r;
     if (sac_select_run(&a, &r, &err)) return cli_fail("select", &err);
+    if (*r.note && !args_common.quiet) fprintf(stderr, "saccade select: %s\n", r.note);
     if (json) print_json(&r);
     else if (!args_common.quiet) print_table(&r);
     sac_select_free(&r);

@@ -61,6 +61,7 @@ json_t *json_recall(const struct sac_recall *r)
         { "mass", r->mass },
         { "set", r->set },
         { "oracle", r->oracle },
+        { "regret", r->oracle - r->mass },
         { "sink_adjusted", r->sink_adjusted },
         { "evidence", r->evidence },
         { "mass_min", r->mass_min },
@@ -142,6 +143,7 @@ json_t *json_lane(const struct sac_trace *t, int lane)
     json_object_set_new(o, "method", json_string(l.spec));
     json_object_set_new(o, "name", json_string(l.method));
     json_object_set_new(o, "params", json_params(l.spec, l.params));
+    if (*l.note) json_object_set_new(o, "note", json_string(l.note));
     json_object_set_new(o, "state", json_string(state[l.state]));
     if (l.error[0]) json_object_set_new(o, "error", json_text(l.error, strlen(l.error)));
     json_object_set_new(o, "answer", json_text(l.answer, strlen(l.answer)));
@@ -157,6 +159,8 @@ json_t *json_lane(const struct sac_trace *t, int lane)
     json_object_set_new(o, "recall", recall);
     json_object_set_new(o, "kl", json_number(l.kl));
     json_object_set_new(o, "top1", json_number(l.top1));
+    json_object_set_new(o, "kl_free", json_number(l.kl_free));
+    json_object_set_new(o, "top1_free", json_number(l.top1_free));
     json_object_set_new(o, "nll_gold", json_number(l.nll_gold));
     json_object_set_new(o, "first_diff", l.first_diff < 0 ? json_null() : json_integer(l.first_diff));
     json_object_set_new(o, "timing", json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:b}",

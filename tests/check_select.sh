@@ -33,6 +33,9 @@ expect 0 'KV head' "$bin" select --qkv "$qkv" --method ada_snapkv:capacity=200 -
 grep -qaF '"ada_snapkv.kept"' "$tmp/kept" || bad "no mask in the result"
 expect 0 'vertical_slash' "$bin" select --qkv "$qkv" --method vertical_slash:sparsity=0.5+snapkv:sparsity=0.5+quest:sparsity=0.8 --decode-last 2
 
+expect 0 'sparsity=0.99 is out of reach on 1500 tokens' "$bin" select --qkv "$qkv" --method snapkv:sparsity=0.99 --json
+expect 0 '"read": 0.1' "$bin" select --qkv "$qkv" --method block_sparse:top_blocks=4+snapkv:sparsity=0.9 --json
+
 expect 2 "did you mean 'snapkv'" "$bin" select --qkv "$qkv" --method snapk
 expect 2 'use capacity=133' "$bin" select --qkv "$qkv" --method snapkv:capacity=10
 expect 2 'use 1499' "$bin" select --qkv "$qkv" --method quest --decode-last 1500

@@ -213,6 +213,8 @@ static void sparsity_sets_budgets(void **state)
         { "block_sparse:sparsity=0", "top_blocks", 64, 1024 },
         { "tova:sparsity=0.75", "capacity", 250, 1000 },
         { "streaming_llm:sparsity=0.9", "window", 96, 1000 },
+        { "streaming_llm:sparsity=0.5,tile=1", "prefill_window", 289, 1000 },
+        { "moba:sparsity=0.75", "prefill_top_k", 3, 1024 },
         { "moba:sparsity=0.75", "top_k", 4, 1024 },
         /* The grid of the paper at its own lengths. */
         { "vertical_slash:preset=paper-0.95", "vertical_size", 164, 16384 },
@@ -257,6 +259,34 @@ static void sparsity_is_always_valid(void **state)
                 snprintf(text, sizeof text, "%s:sparsity=0.%d", all[i]->name, level);
                 resolve(text, lengths[l]);
             }
+}
+
+/* A sparsity that what is always read leaves no room for is told, with the one that is reached. */
+static void out_of_reach_is_told(void **state)
+{
+    (void)state;
+    static const struct { const char *spec; int n; const char *says;
+    } row[] = {
+        { "snapkv:sparsity=0.99", 1000, "this is 0.867" },        /* 133 of 1000 are kept */
+        { "ada_snapkv:preset=paper-0.95", 1000, "preset=0.95 is out of reach on 1000 tokens" },
+        { "quest:sparsity=0.999", 160, "this is 0.9," },
+        { "block_sparse:sparsity=0.99", 1600, "this is 0.941" },  /* 3 + 97 * 3 + 3 of 5050 pairs of blocks */
+        { "pyramidkv:sparsity=0.95", 650, "this is 0.9," },
+        { "moba:sparsity=0.99", 1280, "this is 0.95," },
+        { "vertical_slash:sparsity=0.9+quest:sparsity=0.5", 1024, "vertical_slash" },
+        { "snapkv:sparsity=0.9", 2000, "" },
+        { "snapkv:capacity=133", 1000, "" },
+        { "vertical_slash:sparsity=0.9", 4096, "" },
+        { "quest:sparsity=0.9", 1024, "" },
+    };
+    for (size_t i = 0; i < sizeof row / sizeof *row; i++) {
+        struct sac_spec s = resolve(row[i].spec, row[i].n);
+        if (*row[i].says ? !strstr(s.note, row[i].says) : *s.note != 0)
+            fail_msg("%s at %d: note '%s', expected '%s'", row[i].spec, row[i].n, s.note, row[i].says);
+    }
+    struct sac_spec s = resolve("snapkv:sparsity=0.99", 1000);
+    assert_int_equal(sac_spec_resolve(&s, &shape, 100000, NULL), SAC_OK);
+    assert_string_equal(s.note, "");
 }
 
 /* Whatever is typed is answered; what parses also prints. */
@@ -350,7 +380,7 @@ int main(void)
         cmocka_unit_test(defaults_of_the_paper),
         cmocka_unit_test(phases),
         cmocka_unit_test(sparsity_sets_budgets),
-        cmocka_unit_test(sparsity_is_always_valid),
+        cmocka_unit_test(sparsity_is_always_valid), cmocka_unit_test(out_of_reach_is_told),
         cmocka_unit_test(noise),
         cmocka_unit_test(tables_are_sound),
         cmocka_unit_test(params_text),

@@ -51,6 +51,13 @@ static enum sac_code budget(void *opts, const struct sac_shape *s, int n, double
     return SAC_OK;
 }
 
+static double reach(const void *opts, const struct sac_shape *s, int n)
+{
+    const struct opts *o = opts;
+    (void)s;
+    return reach_of(n, imax(o->local + o->sink, 1));
+}
+
 static bool forced(const void *opts, int n, int row, int key)
 {
     const struct opts *o = opts;
@@ -92,6 +99,7 @@ const struct sac_method method_ada_snapkv = {
     .scope = scope_kv_head,
     .check = check,
     .budget = budget,
+    .reach = reach,
     .forced = forced,
     .evict = evict,
 };

@@ -39,6 +39,14 @@ static enum sac_code budget(void *opts, const struct sac_shape *s, int n, double
     return SAC_OK;
 }
 
+static double reach(const void *opts, const struct sac_shape *s, int n)
+{
+    const struct opts *o = opts;
+    (void)s;
+    int blocks = (n + o->block_size - 1) / o->block_size;
+    return blocks > 3 ? left_out(blocks, 3) : 0;
+}
+
 static bool forced(const void *opts, int n, int row, int key)
 {
     int c = ((const struct opts *)opts)->block_size, own = row / c;
@@ -103,6 +111,7 @@ const struct sac_method method_block_sparse = {
     .opts_size = sizeof(struct opts),
     .scope = scope_query_head,
     .budget = budget,
+    .reach = reach,
     .forced = forced,
     .plan = plan,
 };

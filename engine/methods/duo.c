@@ -7,7 +7,8 @@
  *
  * Known quirks. The original trains one gate per KV head on passkey texts and ranks heads over the whole
  * model; measuring on the loaded prompt, layer by layer, stands in for that. Training used sink 128 and
- * recent 256. */
+ * recent 256. sparsity=S is the share of the cache that decode leaves out, to the nearest whole number of
+ * heads of a layer; prefill, whose early rows lie within the window, leaves out less. */
 #include "methods.h"
 #include "registry.h"
 
@@ -34,6 +35,13 @@ static enum sac_code budget(void *opts, const struct sac_shape *s, int n, double
     double streaming = 1 - fmin((double)(o->sink + o->recent) / n, 1); /* what a streaming head leaves out */
     o->streaming = streaming > 0 ? fmin(sparsity / streaming, 1) : 1;
     return SAC_OK;
+}
+
+static double reach(const void *opts, const struct sac_shape *s, int n)
+{
+    const struct opts *o = opts;
+    (void)s;
+    return reach_of(n, o->sink + o->recent);
 }
 
 struct outside { const struct opts *o; double mass; };
@@ -130,6 +138,7 @@ const struct sac_method method_duo = {
     .opts_size = sizeof(struct opts),
     .scope = scope_kv_head,
     .budget = budget,
+    .reach = reach,
     .plan = plan,
     .evict = evict,
     .create = create,

@@ -49,6 +49,13 @@ static enum sac_code budget(void *opts, const struct sac_shape *s, int n, double
     return SAC_OK;
 }
 
+static double reach(const void *opts, const struct sac_shape *s, int n)
+{
+    const struct opts *o = opts;
+    (void)s;
+    return vs_reach(n, o->sink, o->local, o->tile);
+}
+
 static bool forced(const void *opts, int n, int row, int key)
 {
     const struct opts *o = opts;
@@ -84,6 +91,7 @@ const struct sac_method method_flexprefill = {
     .scope = scope_query_head,
     .check = check,
     .budget = budget,
+    .reach = reach,
     .forced = forced,
     .plan = plan,
 };

@@ -86,6 +86,9 @@ enum vs_sizes { VS_EQUAL, VS_COVERAGE, VS_MORE_VERTICAL, VS_MORE_SLASH };
 bool vs_select_target(struct vs_scores *sc, const struct vs_rule *r, double target, enum vs_sizes how,
                       struct sac_plan *out, struct sac_arena *a);
 
+/* Sparsity of the forced members alone. */
+double vs_reach(int n, int sink, int local, int tile);
+
 /* ---- blocks.c: plans chosen from a matrix of block scores ---- */
 
 struct blocks {
@@ -113,6 +116,8 @@ double blocks_reaching(const struct blocks *b, double target, bool crossing, str
 
 /* Rows read keys below sink and the `window` nearest. */
 bool window_plan(struct sac_plan *out, int n, int sink, int window, int tile);
+/* 1 - the share of the causal cells that such a plan reads. */
+double window_reach(int n, int sink, int window, int tile);
 /* Keep what the next row will read of it: the sink and the last window - 1. */
 bool window_keep(struct sac_kept *kept, int n, int sink, int window, struct sac_arena *a);
 
@@ -176,6 +181,9 @@ enum sac_scope scope_layer(const void *opts);
 int share_of(int n, double sparsity, int least);
 /* The k for which rows that read min(k, row + 1) keys leave out a share s of the causal cells. */
 int causal_budget(int n, double sparsity);
+
+/* The sparsity of keeping `least` of n tokens. */
+double reach_of(int n, int least);
 
 /* A number that depends on all four and nothing else, for draws that repeat. */
 uint64_t mix_seed(uint64_t seed, uint64_t a, uint64_t b, uint64_t c);

@@ -7,18 +7,19 @@
  * Known quirks. Meant for models trained with it; on others it is mean-pooled selection, an instructive
  * contrast to Quest's bounds. Published with blocks of 4096 and top_k of 12 at long context; defaults here
  * suit 1K to 16K. Rows of a block do not share their lists, so prefill plans have one tile per row.
- * sparsity=S is the share of the cache that decode leaves out; prefill, whose early rows read everything,
- * leaves out less. */
+ * sparsity=S leaves out the share S of each phase, by fewer blocks in prefill, where early rows have little
+ * to leave out. */
 #include "methods.h"
 #include "registry.h"
 
 #include "kernels.h"
 
-struct opts { int block_size, top_k; };
+struct opts { int block_size, top_k, prefill_top_k; };
 
 static const struct sac_param params[] = {
     P_INT(opts, block_size, 64, 1, 65536, false, "keys of a block"),
     P_INT(opts, top_k, 8, 1, TOKENS_MAX, true, "blocks a query reads, its own included"),
+    P_INT(opts, prefill_top_k, 0, 0, TOKENS_MAX, true, "the same for prefill rows; 0: top_k"),
 };
 
 struct state { struct opts o; struct pages pages; float *score; int *idx; };   /* [n_heads][pages] */
@@ -30,7 +31,16 @@ static enum sac_code budget(void *opts, const struct sac_shape *s, int n, double
     (void)s;
     (void)err;
     o->top_k = imax((share_of(n, sparsity, 1) + o->block_size / 2) / o->block_size, 1);
+    /* A row reads half of its own block on average. */
+    o->prefill_top_k = imax((causal_budget(n, sparsity) + o->block_size) / o->block_size, 1);
     return SAC_OK;
+}
+
+static double reach(const void *opts, const struct sac_shape *s, int n)
+{
+    const struct opts *o = opts;
+    (void)s;
+    return reach_of(n, o->block_size);
 }
 
 static bool forced(const void *opts, int n, int row, int key)
@@ -48,13 +58,14 @@ static bool plan(const struct sac_prefill_in *in, const void *opts, int head, st
     float *mean = sac_arena_floats(scratch, (size_t)blocks * (size_t)dim),
           *score = sac_arena_floats(scratch, (size_t)blocks);
     int *idx = sac_arena_alloc(scratch, sizeof *idx * (size_t)blocks);
+    int most = o->prefill_top_k ? o->prefill_top_k : o->top_k;
     if (!mean || !score || !idx || !sac_plan_init(out, 1, n)) return false;
     for (int b = 0; (b + 1) * c <= n; b++)
         pool_mean(in_key(in, kv, 0), dim, b * c, (b + 1) * c, c, mean + (size_t)b * (size_t)dim);
     for (int row = 0; row < n; row++) {
         int own = row / c;
         if (own > 0) k_ops()->score_f32(in_query(in, head, row), mean, dim, own, 1.0f, score);
-        int k = topk(score, own, o->top_k - 1, idx);
+        int k = topk(score, own, most - 1, idx);
         for (int i = 0; i < k; i++)
             if (!sac_plan_add(out, idx[i] * c, (idx[i] + 1) * c)) goto fail;
         if (!sac_plan_add(out, own * c, row + 1) || !sac_plan_next(out)) goto fail;
@@ -108,6 +119,7 @@ const struct sac_method method_moba = {
     .opts_size = sizeof(struct opts),
     .scope = scope_query_head,
     .budget = budget,
+    .reach = reach,
     .forced = forced,
     .plan = plan,
     .create = create,

@@ -56,6 +56,23 @@ static int to_units(float *x, int n, int size)
     return m;
 }
 
+static double sum_of(const float *x, int lo, int hi)
+{
+    double sum = 0;
+    for (int j = lo; j < hi; j++) sum += (double)x[j];
+    return sum;
+}
+
+/* The best of m units: a number of them, or (top_p) the fewest that with what is read anyway, a mass of
+ * `have`, reach the share top_p of `all`. */
+static int choose(const struct opts *o, const float *score, int m, int keep, double have, double all,
+                  int *idx)
+{
+    if (o->top_p <= 0) return topk(score, m, keep, idx);
+    double left = o->top_p < 1 ? o->top_p * all - have : HUGE_VAL;
+    return left > 0 && m > 0 ? topp(score, m, left, idx) : 0;
+}
+
 static void add_row(void *ctx, int row, const float *p)
 {
     float *sum = ctx;
@@ -72,10 +89,9 @@ static bool plan_tile(const struct sac_prefill_in *in, const struct opts *o, int
         if (!scores_each_row(in, h, r0, r1 - r0, NULL, panels, add_row, sum, scratch)) return false;
     int size = unit_size(o), m = to_units(sum, r1, size), own = r1 - r0 > 1 ? r0 / size : m;
     int keep = imax((o->prefill_budget ? o->prefill_budget : o->token_budget) / size, 1);
-    double mass = o->top_p < 1 ? o->top_p * n * (r1 - r0) : HUGE_VAL;
     /* Units own .. m-1 hold the tile's rows and are read in any case, inside the budget. */
-    int k = o->top_p > 0 ? topp(sum, m, mass, idx) : topk(sum, own, keep - (m - own), idx);
-    for (int i = 0; i < k && idx[i] < own; i++)
+    int k = choose(o, sum, own, keep - (m - own), sum_of(sum, own, m), n * (r1 - r0), idx);
+    for (int i = 0; i < k; i++)
         if (!sac_plan_add(out, idx[i] * size, imin((idx[i] + 1) * size, r1))) return false;
     if (!sac_plan_add(out, imin(own * size, r1), r1)) return false;
     return sac_plan_next(out);
@@ -128,9 +144,8 @@ static void select_slots(void *state, const struct sac_decode_in *in, int head, 
         scores_decode(in, h, n, p);
         for (int j = 0; j < n; j++) sum[j] += p[j];
     }
-    int m = to_units(sum, tail, size), *idx = s->idx + at;
-    double mass = o->top_p < 1 ? o->top_p * heads : HUGE_VAL;
-    int k = o->top_p > 0 && m > 0 ? topp(sum, m, mass, idx) : topk(sum, m, keep, idx);
+    double have = sum_of(sum, tail, n);
+    int m = to_units(sum, tail, size), *idx = s->idx + at, k = choose(o, sum, m, keep, have, heads, idx);
     pages_rows(out, idx, k, size, tail, n);
 }
 

@@ -71,6 +71,8 @@ int share_of(int n, double sparsity, int least)
     return k < least ? least : k;
 }
 
+double reach_of(int n, int least) { return least < n ? 1 - (double)least / n : 0; }
+
 int causal_budget(int n, double sparsity)
 {
     /* k(k+1)/2 + (n-k)k = r n(n+1)/2, solved for the smaller k. */

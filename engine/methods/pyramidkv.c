@@ -45,6 +45,13 @@ static enum sac_code budget(void *opts, const struct sac_shape *s, int n, double
     return SAC_OK;
 }
 
+static double reach(const void *opts, const struct sac_shape *s, int n)
+{
+    const struct opts *o = opts;
+    (void)s;
+    return reach_of(n, o->window + 1);
+}
+
 static bool forced(const void *opts, int n, int row, int key)
 {
     (void)row;
@@ -95,6 +102,7 @@ const struct sac_method method_pyramidkv = {
     .scope = scope_kv_head,
     .check = check,
     .budget = budget,
+    .reach = reach,
     .forced = forced,
     .evict = evict,
 };

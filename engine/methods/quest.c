@@ -7,19 +7,20 @@
  * Known quirks. One list per KV head (bounds summed over the group) with share_pages, the paper's later
  * setting; without it one list per query head, up to G times the reads. The budget does not count the current
  * page. One extreme token widens its page's bound for all queries; scorer=meanstd uses mean + deviation
- * instead. The original keeps layers 0 and 1 dense (dense_layers=0,1). Page bounds are reads too: 1/page_size
- * of the cache. */
+ * instead, scorer=mean the mean alone, as MoBA does. The original keeps layers 0 and 1 dense
+ * (dense_layers=0,1). Page bounds are reads too: 1/page_size of the cache. */
 #include "methods.h"
 #include "registry.h"
 
 struct opts { int token_budget, page_size, share_pages, scorer; };
 
-static const char *const scorers[] = { "minmax", "meanstd", NULL };
+static const char *const scorers[] = { "minmax", "meanstd", "mean", NULL };
 static const struct sac_param params[] = {
     P_INT(opts, token_budget, 1024, 1, TOKENS_MAX, true, "tokens read each step, a multiple of page_size"),
     P_INT(opts, page_size, 16, 1, 4096, false, "tokens of a page"),
     P_BOOL(opts, share_pages, 1, "one list for all query heads of a group"),
-    P_CHOICE(opts, scorer, PAGE_MINMAX, 2, scorers, "minmax: upper bound; meanstd: mean plus deviation"),
+    P_CHOICE(opts, scorer, PAGE_MINMAX, 3, scorers,
+             "minmax: upper bound; meanstd: mean plus deviation; mean"),
 };
 
 struct state {
@@ -55,6 +56,13 @@ static enum sac_code budget(void *opts, const struct sac_shape *s, int n, double
     int pages = (share_of(n, sparsity, 1) + o->page_size / 2) / o->page_size;
     o->token_budget = imax(pages, 1) * o->page_size;
     return SAC_OK;
+}
+
+static double reach(const void *opts, const struct sac_shape *s, int n)
+{
+    const struct opts *o = opts;
+    (void)s;
+    return reach_of(n, o->page_size);
 }
 
 static bool forced(const void *opts, int n, int row, int key)
@@ -104,8 +112,9 @@ static void select_slots(void *state, const struct sac_decode_in *in, int head, 
 
 static double metadata(const void *opts, int n_slots, int head_dim)
 {
-    int page = ((const struct opts *)opts)->page_size;
-    return 2.0 * ((n_slots - 1) / page) * head_dim;
+    const struct opts *o = opts;
+    double corners = o->scorer == PAGE_MEAN ? 1 : 2;
+    return corners * ((n_slots - 1) / o->page_size) * head_dim;
 }
 
 const struct sac_method method_quest = {
@@ -119,6 +128,7 @@ const struct sac_method method_quest = {
     .scope = scope,
     .check = check,
     .budget = budget,
+    .reach = reach,
     .forced = forced,
     .create = create,
     .append = append,

@@ -46,6 +46,13 @@ static enum sac_code budget(void *opts, const struct sac_shape *s, int n, double
     return SAC_OK;
 }
 
+static double reach(const void *opts, const struct sac_shape *s, int n)
+{
+    const struct opts *o = opts;
+    (void)s;
+    return window_reach(n, 0, 1, o->block_q);
+}
+
 /* Mean over valid rows (less `minus`), and whether the rows are alike: |sum of unit vectors|^2 / count^2. */
 static bool pool_block(const float *x, int dim, int count, const float *minus, double theta, float *mean,
                        float *unit)
@@ -133,5 +140,6 @@ const struct sac_method method_spargeattn = {
     .opts_size = sizeof(struct opts),
     .scope = scope_query_head,
     .budget = budget,
+    .reach = reach,
     .plan = plan,
 };

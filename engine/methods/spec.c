@@ -261,6 +261,18 @@ enum sac_code sac_spec_parse(struct sac_spec *out, const char *text, struct sac_
     return check_phases(out, err);
 }
 
+/* Say so where what is always read leaves less out than was asked for. */
+static void note_reach(struct sac_spec *spec, const struct sac_part *p, const struct sac_shape *s, int n)
+{
+    double want = isnan(p->sparsity) ? p->preset : p->sparsity;
+    if (isnan(want) || !p->m->reach || *spec->note) return;
+    double most = fmax(p->m->reach(p->opts.bytes, s, n), 0);
+    if (want <= most + 0.005) return;
+    snprintf(spec->note, sizeof spec->note,
+             "%s: %s=%g is out of reach on %d tokens, for what it always reads: this is %.3g, the nearest",
+             p->m->name, isnan(p->sparsity) ? "preset" : "sparsity", want, n, floor(most * 1000) / 1000);
+}
+
 enum sac_code sac_spec_resolve(struct sac_spec *spec, const struct sac_shape *s, int n, struct sac_err *err)
 {
     for (int l = s->n_layers; l < 1024; l++)
@@ -268,12 +280,14 @@ enum sac_code sac_spec_resolve(struct sac_spec *spec, const struct sac_shape *s,
             return sac_fail(err, SAC_EARG, "%s: dense_layers has layer %d, the model has layers 0 to %d",
                             spec->text, l, s->n_layers - 1);
     enum sac_code rc = SAC_OK;
+    *spec->note = 0;
     for (int i = 0; !rc && i < spec->n; i++) {
         struct sac_part *p = &spec->part[i];
         if (n > 0 && !isnan(p->sparsity)) rc = p->m->budget(p->opts.bytes, s, n, p->sparsity, err);
         if (!rc && n > 0 && !isnan(p->preset)) rc = preset_apply(p, n, err);
         bool settled = n > 0 || (isnan(p->sparsity) && isnan(p->preset));
         if (!rc && settled && p->m->check) rc = p->m->check(p->opts.bytes, s, n, err);
+        if (!rc && n > 0) note_reach(spec, p, s, n);
     }
     return rc;
 }

@@ -5,14 +5,17 @@
  *
  * Known quirks. The published method stores keys before rotation and rotates them by their place in the
  * cache, so that distances never exceed its size; here keys keep their positions, which is the same while
- * the text is within the trained length. In prefill a tile of rows reads the union of its rows' windows. */
+ * the text is within the trained length. In prefill a tile of rows reads the union of its rows' windows.
+ * sparsity=S leaves out the share S of each phase: a wide window in decode, a narrower one in prefill, where
+ * early rows have little to leave out. */
 #include "methods.h"
 #include "registry.h"
 
-struct opts { int window, sink, tile; };
+struct opts { int window, prefill_window, sink, tile; };
 
 static const struct sac_param params[] = {
     P_INT(opts, window, 1020, 1, TOKENS_MAX, true, "nearest keys, the row's own included"),
+    P_INT(opts, prefill_window, 0, 0, TOKENS_MAX, true, "the same for prefill rows; 0: window"),
     P_INT(opts, sink, 4, 0, TOKENS_MAX, false, "first keys, always read"),
     P_INT(opts, tile, 64, 1, 1024, false, "rows of a tile in prefill"),
 };
@@ -24,14 +27,14 @@ static enum sac_code budget(void *opts, const struct sac_shape *s, int n, double
     (void)s;
     (void)err;
     o->window = imax(share_of(n, sparsity, 1) - o->sink, 1);
+    o->prefill_window = imax(causal_budget(n, sparsity) - o->sink - o->tile / 2, 1);
     return SAC_OK;
 }
 
 static bool forced(const void *opts, int n, int row, int key)
 {
     const struct opts *o = opts;
-    (void)n;
-    return key < o->sink || row - key < o->window;
+    return key < o->sink || row - key < (row < n && o->prefill_window ? o->prefill_window : o->window);
 }
 
 static bool plan(const struct sac_prefill_in *in, const void *opts, int head, struct sac_plan *out,
@@ -40,7 +43,7 @@ static bool plan(const struct sac_prefill_in *in, const void *opts, int head, st
     const struct opts *o = opts;
     (void)head;
     (void)scratch;
-    return window_plan(out, in->n, o->sink, o->window, o->tile);
+    return window_plan(out, in->n, o->sink, o->prefill_window ? o->prefill_window : o->window, o->tile);
 }
 
 static bool evict(const struct sac_prefill_in *in, const void *opts, struct sac_kept *kept,

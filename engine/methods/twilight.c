@@ -7,7 +7,7 @@
  *
  * Known quirks. What is lost is bounded by 2 (1 - p) max |v| only as far as the estimate is right. The first
  * two layers are dense in the original (dense_layers=0,1). One list per query head, as its accuracy code has
- * it. */
+ * it. sparsity=S sets the budget of the pages; what is read in the end is less, and the prompt's to say. */
 #include "methods.h"
 #include "registry.h"
 
@@ -38,6 +38,13 @@ static enum sac_code budget(void *opts, const struct sac_shape *s, int n, double
     (void)err;
     o->token_budget = imax((share_of(n, sparsity, 1) + o->page_size / 2) / o->page_size, 1) * o->page_size;
     return SAC_OK;
+}
+
+static double reach(const void *opts, const struct sac_shape *s, int n)
+{
+    const struct opts *o = opts;
+    (void)s;
+    return reach_of(n, o->page_size);
 }
 
 static float *rounded(const struct state *s, int layer, int kv_head, int slot)
@@ -130,6 +137,7 @@ const struct sac_method method_twilight = {
     .opts_size = sizeof(struct opts),
     .scope = scope_query_head,
     .budget = budget,
+    .reach = reach,
     .create = create,
     .append = append,
     .select = select_slots,

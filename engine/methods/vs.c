@@ -218,3 +218,17 @@ bool vs_select_target(struct vs_scores *sc, const struct vs_rule *rule, double t
     }
     return vs_select(sc, &best, out, a);
 }
+
+double vs_reach(int n, int sink, int local, int tile)
+{
+    int nv = imin(imax(sink, 1), n), ns = imin(local, n), *list = malloc(sizeof *list * (size_t)imax(nv, ns));
+    struct sac_plan p;
+    double reach = 0;
+    for (int i = 0; list && i < imax(nv, ns); i++) list[i] = i;
+    if (list && vs_plan(&p, n, tile, list, nv, list, ns)) {
+        reach = 1 - sac_plan_density(&p).kernel;
+        sac_plan_free(&p);
+    }
+    free(list);
+    return reach;
+}

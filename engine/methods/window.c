@@ -20,6 +20,15 @@ bool window_plan(struct sac_plan *out, int n, int sink, int window, int tile)
     return true;
 }
 
+double window_reach(int n, int sink, int window, int tile)
+{
+    struct sac_plan p;
+    if (!window_plan(&p, n, sink, window, tile)) return 0;
+    double reach = 1 - sac_plan_density(&p).kernel;
+    sac_plan_free(&p);
+    return reach;
+}
+
 bool window_keep(struct sac_kept *kept, int n, int sink, int window, struct sac_arena *a)
 {
     int near = imax(n - (window - 1), 0);

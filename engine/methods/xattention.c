@@ -48,6 +48,14 @@ static enum sac_code budget(void *opts, const struct sac_shape *s, int n, double
     return SAC_OK;
 }
 
+static double reach(const void *opts, const struct sac_shape *s, int n)
+{
+    const struct opts *o = opts;
+    (void)s;
+    double blocks = (n + o->block_size - 1) / o->block_size;     /* the first column and the diagonal */
+    return 1 - (2 * blocks - 1) / (blocks * (blocks + 1) / 2);
+}
+
 /* `stride` queries in reverse as one row, scaled; rows beyond the prompt are zero. */
 static void coarse_query(const struct sac_prefill_in *in, const struct opts *o, int head, int m, float *out)
 {
@@ -125,5 +133,6 @@ const struct sac_method method_xattention = {
     .scope = scope_query_head,
     .check = check,
     .budget = budget,
+    .reach = reach,
     .plan = plan,
 };

@@ -203,6 +203,20 @@ static enum sac_code put_head(struct select_run *r, const char *name, int head, 
     return rc;
 }
 
+/* Densities of the plans, one for each query head; what decode reads or eviction keeps is there already, for
+ * each query or KV head. */
+static void merge_density(struct select_run *r, const struct sac_plan *plan)
+{
+    struct sac_density *d = r->out->density;
+    int have = r->out->n_density, per = have ? r->n_heads / have : 1;
+    for (int h = r->n_heads - 1; h >= 0; h--) {
+        double read = have ? d[h / per].read : (double)NAN;
+        d[h] = sac_plan_density(&plan[h]);
+        d[h].read = read;
+    }
+    r->out->n_density = r->n_heads;
+}
+
 static enum sac_code run_prefill(struct select_run *r, const struct sac_part *part)
 {
     const char *name = part ? part->m->name : "dense";
@@ -238,9 +252,8 @@ static enum sac_code run_prefill(struct select_run *r, const struct sac_part *pa
                 memcpy(one + t * (size_t)r->dim, rows + t * ldo + (size_t)h * (size_t)r->dim,
                        sizeof *one * (size_t)r->dim);
             rc = put_head(r, name, h, &plan[h], one);
-            r->out->density[h] = sac_plan_density(&plan[h]);
         }
-        r->out->n_density = r->n_heads;
+        merge_density(r, plan);
     }
     for (size_t h = 0; plan && h < heads; h++) sac_plan_free(&plan[h]);
     free(plan);
@@ -317,6 +330,7 @@ static enum sac_code settle(struct select_run *r)
     if (rc) return rc;
     snprintf(r->out->method, sizeof r->out->method, "%s", r->spec.part[0].m->name);
     sac_spec_params(&r->spec, r->out->params, sizeof r->out->params);
+    snprintf(r->out->note, sizeof r->out->note, "%s", r->spec.note);
     r->out->n = r->n;
     r->out->n_heads = r->n_heads;
     r->out->n_kv_heads = r->n_kv_heads;
@@ -332,8 +346,7 @@ static enum sac_code run_all(struct select_run *r)
     int steps = r->a->decode_last ? r->a->decode_last : !prefill && !evict && decode ? 8 : 0;
     if (steps >= r->n) steps = r->n - 1;
     r->out->steps = steps;
-    /* Where a method acts in several phases, the density is that of prefill, then of decode, then the share
-     * kept. */
+    /* Where a method acts in several phases, `read` is that of decode rather than the share kept. */
     enum sac_code rc = evict ? run_evict(r, evict) : SAC_OK;
     if (!rc && steps > 0) rc = select_decode(r, steps);
     if (!rc && (prefill || (!evict && !decode))) rc = run_prefill(r, prefill);

@@ -186,6 +186,7 @@ int trace_add_lane(struct sac_trace *t, const struct sac_spec *spec, int max_new
         snprintf(p->method, sizeof p->method, "%s", spec->part[0].m->name);
         snprintf(p->title, sizeof p->title, "%s", spec->part[0].m->title);
         sac_spec_params(spec, p->params, sizeof p->params);
+        snprintf(p->note, sizeof p->note, "%s", spec->note);
     }
     p->state = SAC_LANE_QUEUED;
     p->max_steps = max_new;

@@ -83,6 +83,8 @@ struct sac_method {
     /* Set the budget parameters so that sparsity comes nearest to s (1 - kernel or kept share). */
     enum sac_code (*budget)(void *opts, const struct sac_shape *s, int n, double sparsity,
                             struct sac_err *err);
+    /* The greatest sparsity that the other parameters leave possible on n tokens; NULL: any. */
+    double (*reach)(const void *opts, const struct sac_shape *s, int n);
     /* Forced by rule (sink, local window, diagonal ...) rather than chosen by score? */
     bool (*forced)(const void *opts, int n, int row, int key);
 
@@ -137,11 +139,13 @@ struct sac_spec {
     int n;
     struct sac_part part[SAC_SPEC_PARTS];
     uint64_t dense_layers[16];  /* bit l of word l/64: layer l stays dense */
+    char note[200];             /* set by resolve: a sparsity that this prompt is too short for; else "" */
 };
 /* Parse; unknown methods and keys are refused with the nearest name. */
 enum sac_code sac_spec_parse(struct sac_spec *out, const char *text, struct sac_err *err);
 /* Settle sparsity=S and check every parameter against the model and a prompt of n tokens (0: unknown, checks
- * what can be). May be called again with another n. */
+ * what can be). A sparsity out of reach gives the nearest one, and a note. May be called again with another
+ * n. */
 enum sac_code sac_spec_resolve(struct sac_spec *spec, const struct sac_shape *s, int n, struct sac_err *err);
 /* "vertical_size=512 slash_size=512 window=256", parameters as they are used. */
 void sac_spec_params(const struct sac_spec *spec, char *buf, size_t cap);

@@ -6,7 +6,7 @@
  * `NAME.hH.blocks`; for eviction `NAME.kept` u8 [Hkv,T]; for decode, where the last tokens play the steps,
  * `NAME.rows` i32 [n,4] (step, head, lo, hi in positions), `NAME.decode_out` f32 [steps,Hq,D], and for quest
  * `quest.pages` i32 [steps,Hq,pages] padded with -1; for all of them `NAME.density` f32 [heads,4] (pattern,
- * kernel, work, read). */
+ * kernel, work, read; NAN where the method does not act in that phase). */
 #ifndef SAC_SELECT_H
 #define SAC_SELECT_H
 
@@ -24,6 +24,7 @@ struct sac_select_args {
 
 struct sac_select_result {
     char method[32], params[400];
+    char note[200];           /* a sparsity out of reach on this input; else "" */
     int n, n_heads, n_kv_heads, head_dim, steps;
     int n_density;            /* query heads, or KV heads where these are the unit */
     struct sac_density *density;   /* [n_density], freed by sac_select_free */

@@ -64,7 +64,8 @@ struct sac_recall {               /* means over n_rows rows; NAN where not defin
 };
 
 struct sac_lane {
-    char spec[200], method[32], title[40], params[160];
+    char spec[200], method[32], title[40], params[400];
+    char note[200];               /* a sparsity out of reach on this prompt; else "" */
     enum sac_lane_state state;
     bool intervention;
     int prefill_layer;            /* layers done */
