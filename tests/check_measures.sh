@@ -14,7 +14,7 @@ run --method quest:sparsity=0.7 --method vertical_slash:sparsity=0.5+snapkv:spar
     >"$tmp/json" 2>"$tmp/err" || bad "run --json fails: $(head -c 300 "$tmp/err")"
 for key in pattern kernel work read mass mass_vs_dense mass_min mass_p5 set top10 top64 oracle regret sink_adjusted evidence \
     evidence_mass need90 need95 need99 entropy_bits out_err kl top1 kl_free top1_free nll_gold overlap group steps layers \
-    layer_out_err cost exact paper prefill_flops selection_flops decode_elements metadata_elements measured heads kv_head \
+    layer_out_err cost exact paper prefill_flops selection_flops decode_elements metadata_elements speedup heads kv_head \
     kept_tokens kv_bytes note; do
     grep -q "\"$key\":" "$tmp/json" || bad "no $key in the JSON"
 done

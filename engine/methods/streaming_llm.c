@@ -15,9 +15,9 @@ struct opts { int window, prefill_window, sink, tile; };
 
 static const struct sac_param params[] = {
     P_INT(opts, window, 1020, 1, TOKENS_MAX, true, "nearest keys, the row's own included"),
-    P_INT(opts, prefill_window, 0, 0, TOKENS_MAX, true, "the same for prefill rows; 0: window"),
     P_INT(opts, sink, 4, 0, TOKENS_MAX, false, "first keys, always read"),
     P_INT(opts, tile, 64, 1, 1024, false, "rows of a tile in prefill"),
+    P_INT(opts, prefill_window, 0, 0, TOKENS_MAX, true, "nearest keys of prefill rows; 0: window"),
 };
 
 static enum sac_code budget(void *opts, const struct sac_shape *s, int n, double sparsity,
