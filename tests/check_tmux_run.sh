@@ -34,6 +34,15 @@ cap | grep -qE '\[ ?[a-z]+-[a-z]+-[0-9]+ is [0-9]+\]' || bad "no gold span is ma
 screen 6 'mass read|KV head|kv'
 screen 7 'story_multihop'
 
+# ---- everything measured, over any screen ----
+keys F2
+wait_for 'Measures: means over layers' 20
+wait_for 'decode, keys read +1\.000 +1\.000 +0\.[0-9]+ +0\.' 60
+keys G
+wait_for "cache's share of them +0\." 20
+keys Escape
+gone 'Measures: means' 20
+
 # ---- moving about in the map ----
 screen 3 'L[0-9]+ H[0-9]+'
 before=$(cap | grep -oE 'L[0-9]+ H[0-9]+' | head -n 1)

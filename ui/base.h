@@ -5,7 +5,8 @@
 #include "app.h"
 
 enum { UI_INPUT_MAX = 1024, UI_HISTORY = 200, UI_LOG_MAX = 500 };
-enum ui_mode { UI_MODE_NORMAL, UI_MODE_PROMPT, UI_MODE_HELP, UI_MODE_QUIT, UI_MODE_PICK, UI_MODE_EXPORT };
+enum ui_mode { UI_MODE_NORMAL, UI_MODE_PROMPT, UI_MODE_HELP, UI_MODE_QUIT, UI_MODE_PICK, UI_MODE_EXPORT,
+              UI_MODE_MEASURES };
 
 /* A line of input with a cursor; bytes are UTF-8. */
 struct ui_input { char text[UI_INPUT_MAX]; int len, at; };
@@ -26,6 +27,7 @@ struct ui_app {
     char *history[UI_HISTORY]; int n_history, history_at;
     int help_cur, help_scroll;
     int pick_cur;                   /* lane chooser */
+    int measure_cur, measure_scroll, measure_lane;   /* table of measures: row, first line, first column */
     bool pick_b;
 
     bool quiet;                     /* a config file is read: what is said is collected, not logged */
@@ -72,6 +74,11 @@ void ui_prompt_draw(const struct ui_state *st, struct cell_buf *b, int *cx, int 
 void ui_help_open(struct ui_state *st);
 void ui_help_key(struct ui_state *st, int key);
 void ui_help_draw(const struct ui_state *st, struct cell_buf *b);
+
+/* measures.c: the table of everything measured */
+bool ui_measures_open(struct ui_state *st);
+void ui_measures_key(struct ui_state *st, int key);
+void ui_measures_draw(const struct ui_state *st, struct cell_buf *b);
 
 /* chrome.c */
 void ui_frame(struct ui_state *st, struct cell_buf *b, int *cx, int *cy);

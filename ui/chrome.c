@@ -332,6 +332,7 @@ void ui_draw(struct ui_state *st, struct cell_buf *b, int *cx, int *cy)
     if (a->mode == UI_MODE_QUIT) draw_quit(st, b);
     if (a->mode == UI_MODE_PICK) draw_pick(st, b);
     if (a->mode == UI_MODE_EXPORT) ui_export_dialog(st, b);
+    if (a->mode == UI_MODE_MEASURES) ui_measures_draw(st, b);
 }
 
 void ui_frame(struct ui_state *st, struct cell_buf *b, int *cx, int *cy)

@@ -437,6 +437,12 @@ static bool cmd_bind(struct ui_state *st, const char *arg)
     return ui_say(st, UI_SAY_BAD, "bind: %s", err), false;
 }
 
+static bool cmd_measures(struct ui_state *st, const char *arg)
+{
+    (void)arg;
+    return ui_measures_open(st);
+}
+
 static bool cmd_log(struct ui_state *st, const char *arg)
 {
     return ui_log(st, "%s", arg), true;
@@ -485,6 +491,8 @@ const struct ui_cmd ui_base_cmds[] = {
     { "method-b", "METHOD or lane number", "method B", UI_GROUP_MODEL, ALL, VIEW, cmd_method_b },
     { "method-step", "+1|-1", "next or previous method", UI_GROUP_MODEL, ALL, VIEW, cmd_method_step },
     { "swap", "", "swap A and B", UI_GROUP_MODEL, ALL, VIEW, cmd_swap },
+    { "measures", "", "everything measured, of all methods, in one table", UI_GROUP_MODEL, ALL, 0,
+      cmd_measures },
     { "stop", "", "stop the running work, keep results", UI_GROUP_ACT, ALL, 0, cmd_stop },
     { "copy", "", "copy the read-out", UI_GROUP_ACT, ALL, 0, cmd_copy },
     { "copy-command", "", "copy the command that makes this view", UI_GROUP_ACT, ALL, 0, cmd_copy_command },
@@ -554,6 +562,7 @@ const struct ui_bind ui_base_binds[] = {
     { ALL, "Ctrl-P", "command" },
     { ALL, "?", "help" },
     { ALL, "F1", "help" },
+    { ALL, "F2", "measures" },
     { ALL, "[", "layer -1" },
     { ALL, "]", "layer +1" },
     { ALL, "{", "head -1" },

@@ -74,6 +74,7 @@ void ui_key(struct ui_state *st, int key)
     case UI_MODE_HELP: ui_help_key(st, key); return;
     case UI_MODE_PICK: pick_key(st, key); return;
     case UI_MODE_EXPORT: ui_export_key(st, key); return;
+    case UI_MODE_MEASURES: ui_measures_key(st, key); return;
     case UI_MODE_QUIT:
         a->dirty = true;
         if (key == 'y' || key == 'q' || key == UI_K_ENTER) a->quit = true;
@@ -116,7 +117,8 @@ void ui_mouse(struct ui_state *st, int x, int y, enum ui_click what)
     struct ui_app *a = st->app;
     const struct ui_view *v = ui_view_of(st->at.screen);
     a->dirty = true;
-    if (a->mode == UI_MODE_HELP || a->mode == UI_MODE_PICK || a->mode == UI_MODE_EXPORT) {
+    if (a->mode == UI_MODE_HELP || a->mode == UI_MODE_PICK || a->mode == UI_MODE_EXPORT ||
+        a->mode == UI_MODE_MEASURES) {
         int key = what == UI_WHEEL_UP ? UI_K_UP : what == UI_WHEEL_DOWN ? UI_K_DOWN : UI_KEY_NONE;
         if (key) ui_key(st, key);
         else if (what == UI_CLICK) a->mode = UI_MODE_NORMAL;

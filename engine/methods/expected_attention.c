@@ -40,32 +40,6 @@ static bool forced(const void *opts, int n, int row, int key)
     return (void)n, (void)row, key < ((const struct opts *)opts)->sink;
 }
 
-/* x = the rotation by (c, s) of each pair, in place; stride between elements of x. */
-static void rotate(const struct sac_prefill_in *in, float *x, size_t stride, const float *c, const float *s)
-{
-    int half = in->rope_dim / 2;
-    for (int i = 0; i < half; i++) {
-        float *a = x + (size_t)(in->rope_adjacent ? 2 * i : i) * stride;
-        float *b = x + (size_t)(in->rope_adjacent ? 2 * i + 1 : i + half) * stride, a0 = *a, b0 = *b;
-        *a = a0 * c[i] - b0 * s[i];
-        *b = a0 * s[i] + b0 * c[i];
-    }
-}
-
-/* Undo the rotation of a row: by the transpose, divided by its squared length (scaled tables). */
-static void unrotate(const struct sac_prefill_in *in, float *x, int row, float *c, float *s)
-{
-    int half = in->rope_dim / 2;
-    const float *rc = in->rope_cos + (size_t)row * (size_t)half,
-                *rs = in->rope_sin + (size_t)row * (size_t)half;
-    for (int i = 0; i < half; i++) {
-        float len = rc[i] * rc[i] + rs[i] * rs[i];
-        c[i] = rc[i] / len;
-        s[i] = -rs[i] / len;
-    }
-    rotate(in, x, 1, c, s);
-}
-
 static void summarise(const struct sac_prefill_in *in, const struct opts *o, int head, struct moments *m,
                       float *c, float *s)
 {
@@ -77,7 +51,7 @@ static void summarise(const struct sac_prefill_in *in, const struct opts *o, int
     memset(m->cov, 0, sizeof *m->cov * d * d);
     for (int r = first; r < in->n; r++) {
         memcpy(m->q, in_query(in, head, r), sizeof *m->q * d);
-        if (in->rope_cos) unrotate(in, m->q, r, c, s);
+        if (in->rope_cos) unrotate_row(in, m->q, r, c, s);
         for (size_t i = 0; i < d; i++) {
             m->mean[i] += inv * m->q[i];
             float qi = inv * m->q[i], *row = m->cov + i * d;
@@ -96,9 +70,9 @@ static void summarise(const struct sac_prefill_in *in, const struct opts *o, int
             c[i] += in->rope_cos[(size_t)t * (size_t)half + (size_t)i] / (float)(to - from);
             s[i] += in->rope_sin[(size_t)t * (size_t)half + (size_t)i] / (float)(to - from);
         }
-    rotate(in, m->mean, 1, c, s);
-    for (size_t i = 0; i < d; i++) rotate(in, m->cov + i, d, c, s);      /* columns: R C */
-    for (size_t i = 0; i < d; i++) rotate(in, m->cov + i * d, 1, c, s);  /* rows: (R C) R' */
+    rotate_pairs(in, m->mean, 1, c, s);
+    for (size_t i = 0; i < d; i++) rotate_pairs(in, m->cov + i, d, c, s);      /* columns: R C */
+    for (size_t i = 0; i < d; i++) rotate_pairs(in, m->cov + i * d, 1, c, s);  /* rows: (R C) R' */
 }
 
 /* Add softmax over keys of z to sum. */

@@ -112,6 +112,32 @@ bool blocks_top(const struct blocks *b, int count, struct sac_plan *out, struct 
 /* The tau for which the share of visible blocks kept comes nearest below `target`. */
 double blocks_reaching(const struct blocks *b, double target, bool crossing, struct sac_arena *a);
 
+/* ---- units.c: scores of keys into scores of pages or blocks ---- */
+
+/* Sum x[n] over units of `size` in place; returns how many. */
+int units_sum(float *x, int n, int size);
+double range_sum(const float *x, int lo, int hi);
+
+/* ---- rotation.c ---- */
+
+/* x = the rotation by (c, s) of each pair, in place; stride between elements of x. */
+void rotate_pairs(const struct sac_prefill_in *in, float *x, size_t stride, const float *c, const float *s);
+/* Undo the rotation of a row at position `row`; c and s are scratch of rope_dim / 2. */
+void unrotate_row(const struct sac_prefill_in *in, float *x, int row, float *c, float *s);
+
+/* ---- judge.c: a plan against dense rows ---- */
+
+struct judge {
+    const struct sac_prefill_in *in;
+    const struct sac_plan *plan;
+    bool by_output;
+    int kv;
+    struct sac_rows rows;        /* scratch for any row */
+    float *dense, *sparse;       /* [head_dim] scratch */
+    double loss;                 /* sum over the rows given: mass left out, or squared error of the output */
+};
+void judge_row(void *judge, int row, const float *p);   /* a scores_row_fn */
+
 /* ---- window.c: sinks and a window ---- */
 
 /* Rows read keys below sink and the `window` nearest. */

@@ -13,10 +13,6 @@
 #include "methods.h"
 #include "registry.h"
 
-#include "kernels.h"
-
-#include <string.h>
-
 enum { RECALL, OUTPUT };
 enum { N_VS = 4, A_SHAPE = N_VS, BLOCKS, N_CANDIDATES };
 struct opts { int criterion, samples, window, sink, local, tile, block_size; double density; };
@@ -71,57 +67,16 @@ static bool candidate(const struct sac_prefill_in *in, const struct opts *o, int
     return !m->budget(opts, NULL, in->n, 1 - o->density, NULL) && m->plan(in, opts, head, out, a);
 }
 
-struct judge {
-    const struct sac_prefill_in *in;
-    const struct opts *o;
-    const struct sac_plan *plan;
-    int kv;
-    struct sac_rows rows;
-    float *dense, *sparse;       /* [dim] */
-    double loss;
-};
-
-static void judge_row(void *ctx, int row, const float *p)
-{
-    struct judge *j = ctx;
-    size_t d = (size_t)j->in->head_dim;
-    double mass = 0;
-    sac_plan_row(j->plan, row, j->in->window, &j->rows);
-    for (int i = 0; i < j->rows.n; i++)
-        for (int k = j->rows.run[i].lo; k < j->rows.run[i].hi; k++) mass += (double)p[k];
-    if (j->o->criterion == RECALL) {
-        j->loss += 1 - mass;
-        return;
-    }
-    memset(j->dense, 0, sizeof *j->dense * d);
-    memset(j->sparse, 0, sizeof *j->sparse * d);
-    for (int k = 0, i = 0; k <= row; k++) {
-        const float *v = in_value(j->in, j->kv, k);
-        while (i < j->rows.n && j->rows.run[i].hi <= k) i++;
-        bool read = i < j->rows.n && j->rows.run[i].lo <= k;
-        float w = read && mass > 0 ? p[k] / (float)mass : 0;
-        for (size_t e = 0; e < d; e++) {
-            j->dense[e] += p[k] * v[e];
-            j->sparse[e] += w * v[e];
-        }
-    }
-    for (size_t e = 0; e < d; e++)
-        j->loss += (double)((j->dense[e] - j->sparse[e]) * (j->dense[e] - j->sparse[e]));
-}
-
 static bool plan(const struct sac_prefill_in *in, const void *opts, int head, struct sac_plan *out,
                  struct sac_arena *scratch)
 {
     const struct opts *o = opts;
     int half = in->n - in->n / 2, count = imin(o->samples, half), cap = in->n / 2 + 1;
-    struct judge j = { in,
-                       o,
-                       NULL,
-                       head / in_group(in),
-                       { sac_arena_alloc(scratch, sizeof(struct sac_run) * (size_t)cap), 0, cap },
-                       sac_arena_floats(scratch, (size_t)in->head_dim),
-                       sac_arena_floats(scratch, (size_t)in->head_dim),
-                       0 };
+    size_t dim = (size_t)in->head_dim;
+    struct judge j = { .in = in, .by_output = o->criterion == OUTPUT, .kv = head / in_group(in) };
+    j.rows = (struct sac_rows){ sac_arena_alloc(scratch, sizeof(struct sac_run) * (size_t)cap), 0, cap };
+    j.dense = sac_arena_floats(scratch, dim);
+    j.sparse = sac_arena_floats(scratch, dim);
     int *rows = sac_arena_alloc(scratch, sizeof *rows * (size_t)count);
     if (!j.rows.run || !j.dense || !j.sparse || !rows) return false;
     for (int i = 0; i < count; i++) rows[i] = in->n / 2 + (int)((i + 1LL) * half / count) - 1;

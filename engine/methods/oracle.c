@@ -43,26 +43,6 @@ static enum sac_code budget(void *opts, const struct sac_shape *s, int n, double
     return SAC_OK;
 }
 
-/* Sum x[n] over units of `size` in place; returns how many units. */
-static int to_units(float *x, int n, int size)
-{
-    if (size == 1) return n;
-    int m = (n + size - 1) / size;
-    for (int u = 0; u < m; u++) {
-        float sum = 0;
-        for (int j = u * size; j < imin((u + 1) * size, n); j++) sum += x[j];
-        x[u] = sum;
-    }
-    return m;
-}
-
-static double sum_of(const float *x, int lo, int hi)
-{
-    double sum = 0;
-    for (int j = lo; j < hi; j++) sum += (double)x[j];
-    return sum;
-}
-
 /* The best of m units: a number of them, or (top_p) the fewest that with what is read anyway, a mass of
  * `have`, reach the share top_p of `all`. */
 static int choose(const struct opts *o, const float *score, int m, int keep, double have, double all,
@@ -87,10 +67,10 @@ static bool plan_tile(const struct sac_prefill_in *in, const struct opts *o, int
     memset(sum, 0, sizeof *sum * (size_t)r1);
     for (int h = first; h < first + n; h++)
         if (!scores_each_row(in, h, r0, r1 - r0, NULL, panels, add_row, sum, scratch)) return false;
-    int size = unit_size(o), m = to_units(sum, r1, size), own = r1 - r0 > 1 ? r0 / size : m;
+    int size = unit_size(o), m = units_sum(sum, r1, size), own = r1 - r0 > 1 ? r0 / size : m;
     int keep = imax((o->prefill_budget ? o->prefill_budget : o->token_budget) / size, 1);
     /* Units own .. m-1 hold the tile's rows and are read in any case, inside the budget. */
-    int k = choose(o, sum, own, keep - (m - own), sum_of(sum, own, m), n * (r1 - r0), idx);
+    int k = choose(o, sum, own, keep - (m - own), range_sum(sum, own, m), n * (r1 - r0), idx);
     for (int i = 0; i < k; i++)
         if (!sac_plan_add(out, idx[i] * size, imin((idx[i] + 1) * size, r1))) return false;
     if (!sac_plan_add(out, imin(own * size, r1), r1)) return false;
@@ -144,8 +124,8 @@ static void select_slots(void *state, const struct sac_decode_in *in, int head, 
         scores_decode(in, h, n, p);
         for (int j = 0; j < n; j++) sum[j] += p[j];
     }
-    double have = sum_of(sum, tail, n);
-    int m = to_units(sum, tail, size), *idx = s->idx + at, k = choose(o, sum, m, keep, have, heads, idx);
+    double have = range_sum(sum, tail, n);
+    int m = units_sum(sum, tail, size), *idx = s->idx + at, k = choose(o, sum, m, keep, have, heads, idx);
     pages_rows(out, idx, k, size, tail, n);
 }
 
