@@ -207,6 +207,7 @@ static void test_scores(void **state)
         { METRIC_EXACT, 1, "crooked iron astrolabe", "The crooked  iron Astrolabe.", 1, 1 },
         { METRIC_EXACT, 1, "crooked iron astrolabe", "crooked iron", 0, 1 },
         { METRIC_F1, 1, "in the year 1903", "1903 or about 1904", 0.4, 1 },
+        { METRIC_F1, 1, "labor and professional organizations", "the labor organizations", 0.8, 1 },
         { METRIC_F1, 1, "Paris", "London", 0, 1 },
         { METRIC_LETTERS, 1, "B, D", "D and B", 1, 1 },
         { METRIC_LETTERS, 1, "B", "A, B", 0, 1 },
