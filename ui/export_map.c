@@ -267,8 +267,8 @@ static void fill_pane(struct figure_pane *out, struct shown *p, const char *titl
 {
     *out = (struct figure_pane){
         .title = title, .h = p->tile->t.h, .w = p->tile->t.w, .cell = p->cell,
-        .y = { p->win.q0, p->win.q1, y_title ? "query (token position)" : NULL, p->y_name, false },
-        .x = { p->win.k0, p->win.k1, "key (token position)", p->x_name, false },
+        .y = { p->win.q0, p->win.q1, y_title ? "query (token position)" : NULL, p->y_name, false, NULL },
+        .x = { p->win.k0, p->win.k1, "key (token position)", p->x_name, false, NULL },
         .n_strips = p->n_strips, .strip = p->strip, .n_rects = p->n_rects, .rect = p->rect,
         .free_aspect = shot_wide(p->win.q1 - p->win.q0, p->win.k1 - p->win.k0),
     };
