@@ -119,8 +119,8 @@ static void test_other_tokenizers(void **state)
                 for (int i = 0; i < 3; i++) {
                     struct sac_sample s;
                     struct sac_tokens tok = { 0 };
-                    char *text;
-                    size_t at;
+                    char *text = NULL;
+                    size_t at = 0;
                     if (sac_sample_make(&s, model, tasks[t]->name, (enum sac_style)style, 4096, 43, i, NULL,
                                         &err) ||
                         sac_chat_tokenize(model, NULL, s.prompt, &tok, &text, &at, &err))
