@@ -137,7 +137,7 @@ static double page_score(enum scorer how, int head, int kv, int t, int page, int
 /* opt: pages, page size, scorer. */
 static void pages(const struct ask *a, bool shared, bool *read)
 {
-    double score[T];
+    double score[T] = { 0 };
     bool in[T];
     int size = (int)a->opt[1], cur = (a->n - 1) / size;
     for (int u = 0; u < cur; u++) {
