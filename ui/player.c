@@ -2,12 +2,12 @@
  * them.
  *
  * A script is a list of command lines, as session logs are. Lines that begin with '#' are text: a block of
- * them is the caption shown from there on, "#! wait 3" says how long the frame so far stays, and "#! line 0" how long lines stay from
- * there on that say nothing of it (1 second). The player runs
- * a line when everything that the one before asked for has been computed and its time is over. Space stops
- * and goes on, Enter goes on at once, Esc ends it; any other key stops it and does what it always does, so a
- * speaker can look around at any moment. A pace of 0 runs all lines at once and shows no captions: that is
- * how a figure's view is opened. */
+ * them is the caption shown from there on, "#! wait 3" says how long the frame so far stays, and "#! line 0"
+ * how long lines stay from there on that say nothing of it (1 second). The player runs a line when everything
+ * that the one before asked for has been computed and its time is over. Space stops and goes on, Enter goes on
+ * to the next at once, Esc ends it; any other key stops it and does what it always does, so a speaker can look
+ * around at any moment. A pace of 0 runs all lines at once and shows no captions: that is how a figure's view
+ * is opened. */
 #include "base.h"
 #include "figure.h"
 #include "keys.h"
@@ -18,7 +18,6 @@
 #include <string.h>
 
 enum { CAPTION_MAX = 600, LINE_S = 1 };
-#define NOW 1e-9                   /* a due time in the past that is set */
 
 struct ui_player {
     const char *script, *at;
@@ -27,6 +26,7 @@ struct ui_player {
     bool joined;                   /* the next text line belongs to the same caption */
     bool paused, done;
     double due, wait;              /* when the next line runs; what it waits for, set by "#! wait" */
+    bool next;                     /* Enter: the next wait is over, be it this one or one a few lines on */
     double line_s;                 /* what a line waits for otherwise, "#! line" */
     FILE *cast;                    /* the asciicast in memory, written when it is whole */
     char *cast_text; size_t cast_len;
@@ -128,12 +128,13 @@ static void play(struct ui_state *st, struct ui_player *p)
 {
     if (p->done || p->paused || st->app->mode != UI_MODE_NORMAL || !*p->at) return;
     if (busy(st)) {
-        if (p->due > NOW) p->due = 0;      /* the time counts from the finished frame; Enter stays */
+        p->due = 0;      /* the time counts from the finished frame */
         ui_wake_in(st, 0.1);
         return;
     }
-    if (p->due <= 0) p->due = st->now + p->wait * pace_of(st);
+    if (p->due <= 0) p->due = st->now + (p->next ? 0 : p->wait * pace_of(st));
     if (st->now + 0.001 >= p->due) {
+        if (p->wait > 0) p->next = false;
         advance(st, p);
         ui_wake_in(st, 0.02);
     } else ui_wake_in(st, p->due - st->now);
@@ -152,7 +153,8 @@ bool ui_player_key(struct ui_state *st, int key)
         p->due = 0;
     } else if (key == UI_K_ENTER) {
         p->paused = false;
-        p->due = NOW;
+        p->next = true;
+        p->due = 0;
     } else {
         p->paused = true;
         return false;

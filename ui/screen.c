@@ -48,6 +48,8 @@ static struct {
     int last_w, last_h;
 } scr = { .fd = -1, .err_fd = -1 };
 static volatile sig_atomic_t got_signal;
+static int signal_pipe[2] = { -1, -1 };     /* a signal may reach any thread, at any moment: this wakes the loop */
+static struct sigaction curses_winch;
 static struct { uint32_t fg, bg; int pair; } pairs[PAIR_SLOTS];
 static int n_pairs;
 
@@ -67,15 +69,39 @@ static void on_fatal(int sig)
     raise(sig);
 }
 
+static void wake_loop(void)
+{
+    int keep = errno;
+    if (write(signal_pipe[1], "", 1) < 0) {}
+    errno = keep;
+}
+
 static void on_leave(int sig)
 {
     got_signal = sig;
+    wake_loop();
+}
+
+static void on_resize(int sig)
+{
+    if (curses_winch.sa_handler != SIG_DFL && curses_winch.sa_handler != SIG_IGN) curses_winch.sa_handler(sig);
+    wake_loop();
+}
+
+static void open_signal_pipe(void)
+{
+    if (signal_pipe[0] >= 0 || pipe(signal_pipe) != 0) return;
+    for (int i = 0; i < 2; i++) {
+        fcntl(signal_pipe[i], F_SETFL, O_NONBLOCK);
+        fcntl(signal_pipe[i], F_SETFD, FD_CLOEXEC);
+    }
 }
 
 static void catch_signals(void)
 {
     static const int fatal[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGQUIT };
     struct sigaction sa = { .sa_handler = on_fatal };
+    open_signal_pipe();
     sigemptyset(&sa.sa_mask);
     for (size_t i = 0; i < sizeof fatal / sizeof *fatal; i++) sigaction(fatal[i], &sa, NULL);
     sa.sa_handler = on_leave;
@@ -83,6 +109,12 @@ static void catch_signals(void)
     sigaction(SIGHUP, &sa, NULL);
     sigaction(SIGINT, &sa, NULL);       /* Ctrl-C arrives as a key; kill -INT leaves like SIGTERM */
     signal(SIGPIPE, SIG_IGN);
+    struct sigaction now;
+    if (sigaction(SIGWINCH, NULL, &now) == 0 && now.sa_handler != on_resize) {
+        curses_winch = now;
+        sa.sa_handler = on_resize;
+        sigaction(SIGWINCH, &sa, NULL);
+    }
 }
 
 int ui_screen_signal(void)
@@ -566,12 +598,13 @@ struct ui_event ui_screen_event(void)
 bool ui_screen_wait(int wake, int ms)
 {
     bool woken = false;
-    struct pollfd p[2] = { { scr.fd, POLLIN, 0 }, { wake, POLLIN, 0 } };
-    int r = poll(p, 2, ms);
+    struct pollfd p[3] = { { scr.fd, POLLIN, 0 }, { wake, POLLIN, 0 }, { signal_pipe[0], POLLIN, 0 } };
+    int r = poll(p, 3, ms);
     if (r > 0 && p[0].revents & (POLLHUP | POLLERR | POLLNVAL)) got_signal = SIGHUP;
-    if (r > 0 && p[1].revents & POLLIN) {
+    for (int i = 1; r > 0 && i < 3; i++) {
         char b[256];
-        while (read(wake, b, sizeof b) > 0) {}
+        if (!(p[i].revents & POLLIN)) continue;
+        while (read(p[i].fd, b, sizeof b) > 0) {}
         woken = true;
     }
     return woken;
