@@ -71,9 +71,8 @@ shot story-compare  story 'method snapkv; screen compare; cancel'
 shot story-text     story 'method snapkv; screen text; cancel'
 shot story-pages    story 'method ada_snapkv; screen pages; cancel'
 
-# Screens of work: the run itself, tasks against methods, and another budget seen at once.
+# Screens of work: the run itself, and tasks against methods.
 live needle-run     niah 4096 'screen run'
 live needle-tasks   niah 4096 'screen tasks; samples 2; run; move down 3; run; move up 3; move right; open'
-live needle-what-if niah 4096 'screen map; method quest; step 7; budget *0.5'
 live story-run      story_retrieval 16384 'screen run'
 live story-tasks    story_retrieval 16384 'screen tasks; samples 2; move down 3; run; move right; open'

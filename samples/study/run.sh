@@ -23,5 +23,5 @@ part "$five,vt" 1024 "$samples"
 part "$five" 4096 $(( (3 * samples + 4) / 8 ))
 for length in ${EXTRA:-}; do part "$five" "$length" $(( (samples + 3) / 4 )); done
 "$saccade" report --format markdown -o "$out/report.md" "$out/results.jsonl"
-"$saccade" report --plots "$out/figures/.svg" --force --quiet "$out/results.jsonl"
+"$saccade" report --plots "$out/figures/.png" --force --quiet "$out/results.jsonl"
 echo "$out/report.md and $out/figures"
