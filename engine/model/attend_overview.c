@@ -46,37 +46,86 @@ static struct cells cells_of(const struct attend_pass *p, int head, int unit, in
     return (struct cells){ own, own + g };
 }
 
+/* Sums and maxima run in four lanes: one after the other, each addition would wait for the one before it. */
+enum { LANES = 4 };
+
+static float add_lanes(const float *x) { return (x[0] + x[2]) + (x[1] + x[3]); }
+
+static float max_lanes(const float *x)
+{
+    float a = x[0] > x[2] ? x[0] : x[2], b = x[1] > x[3] ? x[1] : x[3];
+    return a > b ? a : b;
+}
+
 static void fold_block(const struct attend_pass *p, const struct attend_work *w, const struct attend_step *s,
                        int r0, int r1, const float *lse2, struct cells c)
 {
-    const float *sum = s->rec, *max = s->rec + w->t.rows;
-    float mass = 0.0f, top = -INFINITY;
-    for (int r = r0; r < r1; r++) {
+    const float *sum = s->rec, *max = s->rec + w->t.rows, *factor = w->factor;
+    float mass[LANES] = { 0 }, top[LANES] = { -INFINITY, -INFINITY, -INFINITY, -INFINITY };
+    int r = r0;
+    for (; r + LANES <= r1; r += LANES)
+        for (int i = 0; i < LANES; i++) {
+            float d = max[r + i] - lse2[r + i];
+            mass[i] += sum[r + i] * factor[r + i];
+            top[i] = d > top[i] ? d : top[i];
+        }
+    for (; r < r1; r++) {
         float d = max[r] - lse2[r];
-        mass += sum[r] * w->factor[r];
-        top = d > top ? d : top;
+        mass[0] += sum[r] * factor[r];
+        top[0] = d > top[0] ? d : top[0];
     }
     int bin = p->bin[s->center];
-    float prob = exp2f(top);
-    c.mass[bin] += mass;
+    float prob = exp2f(max_lanes(top));
+    c.mass[bin] += add_lanes(mass);
     if (prob > c.max[bin]) c.max[bin] = prob;
 }
 
-static void fold_keys(const struct attend_pass *p, const struct attend_work *w, const struct attend_step *s,
-                      int r0, int r1, struct cells c)
+/* Weights and maxima of n keys into one cell. */
+static void fold_cell(const float *mass, const float *max, int n, float *cell_mass, float *cell_max)
 {
-    float mass[K_STEP_KEYS], max[K_STEP_KEYS];
-    k_ops()->fold(s->rec + (size_t)r0 * K_STEP_KEYS, r1 - r0, w->factor + r0, mass, max);
+    float sum[LANES] = { 0 }, top[LANES] = { 0 };
+    int k = 0;
+    for (; k + LANES <= n; k += LANES)
+        for (int i = 0; i < LANES; i++) {
+            sum[i] += mass[k + i];
+            top[i] = max[k + i] > top[i] ? max[k + i] : top[i];
+        }
+    for (; k < n; k++) {
+        sum[0] += mass[k];
+        top[0] = max[k] > top[0] ? max[k] : top[0];
+    }
+    float most = max_lanes(top);
+    *cell_mass += add_lanes(sum);
+    if (most > *cell_max) *cell_max = most;
+}
+
+/* The keys of a step by cell: stretches of neighbours in the step that share one, for all rows of the tile. */
+struct stretch { int bin, from, n; };
+
+static int stretches(const struct attend_pass *p, const struct attend_step *s, struct stretch *out)
+{
+    int n = 0;
     for (int i = 0; i < s->n; i++) {
         if (s->pos[i] >= p->a->n) continue;
         int bin = p->bin[s->pos[i]];
-        c.mass[bin] += mass[i];
-        if (max[i] > c.max[bin]) c.max[bin] = max[i];
+        if (n && out[n - 1].bin == bin && out[n - 1].from + out[n - 1].n == i) out[n - 1].n++;
+        else out[n++] = (struct stretch){ bin, i, 1 };
     }
+    return n;
+}
+
+static void fold_keys(const struct attend_work *w, const struct attend_step *s, int r0, int r1,
+                      const struct stretch *at, int n, struct cells c)
+{
+    float mass[K_STEP_KEYS], max[K_STEP_KEYS];
+    k_ops()->fold(s->rec + (size_t)r0 * K_STEP_KEYS, r1 - r0, w->factor + r0, mass, max);
+    for (int i = 0; i < n; i++)
+        fold_cell(mass + at[i].from, max + at[i].from, at[i].n, c.mass + at[i].bin, c.max + at[i].bin);
 }
 
 void overview_tile(struct attend_pass *p, struct attend_work *w, int head, int unit, const float *lse2)
 {
+    struct stretch at[K_STEP_KEYS];
     int rows = w->t.rows;
     for (int r = 0; r < rows; r++) w->last_m[r] = NAN;
     for (int i = w->n_step - 1; i >= 0; i--) {      /* from the end, where m has settled */
@@ -88,12 +137,13 @@ void overview_tile(struct attend_pass *p, struct attend_work *w, int head, int u
                 w->last_m[r] = m[r];
                 w->factor[r] = isfinite(lse2[r]) ? exp2f(m[r] - lse2[r]) : 0.0f;
             }
+        int n = s->mode == K_REC_SUM ? 0 : stretches(p, s, at);
         for (int r0 = 0; r0 < rows;) {
             int bin = p->bin[w->t.row0 + r0], r1 = r0 + 1;
             while (r1 < rows && p->bin[w->t.row0 + r1] == bin) r1++;
             struct cells c = cells_of(p, head, unit, bin);
             if (s->mode == K_REC_SUM) fold_block(p, w, s, r0, r1, lse2, c);
-            else fold_keys(p, w, s, r0, r1, c);
+            else fold_keys(w, s, r0, r1, at, n, c);
             r0 = r1;
         }
     }
