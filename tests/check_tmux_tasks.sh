@@ -31,7 +31,7 @@ keys Enter
 wait_for 'samples' 10
 keys Enter
 wait_for 'B +Dense' 120                                      # Compare
-wait_for "loses most evidence|Keys that B uses" 120
+wait_for "loses most evidence" 120                      # the cursor has gone to that head and key
 keys Enter
 wait_for 'Attention, queries' 20
 wait_for '│key +[0-9]+' 20
