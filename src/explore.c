@@ -2,6 +2,7 @@
 #include "cli.h"
 #include "explore.h"
 #include "setup.h"
+#include "stage.h"
 
 #include <app.h>
 #include <saccade/trace_file.h>
@@ -77,21 +78,7 @@ int explore(int argc, char **argv)
     o.trace_open = sac_trace_open;
     if (sac_trace_is_file(path)) o.trace = path, o.model = NULL;
     o.task = a.prompt ? NULL : a.task;     /* NULL: what the config file says, or niah */
-    o.length = a.length;
-    o.sample = a.sample;
-    o.seed = a.seed;
-    o.task_file = a.file;
-    o.style = a.style;
-    o.prompt = prompt;
-    o.raw = a.raw;
-    o.method = a.methods.v;
-    o.n_methods = a.methods.n;
-    o.max_tokens = a.max_tokens;
-    o.threads = a.threads;
-    o.kv = a.kv;
-    o.strict = a.strict;
-    o.temperature = a.temperature;
-    o.top_p = a.top_p;
+    stage_setup(&o, &a, prompt);
     o.color = color_choices[color];
     o.samples = cli_sample("", samples, sizeof samples) ? samples : NULL;
     rc = ui_app_run(&o, &err);

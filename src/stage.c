@@ -2,6 +2,7 @@
 #include "stage.h"
 #include "cli.h"
 #include "offline.h"
+#include "setup.h"
 
 #include <saccade/trace_file.h>
 
@@ -9,6 +10,25 @@
 #include <string.h>
 
 const char *const stage_colors[] = { "auto", "never", "16", "256", "rgb", NULL };
+
+void stage_setup(struct ui_app_opts *o, const struct setup_args *a, const char *prompt)
+{
+    o->length = a->length;
+    o->sample = a->sample;
+    o->seed = a->seed;
+    o->task_file = a->file;
+    o->style = a->style;
+    o->prompt = prompt;
+    o->raw = a->raw;
+    o->method = a->methods.v;
+    o->n_methods = a->methods.n;
+    o->max_tokens = a->max_tokens;
+    o->threads = a->threads;
+    o->kv = a->kv;
+    o->strict = a->strict;
+    o->temperature = a->temperature;
+    o->top_p = a->top_p;
+}
 
 int stage_run(const char *command, const struct stage *s, struct ui_app_opts *o)
 {

@@ -45,6 +45,10 @@ extern const char *const stage_colors[];
         "no-mouse", 0, NULL, "leave the mouse to the terminal", ARG_FLAG, .to = &(s).no_mouse                \
     }
 
+struct setup_args;
+/* What to run, from options: the same for the explorer and for a script. `a` and `prompt` must outlive o. */
+void stage_setup(struct ui_app_opts *o, const struct setup_args *a, const char *prompt);
+
 /* Fill the screen's part of o from s, run, and turn the result into an exit code. */
 int stage_run(const char *command, const struct stage *s, struct ui_app_opts *o);
 #endif
