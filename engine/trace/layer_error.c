@@ -9,69 +9,121 @@
 #include "model/model_int.h"
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 enum { ROWS = 4 };
 
-struct layer_rows { float *all, *kept, *w, *y; struct sac_rows rows; };
+/* Memory of one thread. */
+struct head_work { float *w, *out; struct sac_rows rows; };
 
-/* Concatenated head outputs of one row, dense and over the kept keys. False: the row reads everything. */
-static bool outputs(const struct sac_trace *t, int lane, int layer, int row, struct layer_rows *b, int at)
+struct layer_rows {
+    struct sac_job *j;
+    int lane, layer, n, row[ROWS];
+    float *all, *kept;              /* [ROWS][n_heads * D]: concatenated head outputs, dense and as read */
+    float *y;                       /* [2 * ROWS][n_embd] */
+    struct head_work *work;         /* [threads] */
+};
+
+/* Does some head leave out keys at this row? */
+static bool sparse_row(const struct layer_rows *b, int row)
 {
-    const struct layer_rec *r = trace_layer(t, lane, layer);
-    const struct sac_shape *s = &t->info.shape;
-    size_t d = (size_t)s->head_dim, width = (size_t)s->n_heads * d;
-    int first = rec_first_key(t, layer, row);
-    bool sparse = false;
-    for (int h = 0; h < s->n_heads; h++) {
-        sac_trace_rows(t, lane, layer, h, row, &b->rows);
-        sparse = sparse || sac_rows_count(&b->rows) < row + 1 - first;
-        sac_trace_weights(t, lane, layer, h, row, b->w);
-        head_outputs(t, r, h, row, b->w, first, &b->rows, b->all + (size_t)at * width + (size_t)h * d,
-                     b->kept + (size_t)at * width + (size_t)h * d);
+    const struct sac_trace *t = b->j->trace;
+    struct sac_rows *rows = &b->work[0].rows;
+    int first = rec_first_key(t, b->layer, row);
+    for (int h = 0; h < t->info.shape.n_heads; h++) {
+        sac_trace_rows(t, b->lane, b->layer, h, row, rows);
+        if (sac_rows_count(rows) < row + 1 - first) return true;
     }
-    return sparse;
+    return false;
 }
 
-static double layer_error(struct sac_job *j, int lane, int layer, int lo, int hi, struct layer_rows *b)
+static void head_items(void *ctx, int lo, int hi, int thread)
 {
+    struct layer_rows *b = ctx;
+    const struct sac_trace *t = b->j->trace;
+    const struct layer_rec *r = trace_layer(t, b->lane, b->layer);
+    const struct sac_shape *s = &t->info.shape;
+    struct head_work *w = &b->work[thread];
+    size_t d = (size_t)s->head_dim, width = (size_t)s->n_heads * d;
+    for (int item = lo; item < hi; item++) {
+        int i = item / s->n_heads, h = item % s->n_heads, row = b->row[i];
+        size_t at = (size_t)i * width + (size_t)h * d;
+        sac_trace_rows(t, b->lane, b->layer, h, row, &w->rows);
+        sac_trace_weights(t, b->lane, b->layer, h, row, w->w);
+        head_outputs(t, r, h, row, w->w, rec_first_key(t, b->layer, row), &w->rows, w->out);
+        memcpy(b->all + at, w->out, d * sizeof(float));
+        memcpy(b->kept + at, w->out + d, d * sizeof(float));
+    }
+}
+
+/* Of rows lo .. hi-1 of b->layer. */
+static double layer_error(struct layer_rows *b, int lo, int hi)
+{
+    struct sac_job *j = b->j;
     const struct sac_shape *s = &j->m->hp.shape;
     size_t width = (size_t)s->n_heads * (size_t)s->head_dim, d = (size_t)s->n_embd;
-    const struct layer_weights *lw = &j->m->w.layer[layer];
-    int n = hi - lo < ROWS ? hi - lo : ROWS;
+    const struct layer_weights *lw = &j->m->w.layer[b->layer];
     bool sparse = false;
-    if (n <= 0) return (double)NAN;
-    for (int i = 0; i < n; i++)
-        sparse |= outputs(j->trace, lane, layer, lo + (int)((long long)(i + 1) * (hi - lo) / n) - 1, b, i);
+    b->n = hi - lo < ROWS ? hi - lo : ROWS;
+    if (b->n <= 0) return (double)NAN;
+    for (int i = 0; i < b->n; i++) {
+        b->row[i] = lo + (int)((long long)(i + 1) * (hi - lo) / b->n) - 1;
+        sparse = sparse || sparse_row(b, b->row[i]);
+    }
     if (!sparse) return 0;
-    linear(j->m->pool, lw->wo, b->all, width, n, b->y, d, NULL);
-    linear(j->m->pool, lw->wo, b->kept, width, n, b->y + (size_t)n * d, d, NULL);
+    pool_run(j->m->pool, b->n * s->n_heads, 1, head_items, b);
+    linear(j->m->pool, lw->wo, b->all, width, b->n, b->y, d, NULL);
+    linear(j->m->pool, lw->wo, b->kept, width, b->n, b->y + (size_t)b->n * d, d, NULL);
     double sum = 0;
-    for (int i = 0; i < n; i++) sum += relative_l2(b->y + (size_t)i * d, b->y + (size_t)(n + i) * d, d);
-    return sum / n;
+    for (int i = 0; i < b->n; i++)
+        sum += relative_l2(b->y + (size_t)i * d, b->y + (size_t)(b->n + i) * d, d);
+    return sum / b->n;
+}
+
+static bool work_init(struct layer_rows *b, int threads, int rows)
+{
+    const struct sac_shape *s = &b->j->m->hp.shape;
+    size_t width = (size_t)s->n_heads * (size_t)s->head_dim;
+    b->all = malloc(ROWS * width * sizeof(float));
+    b->kept = malloc(ROWS * width * sizeof(float));
+    b->y = malloc(2 * ROWS * (size_t)s->n_embd * sizeof(float));
+    b->work = calloc((size_t)threads, sizeof *b->work);
+    bool ok = b->all && b->kept && b->y && b->work;
+    for (int i = 0; ok && i < threads; i++) {
+        struct head_work *w = &b->work[i];
+        w->w = malloc(((size_t)rows + 1) * sizeof(float));
+        w->out = malloc(2 * (size_t)s->head_dim * sizeof(float));
+        w->rows.cap = rows / 2 + 2;
+        w->rows.run = malloc((size_t)w->rows.cap * sizeof *w->rows.run);
+        ok = w->w && w->out && w->rows.run;
+    }
+    return ok;
+}
+
+static void work_free(struct layer_rows *b, int threads)
+{
+    for (int i = 0; b->work && i < threads; i++) {
+        free(b->work[i].w);
+        free(b->work[i].out);
+        free(b->work[i].rows.run);
+    }
+    free(b->work);
+    free(b->all);
+    free(b->kept);
+    free(b->y);
 }
 
 void measure_layer_errors(struct sac_job *j, int lane)
 {
     struct sac_trace *t = j->trace;
-    const struct sac_shape *s = &t->info.shape;
-    size_t width = (size_t)s->n_heads * (size_t)s->head_dim;
-    int n = t->info.n_prompt, cap = n + t->lane[lane]->max_new;
-    struct layer_rows b = { .all = malloc(ROWS * width * sizeof(float)),
-                            .kept = malloc(ROWS * width * sizeof(float)),
-                            .w = malloc(((size_t)cap + 1) * sizeof(float)),
-                            .y = malloc(2 * ROWS * (size_t)s->n_embd * sizeof(float)),
-                            .rows = { malloc(((size_t)cap / 2 + 2) * sizeof(struct sac_run)), 0,
-                                      cap / 2 + 2 } };
-    bool ok = b.all && b.kept && b.w && b.y && b.rows.run;
-    for (int l = 0; l < s->n_layers; l++) {
-        struct layer_rec *r = &t->lane[lane]->layer[l];
+    int n = t->info.n_prompt, threads = pool_threads(j->m->pool);
+    struct layer_rows b = { .j = j, .lane = lane };
+    bool ok = work_init(&b, threads, n + t->lane[lane]->max_new);
+    for (b.layer = 0; b.layer < t->info.shape.n_layers; b.layer++) {
+        struct layer_rec *r = &t->lane[lane]->layer[b.layer];
         int rows = rec_rows(t, r);
-        r->layer_err[0] = ok ? layer_error(j, lane, l, 0, n, &b) : (double)NAN;
-        r->layer_err[1] = ok ? layer_error(j, lane, l, n, rows, &b) : (double)NAN;
+        r->layer_err[0] = ok ? layer_error(&b, 0, n) : (double)NAN;
+        r->layer_err[1] = ok ? layer_error(&b, n, rows) : (double)NAN;
     }
-    free(b.all);
-    free(b.kept);
-    free(b.w);
-    free(b.y);
-    free(b.rows.run);
+    work_free(&b, threads);
 }

@@ -1,9 +1,9 @@
 /* Measures of a selection, exact for every row they are taken on.
  *
- * A row of n weights is counted into buckets by the top bits of the float (sign, exponent, 7 bits of
- * mantissa): order between buckets is order of weights, so the mass of the m largest, the members of the top
- * m and the keys needed for a given mass follow from one pass over the buckets and a sort inside a single
- * one. */
+ * A row of n weights is counted into buckets by the top bits of the float (exponent, 7 bits of mantissa):
+ * order between buckets is order of weights, so the mass of the m largest, the members of the top m and the
+ * keys needed for a given mass follow from the buckets' counts and sums and a sort inside a single one.
+ * Weights below 2^-40 share the first bucket: it is looked into only when nearly everything is asked for. */
 #include "trace/trace_int.h"
 
 #include "kernels.h"
@@ -11,14 +11,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { BUCKETS = 0x3f80 + 1, SINK = 4, LOCAL_ADJUST = 64, LOCAL = 128 };
+enum { SMALLEST = (127 - 40) << 7, BUCKETS = 0x3f80 - SMALLEST + 1, SINK = 4, LOCAL_ADJUST = 64, LOCAL = 128 };
+
+struct measure_bucket { double mass; int n; };
 
 static int bucket_of(float w)
 {
     uint32_t u;
     memcpy(&u, &w, sizeof u);
-    int b = (int)(u >> 16);
-    return b < BUCKETS ? b : BUCKETS - 1;   /* rounding may push a weight a hair above one */
+    int b = (int)(u >> 16) - SMALLEST;
+    return b < 0 ? 0 : b < BUCKETS ? b : BUCKETS - 1;   /* rounding may push a weight a hair above one */
 }
 
 bool measure_scratch_init(struct measure_scratch *m, int n_keys)
@@ -28,7 +30,7 @@ bool measure_scratch_init(struct measure_scratch *m, int n_keys)
     m->w = malloc(n * sizeof *m->w);
     m->w2 = malloc(n * sizeof *m->w2);
     m->rows = (struct sac_rows){ malloc((n / 2 + 2) * sizeof *m->rows.run), 0, (int)(n / 2 + 2) };
-    m->bucket = calloc(BUCKETS, sizeof *m->bucket);
+    m->bucket = malloc(BUCKETS * sizeof *m->bucket);
     m->index = malloc(n * sizeof *m->index);
     return m->w && m->w2 && m->rows.run && m->bucket && m->index;
 }
@@ -44,7 +46,7 @@ void measure_scratch_free(struct measure_scratch *m)
 }
 
 /* Weights of one row counted into buckets. */
-struct row { const float *w; int lo, n; const unsigned *bucket; int top; };
+struct row { const float *w; int lo, n; const struct measure_bucket *bucket; int top; };
 
 static struct row row_count(struct measure_scratch *m, int lo, int n)
 {
@@ -52,7 +54,8 @@ static struct row row_count(struct measure_scratch *m, int lo, int n)
     memset(m->bucket, 0, BUCKETS * sizeof *m->bucket);
     for (int i = lo; i < n; i++) {
         int b = bucket_of(m->w[i]);
-        m->bucket[b]++;
+        m->bucket[b].n++;
+        m->bucket[b].mass += (double)m->w[i];
         if (b > r.top) r.top = b;
     }
     return r;
@@ -96,11 +99,12 @@ static void top_m(const struct row *r, int m, const struct sac_rows *rows, int *
                   int *hits)
 {
     int left = m, b = r->top;
-    while (b > 0 && (int)r->bucket[b] <= left) left -= (int)r->bucket[b--];
     *mass = 0;
     *hits = 0;
-    for (int i = r->lo; i < r->n; i++)
-        if (bucket_of(r->w[i]) > b) *mass += (double)r->w[i];
+    for (; b > 0 && r->bucket[b].n <= left; b--) {
+        left -= r->bucket[b].n;
+        *mass += r->bucket[b].mass;
+    }
     for (int j = 0; j < rows->n; j++)
         for (int i = rows->run[j].lo; i < rows->run[j].hi; i++) *hits += bucket_of(r->w[i]) > b;
     if (left <= 0) return;
@@ -116,15 +120,12 @@ static void needed(const struct row *r, int *index, const double target[3], doub
 {
     int at = 0, count = 0;
     double have = 0;
-    double *per = calloc((size_t)r->top + 1, sizeof *per);
     out[0] = out[1] = out[2] = r->n - r->lo;
-    if (!per) return;
-    for (int i = r->lo; i < r->n; i++) per[bucket_of(r->w[i])] += (double)r->w[i];
     for (int b = r->top; b >= 0 && at < 3; b--) {
-        if (!r->bucket[b]) continue;
-        if (have + per[b] < target[at]) {
-            have += per[b];
-            count += (int)r->bucket[b];
+        if (!r->bucket[b].n) continue;
+        if (have + r->bucket[b].mass < target[at]) {
+            have += r->bucket[b].mass;
+            count += r->bucket[b].n;
             continue;
         }
         int n = bucket_keys(r, b, index);
@@ -134,7 +135,6 @@ static void needed(const struct row *r, int *index, const double target[3], doub
             while (at < 3 && have >= target[at]) out[at++] = count;
         }
     }
-    free(per);
 }
 
 static double mass_of(const float *w, const struct sac_rows *rows, int lo, int hi)
@@ -173,24 +173,40 @@ static void measure_evidence(const struct sac_trace *t, const float *w, int row,
     out->evidence_mass_kept = mass_kept;
 }
 
-void head_outputs(const struct sac_trace *t, const struct layer_rec *r, int head, int row, const float *w,
-                  int first, const struct sac_rows *rows, float *all, float *kept)
+/* Weights of keys at .. at+n-1 that are in `rows`, zeros for the others; *run: the first run that may reach
+ * `at`, moved on. Returns their sum. */
+static double masked(const float *w, const struct sac_rows *rows, int *run, int at, int n, float *out)
 {
-    const struct sac_shape *s = &t->info.shape;
-    int d = s->head_dim, kv = head / (s->n_heads / s->n_kv_heads), at = 0;
     double mass = 0;
-    for (int c = 0; c < d; c++) all[c] = kept[c] = 0;
-    for (int i = first; i <= row; i++) {
-        while (at < rows->n && rows->run[at].hi <= i) at++;
-        bool has = at < rows->n && rows->run[at].lo <= i;
-        if (has) mass += (double)w[i];
-        if (w[i] < 1e-9f) continue;    /* below what f32 sums can show */
-        const float *v = rec_k(t, r, kv, i, true);
-        float a = w[i], b = has ? a : 0.0f;
-        for (int c = 0; c < d; c++) {
-            all[c] += a * v[c];
-            kept[c] += b * v[c];
+    memset(out, 0, (size_t)n * sizeof *out);
+    for (; *run < rows->n && rows->run[*run].lo < at + n; ++*run) {
+        struct sac_run r = rows->run[*run];
+        int lo = r.lo > at ? r.lo : at, hi = r.hi < at + n ? r.hi : at + n;
+        for (int i = lo; i < hi; i++) {
+            out[i - at] = w[i];
+            mass += (double)w[i];
         }
+        if (r.hi > at + n) break;
+    }
+    return mass;
+}
+
+void head_outputs(const struct sac_trace *t, const struct layer_rec *r, int head, int row, const float *w,
+                  int first, const struct sac_rows *rows, float *out)
+{
+    enum { STRETCH = 512 };
+    const struct sac_shape *s = &t->info.shape;
+    int d = s->head_dim, kv = head / (s->n_heads / s->n_kv_heads), run = 0, prompt = t->info.n_prompt;
+    float part[2 * STRETCH], *kept = out + d;
+    double mass = 0;
+    memset(out, 0, 2 * (size_t)d * sizeof *out);
+    for (int at = first, n; at <= row; at += n) {
+        n = row + 1 - at < STRETCH ? row + 1 - at : STRETCH;
+        if (at >= prompt) n = 1;               /* generated values of the heads lie between each other */
+        else if (n > prompt - at) n = prompt - at;
+        memcpy(part, w + at, (size_t)n * sizeof *part);
+        mass += masked(w, rows, &run, at, n, part + STRETCH);
+        k_ops()->values(K_F32, part, STRETCH, 2, rec_k(t, r, kv, at, true), d, n, out);
     }
     float inv = mass > 0 ? (float)(1 / mass) : 0;
     for (int c = 0; c < d; c++) kept[c] *= inv;
@@ -212,11 +228,11 @@ static double output_error(const struct sac_trace *t, const struct layer_rec *r,
                            const float *w, int first, const struct sac_rows *rows)
 {
     enum { DIM_MAX = 1024 };
-    float all[DIM_MAX], kept[DIM_MAX];
+    float out[2 * DIM_MAX];
     int d = t->info.shape.head_dim;
     if (!r->v || d > DIM_MAX) return (double)NAN;
-    head_outputs(t, r, head, row, w, first, rows, all, kept);
-    return relative_l2(all, kept, (size_t)d);
+    head_outputs(t, r, head, row, w, first, rows, out);
+    return relative_l2(out, out + d, (size_t)d);
 }
 
 /* Same tokens up to this row as the dense lane? Then the dense lane's weights are about the same text. */
@@ -275,11 +291,9 @@ bool measure_given(const struct sac_trace *t, int lane, int layer, int head, int
     memset(m->w, 0, (size_t)first * sizeof *m->w);
     float max = k_ops()->max(m->w + first, n - first);
     float sum = k_ops()->exp_sum(m->w + first, n - first, max), inv = 1.0f / sum;
-    double lse = (double)max + log((double)sum), dot = 0;
-    for (int i = first; i < n; i++) {
-        m->w[i] *= inv;
-        dot += (double)m->w[i] * (double)m->w2[i];
-    }
+    double lse = (double)max + log((double)sum);
+    for (int i = first; i < n; i++) m->w[i] *= inv;
+    double dot = (double)k_ops()->dot(m->w + first, m->w2 + first, n - first);
     out->n_rows = 1;
     out->entropy = fmax(0, (lse - dot) / log(2.0));
     out->kept = sac_rows_count(&m->rows);

@@ -129,8 +129,13 @@ void measure_heads(struct sac_trace *t, int lane, int layer, int h0, int h1, str
 {
     struct layer_rec *r = &t->lane[lane]->layer[layer];
     int n = t->info.n_prompt, rows = rec_rows(t, r);
+    /* A lane that took over the dense prefill reads its prompt as the dense lane does. */
+    const struct layer_rec *dense = &t->lane[0]->layer[layer];
+    bool same = r != dense && dense->q == r->q && !dense->plans && !r->plans &&
+                atomic_load_explicit(&dense->measured, memory_order_acquire);
     for (int h = h0; h < h1; h++) {
-        measure_rows(t, lane, layer, h, 0, n, PREFILL_ROWS, m, &r->recall[0][h]);
+        if (same) r->recall[0][h] = dense->recall[0][h];
+        else measure_rows(t, lane, layer, h, 0, n, PREFILL_ROWS, m, &r->recall[0][h]);
         measure_rows(t, lane, layer, h, n, rows, DECODE_ROWS, m, &r->recall[1][h]);
         r->density[0][h] = prefill_density(r, h);
         r->density[1][h] = decode_density(t, lane, layer, h, m);

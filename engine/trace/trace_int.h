@@ -112,15 +112,15 @@ int rec_first_key(const struct sac_trace *t, int layer, int row);    /* 0, or th
 
 /* ---- measures (measure.c) ---- */
 void recall_unknown(struct sac_recall *r);   /* every value NAN, n_rows 0 */
-struct measure_scratch { float *w, *w2; struct sac_rows rows; unsigned *bucket; int *index; int cap; };
+struct measure_scratch { float *w, *w2; struct sac_rows rows; struct measure_bucket *bucket; int *index; int cap; };
 bool measure_scratch_init(struct measure_scratch *m, int n_keys);
 void measure_scratch_free(struct measure_scratch *m);
 bool measure_row(const struct sac_trace *t, int lane, int layer, int head, int row, struct measure_scratch *m,
                  struct sac_recall *out);
-/* Output of a head over all keys, and over `rows` alone with weights that sum to one again; [head_dim] each.
- * w: weights of keys first .. row. */
+/* Output of a head over all keys, then over `rows` alone with weights that sum to one again: out
+ * [2][head_dim]. w: weights of keys first .. row. */
 void head_outputs(const struct sac_trace *t, const struct layer_rec *r, int head, int row, const float *w,
-                  int first, const struct sac_rows *rows, float *all, float *kept);
+                  int first, const struct sac_rows *rows, float *out);
 double relative_l2(const float *want, const float *got, size_t n);   /* |want - got| / |want| */
 /* The same for the keys in m->rows instead of those the lane read. */
 bool measure_given(const struct sac_trace *t, int lane, int layer, int head, int row,
