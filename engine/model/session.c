@@ -134,12 +134,13 @@ void session_describe_rope(const struct session *s, int layer, struct sac_prefil
     in->rope_adjacent = rope->adjacent;
 }
 
-void session_truncate(struct session *s, int n)
+bool session_truncate(struct session *s, int n)
 {
     const struct sac_shape *sh = &s->hp->shape;
-    for (int i = 0; i < sh->n_layers * sh->n_kv_heads; i++)
-        if (s->kv[i].n > n) s->kv[i].n = n;
-    if (s->n > n) s->n = n;
+    if (s->part || n > s->n) return false;
+    for (int i = 0; i < sh->n_layers * sh->n_kv_heads; i++) s->kv[i].n -= s->n - n;
+    s->n = n;
+    return true;
 }
 
 /* Keys kept of one head, copied into a cache just large enough for them and what will follow. */

@@ -87,8 +87,9 @@ struct decode_sink { void (*layer)(void *ctx, const struct decode_layer *dl); vo
 /* Feed one token; logits of what follows are in session_logits. */
 enum sac_code session_decode(struct session *s, int token, const struct decode_sink *sink,
                              struct sac_err *err);
-/* Forget everything from position n on (dense decode without eviction only). */
-void session_truncate(struct session *s, int n);
+/* Forget everything from position n on, which lies behind the prompt. False: there are not as many, or a
+ * decode method has seen them. */
+bool session_truncate(struct session *s, int n);
 /* Seconds spent in attention and in selection by decode steps so far; elements of K/V read (metadata
  * included) and what dense would have read. */
 struct session_stats { double attend_s, select_s, read, full; long steps; };

@@ -67,7 +67,14 @@ void keep_free(struct lane_run *r);
 void log_softmax(const float *logits, int n, float *out);
 /* KL of dense against lane at one step, nats; *same: both would write the same token. */
 double step_kl(const float *dense_logp, const float *lane_logp, int n, bool *same);
-void teach_lane(struct lane_run *r);
+/* What was noted while the lane wrote its own answer. Against dense, `n` steps up to and with the one where
+ * the texts part, and all steps (free); of the gold answer, `gold_n` steps likewise. */
+struct own_kl {
+    double sum, free_sum, gold_nll;
+    int n, agree, free_n, free_agree, gold_n;
+    bool same, same_gold;
+};
+void teach_lane(struct lane_run *r, struct own_kl *k);
 
 /* layer_error.c: error of each layer's attention output after the output projection, from sampled rows. */
 void measure_layer_errors(struct sac_job *j, int lane);

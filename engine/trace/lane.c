@@ -340,9 +340,17 @@ static void keep_dense(struct sac_job *j, const float *logp, int v)
     j->dense_rows++;
 }
 
-/* Against dense, step by step of the lane's own answer. `own` stops where the texts part. */
-struct own_kl { double sum, free_sum; int n, agree, free_n, free_agree; bool same; };
+/* The step of the gold answer, as long as the lane writes it. r->scratch: log-probabilities. */
+static void compare_gold(struct lane_run *r, int step, int token, struct own_kl *k)
+{
+    const struct sac_job *j = r->j;
+    if (!k->same_gold || step >= j->n_gold) return;
+    k->gold_nll -= (double)r->scratch[j->gold_id[step]];
+    k->gold_n++;
+    k->same_gold = token == j->gold_id[step];
+}
 
+/* Against dense, step by step of the lane's own answer. */
 static void compare_dense(struct lane_run *r, int step, int token, struct own_kl *k, int v)
 {
     const struct sac_job *j = r->j;
@@ -400,6 +408,7 @@ static enum sac_code decode_loop(struct lane_run *r, const char **stop, struct o
         record_top(r, step, r->scratch, v);
         if (r->lane == 0) keep_dense(j, r->scratch, v);
         compare_dense(r, step, token, kl, v);
+        compare_gold(r, step, token, kl);
         bool end = sac_token_is_stop(j->m, token);
         publish_token(r, step, token, end);
         if (end) {
@@ -459,8 +468,7 @@ static enum sac_code decode(struct lane_run *r, struct own_kl *kl)
 {
     struct sac_job *j = r->j;
     set_state(r, SAC_LANE_DECODE);
-    bool fork = lane_wants_fork(r);
-    r->dec = fork ? lane_fork(r, r->rec->max_new, &r->err) : r->own ? r->own : j->base;
+    r->dec = lane_wants_fork(r) ? lane_fork(r, r->rec->max_new, &r->err) : r->own ? r->own : j->base;
     if (!r->dec) return SAC_ENOMEM;
     const char *stop;
     double t0 = seconds();
@@ -468,9 +476,6 @@ static enum sac_code decode(struct lane_run *r, struct own_kl *kl)
     double t1 = seconds();
     if (rc == SAC_ECANCEL) stop = "stopped";
     publish_decode(r, t1 - t0, session_n(r->dec) - j->n, stop, kl);
-    if (fork) session_free(r->dec);
-    else session_truncate(r->dec, j->n);
-    r->dec = NULL;
     return rc;
 }
 
@@ -478,13 +483,15 @@ void lane_execute(struct sac_job *j, int lane)
 {
     struct lane_run r = { .j = j, .lane = lane, .rec = j->trace->lane[lane] };
     size_t v = (size_t)j->m->hp.shape.n_vocab;
-    struct own_kl kl = { .same = true };
+    struct own_kl kl = { .same = true, .same_gold = true };
     r.prompt_logits = malloc(v * sizeof(float));
     r.scratch = malloc(v * sizeof(float));
     enum sac_code rc =
         r.prompt_logits && r.scratch ? prepare(&r) : sac_fail(&r.err, SAC_ENOMEM, "out of memory");
     if (rc == SAC_OK) rc = decode(&r, &kl);
-    if (rc == SAC_OK) teach_lane(&r);
+    if (rc == SAC_OK) teach_lane(&r, &kl);
+    if (r.dec && r.dec != r.own && r.dec != j->base) session_free(r.dec);
+    else if (r.dec) session_truncate(r.dec, j->n);
     struct sac_lane *p = trace_lane_edit(j->trace, lane);
     p->state = rc == SAC_OK ? SAC_LANE_DONE : rc == SAC_ECANCEL ? SAC_LANE_STOPPED : SAC_LANE_FAILED;
     if (rc != SAC_OK) snprintf(p->error, sizeof p->error, "%s", r.err.msg);
