@@ -14,6 +14,7 @@
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
+#include <zstd.h>
 
 #include <saccade/eval.h>
 
@@ -236,12 +237,83 @@ static void test_merge(void **state)
     unlink(all);
 }
 
+static size_t slurp(const char *from, char **out)
+{
+    FILE *f = fopen(from, "rb");
+    assert_non_null(f);
+    fseek(f, 0, SEEK_END);
+    size_t n = (size_t)ftell(f);
+    rewind(f);
+    *out = malloc(n + 1);
+    assert_int_equal(fread(*out, 1, n, f), n);
+    fclose(f);
+    return n;
+}
+
+static void spill(const char *to, const void *bytes, size_t n)
+{
+    FILE *f = fopen(to, "wb");
+    assert_non_null(f);
+    assert_int_equal(fwrite(bytes, 1, n, f), n);
+    assert_int_equal(fclose(f), 0);
+}
+
+/* A packed file merges like a plain one, in one frame or in two; cut short or damaged it is refused; and it is
+ * never appended to, nor is any other file that does not hold results cut or written to. */
+static void test_packed(void **state)
+{
+    (void)state;
+    fresh_path();
+    assert_int_equal(study(&grid, path), 0);
+    char packed[80], all[80], *plain;
+    snprintf(packed, sizeof packed, "%s.zst", path);
+    snprintf(all, sizeof all, "%s.all", path);
+    size_t n = slurp(path, &plain), half = n / 2, cap = ZSTD_compressBound(n) + 512;
+    unsigned char *z = malloc(cap);
+    size_t one = ZSTD_compress(z, cap, plain, n, 9);
+    const char *list[] = { packed };
+    int n_new, n_same;
+    struct sac_err err = { 0 };
+    spill(packed, z, one);
+    assert_int_equal(sac_results_merge(all, list, 1, &n_new, &n_same, &err), SAC_OK);
+    assert_int_equal(n_new, N_UNITS * N_METHODS);
+    check_complete(all, N_UNITS * N_METHODS);
+    unlink(all);
+    struct sac_results *r;
+    assert_int_equal(sac_results_open(&r, packed, &err), SAC_EFORMAT);
+    assert_non_null(strstr(err.msg, "zstd -d"));
+    for (size_t cut = 1; cut < one; cut += one / 23 + 1) {
+        spill(packed, z, one - cut);
+        assert_int_not_equal(sac_results_merge(all, list, 1, &n_new, &n_same, &err), SAC_OK);
+        unlink(all);
+    }
+    size_t a = ZSTD_compress(z, cap, plain, half, 9);
+    size_t b = ZSTD_compress(z + a, cap - a, plain + half, n - half, 9);
+    assert_false(ZSTD_isError(a) || ZSTD_isError(b));
+    spill(packed, z, a + b);
+    assert_int_equal(sac_results_merge(all, list, 1, &n_new, &n_same, &err), SAC_OK);
+    check_complete(all, N_UNITS * N_METHODS);
+    char *back;
+    static const char foreign[] = "\x01\x02 a file without a single line";
+    spill(packed, foreign, sizeof foreign);
+    assert_int_equal(sac_results_open(&r, packed, &err), SAC_EFORMAT);
+    assert_int_equal(slurp(packed, &back), sizeof foreign);
+    assert_memory_equal(back, foreign, sizeof foreign);
+    free(back);
+    free(plain);
+    free(z);
+    unlink(packed);
+    unlink(all);
+    unlink(path);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_grid),
         cmocka_unit_test(test_killed_any_time),
         cmocka_unit_test(test_torn_and_damaged),
+        cmocka_unit_test(test_packed),
         cmocka_unit_test(test_one_writer),
         cmocka_unit_test(test_merge),
     };

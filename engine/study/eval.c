@@ -1,6 +1,7 @@
 /* The grid of a study and its results file: see eval.h. */
 #include <saccade/eval.h>
 
+#include "study/packed.h"
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -177,6 +178,20 @@ static enum sac_code learn(void *ctx, const char *line, size_t n, int number, st
     return remember(r, h) ? SAC_OK : sac_fail(err, SAC_ENOMEM, "%s: out of memory", r->path);
 }
 
+/* What stands behind the last whole line is a line that a kill cut short; nothing else may be cut off. */
+static enum sac_code cut_torn(struct sac_results *r, off_t whole, struct sac_err *err)
+{
+    struct stat st;
+    char first = 0;
+    if (fstat(r->fd, &st) || st.st_size <= whole) return SAC_OK;
+    if (pread(r->fd, &first, 1, whole) != 1 || first != '{')
+        return sac_fail(err, SAC_EFORMAT, "%s: not results of saccade eval; name another file", r->path);
+    r->cut = (size_t)(st.st_size - whole);
+    if (ftruncate(r->fd, whole))
+        return sac_fail(err, SAC_EIO, "%s: cannot cut off a torn line: %s", r->path, strerror(errno));
+    return SAC_OK;
+}
+
 enum sac_code sac_results_open(struct sac_results **out, const char *path, struct sac_err *err)
 {
     struct sac_results *r = calloc(1, sizeof *r);
@@ -185,7 +200,7 @@ enum sac_code sac_results_open(struct sac_results **out, const char *path, struc
     r->fd = open(path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
     enum sac_code rc = SAC_OK;
     off_t whole = 0;
-    struct stat st;
+    char magic[4];
     if (!r->path)
         rc = sac_fail(err, SAC_ENOMEM, "%s: out of memory", path);
     else if (r->fd < 0)
@@ -193,13 +208,12 @@ enum sac_code sac_results_open(struct sac_results **out, const char *path, struc
     else if (flock(r->fd, LOCK_EX | LOCK_NB))
         rc = sac_fail(err, SAC_EIO,
                       "%s: another saccade eval is writing to it; wait for it or name another file", path);
+    else if (pread(r->fd, magic, sizeof magic, 0) == sizeof magic && packed_magic(magic, sizeof magic))
+        rc = sac_fail(err, SAC_EFORMAT, "%s: packed by zstd; to go on with it unpack it first: zstd -d %s", path,
+                      path);
     else
         rc = each_line(r->fd, path, learn, r, &whole, err);
-    if (!rc && fstat(r->fd, &st) == 0 && st.st_size > whole) {
-        r->cut = (size_t)(st.st_size - whole);
-        if (ftruncate(r->fd, whole))
-            rc = sac_fail(err, SAC_EIO, "%s: cannot cut off a torn line: %s", path, strerror(errno));
-    }
+    if (!rc) rc = cut_torn(r, whole, err);
     if (rc) {
         sac_results_close(r);
         return rc;
@@ -289,13 +303,10 @@ enum sac_code sac_results_merge(const char *path, const char *const *file, int n
     enum sac_code rc = sac_results_open(&m.r, path, err);
     for (int i = 0; !rc && i < n; i++) {
         m.file = file[i];
-        int fd = open(file[i], O_RDONLY | O_CLOEXEC);
+        FILE *f = packed_open(file[i], err);
         off_t whole;
-        if (fd < 0)
-            rc = sac_fail(err, SAC_EFORMAT, "%s: cannot be opened: %s", file[i], strerror(errno));
-        else
-            rc = each_line(fd, file[i], take, &m, &whole, err);
-        if (fd >= 0) close(fd);
+        rc = f ? each_line(fileno(f), file[i], take, &m, &whole, err) : err->code;
+        if (f) fclose(f);
     }
     if (!rc) rc = sac_results_sync(m.r, err);
     sac_results_close(m.r);

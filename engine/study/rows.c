@@ -1,9 +1,9 @@
 /* Results files into rows, and rows into cells: means, intervals and tests against dense on the same samples.
  */
+#include "study/packed.h"
 #include "study/report_int.h"
 #include "study/stats.h"
 
-#include <errno.h>
 #include <jansson.h>
 #include <math.h>
 #include <stdio.h>
@@ -168,8 +168,8 @@ static bool add_row(struct sac_report *r, const json_t *o, bool *valid)
 
 static enum sac_code read_file(struct sac_report *r, const char *path, struct sac_err *err)
 {
-    FILE *f = fopen(path, "r");
-    if (!f) return sac_fail(err, SAC_EFORMAT, "%s: cannot be opened: %s", path, strerror(errno));
+    FILE *f = packed_open(path, err);
+    if (!f) return err->code;
     char *line = NULL;
     size_t cap = 0;
     enum sac_code rc = SAC_OK;

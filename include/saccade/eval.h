@@ -56,8 +56,8 @@ enum sac_code sac_results_sync(struct sac_results *r, struct sac_err *err);
 int sac_results_count(const struct sac_results *r);  /* lines in the file and in the queue */
 size_t sac_results_cut(const struct sac_results *r); /* bytes of a torn line that opening removed */
 
-/* Append the lines of other files (shards) that `path` does not have. *n_new, *n_same: lines taken, lines it
- * had. */
+/* Append the lines of other files (shards; plain, or packed by zstd) that `path` does not have. *n_new, *n_same:
+ * lines taken, lines it had. */
 enum sac_code sac_results_merge(const char *path, const char *const *file, int n, int *n_new, int *n_same,
                                 struct sac_err *err);
 #endif

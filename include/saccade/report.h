@@ -9,6 +9,7 @@
 #include <stdbool.h>
 
 struct sac_report;
+/* Files of saccade eval, plain or packed by zstd. */
 enum sac_code sac_report_read(struct sac_report **out, const char *const *file, int n, struct sac_err *err);
 void sac_report_free(struct sac_report *r);      /* accepts NULL */
 int sac_report_rows(const struct sac_report *r); /* results read */
