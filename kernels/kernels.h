@@ -141,6 +141,7 @@ struct k_ops {
     /* x[i] = exp(x[i] - max); returns the sum */
     float (*exp_sum)(float *x, int n, float max);
     float (*max)(const float *x, int n);
+    void (*softcap)(float *x, int n, float cap);   /* x[i] = cap * tanh(x[i] / cap) */
     /* Quest: sum_d max(q*lo, q*hi) for n boxes of dim elements */
     void (*page_bound)(const float *q, const float *lo, const float *hi, int dim, int n, float *out);
     void (*to_f16)(const float *x, int n, uint16_t *y);

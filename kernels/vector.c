@@ -56,6 +56,11 @@ float max_c(const float *x, int n)
     return m;
 }
 
+void softcap_c(float *x, int n, float cap)
+{
+    for (int i = 0; i < n; i++) x[i] = cap * tanhf(x[i] / cap);
+}
+
 void page_bound_c(const float *q, const float *lo, const float *hi, int dim, int n, float *out)
 {
     for (int p = 0; p < n; p++, lo += dim, hi += dim) {

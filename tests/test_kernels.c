@@ -87,6 +87,11 @@ static void curves(void)
         memcpy(z.x, g.x, (size_t)n * sizeof(float));
         ops->gelu_mul(z.x, u.x, n, z.x);     /* in place */
         for (int i = 0; i < n; i++) near(z.x[i], y.x[i], 1e-6 * fabs((double)g.x[i] * (double)u.x[i]));
+        memcpy(y.x, g.x, (size_t)n * sizeof(float));
+        memcpy(z.x, g.x, (size_t)n * sizeof(float));
+        softcap_c(y.x, n, 30.0f);
+        ops->softcap(z.x, n, 30.0f);
+        for (int i = 0; i < n; i++) near(z.x[i], y.x[i], 1e-6 * fabs((double)y.x[i]));
         if (n) {
             float top = max_c(g.x, n);
             if (n > 2) g.x[n / 2] = -INFINITY;   /* a masked score */

@@ -19,8 +19,12 @@ struct step {
     const struct attend_decode *a;
     int n_units, heads;             /* heads of a unit */
     int n_chunks;                   /* of all units */
-    float *part;                    /* [n_chunks][heads][dim + 2]: output, maximum, sum */
+    float *out;                     /* [n_chunks][heads][dim] */
+    float *max, *sum;               /* of a unit: [heads][its chunks] */
 };
+
+/* What a chunk leaves: outputs of the heads one after the other, their maxima and sums `stride` apart. */
+struct part { float *out, *max, *sum; size_t stride; };
 
 static struct sac_rows unit_rows(const struct attend_decode *a, int unit, int kv, struct sac_run *all)
 {
@@ -71,7 +75,15 @@ static int next_span(const struct sac_rows *r, int from, int to, int *i, int *se
     return 0;
 }
 
-static void one_chunk(const struct step *c, int unit, int from, int to, float *s, float *part)
+/* The first rows of a span that is not there yet; the kernels ask for the rest themselves. */
+static void fetch_span(const struct attend_cache *c, const void *base, const struct span *sp, int dim)
+{
+    enum { LINE = 64, MOST = 2048 };
+    const char *from = slot_at(c, base, sp->slot, dim), *to = slot_at(c, base, sp->slot + sp->n, dim);
+    for (size_t i = 0; i < MOST && from + i < to; i += LINE) __builtin_prefetch(from + i);
+}
+
+static void one_chunk(const struct step *c, int unit, int from, int to, float *s, struct part part)
 {
     const struct attend_decode *a = c->a;
     const struct k_ops *ops = k_ops();
@@ -80,26 +92,40 @@ static void one_chunk(const struct step *c, int unit, int from, int to, float *s
     enum k_type type = stored(cache->type);
     struct sac_run all;
     struct sac_rows rows = unit_rows(a, unit, kv, &all);
-    struct span sp;
-    while (next_span(&rows, from, to, &i, &seen, &sp))
+    struct span sp[CHUNK];          /* pages or single slots lie apart: each is asked for AHEAD spans early */
+    int n_spans = 0;
+    enum { AHEAD = 2 };
+    while (next_span(&rows, from, to, &i, &seen, &sp[n_spans])) n_spans++;
+    for (int j = 0; j < n_spans; j++) {
+        if (j + AHEAD < n_spans) fetch_span(cache, cache->k, &sp[j + AHEAD], dim);
         ops->scores(type, a->q + (size_t)head0 * (size_t)dim, c->heads,
-                    slot_at(cache, cache->k, sp.slot, dim), dim, sp.n, a->scale, s + sp.at, CHUNK);
-    memset(part, 0, (size_t)c->heads * (size_t)dim * sizeof *part);
-    float *max = part + (size_t)c->heads * (size_t)dim, *sum = max + c->heads;
+                    slot_at(cache, cache->k, sp[j].slot, dim), dim, sp[j].n, a->scale, s + sp[j].at, CHUNK);
+    }
+    for (int j = 0; j < n_spans && j < AHEAD; j++) fetch_span(cache, cache->v, &sp[j], dim);
+    memset(part.out, 0, (size_t)c->heads * (size_t)dim * sizeof *part.out);
     for (int h = 0; h < c->heads; h++) {
-        float *w = s + (size_t)h * CHUNK;
-        for (int j = 0; a->softcap > 0 && j < n; j++) w[j] = a->softcap * tanhf(w[j] / a->softcap);
-        max[h] = ops->max(w, n);
-        sum[h] = ops->exp_sum(w, n, max[h]);
+        float *w = s + (size_t)h * CHUNK, *max = part.max + (size_t)h * part.stride;
+        if (a->softcap > 0) ops->softcap(w, n, a->softcap);
+        *max = ops->max(w, n);
+        part.sum[(size_t)h * part.stride] = ops->exp_sum(w, n, *max);
         if (a->weight) memcpy(a->weight[head0 + h] + from, w, (size_t)n * sizeof *w);
     }
-    i = seen = 0;
-    while (next_span(&rows, from, to, &i, &seen, &sp))
-        ops->values(type, s + sp.at, CHUNK, c->heads, slot_at(cache, cache->v, sp.slot, dim), dim, sp.n,
-                    part);
+    for (int j = 0; j < n_spans; j++) {
+        if (j + AHEAD < n_spans) fetch_span(cache, cache->v, &sp[j + AHEAD], dim);
+        ops->values(type, s + sp[j].at, CHUNK, c->heads, slot_at(cache, cache->v, sp[j].slot, dim), dim,
+                    sp[j].n, part.out);
+    }
 }
 
-static size_t part_floats(const struct step *c) { return (size_t)c->heads * ((size_t)c->a->head_dim + 2); }
+static int n_chunks_of(int slots) { return (slots + CHUNK - 1) / CHUNK; }
+
+/* Chunk j of the n of a unit whose first chunk is `first`. */
+static struct part part_at(const struct step *c, int first, int n, int j)
+{
+    size_t before = (size_t)first * (size_t)c->heads + (size_t)j;
+    return (struct part){ c->out + (size_t)(first + j) * (size_t)c->heads * (size_t)c->a->head_dim,
+                          c->max + before, c->sum + before, (size_t)n };
+}
 
 static void chunks(void *ctx, int lo, int hi, int thread)
 {
@@ -107,39 +133,38 @@ static void chunks(void *ctx, int lo, int hi, int thread)
     float *s = pool_scratch(c->p, thread, (size_t)c->heads * CHUNK * sizeof *s);
     int unit = 0, before = 0, slots = unit_slots(c, 0);
     for (int k = lo; k < hi && s; k++) {
-        while (k - before >= (slots + CHUNK - 1) / CHUNK) {
-            before += (slots + CHUNK - 1) / CHUNK;
+        while (k - before >= n_chunks_of(slots)) {
+            before += n_chunks_of(slots);
             slots = unit_slots(c, ++unit);
         }
         int from = (k - before) * CHUNK, to = from + CHUNK < slots ? from + CHUNK : slots;
-        one_chunk(c, unit, from, to, s, c->part + (size_t)k * part_floats(c));
+        one_chunk(c, unit, from, to, s, part_at(c, before, n_chunks_of(slots), k - before));
     }
 }
 
 static void merge(const struct step *c, int unit, int first, int n)
 {
     const struct attend_decode *a = c->a;
-    int dim = a->head_dim;
+    const struct k_ops *ops = k_ops();
+    size_t dim = (size_t)a->head_dim, row = (size_t)c->heads * dim;
     for (int h = 0; h < c->heads; h++) {
         int head = unit * c->heads + h;
-        float *out = a->out + (size_t)head * (size_t)dim, max = -INFINITY, sum = 0.0f;
-        size_t at_max = (size_t)c->heads * (size_t)dim + (size_t)h, at_sum = at_max + (size_t)c->heads;
-        const float *part = c->part + (size_t)first * part_floats(c);
-        for (int k = 0; k < n; k++) max = fmaxf(max, part[(size_t)k * part_floats(c) + at_max]);
-        memset(out, 0, (size_t)dim * sizeof *out);
-        for (int k = 0; k < n; k++, part += part_floats(c)) {
-            float z = expf(part[at_max] - max);
-            sum += z * part[at_sum];
-            for (int d = 0; d < dim; d++) out[d] += z * part[(size_t)h * (size_t)dim + (size_t)d];
+        const struct part p = part_at(c, first, n, 0);
+        float *out = a->out + (size_t)head * dim, *z = p.max + (size_t)h * p.stride;   /* maxima, then factors */
+        const float *part = p.out + (size_t)h * dim;
+        memset(out, 0, dim * sizeof *out);
+        if (a->lse) a->lse[head] = -INFINITY;
+        if (!n) continue;
+        float max = ops->max(z, n);
+        ops->exp_sum(z, n, max);
+        float sum = ops->dot(z, p.sum + (size_t)h * p.stride, n);
+        if (a->lse) a->lse[head] = max + logf(sum);
+        for (int k = 0; k < n; k++) {
+            z[k] /= sum;
+            for (size_t d = 0; d < dim; d++) out[d] += z[k] * part[(size_t)k * row + d];
         }
-        for (int d = 0; d < dim && n; d++) out[d] /= sum;
-        if (a->lse) a->lse[head] = n ? max + logf(sum) : -INFINITY;
         int slots = a->weight ? unit_slots(c, unit) : 0;
-        part = c->part + (size_t)first * part_floats(c);
-        for (int i = 0; i < slots; i += CHUNK, part += part_floats(c)) {
-            float z = expf(part[at_max] - max) / sum;
-            for (int j = i; j < slots && j < i + CHUNK; j++) a->weight[head][j] *= z;
-        }
+        for (int i = 0; i < slots; i++) a->weight[head][i] *= z[i / CHUNK];
     }
 }
 
@@ -150,15 +175,18 @@ void attend_decode(struct sac_pool *p, const struct attend_decode *a)
     struct step c = {
         .p = p, .a = a, .n_units = per_head ? a->n_heads : a->n_kv_heads, .heads = per_head ? 1 : group
     };
-    for (int u = 0; u < c.n_units; u++) c.n_chunks += (unit_slots(&c, u) + CHUNK - 1) / CHUNK;
-    c.part = pool_scratch(p, -1, ((size_t)c.n_chunks * part_floats(&c) + 1) * sizeof *c.part);
-    if (!c.part) {
+    for (int u = 0; u < c.n_units; u++) c.n_chunks += n_chunks_of(unit_slots(&c, u));
+    size_t rows = (size_t)c.n_chunks * (size_t)c.heads;
+    c.out = pool_scratch(p, -1, (rows * ((size_t)a->head_dim + 2) + 1) * sizeof *c.out);
+    if (!c.out) {
         memset(a->out, 0, (size_t)a->n_heads * (size_t)a->head_dim * sizeof *a->out);
         return;
     }
+    c.max = c.out + rows * (size_t)a->head_dim;
+    c.sum = c.max + rows;
     pool_run(p, c.n_chunks, 1, chunks, &c);
     for (int u = 0, first = 0; u < c.n_units; u++) {
-        int n = (unit_slots(&c, u) + CHUNK - 1) / CHUNK;
+        int n = n_chunks_of(unit_slots(&c, u));
         merge(&c, u, first, n);
         first += n;
     }

@@ -2,7 +2,6 @@
 #include "model/session_int.h"
 
 #include <assert.h>
-#include <math.h>
 #include <string.h>
 
 bool decode_prepare(struct session *s)
@@ -60,8 +59,7 @@ static void score_slots(const struct sac_decode_in *in, int head, int lo, int hi
         k_ops()->score_bf16(q, (const uint16_t *)h->k + off, (int)d, hi - lo, in->scale, out);
         break;
     }
-    if (in->softcap > 0)
-        for (int i = 0; i < hi - lo; i++) out[i] = in->softcap * tanhf(out[i] / in->softcap);
+    if (in->softcap > 0) k_ops()->softcap(out, hi - lo, in->softcap);
 }
 
 struct select_job { struct session *s; struct sac_decode_in in; int group; bool per_head; };

@@ -10,6 +10,7 @@
  * A unit of work is some panels of 16 weight rows against all rows of x: no two threads read the same weight
  * and every output is summed by one thread in one order, whatever the thread count. */
 #include "model/linear.h"
+#include "base/pages.h"
 
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -92,7 +93,7 @@ bool linear_prepare(struct k_mat *w, bool strict)
     size_t data = up(values * (ints ? 1 : 2));
     char *tmp = malloc((size_t)K_PANEL * (size_t)w->cols * sizeof(float) + 2 * (size_t)w->cols);
     if (p) p->bytes = data + up(scales);
-    if (p) p->data = aligned_alloc(ALIGN, p->bytes);
+    if (p) p->data = pages_alloc(p->bytes);
     if (!p || !p->data || !tmp) {
         free(tmp);
         free(p ? p->data : NULL);

@@ -1,8 +1,8 @@
 /* Life of a session: its cache, its fork for decoding, and the two ends of the network (embedding and output
  * head) that prefill and decode share. The layer loops are in prefill.c and decode.c. */
+#include "base/pages.h"
 #include "model/session_int.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -36,15 +36,20 @@ void kv_load(const struct session *s, const void *base, int at, float *dst, int 
     }
 }
 
-bool kv_reserve(const struct session *s, struct kv_head *h, int cap, bool positions)
+static size_t kv_bytes(const struct session *s, int cap)   /* of the keys or the values of one head */
 {
-    size_t bytes = (size_t)cap * (size_t)s->hp->shape.head_dim * s->kv_size;
-    bytes = (bytes + 63) / 64 * 64;
+    return ((size_t)cap * (size_t)s->hp->shape.head_dim * s->kv_size + 63) / 64 * 64;
+}
+
+/* Room for the next head, from the memory that all share: together they fill large pages. */
+static bool kv_reserve(struct session *s, struct kv_head *h, int cap, bool positions)
+{
     h->cap = cap;
-    h->k = aligned_alloc(64, bytes ? bytes : 64);
-    h->v = aligned_alloc(64, bytes ? bytes : 64);
+    h->k = s->kv_next;
+    h->v = s->kv_next + kv_bytes(s, cap);
+    s->kv_next += 2 * kv_bytes(s, cap);
     if (positions) h->pos = malloc((size_t)(cap ? cap : 1) * sizeof *h->pos);
-    return h->k && h->v && (!positions || h->pos);
+    return !positions || h->pos;
 }
 
 static struct session *session_alloc(struct sac_model *m, int max_tokens, enum sac_kv_type kv,
@@ -76,8 +81,10 @@ struct session *session_new(struct sac_model *m, int max_tokens, enum sac_kv_typ
     bool ok = rope_table_make(&s->rope, &s->hp->rope, max_tokens) &&
               rope_table_make(&s->rope_local, &s->hp->rope_local, max_tokens);
     const struct sac_shape *sh = &s->hp->shape;
-    for (int i = 0; ok && i < sh->n_layers * sh->n_kv_heads; i++)
-        ok = kv_reserve(s, &s->kv[i], max_tokens, false);
+    int heads = sh->n_layers * sh->n_kv_heads;
+    s->kv_mem = s->kv_next = ok ? pages_alloc((size_t)heads * 2 * kv_bytes(s, max_tokens)) : NULL;
+    ok = s->kv_mem != NULL;
+    for (int i = 0; ok && i < heads; i++) ok = kv_reserve(s, &s->kv[i], max_tokens, false);
     if (ok) return s;
     sac_fail(err, SAC_ENOMEM, "%s: out of memory for the keys and values of %d tokens (%.1f MB); "
              "try a shorter prompt or --kv f16", m->info.name, max_tokens,
@@ -90,11 +97,8 @@ void session_free(struct session *s)
 {
     if (!s) return;
     const struct sac_shape *sh = &s->hp->shape;
-    for (int i = 0; s->kv && i < sh->n_layers * sh->n_kv_heads; i++) {
-        free(s->kv[i].k);
-        free(s->kv[i].v);
-        free(s->kv[i].pos);
-    }
+    for (int i = 0; s->kv && i < sh->n_layers * sh->n_kv_heads; i++) free(s->kv[i].pos);
+    free(s->kv_mem);
     if (s->owns_rope) {
         rope_table_free(&s->rope);
         rope_table_free(&s->rope_local);
@@ -211,7 +215,11 @@ struct session *session_fork(const struct session *base, const struct fork_args 
     s->force_layer = a->force_layer;
     s->force_kv = a->force_kv;
     memcpy(s->logits, base->logits, (size_t)sh->n_vocab * sizeof *s->logits);
-    bool ok = true;
+    size_t bytes = 0;
+    for (int i = 0; i < sh->n_layers * sh->n_kv_heads; i++)
+        bytes += 2 * kv_bytes(s, (a->kept ? a->kept[i].n : a->n) + a->max_new);
+    s->kv_mem = s->kv_next = pages_alloc(bytes);
+    bool ok = s->kv_mem != NULL;
     for (int i = 0; ok && i < sh->n_layers * sh->n_kv_heads; i++)
         ok = fork_head(s, &base->kv[i], &s->kv[i], a->kept ? &a->kept[i] : NULL, a->n, a->max_new);
     if (ok && s->part) ok = start_method(s, a->kept, a->seed);
@@ -238,9 +246,5 @@ void output_head(const struct session *s, const float *x, int n, float *logits, 
     linear(s->m->pool, s->m->w.head, x, (size_t)hp->shape.n_embd, n, logits, ld, NULL);
     float cap = (float)hp->final_softcap;
     if (cap <= 0) return;
-    for (int t = 0; t < n; t++)
-        for (int i = 0; i < hp->shape.n_vocab; i++) {
-            float *y = &logits[(size_t)t * ld + (size_t)i];
-            *y = cap * tanhf(*y / cap);
-        }
+    for (int t = 0; t < n; t++) k_ops()->softcap(logits + (size_t)t * ld, hp->shape.n_vocab, cap);
 }

@@ -30,6 +30,7 @@ struct session {
     size_t kv_size;                /* bytes of one element */
     int n, max_tokens;             /* tokens so far (positions), limit */
     struct kv_head *kv;            /* [n_layers][n_kv_heads] */
+    char *kv_mem, *kv_next;        /* keys and values of all heads; where the next head's begin */
     struct rope_table rope, rope_local;
     bool owns_rope;
     float *logits;
@@ -69,7 +70,6 @@ static inline bool force_applies(struct sac_span force, int force_layer, int lay
 /* Store n rows of D floats from `src` at slot `at`, in the type of the cache. */
 void kv_store(const struct session *s, void *base, int at, const float *src, int n);
 void kv_load(const struct session *s, const void *base, int at, float *dst, int n);
-bool kv_reserve(const struct session *s, struct kv_head *h, int cap, bool positions);
 bool decode_prepare(struct session *s);
 
 void embed_token(const struct session *s, int id, float *x);

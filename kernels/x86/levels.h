@@ -15,6 +15,7 @@ void k_gelu_mul_avx2(const float *gate, const float *up, int n, float *y);
 void k_add_avx2(float *y, const float *x, int n);
 float k_exp_sum_avx2(float *x, int n, float max);
 float k_max_avx2(const float *x, int n);
+void k_softcap_avx2(float *x, int n, float cap);
 void k_page_bound_avx2(const float *q, const float *lo, const float *hi, int dim, int n, float *out);
 void k_to_f16_avx2(const float *x, int n, uint16_t *y);
 void k_from_f16_avx2(const uint16_t *x, int n, float *y);
@@ -27,6 +28,15 @@ void k_scores_avx2(enum k_type type, const float *q, int heads, const void *k, i
                    float *out, size_t stride);
 void k_values_avx2(enum k_type type, const float *w, size_t stride, int heads, const void *v, int dim, int n,
                    float *out);
+void k_score_f32_avx512(const float *q, const float *k, int dim, int n, float scale, float *out);
+void k_score_f16_avx512(const float *q, const uint16_t *k, int dim, int n, float scale, float *out);
+void k_score_bf16_avx512(const float *q, const uint16_t *k, int dim, int n, float scale, float *out);
+void k_scores_avx512(enum k_type type, const float *q, int heads, const void *k, int dim, int n, float scale,
+                     float *out, size_t stride);
+void k_values_avx512(enum k_type type, const float *w, size_t stride, int heads, const void *v, int dim,
+                     int n, float *out);
+float k_exp_sum_avx512(float *x, int n, float max);
+float k_max_avx512(const float *x, int n);
 int k_unpack_avx2(enum k_type type, const void *row, int n, int8_t *q, float *d, float *m, bool *has_m);
 bool k_stored_vnni(enum k_type type, const void *w, size_t stride, int count, int n, const struct k_xrow *x,
                    float *y);

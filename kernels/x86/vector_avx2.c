@@ -104,6 +104,17 @@ float k_max_avx2(const float *x, int n)
     return max_256(m);
 }
 
+void k_softcap_avx2(float *x, int n, float cap)
+{
+    const __m256 c = _mm256_set1_ps(cap), inv = _mm256_set1_ps(1.0f / cap);
+    int i = 0;
+    for (; i + 8 <= n; i += 8)
+        _mm256_storeu_ps(x + i, _mm256_mul_ps(c, tanh_256(_mm256_mul_ps(_mm256_loadu_ps(x + i), inv))));
+    if (i < n)
+        _mm256_maskstore_ps(x + i, tail_mask(n - i),
+                            _mm256_mul_ps(c, tanh_256(_mm256_mul_ps(load_tail(x + i, n - i), inv))));
+}
+
 void k_page_bound_avx2(const float *q, const float *lo, const float *hi, int dim, int n, float *out)
 {
     for (int p = 0; p < n; p++, lo += dim, hi += dim) {
