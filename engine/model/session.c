@@ -202,6 +202,11 @@ static bool start_method(struct session *s, const struct sac_kept *kept, uint64_
 
 struct session *session_fork(const struct session *base, const struct fork_args *a, struct sac_err *err)
 {
+    if (a->n + a->max_new > base->max_tokens) {   /* its table of rotations ends there */
+        sac_fail(err, SAC_EARG, "a session of %d tokens cannot be continued to %d", base->max_tokens,
+                 a->n + a->max_new);
+        return NULL;
+    }
     struct session *s = session_alloc(base->m, a->n + a->max_new, base->kv_type, err);
     if (!s) return NULL;
     const struct sac_shape *sh = &s->hp->shape;

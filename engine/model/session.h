@@ -65,7 +65,7 @@ const float *session_logits(const struct session *s); /* [n_vocab], of the last 
 size_t session_kv_bytes(const struct session *s);
 
 /* A decode session over the first n tokens of base. kept: [n_layers][n_kv_heads] or NULL (everything).
- * spec's decode part acts from now on. max_new tokens can follow. */
+ * spec's decode part acts from now on. max_new tokens can follow, as far as base has room. */
 struct fork_args {
     int n, max_new;
     const struct sac_kept *kept;

@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_REPEATS = 15 };
+enum { MAX_REPEATS = 15, WARM = 3 /* decoded tokens before the timed ones */ };
 
 struct bench {
     struct sac_model *m;
@@ -207,7 +207,6 @@ static void on_evict(void *ctx, struct prefill_layer *pl)
 static bool bench_decode(struct bench *b, struct session *base, const char *name, const struct sac_spec *spec,
                          const struct sac_kept *kept, const int *ids, double *dense_s)
 {
-    enum { WARM = 3 };
     int n = session_n(base), steps = b->o->decode;
     struct fork_args fa = { .n = n, .max_new = steps + WARM, .kept = kept, .spec = spec, .force_layer = -1,
                             .force_kv = -1, .seed = b->o->seed };
@@ -287,7 +286,7 @@ static bool decodes(struct bench *b, int n)
 {
     if (n < 1) n = 1;
     int *ids = prompt_ids(b->m, n, b->o->seed);
-    struct session *s = ids ? session_new(b->m, n + 1, b->m->opts.kv, b->err) : NULL;
+    struct session *s = ids ? session_new(b->m, n + b->o->decode + WARM, b->m->opts.kv, b->err) : NULL;
     struct prefill_args a = { .ids = ids, .n = n, .force_layer = -1, .force_kv = -1, .seed = b->o->seed,
                               .layer_done = on_evict, .ctx = b, .cancel = b->o->cancel };
     double dense_s = 0;
