@@ -387,6 +387,36 @@ static void test_busy(void **state)
     }
 }
 
+/* No key is lost at the start: those typed before the terminal is ours count, answers of a slow terminal that
+ * come late are no keys, and Ctrl-C stops at any moment of opening a model and making a prompt. */
+static void test_early(void **state)
+{
+    (void)state;
+    static const char *const env[] = { "TERM=xterm-256color", NULL };
+    static const char *const args[] = { "--task", "niah", "--length", "2048", NULL };
+    struct term t;
+    start(&t, 100, 30, env, idle);
+    keys(&t, "7");
+    wait_for(&t, "Scores");
+    keys(&t, "\033]11;rgb:1e1e/1e1e/2e2e\033\\\033[?62;22c\033]11;rgb:ffff/ffff/ffff\007");
+    keys(&t, "?");
+    wait_for(&t, "Help");
+    keys(&t, "\033");
+    gone(&t, "Help");
+    assert_true(shows(&t, "Scores"));
+    keys(&t, "Q");
+    assert_int_equal(finish(&t), 0);
+    for (int i = 0; i < 12; i++) {
+        start(&t, 100, 30, env, args);
+        wait_for(&t, "Methods");
+        usleep((useconds_t)(4000 * i));
+        keys(&t, "\003");
+        wait_for(&t, "stopped");
+        keys(&t, "Q");
+        assert_int_equal(finish(&t), 0);
+    }
+}
+
 /* The terminal goes away while the program runs: it ends by itself. */
 static void closed_with(const char *const *args, const char *text)
 {
@@ -461,9 +491,10 @@ int main(void)
 {
     signal(SIGPIPE, SIG_IGN);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_terms),   cmocka_unit_test(test_sizes), cmocka_unit_test(test_ascii),
-        cmocka_unit_test(test_signals), cmocka_unit_test(test_keys),  cmocka_unit_test(test_no_terminal),
-        cmocka_unit_test(test_closed),  cmocka_unit_test(test_busy), cmocka_unit_test(test_files),
+        cmocka_unit_test(test_terms),   cmocka_unit_test(test_sizes),  cmocka_unit_test(test_ascii),
+        cmocka_unit_test(test_signals), cmocka_unit_test(test_keys),   cmocka_unit_test(test_no_terminal),
+        cmocka_unit_test(test_early),   cmocka_unit_test(test_closed), cmocka_unit_test(test_busy),
+        cmocka_unit_test(test_files),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

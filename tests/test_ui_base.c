@@ -5,6 +5,8 @@
 #include "run.h"
 #include "work.h"
 
+#include <saccade/trace_file.h>
+
 #include <locale.h>
 #include <math.h>
 #include <setjmp.h>
@@ -12,6 +14,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -478,16 +481,66 @@ static void test_no_trace(void **state)
     close_state(st);
 }
 
+/* A view is left and come back to while its computation is being cancelled: it is computed after all, and the
+ * loop is woken for it. */
+static atomic_int given_up, let_go;
+
+static void *slow(struct sac_trace *t, const int *arg, const atomic_bool *cancel)
+{
+    (void)t;
+    if (!atomic_load(&given_up)) {
+        while (!atomic_load(cancel)) usleep(100);
+        atomic_store(&given_up, 1);
+        while (!atomic_load(&let_go)) usleep(100);
+        return NULL;
+    }
+    return compute(t, arg, cancel);
+}
+
+static void woken(void *n) { atomic_fetch_add((atomic_int *)n, 1); }
+
+static void test_come_back(void **state)
+{
+    (void)state;
+    struct ui_app_opts o = { .headless = true };
+    struct ui_state *st = open_state(&o);
+    struct sac_err err = { 0 };
+    atomic_int wakes = 0;
+    int arg = 21, frames = 0;
+    const int *result = NULL;
+    if (sac_trace_open(&st->trace, SOURCE_DIR "/samples/traces/tour.trace", &err) != SAC_OK)
+        fail_msg("%s", err.msg);
+    ui_work_free(st->work);
+    st->work = ui_work_new(woken, &wakes);
+    ui_work_frame(st->work, 0);
+    assert_null(ui_request(st, slow, &arg, 1, 0, NULL));
+    while (!atomic_load(&given_up)) { /* frames of another view */
+        ui_work_frame(st->work, 0.01 * frames++);
+        usleep(1000);
+    }
+    ui_work_frame(st->work, 1);
+    assert_null(ui_request(st, slow, &arg, 1, 0, NULL));
+    atomic_store(&let_go, 1);
+    for (int i = 0; i < 5000 && !atomic_load(&wakes); i++) usleep(1000);
+    assert_true(atomic_load(&wakes) > 0); /* or the screen would wait for a key that nobody presses */
+    ui_work_frame(st->work, 1.1);
+    result = ui_request(st, slow, &arg, 1, 0, NULL);
+    assert_non_null(result);
+    assert_int_equal(*result, 42);
+    close_state(st);
+}
+
 int main(void)
 {
     setlocale(LC_ALL, "C");      /* frames do not depend on the locale */
     setenv("XDG_STATE_HOME", "/nonexistent", 1);
     setenv("XDG_CONFIG_HOME", "/nonexistent", 1);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_text),     cmocka_unit_test(test_clip),      cmocka_unit_test(test_maps),
-        cmocka_unit_test(test_theme),    cmocka_unit_test(test_key_names), cmocka_unit_test(test_tables),
-        cmocka_unit_test(test_key_file), cmocka_unit_test(test_tier),      cmocka_unit_test(test_commands),
-        cmocka_unit_test(test_prompt),   cmocka_unit_test(test_methods),   cmocka_unit_test(test_no_trace),
+        cmocka_unit_test(test_text),      cmocka_unit_test(test_clip),      cmocka_unit_test(test_maps),
+        cmocka_unit_test(test_theme),     cmocka_unit_test(test_key_names), cmocka_unit_test(test_tables),
+        cmocka_unit_test(test_key_file),  cmocka_unit_test(test_tier),      cmocka_unit_test(test_commands),
+        cmocka_unit_test(test_prompt),    cmocka_unit_test(test_methods),   cmocka_unit_test(test_no_trace),
+        cmocka_unit_test(test_come_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

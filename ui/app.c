@@ -78,7 +78,8 @@ static void edit_prompt(struct ui_state *st)
     unlink(path);
 }
 
-static void take_input(struct ui_state *st)
+/* True: there may be more, which the library has read already and poll does not tell of. */
+static bool take_input(struct ui_state *st)
 {
     struct ui_app *a = st->app;
     double end = ui_clock() + 0.1;      /* a held key does not hold up frames for longer */
@@ -86,15 +87,16 @@ static void take_input(struct ui_state *st)
         struct ui_event ev = ui_screen_event();
         st->now = ui_clock();
         switch (ev.kind) {
-        case UI_EVENT_NONE: return;
+        case UI_EVENT_NONE: return false;
         case UI_EVENT_KEY: ui_key(st, ev.key); break;
         case UI_EVENT_PASTE: ui_paste(st, ev.text, ev.len); break;
         case UI_EVENT_MOUSE: if (a->mouse) ui_mouse(st, ev.x, ev.y, ev.click); break;
         case UI_EVENT_RESIZE: a->dirty = a->repaint = true; break;
         case UI_EVENT_GONE: a->quit = true; break;
         }
-        if (a->want_editor || a->want_suspend) return;
+        if (a->want_editor || a->want_suspend) break;
     }
+    return true;
 }
 
 /* What commands asked of the terminal. */
@@ -119,6 +121,7 @@ static void loop(struct ui_state *st)
 {
     struct ui_app *a = st->app;
     double frame_s = getenv("SSH_TTY") ? 0.1 : 1.0 / 30, drawn = 0;
+    bool more = true;      /* keys typed before the terminal was ours */
     a->dirty = true;
     while (!a->quit) {
         st->now = ui_clock();
@@ -137,14 +140,14 @@ static void loop(struct ui_state *st)
         double next = a->dirty ? drawn + frame_s : a->wake_at;
         int ms = -1;
         if (next > 0) ms = (int)((next - ui_clock()) * 1000) + 1;
-        if (next > 0 && ms < 0) ms = 0;
+        if ((next > 0 && ms < 0) || more) ms = 0;
         int woken = ui_screen_wait(a->wake[0], ms);
         if (woken) a->dirty = true;
         if (ui_screen_signal()) {
             a->exit_code = 128 + ui_screen_signal();
             break;
         }
-        take_input(st);
+        more = take_input(st);
         serve(st);
     }
 }

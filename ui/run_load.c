@@ -82,6 +82,8 @@ static void load_job(struct ui_run *r, struct ui_loaded *d)
             sac_trace_retain(d->trace);
             sac_job_start(d->job, &d->err);
         }
+    } else if (!rc) {
+        sac_fail(&d->err, SAC_ECANCEL, "stopped before the run began");
     }
     sac_tokens_free(&tok);
     free(text);
@@ -244,6 +246,8 @@ static void take_over(struct ui_state *st)
     r->job = d->job;
     r->sample = d->sample;
     r->prompt_s = d->prompt_s;
+    /* A stop that came after the loader had looked for one for the last time. */
+    if (r->job && atomic_load(&r->cancel)) sac_job_stop(r->job);
     if (d->trace) {
         ui_state_set_trace(st, d->trace);
         sac_trace_release(d->trace);

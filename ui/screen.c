@@ -28,7 +28,7 @@
 #include <term.h>
 
 #undef KEY_EVENT
-enum { PASTE_ON = KEY_MAX + 101, PASTE_OFF, MOUSE_SGR, FOCUS_IN, FOCUS_OUT };
+enum { PASTE_ON = KEY_MAX + 101, PASTE_OFF, MOUSE_SGR, FOCUS_IN, FOCUS_OUT, REPLY_OSC, REPLY_CSI };
 enum { PAIR_SLOTS = 1 << 14, PASTE_MAX = 1 << 20 };
 
 static struct {
@@ -43,7 +43,8 @@ static struct {
     int ctrl[4];                        /* codes of Ctrl-arrows */
     char *paste;
     size_t n_paste;
-    int pushed;                         /* a key read ahead */
+    char typed[64]; /* keys that were there before the terminal was ours */
+    int n_typed;
     struct cell *last;                  /* what is on screen */
     int last_w, last_h;
 } scr = { .fd = -1, .err_fd = -1 };
@@ -197,6 +198,8 @@ static void set_keys(void)
     define_key("\033[<", MOUSE_SGR);
     define_key("\033[I", FOCUS_IN);
     define_key("\033[O", FOCUS_OUT);
+    define_key("\033]11;", REPLY_OSC); /* answers to ui_screen_light that come late, over a slow line */
+    define_key("\033[?", REPLY_CSI);
     for (int i = 0; i < 4; i++) {
         char name[8];
         snprintf(name, sizeof name, "%s", caps[i]);
@@ -282,8 +285,10 @@ enum sac_code ui_screen_open(enum ui_tier *tier, bool mouse, char *note, size_t 
     keypad(stdscr, TRUE);
     nodelay(stdscr, TRUE);
     intrflush(stdscr, FALSE);
+    typeahead(-1); /* a frame is drawn whole, also while keys come */
     curs_set(0);
     set_keys();
+    while (scr.n_typed > 0) ungetch((unsigned char)scr.typed[--scr.n_typed]);
     catch_signals();
     modes_on();
     scr.sync = term && strcmp(term, "linux") != 0;
@@ -561,6 +566,17 @@ static bool read_paste(struct ui_event *ev)
     return true;
 }
 
+/* An answer of the terminal, to its end: BEL or ESC \ for a colour, a letter for the attributes. */
+static void skip_reply(bool osc)
+{
+    for (int i = 0, esc = 0; i < 80; i++) {
+        int kind, c = next_char(&kind);
+        if (c < 0 || kind != OK) return;
+        if (osc ? c == 7 || (esc && c == '\\') : isalpha(c)) return;
+        esc = c == 27;
+    }
+}
+
 struct ui_event ui_screen_event(void)
 {
     struct ui_event ev = { .kind = UI_EVENT_NONE };
@@ -574,8 +590,9 @@ struct ui_event ui_screen_event(void)
             if (code == KEY_RESIZE) return ev.kind = UI_EVENT_RESIZE, ev;
             if (code == PASTE_ON && read_paste(&ev)) return ev;
             if (code == MOUSE_SGR && read_mouse(&ev)) return ev;
-            if (code == MOUSE_SGR || code == PASTE_ON || code == PASTE_OFF || code == FOCUS_IN ||
-                code == FOCUS_OUT)
+            if (code == REPLY_OSC || code == REPLY_CSI) skip_reply(code == REPLY_OSC);
+            if (code == REPLY_OSC || code == REPLY_CSI || code == MOUSE_SGR || code == PASTE_ON ||
+                code == PASTE_OFF || code == FOCUS_IN || code == FOCUS_OUT)
                 continue;
             ev.key = translate(code);
             if (!ev.key) continue;
@@ -673,6 +690,22 @@ static int parse_background(const char *buf)
     return ui_luminance(rgb) > 0.5;
 }
 
+/* What a person typed while the terminal was being asked: all but the answers. Keys that send sequences are
+ * left out: they could not be told from an answer that came in parts. */
+static void keep_typed(const char *s, size_t n)
+{
+    scr.n_typed = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (s[i] != 27) {
+            if (scr.n_typed < (int)sizeof scr.typed) scr.typed[scr.n_typed++] = s[i];
+        } else if (i + 1 < n && s[i + 1] == ']') {
+            while (i < n && s[i] != 7 && !(s[i] == '\\' && s[i - 1] == 27)) i++;
+        } else if (i + 1 < n && (s[i + 1] == '[' || s[i + 1] == 'O')) {
+            for (i += 2; i < n && !isalpha((unsigned char)s[i]) && s[i] != '~'; i++) {}
+        }
+    }
+}
+
 int ui_screen_light(void)
 {
     const char *term = getenv("TERM");
@@ -706,6 +739,7 @@ int ui_screen_light(void)
     }
     buf[n] = 0;
     light = parse_background(buf);
+    keep_typed(buf, n);
     tcsetattr(fd, TCSANOW, &old);
     return light;
 }

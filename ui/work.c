@@ -99,7 +99,11 @@ static void *work_main(void *ctx)
         e->state = DONE;
         if (atomic_load(&e->cancel) && !result) {
             atomic_store(&e->cancel, false);
-            if (!e->result) entry_drop(e);
+            /* Someone may have come back to it after it was given up: then it is computed after all. */
+            if (e->frame + KEEP_FRAMES >= w->frame)
+                e->state = QUEUED;
+            else if (!e->result)
+                entry_drop(e);
         } else {
             if (e->has_fresh) free(e->fresh);
             e->fresh = result;
