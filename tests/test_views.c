@@ -321,6 +321,64 @@ static void test_data(void **state)
     free(hs);
 }
 
+/* A KV group is the mean of its heads, its least head is named, and nothing speaks of the first alone. */
+static void test_group(void **state)
+{
+    (void)state;
+    enum { PER = F_HEADS / F_KV, KV = F_KV - 1, ROW = F_PROMPT + 4, H0 = KV * PER };
+    struct ui_row *g = ui_row_compute(&fake_one, 1, 1, -1 - KV, ROW, NULL), *one[PER];
+    assert_non_null(g);
+    double mass = 0, entropy = 0, least = 2;
+    int low = -1;
+    for (int i = 0; i < PER; i++) {
+        one[i] = ui_row_compute(&fake_one, 1, 1, H0 + i, ROW, NULL);
+        assert_non_null(one[i]);
+        assert_true(one[i]->shared && one[i]->n_heads == 1);
+        mass += one[i]->r.mass / PER;
+        entropy += one[i]->r.entropy / PER;
+        if (one[i]->r.mass < least) least = one[i]->r.mass, low = H0 + i;
+    }
+    assert_true(fabs(g->r.mass - mass) < 1e-9 && fabs(g->r.entropy - entropy) < 1e-9);
+    assert_true(fabs(g->mass_low - least) < 1e-9);
+    assert_int_equal(g->low_head, low);
+    for (int k = 0; k <= ROW; k++) {
+        int readers = 0;
+        double w = 0;
+        for (int i = 0; i < PER; i++) {
+            readers += (one[i]->flag[k] & UI_KEY_KEPT) != 0;
+            w += (double)one[i]->w[k] / PER;
+        }
+        assert_int_equal(g->readers[k], readers);
+        assert_int_equal((g->flag[k] & UI_KEY_KEPT) != 0, readers > 0);
+        assert_true(fabs((double)g->w[k] - w) < 1e-6);
+    }
+    struct ui_along *a = ui_along_compute(&fake_one, 1, 1, -1 - KV, 0, ROW + 1, 9, NULL);
+    assert_non_null(a);
+    for (int i = 0; i < a->n; i++) {
+        double sum = 0;
+        least = 2;
+        for (int h = H0; h < H0 + PER; h++) {
+            struct sac_recall r;
+            assert_true(sac_trace_row_recall(&fake_one, 1, 1, h, ui_along_row(a, i), &r));
+            sum += r.mass / PER;
+            least = fmin(least, r.mass);
+        }
+        assert_true(fabs((double)a->mass[i] - sum) < 1e-6 && fabs((double)a->low[i] - least) < 1e-6);
+    }
+    assert_int_equal(ui_along_row(a, a->n - 1), ROW);
+    struct ui_key_why *w = ui_key_why_compute(&fake_one, 1, 1, -1 - KV, ROW, 70, NULL);
+    assert_non_null(w);
+    assert_true(w->n_heads == PER && w->h0 == H0 && w->head >= H0 && w->head < H0 + PER);
+    for (int i = 0; i < PER; i++) {
+        assert_true(w->weight[i] <= w->weight[w->head - H0]);
+        assert_int_equal(w->head_reads[i], (one[i]->flag[70] & UI_KEY_KEPT) != 0);
+        free(one[i]);
+    }
+    free(g);
+    free(a);
+    free(w);
+}
+
 /* The budget a key needs: at it the key is read, just below it is not, and more budget reads more. */
 static void test_why(void **state)
 {
@@ -403,7 +461,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_data),   cmocka_unit_test(test_golden),    cmocka_unit_test(test_stays_inside),
         cmocka_unit_test(test_states), cmocka_unit_test(test_wandering), cmocka_unit_test(test_refusals),
-        cmocka_unit_test(test_why),    cmocka_unit_test(test_focus),
+        cmocka_unit_test(test_group),  cmocka_unit_test(test_why),       cmocka_unit_test(test_focus),
     };
     int rc = cmocka_run_group_tests(tests, NULL, NULL);
     fake_forget();

@@ -276,6 +276,8 @@ static bool data_recall(struct shot_ctx *c, FILE *f, enum data_format fmt)
     static const char *const col[] = { "lane", "method", "query", "mass_recall", NULL };
     struct ui_window w = shot_window(c, c->s->at.a);
     int n = w.q1 - w.q0 < 512 ? w.q1 - w.q0 : 512, lanes = c->info.n_lanes;
+    int per = c->info.shape.n_heads / c->info.shape.n_kv_heads;
+    int head = c->s->at.group ? -1 - c->s->at.head / per : c->s->at.head;
     struct emit e = { f, fmt == DATA_JSON, 0, 0 };
     float *all = malloc(((size_t)n * (size_t)lanes + 1) * sizeof *all);
     bool ok = all != NULL;
@@ -285,14 +287,13 @@ static bool data_recall(struct shot_ctx *c, FILE *f, enum data_format fmt)
         struct sac_lane l;
         sac_trace_lane(c->t, lane, &l);
         if (sac_trace_n_rows(c->t, lane, c->s->at.layer) < w.q1) continue;
-        struct ui_along *a =
-            ui_along_compute(c->t, lane, c->s->at.layer, c->s->at.head, w.q0, w.q1, n, c->cancel);
+        struct ui_along *a = ui_along_compute(c->t, lane, c->s->at.layer, head, w.q0, w.q1, n, c->cancel);
         ok = a != NULL;
         if (ok) memcpy(all + (size_t)have++ * (size_t)n, a->mass, (size_t)n * sizeof *all);
         for (int i = 0; ok && fmt != DATA_NPY && i < n; i++) {
             put_int(&e, lane);
             put_str(&e, l.spec);
-            put_int(&e, w.q0 + (int)((long long)i * (w.q1 - w.q0) / n));
+            put_int(&e, ui_along_row(a, i));
             put_num(&e, (double)a->mass[i]);
             put_row(&e);
         }

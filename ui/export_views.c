@@ -488,7 +488,8 @@ enum sac_code shot_recall(struct shot_ctx *c, struct figure_bytes *out, struct s
     double *x[MAX_SERIES] = { NULL }, *y[MAX_SERIES] = { NULL };
     struct figure_series series[MAX_SERIES];
     char name[MAX_SERIES][240];
-    int n = 0;
+    int n = 0, per = c->info.shape.n_heads / c->info.shape.n_kv_heads;
+    int head = c->s->at.group ? -1 - c->s->at.head / per : c->s->at.head;
     struct ui_window w = shot_window(c, c->s->at.a);
     enum sac_code rc = SAC_OK;
     for (int lane = 1; lane < c->info.n_lanes && n < MAX_SERIES && !rc; lane++) {
@@ -496,13 +497,13 @@ enum sac_code shot_recall(struct shot_ctx *c, struct figure_bytes *out, struct s
         sac_trace_lane(c->t, lane, &l);
         if (sac_trace_n_rows(c->t, lane, c->s->at.layer) < w.q1) continue;
         int rows = w.q1 - w.q0 < ALONG ? w.q1 - w.q0 : ALONG;
-        a[n] = ui_along_compute(c->t, lane, c->s->at.layer, c->s->at.head, w.q0, w.q1, rows, c->cancel);
+        a[n] = ui_along_compute(c->t, lane, c->s->at.layer, head, w.q0, w.q1, rows, c->cancel);
         int m = a[n] ? a[n]->n : 0;
         x[n] = malloc(((size_t)m + 1) * sizeof(double));
         y[n] = malloc(((size_t)m + 1) * sizeof(double));
         if (!a[n] || !x[n] || !y[n]) rc = shot_failed(c, err, "recall along the queries");
         for (int i = 0; !rc && i < m; i++) {
-            x[n][i] = w.q0 + floor(i * (double)(w.q1 - w.q0) / m);
+            x[n][i] = ui_along_row(a[n], i);
             y[n][i] = fmin((double)a[n]->mass[i], 1);
         }
         recall_name(c, lane, &l, y[n], m, name[n], sizeof name[n]);
@@ -513,9 +514,9 @@ enum sac_code shot_recall(struct shot_ctx *c, struct figure_bytes *out, struct s
     if (!rc && n == 0)
         rc = sac_fail(err, SAC_EARG, "recall compares a method with dense attention: name one with --method");
     if (!rc) {
-        char head[120], source[200];
-        shot_head_title(c, head, sizeof head);
-        snprintf(c->title, sizeof c->title, "Attention mass the methods read, %s", head);
+        char who[120], source[200];
+        shot_head_title(c, who, sizeof who);
+        snprintf(c->title, sizeof c->title, "Attention mass the methods read, %s", who);
         snprintf(c->subtitle, sizeof c->subtitle, "%s · share of each row's dense attention",
                  shot_source(c, source, sizeof source));
         shot_caption(c, "");

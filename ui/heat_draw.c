@@ -259,9 +259,9 @@ void ui_plot_draw(const struct ui_look *l, struct cell_buf *b, struct ui_rect r,
     char32_t *g = malloc(cells * sizeof *g);
     if (!g) return;
     ui_plot(v, n, lo, hi, w, r.h, l->ascii, g);
-    for (size_t i = 0; i < cells; i++)
-        cells_put(b, r.x + 5 + (int)(i % (size_t)w), r.y + (int)(i / (size_t)w), g[i] == 0x2800 ? U' ' : g[i],
-                  ui_style(l, role));
+    for (size_t i = 0; i < cells; i++) /* what is empty stays as it is: lines may lie over each other */
+        if (g[i] != 0x2800 && g[i] != U' ')
+            cells_put(b, r.x + 5 + (int)(i % (size_t)w), r.y + (int)(i / (size_t)w), g[i], ui_style(l, role));
     free(g);
     snprintf(label, sizeof label, "%.3g", hi);
     cells_right(b, r.x + 4, r.y, 4, label, ui_style(l, UI_DIM));

@@ -4,6 +4,7 @@
 #include "heat.h"
 
 #include <math.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -66,6 +67,54 @@ static void mark_gold(const struct sac_trace_info *info, int n_keys, unsigned ch
             if (k >= 0) flag[k] |= UI_KEY_GOLD;
 }
 
+/* The measures a group is shown with, added up over its heads. NAN stays NAN: undefined for one, undefined
+ * for all. */
+static void recall_add(struct sac_recall *to, const struct sac_recall *from, double share)
+{
+    static const size_t at[] = {
+        offsetof(struct sac_recall, mass),
+        offsetof(struct sac_recall, set),
+        offsetof(struct sac_recall, set10),
+        offsetof(struct sac_recall, set64),
+        offsetof(struct sac_recall, oracle),
+        offsetof(struct sac_recall, sink_adjusted),
+        offsetof(struct sac_recall, evidence),
+        offsetof(struct sac_recall, evidence_mass),
+        offsetof(struct sac_recall, evidence_mass_kept),
+        offsetof(struct sac_recall, mass_vs_dense),
+        offsetof(struct sac_recall, entropy),
+        offsetof(struct sac_recall, need90),
+        offsetof(struct sac_recall, need95),
+        offsetof(struct sac_recall, need99),
+        offsetof(struct sac_recall, sink),
+        offsetof(struct sac_recall, local),
+        offsetof(struct sac_recall, kept),
+        offsetof(struct sac_recall, out_err),
+    };
+    for (size_t i = 0; i < sizeof at / sizeof *at; i++)
+        *(double *)(void *)((char *)to + at[i]) +=
+            share * *(const double *)(const void *)((const char *)from + at[i]);
+}
+
+static void row_recall(struct sac_trace *t, struct ui_row *r)
+{
+    r->have_recall = true;
+    for (int h = r->h0; r->have_recall && h < r->h0 + r->n_heads; h++) {
+        struct sac_recall one;
+        r->have_recall = sac_trace_row_recall(t, r->lane, r->layer, h, r->row, &one);
+        if (!r->have_recall) break;
+        if (h == r->h0 || one.mass < r->mass_low) {
+            r->mass_low = one.mass;
+            r->low_head = h;
+        }
+        if (r->n_heads == 1)
+            r->r = one;
+        else
+            recall_add(&r->r, &one, 1.0 / r->n_heads);
+    }
+    if (r->n_heads > 1) r->r.n_rows = 1;
+}
+
 struct ui_row *ui_row_compute(struct sac_trace *t, int lane, int layer, int head, int row,
                               const atomic_bool *cancel)
 {
@@ -74,15 +123,18 @@ struct ui_row *ui_row_compute(struct sac_trace *t, int lane, int layer, int head
     int h0, nh, n = row + 1;
     head_range(&info.shape, head, &h0, &nh);
     if (row < 0 || row >= sac_trace_n_rows(t, lane, layer)) return NULL;
-    size_t bytes = sizeof(struct ui_row) + (size_t)n * (sizeof(float) + 1);
+    size_t bytes = sizeof(struct ui_row) + (size_t)n * (sizeof(float) + 2);
     struct ui_row *r = calloc(1, bytes);
     float *one = malloc((size_t)n * sizeof *one);
     struct sac_run *run = malloc(((size_t)n / 2 + 1) * sizeof *run);
     bool ok = r && one && run;
     if (ok) {
-        *r = (struct ui_row){ .lane = lane, .layer = layer, .head = head, .row = row, .n_keys = n };
+        *r = (struct ui_row){
+            .lane = lane, .layer = layer, .head = head, .row = row, .n_keys = n, .h0 = h0, .n_heads = nh
+        };
         r->w = (float *)(void *)(r + 1);
         r->flag = (unsigned char *)(r->w + n);
+        r->readers = r->flag + n;
     }
     for (int h = h0; ok && h < h0 + nh; h++) {
         ok = !stopped(cancel) && sac_trace_weights(t, lane, layer, h, row, one);
@@ -91,14 +143,19 @@ struct ui_row *ui_row_compute(struct sac_trace *t, int lane, int layer, int head
         if (!ok || !sac_trace_rows(t, lane, layer, h, row, &rows)) continue;
         r->have_rows = true;
         for (int i = 0; i < rows.n; i++)
-            for (int k = rows.run[i].lo; k < rows.run[i].hi && k < n; k++) r->flag[k] |= UI_KEY_KEPT;
+            for (int k = rows.run[i].lo; k < rows.run[i].hi && k < n; k++) {
+                r->flag[k] |= UI_KEY_KEPT;
+                r->readers[k] += r->readers[k] < 255;
+            }
         rows.n = 0;
         if (sac_trace_requested(t, lane, layer, h, row, &rows) && sac_rows_count(&rows) > r->n_requested)
             r->n_requested = sac_rows_count(&rows);
     }
     if (ok) {
+        r->shared = true;
         for (int k = 0; k < n; k++) {
             if (!(r->flag[k] & UI_KEY_KEPT)) continue;
+            r->shared = r->shared && r->readers[k] == nh;
             r->n_kept++;
             if (!sac_trace_forced(t, lane, row, k)) continue;
             r->flag[k] |= UI_KEY_FORCED;
@@ -106,7 +163,7 @@ struct ui_row *ui_row_compute(struct sac_trace *t, int lane, int layer, int head
         }
         mark_gold(&info, n, r->flag);
         row_top(r);
-        r->have_recall = sac_trace_row_recall(t, lane, layer, h0, row, &r->r);
+        row_recall(t, r);
     }
     free(one);
     free(run);
@@ -177,17 +234,30 @@ struct ui_along *ui_along_compute(struct sac_trace *t, int lane, int layer, int 
     int h0, nh;
     head_range(&info.shape, head, &h0, &nh);
     if (n < 1 || q1 <= q0) return NULL;
-    struct ui_along *a = malloc(sizeof *a + (size_t)n * sizeof(float));
+    struct ui_along *a = malloc(sizeof *a + (size_t)(nh > 1 ? 2 * n : n) * sizeof(float));
     if (!a) return NULL;
-    *a = (struct ui_along){ lane, layer, head, q0, q1, n };
+    float *low = nh > 1 ? a->mass + n : NULL;
+    *a = (struct ui_along){ lane, layer, head, q0, q1, n, nh, low };
     for (int i = 0; i < n; i++) {
-        struct sac_recall r;
-        if (stopped(cancel)) { free(a); return NULL; }
-        int row = ui_bin_hi(i, q1 - q0, n) - 1 + q0;
-        a->mass[i] = sac_trace_row_recall(t, lane, layer, h0, row, &r) ? (float)r.mass : NAN;
+        double sum = 0, least = INFINITY;
+        for (int h = h0; h < h0 + nh; h++) {
+            struct sac_recall r;
+            if (stopped(cancel)) {
+                free(a);
+                return NULL;
+            }
+            double mass =
+                sac_trace_row_recall(t, lane, layer, h, ui_along_row(a, i), &r) ? r.mass : (double)NAN;
+            sum += mass / nh;
+            if (!(mass >= least)) least = mass;
+        }
+        a->mass[i] = (float)sum;
+        if (low) low[i] = (float)least;
     }
     return a;
 }
+
+int ui_along_row(const struct ui_along *a, int i) { return ui_bin_hi(i, a->q1 - a->q0, a->n) - 1 + a->q0; }
 
 /* ---- text ---- */
 

@@ -51,21 +51,33 @@ enum { UI_ROW_TOP = 128 };
 struct ui_row {
     int lane, layer, head, row;        /* head -1-g: mean of KV group g, kept when any of its heads keeps */
     int n_keys, n_kept, n_forced, n_requested;
+    int h0, n_heads; /* the query heads it stands for: one, or those of the group */
     bool have_recall, have_rows;
-    struct sac_recall r;
+    bool shared;         /* all of them read the same keys */
+    struct sac_recall r; /* of the head; of a group the mean over its heads */
+    double mass_low;     /* mass recall of the head of the group that has least, */
+    int low_head;        /* and which one that is */
     int n_top;
     struct sac_top top[UI_ROW_TOP];
     float *w;                          /* [n_keys] exact dense weights */
     unsigned char *flag;               /* [n_keys] UI_KEY_ bits */
+    unsigned char *readers;            /* [n_keys] heads that read it */
 };
 struct ui_row *ui_row_compute(struct sac_trace *t, int lane, int layer, int head, int row,
                               const atomic_bool *cancel);
 int ui_row_rank(const struct ui_row *r, int key);       /* 1: the largest weight */
 
 /* ---- why a key is read or not ---- */
-enum { UI_WHY_BUDGETS = 5 };
+enum { UI_WHY_BUDGETS = 5, UI_WHY_HEADS = 16 };
 struct ui_key_why {
-    int lane, layer, head, row, key; /* head: the first of a group */
+    int lane, layer, row, key;
+    int head; /* the head that is spoken of: of a group the one with the largest weight on the key */
+    /* Of a group: its heads, at most UI_WHY_HEADS of them, their weight on the key and whether each reads it.
+     */
+    int h0, n_heads;
+    float weight[UI_WHY_HEADS];
+    bool head_reads[UI_WHY_HEADS];
+    bool shared;                     /* the heads of the group read the same keys */
     bool acts;                       /* the method leaves something out at this row */
     bool read;
     int keys; /* keys read */
@@ -99,7 +111,14 @@ struct ui_tile *ui_tile_compute(struct sac_trace *t, const struct sac_tile *want
 struct ui_tile *ui_tile_overview(struct sac_trace *t, const struct sac_tile *want);
 
 /* ---- recall along the queries ---- */
-struct ui_along { int lane, layer, head, q0, q1, n; float mass[]; };   /* n rows evenly over q0..q1-1 */
+/* n rows evenly over q0..q1-1. Of a group: the mean over its heads, and low the least of them; of one head
+ * low is NULL. */
+struct ui_along {
+    int lane, layer, head, q0, q1, n, n_heads;
+    const float *low;
+    float mass[];
+};
+int ui_along_row(const struct ui_along *a, int i);
 struct ui_along *ui_along_compute(struct sac_trace *t, int lane, int layer, int head, int q0, int q1, int n,
                                   const atomic_bool *cancel);
 

@@ -91,8 +91,10 @@ static void pane_foot(const struct ui_state *st, struct cell_buf *b, struct ui_r
     if (!r) { uv_at(st, b, in.x, y, in.w, UI_DIM, "computing the row"); return; }
     int above = 0;
     for (int k = 0; k < r->n_keys; k++) above += r->w[k] * (float)r->n_keys > 1;
-    char recall[8], tok[72], who[90] = "", forced[24] = "";
+    char recall[24], tok[72], who[90] = "", forced[24] = "";
     ui_fmt_share(r->have_recall ? r->r.mass : (double)NAN, recall, sizeof recall);
+    if (r->n_heads > 1 && r->have_recall && in.w >= 50)
+        snprintf(recall, sizeof recall, "%.2f (H%d %.2f)", r->r.mass, r->low_head, r->mass_low);
     uv_quote(st, lane, r->row, tok, sizeof tok); /* lanes may have come to different tokens here */
     if (in.w >= 50) snprintf(who, sizeof who, "query %s: ", tok);
     if (in.w >= 76) snprintf(forced, sizeof forced, ", %d forced", r->n_forced);
@@ -199,8 +201,10 @@ static void draw_recall(const struct ui_state *st, struct cell_buf *b, struct ui
 {
     if (r.h < 3) return;
     struct ui_window w = window(st);
-    struct ui_rect in = ui_pane(st, b, r, -1, "Mass recall of A along the queries, %s",
-                                st->at.group ? "first head of the group" : "this head");
+    struct ui_rect in =
+        st->at.group
+            ? ui_pane(st, b, r, -1, "Mass recall of A by query: mean and least head of kv%d", ui_kv_head(st))
+            : ui_pane(st, b, r, -1, "Mass recall of A along the queries, this head");
     enum ui_req_state rs;
     int n = 2 * (in.w - 5);
     n = n > 120 ? 120 : n;
@@ -209,10 +213,12 @@ static void draw_recall(const struct ui_state *st, struct cell_buf *b, struct ui
     const struct ui_along *a = uv_along(st, st->at.a, st->at.layer, ui_head_arg(st), w.q0, w.q1, n, &rs);
     if (!a) { ui_empty(st, b, in, rs == UI_REQ_NOTHING ? "not recorded" : "computing", ""); return; }
     float least = 1;
+    const float *low = a->low ? a->low : a->mass;
     for (int i = 0; i < a->n; i++)
-        if (a->mass[i] < least) least = a->mass[i];
+        if (low[i] < least) least = low[i];
     double lo = least > 0.95f ? 0.9 : least > 0.8f ? 0.75 : least > 0.5f ? 0.5 : 0;
     struct ui_rect plot = { in.x, in.y, in.w, in.h - (in.h > 3) };
+    if (a->low) ui_plot_draw(&st->look, b, plot, a->low, a->n, lo, 1, UI_MISSED);
     ui_plot_draw(&st->look, b, plot, a->mass, a->n, lo, 1, UI_LANE_A);
     if (in.h > 3) ui_ruler(&st->look, b, in.x + 5, in.y + in.h - 1, in.w - 5, w.q0, w.q1, st->at.row);
 }

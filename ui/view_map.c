@@ -137,10 +137,10 @@ static void column_strips(const struct ui_state *st, struct cell_buf *b, const s
 
 /* Columns and diagonals that a method chose as such: ticks below the ruler, where a column stands, at the
  * left edge, where a diagonal comes in, and at the right edge, where it leaves. */
-static void list_ticks(const struct ui_state *st, struct cell_buf *b, const struct boxes *x,
-                       const struct uv_map *m)
+static void head_ticks(const struct ui_state *st, struct cell_buf *b, const struct boxes *x,
+                       const struct uv_map *m, int head)
 {
-    const struct sac_plan *p = sac_trace_plan(st->trace, st->at.a, st->at.layer, st->at.head);
+    const struct sac_plan *p = sac_trace_plan(st->trace, st->at.a, st->at.layer, head);
     struct ui_style s = uv_style(st, UI_KEPT);
     const struct ui_window *w = &m->win;
     int rows = w->q1 - w->q0, keys = w->k1 - w->k0;
@@ -156,6 +156,14 @@ static void list_ticks(const struct ui_state *st, struct cell_buf *b, const stru
         if (out >= 0 && out < rows)
             cells_put(b, x->map.x + m->w, x->map.y + ui_bin_of(out, rows, x->map.h), slash, s);
     }
+}
+
+static void list_ticks(const struct ui_state *st, struct cell_buf *b, const struct boxes *x,
+                       const struct uv_map *m)
+{
+    int per = st->info.shape.n_heads / (st->info.shape.n_kv_heads > 0 ? st->info.shape.n_kv_heads : 1);
+    int h0 = st->at.group ? ui_kv_head(st) * per : st->at.head, n = st->at.group ? per : 1;
+    for (int h = h0; h < h0 + n; h++) head_ticks(st, b, x, m, h);
 }
 
 /* Where the text searched for stands, on the ruler. */
@@ -210,21 +218,37 @@ static void draw_cursor(const struct ui_state *st, struct cell_buf *b, struct ui
     if (page > 1) uv_at(st, b, r.x + used, y, r.w - used, UI_DIM, "  page %d", a->key / page);
     y++;
     bool wide = r.w >= 30;
-    uv_at(st, b, r.x, y++, r.w, UI_TEXT, wide ? "oracle of %d keys reads it: %s" : "oracle@%d: %s",
-          row->n_kept, rank <= row->n_kept ? "yes" : "no");
+    bool group = row->n_heads > 1;
+    if (row->shared)
+        uv_at(st, b, r.x, y++, r.w, UI_TEXT, wide ? "oracle of %d keys reads it: %s" : "oracle@%d: %s",
+              row->n_kept, rank <= row->n_kept ? "yes" : "no");
+    else
+        uv_at(st, b, r.x, y++, r.w, UI_TEXT, wide ? "each head reads its own %.0f keys" : "%.0f keys a head",
+              row->r.kept);
     uv_at(st, b, r.x, y++, r.w, UI_TEXT, "%s x the uniform weight", lift);
     if (row->have_recall) {
+        if (group)
+            uv_at(st, b, r.x, y++, r.w, UI_TEXT,
+                  wide ? "mass recall: mean %.2f, H%d %.2f" : "mass %.2f, H%d %.2f", row->r.mass,
+                  row->low_head, row->mass_low);
+        else
+            uv_at(st, b, r.x, y++, r.w, UI_TEXT,
+                  wide ? "row: mass recall %.2f, set %.2f" : "row mass %.2f set %.2f", row->r.mass,
+                  row->r.set);
         uv_at(st, b, r.x, y++, r.w, UI_TEXT,
-              wide ? "row: mass recall %.2f, set %.2f" : "row mass %.2f set %.2f", row->r.mass, row->r.set);
-        uv_at(st, b, r.x, y++, r.w, UI_TEXT,
-              wide ? "row: oracle %.2f, entropy %.1f bits" : "oracle %.2f H %.1f", row->r.oracle,
-              row->r.entropy);
+              group  ? wide ? "mean: oracle %.2f, entropy %.1f b" : "oracle %.2f H %.1f"
+              : wide ? "row: oracle %.2f, entropy %.1f bits"
+                     : "oracle %.2f H %.1f",
+              row->r.oracle, row->r.entropy);
     }
     if (r.y + r.h > y)
-        uv_at(st, b, r.x, y++, r.w, UI_DIM, wide ? "reads %d of %d, %d forced" : "reads %d, %d f",
+        uv_at(st, b, r.x, y++, r.w, UI_DIM,
+              !wide         ? "reads %d, %d f"
+              : row->shared ? "reads %d of %d, %d forced"
+                            : "together %d of %d, %d forced",
               row->n_kept, wide ? row->n_keys : row->n_forced, row->n_forced);
     if (row->n_requested > 0 && row->n_requested != row->n_kept && r.y + r.h > y)
-        uv_at(st, b, r.x, y, r.w, UI_DIM, wide ? "sparsity asked %.3f, in effect %.3f" : "asked %.3f is %.3f",
+        uv_at(st, b, r.x, y, r.w, UI_DIM, wide ? "sparsity asked %.3f, got %.3f" : "asked %.3f is %.3f",
               1 - (double)row->n_requested / row->n_keys, 1 - (double)row->n_kept / row->n_keys);
 }
 
@@ -277,7 +301,11 @@ static void draw_top(const struct ui_state *st, struct cell_buf *b, struct ui_re
     }
     y = r.y + r.h - (stats ? 5 : 1);
     if (stats && row->have_recall) {
-        uv_at(st, b, r.x, y++, r.w, UI_TEXT, "row mass %.2f set %.2f", row->r.mass, row->r.set);
+        if (row->n_heads > 1)
+            uv_at(st, b, r.x, y++, r.w, UI_TEXT, "mass %.2f, H%d %.2f", row->r.mass, row->low_head,
+                  row->mass_low);
+        else
+            uv_at(st, b, r.x, y++, r.w, UI_TEXT, "row mass %.2f set %.2f", row->r.mass, row->r.set);
         uv_at(st, b, r.x, y++, r.w, UI_TEXT, "oracle %.2f", row->r.oracle);
     } else if (stats) {
         y += 2;

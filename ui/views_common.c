@@ -233,7 +233,13 @@ char uv_key_mark(const struct ui_row *r, int key, enum ui_role *role)
 
 const char *uv_key_word(const struct ui_row *r, int key, int rank, enum ui_role *role)
 {
-    switch (uv_key_mark(r, key, role)) {
+    static char some[40]; /* the UI thread alone asks */
+    char mark = uv_key_mark(r, key, role);
+    if ((mark == '*' || mark == 'f') && r->readers[key] < r->n_heads) {
+        snprintf(some, sizeof some, "%d of %d heads read it", r->readers[key], r->n_heads);
+        return some;
+    }
+    switch (mark) {
     case 'f': return "read (f forced)";
     case '*': return "read (* chosen)";
     case '-':

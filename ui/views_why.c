@@ -100,6 +100,32 @@ static int page_lines(const struct ui_state *st, struct cell_buf *b, struct ui_r
     return y;
 }
 
+/* Of a group: what each head has on the key, and which one the lines below speak of. */
+static int group_lines(const struct ui_state *st, struct cell_buf *b, struct ui_rect r,
+                       const struct ui_key_why *w)
+{
+    int y = r.y, per = r.w >= 30 ? 2 : 1, cols = r.w / per, most = r.h > 14 ? 8 : r.h > 11 ? 4 : 2;
+    for (int i = 0; i < w->n_heads && i < most && y < r.y + r.h; i++) {
+        char num[24];
+        int x = r.x + (i % per) * cols;
+        ui_fmt_weight((double)w->weight[i], num, sizeof num);
+        x += uv_at(st, b, x, y, cols, w->h0 + i == w->head ? UI_STRONG : UI_TEXT, "H%-2d %-7s ", w->h0 + i,
+                   num);
+        uv_at(st, b, x, y, cols - 13, w->head_reads[i] ? UI_KEPT : UI_MISSED, w->head_reads[i] ? "*" : "-");
+        if (i % per == per - 1) y++;
+    }
+    if ((w->n_heads < most ? w->n_heads : most) % per) y++;
+    if (y >= r.y + r.h) return y;
+    if (w->shared)
+        uv_at(st, b, r.x, y++, r.w, UI_DIM,
+              r.w >= 30 ? "one choice for H%d-%d, recall of H%d:" : "H%d-%d alike, H%d:", w->h0,
+              w->h0 + w->n_heads - 1, w->head);
+    else
+        uv_at(st, b, r.x, y++, r.w, UI_DIM,
+              r.w >= 30 ? "below: H%d; {} look at one head" : "H%d ({} others):", w->head);
+    return y;
+}
+
 void uv_draw_why(const struct ui_state *st, struct cell_buf *b, struct ui_rect r, const struct ui_row *row)
 {
     enum ui_req_state rs;
@@ -114,8 +140,12 @@ void uv_draw_why(const struct ui_state *st, struct cell_buf *b, struct ui_rect r
     const char *word = uv_key_word(row, st->at.key, rank, &role);
     uv_at(st, b, r.x, y++, r.w, role, "key %d: %s", st->at.key, word);
     uv_at(st, b, r.x, y++, r.w, UI_TEXT,
-          r.w >= 30 ? "its weight ranks %d, keys read %d" : "rank %d, reads %d", rank, row->n_kept);
+          r.w < 30      ? "rank %d, reads %d"
+          : row->shared ? "its weight ranks %d, keys read %d"
+                        : "mean weight ranks %d, read %d",
+          rank, row->n_kept);
     const struct ui_key_why *w = why_here(st, &rs);
+    if (w && w->n_heads) y = group_lines(st, b, (struct ui_rect){ r.x, y, r.w, end - y }, w);
     if (!w) {
         uv_at(st, b, r.x, y, r.w, UI_DIM,
               rs == UI_REQ_NOTHING ? "cannot be decided again" : "deciding again ...");
@@ -158,7 +188,12 @@ int uv_why_lines(const struct ui_state *st, const struct ui_row *row, char *buf,
     size_t n = 0;
     if (!w || cap < 2) return 0;
     margin(w, text, sizeof text);
-    n = (size_t)snprintf(buf, cap, "why key %d %s, %s\n", w->key, w->read ? "is read" : "is left out", text);
+    for (int i = 0; i < w->n_heads && n < cap; i++)
+        n += (size_t)snprintf(buf + n, cap - n, "why head %d weight %.4g %s\n", w->h0 + i,
+                              (double)w->weight[i], w->head_reads[i] ? "read" : "left out");
+    if (n < cap)
+        n += (size_t)snprintf(buf + n, cap - n, "why L%d H%d key %d %s, %s\n", w->layer, w->head, w->key,
+                              w->read ? "is read" : "is left out", text);
     if (w->keys_needed && n < cap)
         n += (size_t)snprintf(buf + n, cap - n, "why setting %s\n", w->spec_needed);
     for (int i = 0; i < w->n_budgets && n < cap; i++)

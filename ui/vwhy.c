@@ -105,6 +105,34 @@ static void turn(const struct probe *p, struct ui_key_why *w, const struct found
     snprintf(w->spec_needed, sizeof w->spec_needed, "%s", *spec_in ? spec_in : p->base);
 }
 
+/* The heads of a group: their weight on the key and whether they read it. The one with the largest weight is
+ * spoken of, since it has most to lose. False: not recorded, or cancelled. */
+static bool group_heads(struct probe *p, struct ui_key_why *w, int h0, int nh)
+{
+    float *row = malloc(((size_t)p->row + 1) * sizeof *row), best = -1;
+    struct sac_run *first = malloc(((size_t)p->row / 2 + 2) * sizeof *first);
+    bool ok = row && first;
+    int n_first = 0;
+    w->h0 = h0;
+    w->n_heads = nh < UI_WHY_HEADS ? nh : UI_WHY_HEADS;
+    w->shared = true;
+    for (int i = 0; ok && i < w->n_heads; i++) {
+        struct sac_rows rows = { .run = p->run, .cap = p->row / 2 + 2 };
+        ok = !stopped(p->cancel) && sac_trace_weights(p->t, p->lane, p->layer, h0 + i, p->row, row) &&
+             sac_trace_rows(p->t, p->lane, p->layer, h0 + i, p->row, &rows);
+        if (!ok) break;
+        size_t bytes = (size_t)rows.n * sizeof *first;
+        w->weight[i] = row[p->key];
+        w->head_reads[i] = sac_rows_has(&rows, p->key);
+        w->shared = w->shared && (i == 0 || (rows.n == n_first && !memcmp(first, p->run, bytes)));
+        if (i == 0) memcpy(first, p->run, bytes), n_first = rows.n;
+        if (w->weight[i] > best) best = w->weight[i], p->head = h0 + i;
+    }
+    free(row);
+    free(first);
+    return ok;
+}
+
 struct ui_key_why *ui_key_why_compute(struct sac_trace *t, int lane, int layer, int head, int row, int key,
                                       const atomic_bool *cancel)
 {
@@ -132,16 +160,17 @@ struct ui_key_why *ui_key_why_compute(struct sac_trace *t, int lane, int layer, 
     }
     p.run = malloc(((size_t)row / 2 + 2) * sizeof *p.run);
     snprintf(p.base, sizeof p.base, "%s", la.spec);
-    bool ok = w && p.run && look(&p, 1, &now, spec, sizeof spec);
+    bool ok =
+        w && p.run && (head >= 0 || group_heads(&p, w, p.head, per)) && look(&p, 1, &now, spec, sizeof spec);
     if (ok) {
-        *w = (struct ui_key_why){ .lane = lane,
-                                  .layer = layer,
-                                  .head = p.head,
-                                  .row = row,
-                                  .key = key,
-                                  .read = now.read,
-                                  .keys = now.keys,
-                                  .acts = now.keys <= row };
+        w->lane = lane;
+        w->layer = layer;
+        w->head = p.head;
+        w->row = row;
+        w->key = key;
+        w->read = now.read;
+        w->keys = now.keys;
+        w->acts = now.keys <= row;
         for (int i = 0; i < UI_WHY_BUDGETS && w->acts; i++) {
             if (!look(&p, factor[i], &f, spec, sizeof spec)) continue;
             w->budget[w->n_budgets].factor = factor[i];
