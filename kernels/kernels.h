@@ -142,6 +142,11 @@ struct k_ops {
     float (*exp_sum)(float *x, int n, float max);
     float (*max)(const float *x, int n);
     void (*softcap)(float *x, int n, float cap);   /* x[i] = cap * tanh(x[i] / cap) */
+    /* The exponentials exp(x[i] - max) pooled by pieces of x: piece p ends before end[p] (ascending, the first
+     * begins at 0, some may be empty). sum[p] += theirs, top[p] = the largest of them and of itself, and
+     * unless skip is NULL lost[p] += those times skip[i]. */
+    void (*exp_pool)(const float *x, float max, const int *end, int pieces, const float *skip, float *sum,
+                     float *top, float *lost);
     /* Quest: sum_d max(q*lo, q*hi) for n boxes of dim elements */
     void (*page_bound)(const float *q, const float *lo, const float *hi, int dim, int n, float *out);
     void (*to_f16)(const float *x, int n, uint16_t *y);

@@ -17,6 +17,8 @@ void score_bf16_c(const float *q, const uint16_t *k, int dim, int n, float scale
 float exp_sum_c(float *x, int n, float max);
 float max_c(const float *x, int n);
 void softcap_c(float *x, int n, float cap);
+void exp_pool_c(const float *x, float max, const int *end, int pieces, const float *skip, float *sum,
+                float *top, float *lost);
 void page_bound_c(const float *q, const float *lo, const float *hi, int dim, int n, float *out);
 void to_f16_c(const float *x, int n, uint16_t *y);
 void from_f16_c(const uint16_t *x, int n, float *y);

@@ -61,6 +61,22 @@ void softcap_c(float *x, int n, float cap)
     for (int i = 0; i < n; i++) x[i] = cap * tanhf(x[i] / cap);
 }
 
+void exp_pool_c(const float *x, float max, const int *end, int pieces, const float *skip, float *sum,
+                float *top, float *lost)
+{
+    for (int p = 0, i = 0; p < pieces; p++) {
+        double all = 0.0, part = 0.0;
+        for (; i < end[p]; i++) {
+            float e = expf(x[i] - max);
+            all += (double)e;
+            if (skip) part += (double)e * (double)skip[i];
+            top[p] = e > top[p] ? e : top[p];
+        }
+        sum[p] += (float)all;
+        if (skip) lost[p] += (float)part;
+    }
+}
+
 void page_bound_c(const float *q, const float *lo, const float *hi, int dim, int n, float *out)
 {
     for (int p = 0; p < n; p++, lo += dim, hi += dim) {

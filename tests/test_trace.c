@@ -163,6 +163,75 @@ static void tiles_equal_rows(void **state)
         }
 }
 
+/* The same by hand for what a method reads: kept and missed shares, weights over the keys read alone, sinks
+ * hidden or taken out of the sum, rows of the answer. */
+static void tiles_show_what_is_read(void **state)
+{
+    struct fixture *f = *state;
+    static const struct { int lane, q0, q1, k0, k1, w, h; } win[] = {
+        { VS, 0, LENGTH, 0, LENGTH, 40, 30 }, { VS, 500, 560, 2, 411, 60, 20 }, { 0, 200, 300, 0, 300, 50, 50 },
+        { QUEST, LENGTH - 100, LENGTH + 4, 0, LENGTH + 4, 37, 11 }, { VS, LENGTH - 9, LENGTH + 3, 0, 7, 9, 15 } };
+    for (int i = 0; i < 5 * 3 * 2; i++) {   /* windows, sinks, dense and sparse */
+        float value[2500], kept[2500], missed[2500];
+        int at = i % 5;
+        struct sac_tile tile = { .lane = win[at].lane, .layer = 4, .head = 5, .q0 = win[at].q0, .q1 = win[at].q1,
+                                 .k0 = win[at].k0, .k1 = win[at].k1, .w = win[at].w, .h = win[at].h,
+                                 .pool = SAC_POOL_MASS, .sinks = (enum sac_sinks)(i / 5 % 3),
+                                 .sparse = i >= 15, .value = value, .kept = kept, .missed = missed };
+        struct sac_err e = { 0 };
+        check_err(sac_trace_tile(f->t, &tile, NULL, &e), &e);
+        int rows = tile.q1 - tile.q0, keys = tile.k1 - tile.k0;
+        float *w = malloc(((size_t)tile.q1 + 1) * sizeof *w);
+        struct sac_run *run = malloc(((size_t)tile.q1 + 2) * sizeof *run);
+        for (int y = 0; y < tile.h; y++)
+            for (int x = 0; x < tile.w; x++) {
+                int q0 = y * rows / tile.h, q1 = (y + 1) * rows / tile.h, n = 0, read = 0;
+                int k0 = x * keys / tile.w, k1 = (x + 1) * keys / tile.w;
+                double sum = 0, lost = 0;
+                if (q1 == q0) q1++;
+                if (k1 == k0) k1++;
+                for (int q = tile.q0 + q0; q < tile.q0 + q1; q++) {
+                    struct sac_rows r = { run, 0, tile.q1 + 2 };
+                    sac_trace_weights(f->t, tile.lane, 4, 5, q, w);
+                    sac_trace_rows(f->t, tile.lane, 4, 5, q, &r);
+                    double mass = 0, sink = 0;
+                    for (int k = 0; k <= q; k++) {
+                        bool has = sac_rows_has(&r, k);
+                        if (tile.sparse && !has) w[k] = 0;
+                        mass += (double)w[k];
+                        if (k < 4) sink += (double)w[k];
+                    }
+                    double scale = tile.sparse ? 1 / mass : 1;
+                    if (tile.sinks == SAC_SINKS_RENORM) scale /= 1 - sink * scale;
+                    for (int k = tile.k0 + k0; k < tile.k0 + k1 && k <= q; k++) {
+                        bool has = sac_rows_has(&r, k);
+                        if (tile.sinks != SAC_SINKS_SHOW && k < 4) continue;
+                        n++;
+                        read += has;
+                        sum += (double)w[k] * scale;
+                        if (!has) lost += (double)w[k] * scale;
+                    }
+                }
+                int px = y * tile.w + x;
+                if (n == 0) {
+                    assert_true(isnan(value[px]) && isnan(kept[px]) && isnan(missed[px]));
+                    continue;
+                }
+                /* Where the sinks have nearly all, what is left is a difference of near numbers. */
+                double tol = tile.sinks == SAC_SINKS_RENORM ? 2e-3 : 2e-5;
+                sum /= q1 - q0;
+                lost /= q1 - q0;
+                if (!(fabs((double)value[px] - sum) <= 1e-6 + tol * sum) ||
+                    !(fabs((double)missed[px] - lost) <= 1e-6 + tol * lost) ||
+                    !(fabs((double)kept[px] - (double)read / n) <= 1e-6))
+                    fail_msg("case %d pixel %d,%d: %g %g %g, by hand %g %g %g", i, x, y, (double)value[px],
+                             (double)missed[px], (double)kept[px], sum, lost, (double)read / n);
+            }
+        free(w);
+        free(run);
+    }
+}
+
 static bool same_tokens(const struct sac_trace *t, int a, const struct sac_trace *u, int b)
 {
     const struct lane_rec *x = trace_lane_rec(t, a), *y = trace_lane_rec(u, b);
@@ -372,7 +441,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(lanes_finish_and_dense_is_right),
         cmocka_unit_test(rows_sum_to_one),
-        cmocka_unit_test(tiles_equal_rows),
+        cmocka_unit_test(tiles_equal_rows), cmocka_unit_test(tiles_show_what_is_read),
         cmocka_unit_test(covering_budget_equals_dense),
         cmocka_unit_test(measures_equal_their_definition),
         cmocka_unit_test(oracle_is_the_best_of_its_size),

@@ -101,6 +101,34 @@ float k_max_neon(const float *x, int n)
     return vmaxvq_f32(vmaxq_f32(m, vld1q_f32(x + n - 4))); /* the last four, some of them again */
 }
 
+void k_exp_pool_neon(const float *x, float max, const int *end, int pieces, const float *skip, float *sum,
+                     float *top, float *lost)
+{
+    const float32x4_t m = vdupq_n_f32(max);
+    for (int p = 0, i = 0; p < pieces; p++) {
+        float32x4_t all = vdupq_n_f32(0.0f), part = all, most = all;
+        for (; i + 4 <= end[p]; i += 4) {
+            float32x4_t e = exp2_128(vmulq_n_f32(vsubq_f32(vld1q_f32(x + i), m), 1.44269504f));
+            all = vaddq_f32(all, e);
+            most = vmaxq_f32(most, e);
+            if (skip) part = vfmaq_f32(part, e, vld1q_f32(skip + i));
+        }
+        sum[p] += vaddvq_f32(all);
+        float t = vmaxvq_f32(most);
+        top[p] = t > top[p] ? t : top[p];
+        if (skip) lost[p] += vaddvq_f32(part);
+        if (i < end[p]) {
+            float e[4];
+            vst1q_f32(e, exp2_128(vmulq_n_f32(vsubq_f32(load_tail(x + i, end[p] - i), m), 1.44269504f)));
+            for (int j = 0; i < end[p]; i++, j++) {
+                sum[p] += e[j];
+                top[p] = e[j] > top[p] ? e[j] : top[p];
+                if (skip) lost[p] += e[j] * skip[i];
+            }
+        }
+    }
+}
+
 void k_page_bound_neon(const float *q, const float *lo, const float *hi, int dim, int n, float *out)
 {
     for (int p = 0; p < n; p++, lo += dim, hi += dim) {

@@ -10,6 +10,7 @@ void level_avx512(struct k_ops *ops)
     ops->score_bf16 = k_score_bf16_avx512;
     ops->scores = k_scores_avx512;
     ops->values = k_values_avx512;
+    ops->exp_pool = k_exp_pool_avx512;
     ops->fold = k_fold_avx512;
     ops->f32 = f32_avx512;
     ops->attn = ops->attn_fast = attn_avx512;

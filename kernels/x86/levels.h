@@ -16,6 +16,10 @@ void k_add_avx2(float *y, const float *x, int n);
 float k_exp_sum_avx2(float *x, int n, float max);
 float k_max_avx2(const float *x, int n);
 void k_softcap_avx2(float *x, int n, float cap);
+void k_exp_pool_avx2(const float *x, float max, const int *end, int pieces, const float *skip, float *sum,
+                     float *top, float *lost);
+void k_exp_pool_avx512(const float *x, float max, const int *end, int pieces, const float *skip, float *sum,
+                       float *top, float *lost);
 void k_page_bound_avx2(const float *q, const float *lo, const float *hi, int dim, int n, float *out);
 void k_to_f16_avx2(const float *x, int n, uint16_t *y);
 void k_from_f16_avx2(const uint16_t *x, int n, float *y);

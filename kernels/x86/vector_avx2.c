@@ -115,6 +115,32 @@ void k_softcap_avx2(float *x, int n, float cap)
                             _mm256_mul_ps(c, tanh_256(_mm256_mul_ps(load_tail(x + i, n - i), inv))));
 }
 
+void k_exp_pool_avx2(const float *x, float max, const int *end, int pieces, const float *skip, float *sum,
+                     float *top, float *lost)
+{
+    const __m256 l2e = _mm256_set1_ps(1.44269504f), m = _mm256_set1_ps(max);
+    for (int p = 0, i = 0; p < pieces; p++) {
+        __m256 all = _mm256_setzero_ps(), part = all, most = all;
+        for (; i < end[p]; i += 8) {
+            int left = end[p] - i;
+            __m256 v = left < 8 ? load_tail(x + i, left) : _mm256_loadu_ps(x + i);
+            __m256 e = exp2_256(_mm256_mul_ps(_mm256_sub_ps(v, m), l2e));
+            if (left < 8) e = _mm256_and_ps(e, _mm256_castsi256_ps(tail_mask(left)));
+            all = _mm256_add_ps(all, e);
+            most = _mm256_max_ps(most, e);
+            if (skip) {
+                __m256 s = left < 8 ? load_tail(skip + i, left) : _mm256_loadu_ps(skip + i);
+                part = _mm256_fmadd_ps(e, s, part);
+            }
+        }
+        if (i > end[p]) i = end[p];
+        float t = max_256(most);
+        sum[p] += sum_256(all);
+        top[p] = t > top[p] ? t : top[p];
+        if (skip) lost[p] += sum_256(part);
+    }
+}
+
 void k_page_bound_avx2(const float *q, const float *lo, const float *hi, int dim, int n, float *out)
 {
     for (int p = 0; p < n; p++, lo += dim, hi += dim) {
