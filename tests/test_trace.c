@@ -232,6 +232,41 @@ static void tiles_show_what_is_read(void **state)
     }
 }
 
+/* Overviews are tiles of the whole prompt: exactly those under strict arithmetic, near them in bf16. */
+static void overviews_equal_tiles(void **state)
+{
+    struct fixture *f = *state;
+    int n = f->tok.n, grid;
+    float *value = malloc(256 * 256 * sizeof *value);
+    for (int i = 0; i < 6; i++) {
+        static const int lane[] = { 0, VS, SNAP };
+        int layer = 3 + i / 3, at = lane[i % 3], head = 2 + i;
+        const float *pool[2];
+        bool strict = f->t->strict;
+        if (i >= 3) f->t->strict = false;
+        assert_true(overview_make(f->t, at, layer, NULL));
+        f->t->strict = strict;
+        assert_true(sac_trace_overview(f->t, at, layer, head, &grid, &pool[0], &pool[1]));
+        assert_int_equal(grid, n < 256 ? n : 256);
+        for (int k = 0; k < 2; k++) {
+            struct sac_tile tile = { .lane = at, .layer = layer, .head = head, .q1 = n, .k1 = n, .w = grid,
+                                     .h = grid, .pool = k ? SAC_POOL_MASS : SAC_POOL_MAX, .sparse = at == VS,
+                                     .value = value };
+            struct sac_err e = { 0 };
+            check_err(sac_trace_tile(f->t, &tile, NULL, &e), &e);
+            double tol = i < 3 ? 2e-5 : 6e-2;
+            for (int p = 0; p < grid * grid; p++) {
+                double got = (double)pool[k][p], want = isnan(value[p]) ? 0 : (double)value[p];
+                if (!(fabs(got - want) <= 1e-6 + tol * want + (i < 3 ? 0 : 1e-4)))
+                    fail_msg("lane %d layer %d pool %d cell %d: %g, tile %g", at, layer, k, p, got, want);
+            }
+        }
+    }
+    /* SnapKV took over the dense prefill: the same overviews, made once. */
+    assert_null(atomic_load(&f->t->lane[SNAP]->layer[3].overview));
+    free(value);
+}
+
 static bool same_tokens(const struct sac_trace *t, int a, const struct sac_trace *u, int b)
 {
     const struct lane_rec *x = trace_lane_rec(t, a), *y = trace_lane_rec(u, b);
@@ -441,7 +476,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(lanes_finish_and_dense_is_right),
         cmocka_unit_test(rows_sum_to_one),
-        cmocka_unit_test(tiles_equal_rows), cmocka_unit_test(tiles_show_what_is_read),
+        cmocka_unit_test(tiles_equal_rows), cmocka_unit_test(tiles_show_what_is_read), cmocka_unit_test(overviews_equal_tiles),
         cmocka_unit_test(covering_budget_equals_dense),
         cmocka_unit_test(measures_equal_their_definition),
         cmocka_unit_test(oracle_is_the_best_of_its_size),

@@ -145,8 +145,7 @@ static uint32_t *thumb_of(struct shot_ctx *c, int layer, int head, const struct 
                              .pool = c->s->at.pool,
                              .sinks = c->s->at.sinks,
                              .sparse = c->s->at.a > 0 };
-    struct ui_tile *t = c->s->at.a > 0 ? NULL : ui_tile_overview(c->t, &want);
-    if (!t) t = ui_tile_compute(c->t, &want, c->cancel);
+    struct ui_tile *t = ui_tile_compute(c->t, &want, c->cancel); /* a figure is the same whenever it is made */
     uint32_t *rgb = t ? malloc((size_t)THUMB * THUMB * sizeof *rgb) : NULL;
     for (int y = 0; rgb && y < THUMB; y++)
         for (int x = 0; x < THUMB; x++) {

@@ -65,6 +65,7 @@ static void load_job(struct ui_run *r, struct ui_loaded *d)
         struct sac_job_opts jo = { .max_tokens = w->max_tokens,
                                    .sampling = { w->temperature, w->top_p, w->seed },
                                    .nice = 5,
+                                   .maps = true,
                                    .seed = w->seed,
                                    .earlier = r->earlier,
                                    .notify = r->notify,

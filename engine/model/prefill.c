@@ -24,7 +24,6 @@ struct work {
     float *xn, *qt, *kt, *vt, *gate, *up;   /* [CHUNK][...] */
     struct sac_plan *plan;
     struct sac_arena *scratch;      /* [threads] */
-    struct attend_overview over;
     /* current step, for pool callbacks */
     const struct layer_weights *lw;
     const float *norm;
@@ -46,14 +45,6 @@ static bool layer_buffers(struct work *w)
     if (!w->k) w->k = floats(kvs * n * d);
     if (!w->v) w->v = floats(kvs * n * d);
     if (!w->lse && w->a->want_lse) w->lse = floats(heads * n);
-    if (w->a->overview > 0 && !w->over.max) {
-        int grid = w->a->overview < w->n ? w->a->overview : w->n;
-        size_t cells = heads * (size_t)grid * (size_t)grid;
-        w->over.grid = grid;
-        w->over.max = calloc(cells, sizeof(float));
-        w->over.mass = calloc(cells, sizeof(float));
-        if (!w->over.max || !w->over.mass) return false;
-    }
     return w->q && w->k && w->v && (w->lse || !w->a->want_lse);
 }
 
@@ -78,8 +69,7 @@ static bool work_init(struct work *w)
 
 static void work_free(struct work *w)
 {
-    float *own[] = { w->x, w->att, w->q, w->k, w->v, w->lse, w->xn, w->qt, w->kt, w->vt, w->gate, w->up,
-                     w->over.max, w->over.mass };
+    float *own[] = { w->x, w->att, w->q, w->k, w->v, w->lse, w->xn, w->qt, w->kt, w->vt, w->gate, w->up };
     for (size_t i = 0; i < sizeof own / sizeof *own; i++) free(own[i]);
     for (int h = 0; w->plan && h < w->s->hp->shape.n_heads; h++) sac_plan_free(&w->plan[h]);
     free(w->plan);
@@ -336,8 +326,7 @@ static bool attend(struct work *w)
         .row0 = w->first, .scale = w->in.scale, .softcap = w->in.softcap, .window = w->in.window,
         .q = w->q, .k = w->k, .v = w->v, .q_stride = w->in.q_stride, .k_stride = w->in.k_stride,
         .plan = sparse ? w->plan : NULL, .out = w->att, .ldo = (size_t)sh->n_heads * (size_t)sh->head_dim,
-        .lse = w->lse, .overview = w->over.max ? &w->over : NULL, .strict = w->s->m->opts.strict,
-        .cancel = a->cancel,
+        .lse = w->lse, .strict = w->s->m->opts.strict, .cancel = a->cancel,
     };
     bool ok = attend_prefill(w->s->m->pool, &at);
     a->attend_s += clock_seconds() - t1;
@@ -347,15 +336,13 @@ static bool attend(struct work *w)
     if (!a->layer_done) return true;
 
     struct prefill_layer pl = { .layer = w->layer, .n = w->n, .q = w->q, .k = w->k, .v = w->v, .lse = w->lse,
-                                .plan = sparse ? w->plan : NULL, .over_max = w->over.max,
-                                .over_mass = w->over.mass, .grid = w->over.grid, .in = &w->in };
+                                .plan = sparse ? w->plan : NULL, .in = &w->in };
     a->layer_done(a->ctx, &pl);
     if (pl.took_q) w->q = NULL;
     if (pl.took_k) w->k = NULL;
     if (pl.took_v) w->v = NULL;
     if (pl.took_lse) w->lse = NULL;
     if (pl.took_plan && sparse) memset(w->plan, 0, (size_t)sh->n_heads * sizeof *w->plan);
-    if (pl.took_overview) w->over.max = w->over.mass = NULL;
     return w->layer + 1 == sh->n_layers || layer_buffers(w);
 }
 
@@ -405,7 +392,7 @@ enum sac_code session_prefill(struct session *s, struct prefill_args *a, struct 
     double t0 = clock_seconds();
     a->select_s = a->attend_s = a->flops_attend = 0;
     enum sac_code rc = SAC_OK;
-    if (a->prefix.n > 0 && !w.part && !a->overview && !a->hidden && !a->all_logits)
+    if (a->prefix.n > 0 && !w.part && !a->hidden && !a->all_logits)
         w.first = a->prefix.n < a->n ? a->prefix.n : a->n - 1;
     if (a->n < 1 || a->n > s->max_tokens)
         return sac_fail(err, SAC_EARG, "a prompt of %d tokens does not fit a session of %d", a->n,

@@ -20,10 +20,8 @@ struct prefill_layer {
     float *q, *k, *v;              /* [n_heads][n][D], [n_kv_heads][n][D] twice; rotated */
     float *lse;                    /* [n_heads][n] over the keys read */
     struct sac_plan *plan;         /* [n_heads], NULL where the layer was dense */
-    float *over_max, *over_mass;   /* [n_heads][grid][grid], NULL unless asked for */
-    int grid;
     const struct sac_prefill_in *in;
-    bool took_q, took_k, took_v, took_lse, took_plan, took_overview;
+    bool took_q, took_k, took_v, took_lse, took_plan;
 };
 
 /* Rows of an earlier dense prefill whose prompt began with the same tokens: they are copied instead of
@@ -39,11 +37,10 @@ struct prefill_prefix {
 struct prefill_args {
     const int *ids;
     int n;
-    struct prefill_prefix prefix;  /* dense only, without an overview, hidden states or all logits */
+    struct prefill_prefix prefix;  /* dense only, without hidden states or all logits */
     const struct sac_spec *spec;   /* resolved; its prefill part acts. NULL: dense */
     struct sac_span force;         /* key positions every row reads as well (interventions) */
     int force_layer, force_kv;     /* -1: all; only looked at when force is not empty */
-    int overview;                  /* grid size, 0: none */
     bool want_lse;
     uint64_t seed;
     void (*layer_done)(void *ctx, struct prefill_layer *pl);     /* may be NULL */

@@ -158,6 +158,7 @@ static void enqueue(struct sac_job *j, int lane)
     pthread_mutex_lock(&j->lock);
     if (j->n_queue == 0 && !j->busy) atomic_store(&j->cancel, false);
     j->queue[j->n_queue++] = lane;
+    atomic_store(&j->maps_stop, true);
     pthread_cond_broadcast(&j->wake);
     pthread_mutex_unlock(&j->lock);
 }
@@ -296,13 +297,42 @@ static int take_lane(struct sac_job *j)
     return lane;
 }
 
+/* A layer that is recorded and has no overviews yet. */
+static bool next_map(const struct sac_job *j, int *lane, int *layer)
+{
+    int grid;
+    const float *max, *mass;
+    if (!j->opts.maps || j->maps_failed) return false;
+    for (*lane = 0; *lane < sac_trace_n_lanes(j->trace); ++*lane)
+        for (*layer = 0; *layer < j->m->hp.shape.n_layers; ++*layer)
+            if (trace_layer(j->trace, *lane, *layer) &&
+                !sac_trace_overview(j->trace, *lane, *layer, 0, &grid, &max, &mass))
+                return true;
+    return false;
+}
+
+/* Overviews of one layer, without the job's lock: given up when a lane is queued. */
+static void make_map(struct sac_job *j, int lane, int layer)
+{
+    atomic_store(&j->maps_stop, false);
+    pthread_mutex_unlock(&j->lock);
+    bool ok = overview_make(j->trace, lane, layer, &j->maps_stop);
+    trace_changed(j->trace);
+    pthread_mutex_lock(&j->lock);
+    if (!ok && !atomic_load(&j->maps_stop)) j->maps_failed = true;
+}
+
 static bool wait_for_work(struct sac_job *j)
 {
+    int lane, layer;
     pthread_mutex_lock(&j->lock);
     j->busy = false;
     pthread_cond_broadcast(&j->idle);
     trace_changed(j->trace);
-    while (!j->quit && j->n_queue == 0) pthread_cond_wait(&j->wake, &j->lock);
+    while (!j->quit && j->n_queue == 0) {
+        if (next_map(j, &lane, &layer)) make_map(j, lane, layer);
+        else pthread_cond_wait(&j->wake, &j->lock);
+    }
     bool go = !j->quit;
     j->busy = go;
     if (go) atomic_store(&j->cancel, false);
@@ -393,6 +423,7 @@ void sac_job_free(struct sac_job *j)
         sac_job_stop(j);
         pthread_mutex_lock(&j->lock);
         j->quit = true;
+        atomic_store(&j->maps_stop, true);
         pthread_cond_broadcast(&j->wake);
         pthread_mutex_unlock(&j->lock);
         pthread_join(j->thread, NULL);

@@ -24,7 +24,8 @@ struct sac_job {
     pthread_cond_t wake, idle;
     int queue[TRACE_MAX_LANES], n_queue;
     bool busy, quit;
-    atomic_bool cancel;
+    atomic_bool cancel, maps_stop;
+    bool maps_failed;              /* out of memory for them: not tried again */
 
     /* the dense prefill that lanes without a prefill method share */
     struct session *base;

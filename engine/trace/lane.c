@@ -9,8 +9,6 @@
 #include <sys/resource.h>
 #include <time.h>
 
-enum { OVERVIEW_GRID = 256 };
-
 static double seconds(void)
 {
     struct timespec t;
@@ -44,19 +42,6 @@ static struct plans *adopt_plans(struct prefill_layer *pl, int heads)
     return p;
 }
 
-static struct blob *adopt_overview(struct prefill_layer *pl, int heads)
-{
-    if (!pl->over_max) return NULL;
-    size_t cells = (size_t)heads * (size_t)pl->grid * (size_t)pl->grid;
-    float *both = malloc(2 * cells * sizeof *both);
-    if (!both) return NULL;
-    memcpy(both, pl->over_max, cells * sizeof *both);
-    memcpy(both + cells, pl->over_mass, cells * sizeof *both);
-    memset(pl->over_max, 0, cells * sizeof *both);
-    memset(pl->over_mass, 0, cells * sizeof *both);
-    return blob_take(both, 2 * cells * sizeof *both);
-}
-
 static void record_layer(struct lane_run *r, struct prefill_layer *pl)
 {
     const struct sac_shape *s = &r->j->m->hp.shape;
@@ -71,8 +56,6 @@ static void record_layer(struct lane_run *r, struct prefill_layer *pl)
         rec->lse = blob_take(pl->lse, (size_t)s->n_heads * (size_t)pl->n * sizeof(float));
     }
     rec->plans = adopt_plans(pl, s->n_heads);
-    rec->grid = pl->grid;
-    rec->overview = adopt_overview(pl, s->n_heads);
     if (!rec->q || !rec->k || !rec->v || (pl->plan && !rec->plans)) {
         r->out_of_memory = true;
         return;
@@ -124,7 +107,7 @@ static void on_layer(void *ctx, struct prefill_layer *pl)
 
 /* ---- the beginning of the prompt, where an earlier run had it too ---- */
 
-enum { LEAST_PREFIX = 64 };   /* copying less is not worth doing without the overview */
+enum { LEAST_PREFIX = 64 };   /* copying less is not worth it */
 
 static bool earlier_layer(void *ctx, int layer, const float **q, const float **k, const float **v,
                           const float **lse)
@@ -168,14 +151,12 @@ static enum sac_code run_prefill(struct lane_run *r, struct session *s)
                               .force = r->rec->force,
                               .force_layer = r->rec->force_layer,
                               .force_kv = r->rec->force_kv,
-                              .overview = r->rec->layer ? OVERVIEW_GRID : 0,
                               .want_lse = r->rec->layer != NULL,
                               .seed = j->opts.seed,
                               .layer_done = on_layer,
                               .ctx = r,
                               .cancel = &j->cancel };
     if (!a.spec && r->rec->layer && a.force.hi <= a.force.lo) a.prefix = common_prefix(j);
-    if (a.prefix.n) a.overview = 0;      /* maps of this run come from exact tiles alone */
     enum sac_code rc = session_prefill(s, &a, &r->err);
     if (!a.spec && rc == SAC_OK) {
         if (j->earlier) sac_trace_release(j->earlier);
@@ -207,8 +188,6 @@ static void share_recording(struct lane_run *r)
         rec->k = blob_share(b->k);
         rec->v = blob_share(b->v);
         rec->lse = blob_share(b->lse);
-        rec->overview = blob_share(b->overview);
-        rec->grid = b->grid;
         atomic_store_explicit(&rec->ready, true, memory_order_release);
     }
     struct sac_lane base, *p;

@@ -209,18 +209,6 @@ int sac_trace_kept(const struct sac_trace *t, int lane, int layer, int kv_head)
     return r && r->kept ? r->kept_n[kv_head] : -1;
 }
 
-bool sac_trace_overview(const struct sac_trace *t, int lane, int layer, int head, int *grid,
-                        const float **max, const float **mass)
-{
-    const struct layer_rec *r = trace_layer(t, lane, layer);
-    if (!r || !r->overview) return false;
-    size_t cells = (size_t)r->grid * (size_t)r->grid, heads = (size_t)t->info.shape.n_heads;
-    *grid = r->grid;
-    *max = (const float *)r->overview->data + (size_t)head * cells;
-    *mass = *max + heads * cells;
-    return true;
-}
-
 static int heavier(const void *a, const void *b)
 {
     const struct sac_top *x = a, *y = b;

@@ -329,6 +329,11 @@ static void settle_layers(struct reader *r)
         for (int l = 0; r->t->lane[i]->layer && l < r->info.shape.n_layers; l++) {
             struct heavy *h = &r->f->heavy[i][l];
             struct layer_rec *rec = &r->t->lane[i]->layer[l];
+            if (h->same >= 0 && !atomic_load(&rec->overview)) {      /* it may have come after SAME */
+                const struct layer_rec *o = &r->t->lane[h->same]->layer[l];
+                atomic_store(&rec->overview, blob_share(atomic_load(&o->overview)));
+                rec->grid = o->grid;
+            }
             bool whole =
                 h->same >= 0 ? atomic_load(&r->t->lane[h->same]->layer[l].ready) : h->q.at && h->k.at;
             if (!whole && !atomic_load(&rec->measured)) continue;

@@ -398,8 +398,11 @@ static void write_prompt_rows(struct writer *w, int lane, int layer, const struc
     }
     if (r->plans) write_plans(w, lane, layer, r->plans);
     if (!wanted(w, layer)) return;
-    if (r->overview && !w->o->small)
-        chunk_floats(w, "OVER", lane, layer, r->overview->data,
+    struct blob *over = NULL;
+    if (!w->o->small && overview_make((struct sac_trace *)(uintptr_t)w->t, lane, layer, w->o->cancel))
+        over = atomic_load(&r->overview);
+    if (over)
+        chunk_floats(w, "OVER", lane, layer, over->data,
                      2 * (size_t)s->n_heads * (size_t)r->grid * (size_t)r->grid, TF_F16);
     if (r->q) chunk_floats(w, "Q   ", lane, layer, r->q->data, n * (size_t)s->n_heads, w->precision);
     if (r->k) chunk_floats(w, "K   ", lane, layer, r->k->data, n * (size_t)s->n_kv_heads, w->precision);

@@ -30,7 +30,8 @@ struct layer_rec {
     atomic_bool ready;                     /* prefill part is complete */
     struct blob *q, *k, *v;                /* f32 [n_heads][n_prompt][D], [n_kv_heads][n_prompt][D] */
     struct blob *lse;                      /* f32 [n_heads][n_prompt], over the keys read in the run */
-    struct blob *overview; int grid;       /* f32 [2][n_heads][grid][grid]: max, mass; NULL: none */
+    _Atomic(struct blob *) overview;        /* f32 [2][n_heads][grid][grid]: max, mass; NULL: none yet */
+    int grid;                              /* of it */
     struct plans *plans;                   /* NULL: dense prefill */
     int *kept_n; int **kept;               /* [n_kv_heads] positions kept after prefill; NULL: everything */
     float *q_dec, *k_dec, *v_dec;          /* [max_new][n_heads][D], [max_new][n_kv_heads][D] */
@@ -109,6 +110,10 @@ int rec_rows(const struct sac_trace *t, const struct layer_rec *r);
 void rec_scores(const struct sac_trace *t, const struct layer_rec *r, int layer, int head, int row, int lo,
                 int hi, float *out);
 int rec_first_key(const struct sac_trace *t, int layer, int row);    /* 0, or the start of the window */
+
+/* Overviews of all heads of a layer, if it has none yet (overview.c). False: cancelled, out of memory, or q and k
+ * are not there. */
+bool overview_make(struct sac_trace *t, int lane, int layer, const atomic_bool *cancel);
 
 /* ---- measures (measure.c) ---- */
 void recall_unknown(struct sac_recall *r);   /* every value NAN, n_rows 0 */

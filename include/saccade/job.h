@@ -19,6 +19,8 @@ struct sac_job_opts {
     bool no_reference;         /* do not compute dense first */
     bool no_trace;             /* answers and timings only: no q, k, recall */
     bool no_kl;                /* skip the teacher-forced pass */
+    bool maps;                 /* make overviews of all heads once nothing else is left to do; does not count
+                                  as running */
     int nice;                  /* > 0: worker threads give way to other work */
     uint64_t seed;             /* of randomised methods */
     /* An earlier run of the same model: where its prompt begins with the same tokens, the dense prefill

@@ -122,8 +122,9 @@ struct sac_tile {
 };
 enum sac_code sac_trace_tile(const struct sac_trace *t, struct sac_tile *tile, const atomic_bool *cancel,
                              struct sac_err *err);
-/* Overview accumulated during the run: grid x grid, max and mass; NULL before the layer is done or when only
- * tiles exist. Row and key bins as in sac_tile over n_prompt. */
+/* Overview of a head's prompt rows, made after the run (sac_job_opts.maps) or read from a file: grid x grid, max and
+ * mass, weights over the keys the prefill read. False: not there (yet); tiles always are. Row and key bins as
+ * in sac_tile over n_prompt. */
 bool sac_trace_overview(const struct sac_trace *t, int lane, int layer, int head, int *grid,
                         const float **max, const float **mass);
 
