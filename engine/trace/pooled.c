@@ -204,11 +204,6 @@ static void pool_row(struct pooled *p, int head, int i, float *x, int s0, int s1
 
 /* ---- a block ---- */
 
-static void soft_cap(float *x, int n, float cap)
-{
-    for (int k = 0; cap > 0 && k < n; k++) x[k] = cap * tanhf(x[k] / cap);
-}
-
 static void pack_queries(struct pooled *p, int head)
 {
     size_t n = (size_t)p->rows * (size_t)p->t->info.shape.head_dim;
@@ -275,7 +270,7 @@ static void pool_stretch(struct pooled *p, int head, int s0, int s1, bool fixed)
         score_rows(p, i, n, s1 - s0);
         for (int r = 0; r < n; r++) {
             float *x = p->score + (size_t)r * POOLED_STRETCH;
-            soft_cap(x, s1 - s0, cap);
+            if (cap > 0) k_ops()->softcap(x, s1 - s0, cap);
             pool_row(p, head, i + r, x, s0, s1, &c, fixed);
         }
     }
