@@ -407,6 +407,52 @@ static void eviction_frees_memory(void **state)
         for (int g = 0; g < 2; g++) assert_int_equal(sac_trace_kept(f->t, SNAP, layer, g), 192);
 }
 
+/* Not only the cache that decodes is smaller: the prefill's is gone while it does. Without a recording, and
+ * with one, from which a later lane gets the prefill back as it was. */
+struct decoding { struct sac_trace *t; int lane; size_t most; };
+
+static void note_reserved(void *ctx)
+{
+    struct decoding *d = ctx;
+    if (!d->t || d->lane >= sac_trace_n_lanes(d->t)) return;
+    const struct sac_lane *now = &d->t->lane[d->lane]->pub;     /* read in the thread that writes it */
+    size_t bytes = session_kv_reserved();
+    if (now->state == SAC_LANE_DECODE && now->n_steps > 1 && bytes > d->most) d->most = bytes;
+}
+
+static void eviction_frees_the_prefill(void **state)
+{
+    struct fixture *f = *state;
+    size_t before = session_kv_reserved(), token = sac_model_info(f->m)->kv_bytes_per_token;
+    for (int record = 0; record < 2; record++) {
+        struct decoding d = { NULL, 0, 0 };
+        struct sac_job_opts o = { .max_tokens = MAX_NEW, .seed = 7, .no_reference = true, .no_kl = true,
+                                  .no_trace = !record, .notify = note_reserved, .notify_ctx = &d };
+        struct sac_err e = { 0 };
+        struct sac_job *j;
+        struct sac_lane first, again;
+        check_err(sac_job_new(&j, f->m, f->text, &f->tok, &f->s, f->at, &o, &e), &e);
+        assert_int_equal(sac_job_add_lane(j, LANES[SNAP - 1], &e), 0);
+        d.t = sac_job_trace(j);
+        check_err(sac_job_start(j, &e), &e);
+        sac_job_wait(j);
+        sac_trace_lane(d.t, 0, &first);
+        assert_int_equal(first.state, SAC_LANE_DONE);
+        size_t room = (size_t)(192 + MAX_NEW) * token + (40 * 64);     /* heads end on lines */
+        if (d.most <= before || d.most - before > room)
+            fail_msg("%zu bytes of keys and values while decoding, %zu are needed", d.most - before, room);
+        assert_true(session_kv_reserved() == before);
+        d.lane = 1;
+        assert_int_equal(sac_job_add_lane(j, LANES[SNAP - 1], &e), 1);
+        sac_job_wait(j);
+        sac_trace_lane(d.t, 1, &again);
+        assert_int_equal(again.state, SAC_LANE_DONE);
+        assert_true(same_tokens(d.t, 0, d.t, 1));
+        assert_int_equal(again.shared_prefill, record);
+        sac_job_free(j);
+    }
+}
+
 /* Overlap and errors at their ends: dense reads the same everywhere and changes nothing; streaming_llm reads
  * the same keys in every head and layer; a selection that drops mass changes the output. */
 static void overlap_and_errors_at_their_ends(void **state)
@@ -483,6 +529,7 @@ int main(void)
         cmocka_unit_test(a_run_twice_gives_the_same_trace),
         cmocka_unit_test(decode_equals_prefill),
         cmocka_unit_test(eviction_frees_memory),
+        cmocka_unit_test(eviction_frees_the_prefill),
         cmocka_unit_test(overlap_and_errors_at_their_ends),
         cmocka_unit_test(forced_keys_are_read),
         cmocka_unit_test(stopping_keeps_what_exists),

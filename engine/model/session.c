@@ -41,6 +41,18 @@ static size_t kv_bytes(const struct session *s, int cap)   /* of the keys or the
     return ((size_t)cap * (size_t)s->hp->shape.head_dim * s->kv_size + 63) / 64 * 64;
 }
 
+static atomic_size_t reserved;
+
+size_t session_kv_reserved(void) { return atomic_load(&reserved); }
+
+static bool kv_memory(struct session *s, size_t bytes)
+{
+    s->kv_mem = s->kv_next = pages_alloc(bytes);
+    s->kv_reserved = s->kv_mem ? bytes : 0;
+    atomic_fetch_add(&reserved, s->kv_reserved);
+    return s->kv_mem != NULL;
+}
+
 /* Room for the next head, from the memory that all share: together they fill large pages. */
 static bool kv_reserve(struct session *s, struct kv_head *h, int cap, bool positions)
 {
@@ -82,8 +94,7 @@ struct session *session_new(struct sac_model *m, int max_tokens, enum sac_kv_typ
               rope_table_make(&s->rope_local, &s->hp->rope_local, max_tokens);
     const struct sac_shape *sh = &s->hp->shape;
     int heads = sh->n_layers * sh->n_kv_heads;
-    s->kv_mem = s->kv_next = ok ? pages_alloc((size_t)heads * 2 * kv_bytes(s, max_tokens)) : NULL;
-    ok = s->kv_mem != NULL;
+    ok = ok && kv_memory(s, (size_t)heads * 2 * kv_bytes(s, max_tokens));
     for (int i = 0; ok && i < heads; i++) ok = kv_reserve(s, &s->kv[i], max_tokens, false);
     if (ok) return s;
     sac_fail(err, SAC_ENOMEM, "%s: out of memory for the keys and values of %d tokens (%.1f MB); "
@@ -99,6 +110,7 @@ void session_free(struct session *s)
     const struct sac_shape *sh = &s->hp->shape;
     for (int i = 0; s->kv && i < sh->n_layers * sh->n_kv_heads; i++) free(s->kv[i].pos);
     free(s->kv_mem);
+    atomic_fetch_sub(&reserved, s->kv_reserved);
     if (s->owns_rope) {
         rope_table_free(&s->rope);
         rope_table_free(&s->rope_local);
@@ -107,6 +119,24 @@ void session_free(struct session *s)
     free(s->kv);
     free(s->logits);
     free(s);
+}
+
+void session_leave(struct session *base, struct session *heir)
+{
+    heir->owns_rope = base->owns_rope;
+    base->owns_rope = false;
+    session_free(base);
+}
+
+void session_restore(struct session *s, int layer, const float *k, const float *v, size_t stride, int n)
+{
+    for (int g = 0; g < s->hp->shape.n_kv_heads; g++) {
+        struct kv_head *h = kv_at(s, layer, g);
+        kv_store(s, h->k, 0, k + (size_t)g * stride, n);
+        kv_store(s, h->v, 0, v + (size_t)g * stride, n);
+        h->n = n;
+    }
+    s->n = n;
 }
 
 int session_n(const struct session *s) { return s->n; }
@@ -223,8 +253,7 @@ struct session *session_fork(const struct session *base, const struct fork_args 
     size_t bytes = 0;
     for (int i = 0; i < sh->n_layers * sh->n_kv_heads; i++)
         bytes += 2 * kv_bytes(s, (a->kept ? a->kept[i].n : a->n) + a->max_new);
-    s->kv_mem = s->kv_next = pages_alloc(bytes);
-    bool ok = s->kv_mem != NULL;
+    bool ok = kv_memory(s, bytes);
     for (int i = 0; ok && i < sh->n_layers * sh->n_kv_heads; i++)
         ok = fork_head(s, &base->kv[i], &s->kv[i], a->kept ? &a->kept[i] : NULL, a->n, a->max_new);
     if (ok && s->part) ok = start_method(s, a->kept, a->seed);

@@ -56,6 +56,12 @@ struct prefill_args {
 
 struct session *session_new(struct sac_model *m, int max_tokens, enum sac_kv_type kv, struct sac_err *err);
 void session_free(struct session *s);
+/* Frees a session; `heir`, a fork of it, keeps the tables that it borrowed. */
+void session_leave(struct session *base, struct session *heir);
+/* Fills a new session from what a dense prefill recorded, layer by layer: k, v [n_kv_heads][stride] floats. */
+void session_restore(struct session *s, int layer, const float *k, const float *v, size_t stride, int n);
+/* Bytes that the keys and values of all sessions of the program take at this moment, their room included. */
+size_t session_kv_reserved(void);
 enum sac_code session_prefill(struct session *s, struct prefill_args *a, struct sac_err *err);
 int session_n(const struct session *s);               /* tokens in the cache by position */
 const float *session_logits(const struct session *s); /* [n_vocab], of the last token processed */

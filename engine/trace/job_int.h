@@ -28,8 +28,9 @@ struct sac_job {
     bool maps_failed;              /* out of memory for them: not tried again */
 
     /* the dense prefill that lanes without a prefill method share */
-    struct session *base;
+    struct session *base;          /* NULL: not yet, or given up as no lane that waits needs it */
     int base_lane;
+    bool base_known;               /* base_lane and base_logits hold */
     float *base_logits;            /* after the prompt */
     float **tail; /* [n_layers] q of the last rows, [n_heads][tail_n][D]; only when not recording */
     int tail_n;

@@ -3,6 +3,9 @@
 
 #include "model/model_int.h"
 #include <math.h>
+#ifdef __linux__
+#include <malloc.h>
+#endif
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -201,6 +204,64 @@ static void share_recording(struct lane_run *r)
     trace_lane_done(j->trace);
 }
 
+/* Does a lane that waits share the dense prefill? */
+static bool base_wanted(struct sac_job *j)
+{
+    bool wanted = false;
+    pthread_mutex_lock(&j->lock);
+    for (int i = 0; i < j->n_queue; i++)
+        wanted = wanted || !sac_spec_prefill(&j->trace->lane[j->queue[i]]->spec);
+    pthread_mutex_unlock(&j->lock);
+    return wanted;
+}
+
+/* What was freed goes back to the system: blocks of a few megabytes would stay with the allocator. */
+static void give_back(void)
+{
+#ifdef __GLIBC__
+    malloc_trim(0);
+#endif
+}
+
+/* The shared prefill is not needed any more, or can be had again; `heir`: a fork of it that goes on, or NULL. */
+static void drop_base(struct sac_job *j, struct session *heir)
+{
+    if (heir) session_leave(j->base, heir);
+    else session_free(j->base);
+    j->base = NULL;
+    for (int l = 0; j->tail && l < j->m->hp.shape.n_layers; l++) free(j->tail[l]);
+    free(j->tail);
+    j->tail = NULL;
+    give_back();
+}
+
+/* Between a lane's fork and its first token: what it was forked from goes, where nothing will fork again. */
+static void leave_prefill(struct lane_run *r)
+{
+    struct sac_job *j = r->j;
+    bool again = !j->opts.no_kl && sac_spec_decode(&r->rec->spec);     /* teach.c might */
+    if (again || r->dec == r->own || r->dec == j->base) return;
+    if (r->own) {
+        session_leave(r->own, r->dec);
+        r->own = NULL;
+        give_back();
+    } else if (!base_wanted(j)) {
+        drop_base(j, r->dec);
+    }
+}
+
+/* The keys and values of the dense prefill as they were, from its recording. False: none was made. */
+static bool restore_base(struct sac_job *j, struct session *s)
+{
+    size_t stride = (size_t)j->n * (size_t)j->m->hp.shape.head_dim;
+    for (int l = 0; l < j->m->hp.shape.n_layers; l++) {
+        const struct layer_rec *rec = trace_layer(j->trace, j->base_lane, l);
+        if (!rec || !rec->k || !rec->v) return false;
+        session_restore(s, l, rec->k->data, rec->v->data, stride, j->n);
+    }
+    return true;
+}
+
 static enum sac_code ensure_base(struct lane_run *r)
 {
     struct sac_job *j = r->j;
@@ -210,6 +271,11 @@ static enum sac_code ensure_base(struct lane_run *r)
     }
     struct session *s = session_new(j->m, j->n + j->opts.max_tokens, j->m->opts.kv, &r->err);
     if (!s) return SAC_ENOMEM;
+    if (j->base_known && restore_base(j, s)) {
+        j->base = s;
+        share_recording(r);
+        return SAC_OK;
+    }
     enum sac_code rc = run_prefill(r, s);
     if (rc != SAC_OK) {
         session_free(s);
@@ -217,6 +283,7 @@ static enum sac_code ensure_base(struct lane_run *r)
     }
     j->base = s;
     j->base_lane = r->lane;
+    j->base_known = true;
     memcpy(j->base_logits, session_logits(s), (size_t)j->m->hp.shape.n_vocab * sizeof(float));
     return SAC_OK;
 }
@@ -449,6 +516,7 @@ static enum sac_code decode(struct lane_run *r, struct own_kl *kl)
     set_state(r, SAC_LANE_DECODE);
     r->dec = lane_wants_fork(r) ? lane_fork(r, r->rec->max_new, &r->err) : r->own ? r->own : j->base;
     if (!r->dec) return SAC_ENOMEM;
+    leave_prefill(r);
     const char *stop;
     double t0 = seconds();
     enum sac_code rc = decode_loop(r, &stop, kl);
@@ -471,6 +539,7 @@ void lane_execute(struct sac_job *j, int lane)
     if (rc == SAC_OK) teach_lane(&r, &kl);
     if (r.dec && r.dec != r.own && r.dec != j->base) session_free(r.dec);
     else if (r.dec) session_truncate(r.dec, j->n);
+    if (j->base && !base_wanted(j)) drop_base(j, NULL);
     struct sac_lane *p = trace_lane_edit(j->trace, lane);
     p->state = rc == SAC_OK ? SAC_LANE_DONE : rc == SAC_ECANCEL ? SAC_LANE_STOPPED : SAC_LANE_FAILED;
     if (rc != SAC_OK) snprintf(p->error, sizeof p->error, "%s", r.err.msg);
