@@ -419,13 +419,15 @@ static enum sac_code check_methods(const struct study *s, struct sac_err *err)
     const struct sac_shape *h = &sac_model_info(s->model)->shape;
     for (int l = 0; l < s->grid.n_lengths; l++) {
         int n = s->grid.length[l];
+        int own = 1;
         for (int i = 0; i < s->l.n_methods; i++) {
             struct sac_spec spec;
             if (sac_spec_parse(&spec, s->l.method[i], err) || sac_spec_resolve(&spec, h, n, err))
                 return err->code;
+            own += sac_spec_prefill(&spec) != NULL;
         }
         struct sac_forecast f = { 0 };
-        sac_model_forecast(s->model, n, 64, s->l.n_methods + 1, !s->a->no_recall, &f);
+        sac_model_forecast(s->model, n, 64, own, s->l.n_methods + 1 - own, !s->a->no_recall, &f);
         if (f.available && f.total > f.available)
             return sac_fail(err, SAC_ENOMEM, "a sample of %d tokens needs about %zu MiB, %zu are free; %s", n,
                             f.total >> 20, f.available >> 20,

@@ -77,7 +77,7 @@ static void info_text(FILE *out, const struct sac_model_info *i, const struct sa
             i->bundled_style ? "compact" : "paper");
     fprintf(out, "machine    %s, %d threads\n", i->cpu && *i->cpu ? i->cpu : "plain C kernels", i->n_threads);
     fprintf(out, "KV cache   %.1f MiB per 1000 tokens\n", mib(i->kv_bytes_per_token) * 1000);
-    fprintf(out, "\nA run of %d tokens, dense and one method, recorded:\n", length);
+    fprintf(out, "\nA run of %d tokens, dense and a method with its own prefill, recorded:\n", length);
     fprintf(out,
             "  memory   weights %.0f MiB, packed %.0f, KV %.0f, trace %.0f, work %.0f; %.0f MiB in all, %.0f "
             "available\n",
@@ -178,7 +178,7 @@ int cmd_info(int argc, char **argv)
     if (sac_model_open(&m, path, &mo, &err) != SAC_OK) return cli_fail("info", &err);
 
     struct sac_forecast f = { 0 };
-    sac_model_forecast(m, length, 128, 2, true, &f);
+    sac_model_forecast(m, length, 128, 2, 0, true, &f);
     FILE *out = cli_create(out_path, &err);
     if (out) {
         if (json) json_print(out, info_json(sac_model_info(m), &f, length), true);

@@ -94,8 +94,16 @@ static enum sac_code settle_length(struct setup *s, const struct setup_args *a, 
 static enum sac_code check_memory(const struct setup *s, const struct setup_args *a, struct sac_err *err)
 {
     struct sac_forecast f = { 0 };
-    int lanes = a->methods.n + !a->no_reference;
-    sac_model_forecast(s->model, s->tokens.n, s->max_tokens, lanes ? lanes : 1, !a->no_recall, &f);
+    int own = 0, shared = 0;
+    for (int i = 0; i < a->methods.n; i++) {
+        struct sac_spec spec;
+        if (sac_spec_parse(&spec, a->methods.v[i], NULL) != SAC_OK) continue;     /* said when it is added */
+        if (sac_spec_prefill(&spec)) own++;
+        else if (strcmp(a->methods.v[i], "dense") != 0 || a->no_reference) shared++;
+    }
+    if (!a->no_reference) own++;
+    else if (shared) own++, shared--;      /* the first of them prefills */
+    sac_model_forecast(s->model, s->tokens.n, s->max_tokens, own, shared, !a->no_recall, &f);
     size_t limit = a->memory ? a->memory : f.available;
     if (!limit || f.total <= limit) return SAC_OK;
     return sac_fail(err, SAC_ENOMEM,

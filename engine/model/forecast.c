@@ -7,9 +7,8 @@
 #include <string.h>
 #include <time.h>
 
-enum { CHUNK = 512 /* rows of the linear parts that are in work at once */,
-       GRID = 256 /* cells of a side of the pooled map of a head */ };
-#define PROGRAM ((size_t)20 << 20)   /* the program itself, with its libraries */
+enum { CHUNK = 512 };                /* rows of the linear parts that are in work at once */
+#define PROGRAM ((size_t)12 << 20)   /* the program itself, with its libraries */
 
 /* ---- memory of the machine ---- */
 
@@ -100,28 +99,24 @@ static double product_gain(const struct sac_model *m)
 
 /* ---- forecast ---- */
 
-void sac_model_forecast(const struct sac_model *m, int n_prompt, int n_new, int n_lanes, bool trace,
+void sac_model_forecast(const struct sac_model *m, int n_prompt, int n_new, int n_own, int n_shared, bool trace,
                         struct sac_forecast *out)
 {
     const struct sac_shape *s = &m->hp.shape;
     *out = (struct sac_forecast){ .weights = m->info.weight_bytes, .packed = packed_bytes(m),
                                   .available = available_memory() };
-    if (n_lanes < 1) n_lanes = 1;
+    if (n_own < 1) n_own = 1;
     size_t n = (size_t)n_prompt, d = (size_t)s->head_dim, layers = (size_t)s->n_layers;
     size_t q = (size_t)s->n_heads * d, kv = (size_t)s->n_kv_heads * d;
-    /* The dense cache; with more lanes also that of a lane with its own prefill, and the copy it decodes
-     * from. */
-    out->kv = m->info.kv_bytes_per_token *
-              (n_lanes > 1 ? 3 * n + 2 * (size_t)n_new : n + (size_t)n_new);
-    /* q, k, v and log-sum-exp of every layer in f32 and the pooled maps, shared by lanes with dense prefill;
-     * decode rows are small. */
-    size_t grid = n < GRID ? n : GRID, heads = (size_t)s->n_heads;
-    if (trace)
-        out->trace = 4 * layers * (n * (q + 2 * kv + heads) + 2 * heads * grid * grid) *
-                     (size_t)(n_lanes > 2 ? 2 : n_lanes);
+    /* One lane's cache at a time; while a lane shares the dense prefill, that and the copy it decodes from. */
+    size_t lane_kv = m->info.kv_bytes_per_token * (n + (size_t)n_new);
+    out->kv = n_shared > 0 ? 2 * lane_kv : lane_kv;
+    /* q, k, v and log-sum-exp of every layer in f32, shared by lanes with dense prefill; decode rows are small. */
+    size_t heads = (size_t)s->n_heads, qkv = q + 2 * kv;
+    if (trace) out->trace = 4 * layers * n * (qkv + heads) * (size_t)n_own;
     size_t rows = n < CHUNK ? n : CHUNK;
     out->activations =
-        PROGRAM + 4 * (n * ((size_t)s->n_embd + 2 * q + 2 * kv) +
+        PROGRAM + 4 * (n * ((size_t)s->n_embd + q + (trace ? 0 : qkv)) +
              rows * (2 * (size_t)s->n_embd + 2 * kv + 2 * (size_t)s->n_ff) + (size_t)s->n_vocab);
     out->total = out->weights + out->packed + out->kv + out->trace + out->activations;
     double layer =
@@ -142,18 +137,18 @@ void sac_model_forecast(const struct sac_model *m, int n_prompt, int n_new, int 
     out->decode_s_per_token = read_s > compute_s ? read_s : compute_s;
 }
 
-enum sac_code sac_model_check(const struct sac_model *m, int n_prompt, int n_new, int n_lanes, bool trace,
-                              struct sac_err *err)
+enum sac_code sac_model_check(const struct sac_model *m, int n_prompt, int n_new, int n_own, int n_shared,
+                              bool trace, struct sac_err *err)
 {
     struct sac_forecast f, less;
-    sac_model_forecast(m, n_prompt, n_new, n_lanes, trace, &f);
+    sac_model_forecast(m, n_prompt, n_new, n_own, n_shared, trace, &f);
     if (!f.available || f.total - f.weights <= f.available)
         return SAC_OK; /* weights are mapped, and may go */
     /* The longest prompt that would fit, by halving. */
     int lo = 0, hi = n_prompt;
     while (hi - lo > 64) {
         int mid = lo + (hi - lo) / 2;
-        sac_model_forecast(m, mid, n_new, n_lanes, trace, &less);
+        sac_model_forecast(m, mid, n_new, n_own, n_shared, trace, &less);
         if (less.total - less.weights <= f.available) lo = mid;
         else hi = mid;
     }

@@ -324,7 +324,8 @@ struct session *lane_fork(struct lane_run *r, int max_new, struct sac_err *err)
     struct fork_args a = { .n = r->j->n, .max_new = max_new, .kept = r->kept, .spec = &r->rec->spec,
                            .force = r->rec->force, .force_layer = r->rec->force_layer,
                            .force_kv = r->rec->force_kv, .seed = r->j->opts.seed };
-    return session_fork(r->own ? r->own : r->j->base, &a, err);
+    const struct session *from = r->own ? r->own : r->j->base;
+    return from ? session_fork(from, &a, err) : NULL;
 }
 
 /* ---- decode ---- */

@@ -47,6 +47,10 @@ static struct session *teach_session(struct lane_run *r, int max_new, int *at, s
 {
     *owned = NULL;
     if (r->dec && session_truncate(r->dec, r->j->n + *at)) return r->dec;
+    if (r->dec && r->dec != r->own && r->dec != r->j->base) {
+        session_free(r->dec);          /* not two copies of the cache at once */
+        r->dec = NULL;
+    }
     *at = 0;
     return *owned = lane_fork(r, max_new, NULL);
 }

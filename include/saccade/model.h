@@ -65,11 +65,13 @@ struct sac_forecast {
     size_t weights, packed, kv, trace, activations, total, available;
     double prefill_s, decode_s_per_token;    /* expected, 0 unknown */
 };
-void sac_model_forecast(const struct sac_model *m, int n_prompt, int n_new, int n_lanes, bool trace,
+/* Of a run of n_own lanes that prefill by themselves (dense is one) and n_shared that go on from the dense
+ * prefill; trace: everything is recorded. */
+void sac_model_forecast(const struct sac_model *m, int n_prompt, int n_new, int n_own, int n_shared, bool trace,
                         struct sac_forecast *out);
 /* SAC_ENOMEM, with the numbers and what would fit, when such a run does not. */
-enum sac_code sac_model_check(const struct sac_model *m, int n_prompt, int n_new, int n_lanes, bool trace,
-                              struct sac_err *err);
+enum sac_code sac_model_check(const struct sac_model *m, int n_prompt, int n_new, int n_own, int n_shared,
+                              bool trace, struct sac_err *err);
 
 /* ---- tensors of any readable file ---- */
 struct sac_tensor_info {
