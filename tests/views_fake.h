@@ -140,6 +140,10 @@ int sac_trace_token(const struct sac_trace *t, int lane, int pos, char *buf, int
     return snprintf(buf, (size_t)cap, "%s",
                     pos >= F_PROMPT + 7 && lane == 1 ? " 44" : word[mix((unsigned)pos) % 15]);
 }
+int sac_trace_token_bytes(const struct sac_trace *t, int lane, int pos, char *buf, int cap)
+{
+    return sac_trace_token(t, lane, pos, buf, cap);
+}
 
 int sac_trace_vocab(const struct sac_trace *t, int id, char *buf, int cap)
 {

@@ -243,6 +243,13 @@ const char *shot_source(const struct shot_ctx *c, char *buf, size_t cap)
     return buf;
 }
 
+void shot_cut_letters(struct shot_ctx *c)
+{
+    size_t n = strlen(c->subtitle);
+    if (c->cut_letters)
+        snprintf(c->subtitle + n, sizeof c->subtitle - n, " · label ·8F: later bytes of the letter before");
+}
+
 /* "quest:sparsity=0.9 (token_budget=400 page_size=16)", what was asked for and what it came to. */
 static int lane_words(const struct sac_lane *l, char *buf, size_t cap)
 {

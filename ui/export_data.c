@@ -201,7 +201,7 @@ static bool data_text(struct shot_ctx *c, FILE *f, enum data_format fmt)
     else header(&e, col);
     for (int i = 0; fmt != DATA_NPY && i < r->n_keys; i++) {
         char tok[256];
-        sac_trace_token(c->t, c->s->at.a, i, tok, sizeof tok);
+        ui_token_name(c->t, c->s->at.a, i, tok, sizeof tok);
         put_int(&e, i);
         put_str(&e, tok);
         put_num(&e, (double)r->w[i]);

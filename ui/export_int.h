@@ -25,7 +25,10 @@ struct shot_ctx {
     char title[480], subtitle[480], caption[3000];
     uint32_t ramp[RAMP];           /* of the colour map, turned so that low is near the page */
     double tick_t[12]; char tick_text[12][16]; const char *tick[12]; int n_ticks;
+    bool cut_letters;              /* a label shows bytes of a letter */
 };
+/* Says in the subtitle what such labels are. */
+void shot_cut_letters(struct shot_ctx *c);
 void shot_ramp(struct shot_ctx *c);
 void shot_ticks(struct shot_ctx *c, const struct ui_heat *h);
 uint32_t shot_colour(const struct shot_ctx *c, double t);      /* NAN: FIGURE_EMPTY */

@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_NAMES = 96, STRIP_ROWS = 96, N_STRIPS = 5, LOSS_PARTS = 100 };
+enum { MAX_NAMES = 96, NAME_BYTES = 96, STRIP_ROWS = 96, N_STRIPS = 5, LOSS_PARTS = 100 };
 
 struct shown {                       /* one pane in the making */
     struct ui_window win;
@@ -62,18 +62,15 @@ static bool compute_tile(struct shot_ctx *c, struct shown *p, int lane, bool spa
 
 /* ---- labels ---- */
 
-static const char **names_of(struct shot_ctx *c, struct shown *p, int lane, int lo, int hi, char **pool)
+static const char **names_of(struct shot_ctx *c, int lane, int lo, int hi, char **pool)
 {
     const char **out = calloc((size_t)(hi - lo), sizeof *out);
     for (int i = lo; out && i < hi; i++) {
-        char raw[64], shown_text[96];
-        int n = sac_trace_token(c->t, lane, i, raw, sizeof raw);
-        int m = ui_text_visible(raw, n, shown_text, (int)sizeof shown_text - 1);
-        shown_text[m] = 0;
         out[i - lo] = *pool;
-        *pool += sprintf(*pool, "%s %d", shown_text, i) + 1;
+        c->cut_letters |= ui_token_name(c->t, lane, i, *pool, NAME_BYTES);
+        if ((*pool)[0] == ' ' && !(*pool)[1]) strcpy(*pool, "\u2423");     /* a blank alone is nothing to read */
+        *pool += strlen(*pool) + 1;
     }
-    (void)p;
     return out;
 }
 
@@ -81,10 +78,10 @@ static bool add_names(struct shot_ctx *c, struct shown *p, int lane)
 {
     int nq = p->win.q1 - p->win.q0, nk = p->win.k1 - p->win.k0;
     if (nq > MAX_NAMES && nk > MAX_NAMES) return true;
-    char *pool = p->names = malloc((size_t)(nq + nk) * 128 + 1);
+    char *pool = p->names = malloc((size_t)(nq + nk) * NAME_BYTES + 1);
     if (!pool) return false;
-    if (nq <= MAX_NAMES) p->y_name = names_of(c, p, lane, p->win.q0, p->win.q1, &pool);
-    if (nk <= MAX_NAMES) p->x_name = names_of(c, p, lane, p->win.k0, p->win.k1, &pool);
+    if (nq <= MAX_NAMES) p->y_name = names_of(c, lane, p->win.q0, p->win.q1, &pool);
+    if (nk <= MAX_NAMES) p->x_name = names_of(c, lane, p->win.k0, p->win.k1, &pool);
     return true;
 }
 
@@ -267,8 +264,10 @@ static void fill_pane(struct figure_pane *out, struct shown *p, const char *titl
 {
     *out = (struct figure_pane){
         .title = title, .h = p->tile->t.h, .w = p->tile->t.w, .cell = p->cell,
-        .y = { p->win.q0, p->win.q1, y_title ? "query (token position)" : NULL, p->y_name, false, NULL },
-        .x = { p->win.k0, p->win.k1, "key (token position)", p->x_name, false, NULL },
+        .y = { .lo = p->win.q0, .hi = p->win.q1, .title = y_title ? "query (token position)" : NULL,
+               .label = p->y_name, .numbered = true },
+        .x = { .lo = p->win.k0, .hi = p->win.k1, .title = "key (token position)", .label = p->x_name,
+               .numbered = true },
         .n_strips = p->n_strips, .strip = p->strip, .n_rects = p->n_rects, .rect = p->rect,
         .free_aspect = shot_wide(p->win.q1 - p->win.q0, p->win.k1 - p->win.k0),
     };
@@ -379,6 +378,7 @@ enum sac_code shot_map(struct shot_ctx *c, struct figure_bytes *out, struct sac_
         snprintf(c->title, sizeof c->title, "%s, %s", !strcmp(method, "dense") ? "Dense attention" : method,
                  head);
         subtitle(c, &heat, &p.tile->t);
+        shot_cut_letters(c);
         recall_words(c, c->s->at.a, words, sizeof words);
         shot_caption(c, words);
         shot_ticks(c, &heat);

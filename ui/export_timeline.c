@@ -134,9 +134,8 @@ int shot_page_keys(const struct shot_ctx *c, bool whole, bool later, struct figu
 static void step_names(struct shot_ctx *c, int n, char (*text)[96], const char **name)
 {
     for (int i = 0; i < n; i++) {
-        char raw[48], shown[64];
-        int len = sac_trace_token(c->t, c->s->at.a, c->info.n_prompt + i, raw, sizeof raw);
-        shown[ui_text_visible(raw, len, shown, sizeof shown - 1)] = 0;
+        char shown[64];
+        c->cut_letters |= ui_token_name(c->t, c->s->at.a, c->info.n_prompt + i, shown, sizeof shown);
         snprintf(text[i], sizeof text[i], "%d → %s", i, shown);
         name[i] = text[i];
     }
@@ -168,13 +167,14 @@ static enum sac_code draw(struct shot_ctx *c, const struct shot_timeline *t, str
     }
     if (!rc) {
         step_names(c, t->n_steps, text, name);
+        shot_cut_letters(c);
         struct figure_strip strip = { .label = "gold", .cell = gold };
         struct figure_pane pane = { .h = t->n_steps,
                                     .w = w,
                                     .cell = cell,
-                                    .y = { 0, t->n_steps, "step → token", name, true, "step" },
+                                    .y = { 0, t->n_steps, "step → token", name, true, "step", false },
                                     .x = { 0, t->n_pages, t->own_page > 1 ? "page" : "stretch of tokens",
-                                           NULL, true, NULL },
+                                           NULL, true, NULL, false },
                                     .n_strips = c->info.n_spans > 0,
                                     .strip = &strip,
                                     .side = t->recall,

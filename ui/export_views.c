@@ -213,9 +213,9 @@ static enum sac_code pages_draw(struct shot_ctx *c, const struct ui_pages *p, ui
     struct figure_pane pane = { .h = p->n_pairs,
                                 .w = w,
                                 .cell = cell,
-                                .y = { 0, p->n_pairs, NULL, row.at, true, NULL },
+                                .y = { 0, p->n_pairs, NULL, row.at, true, NULL, false },
                                 .x = { 0, p->n_pages, p->own_page > 1 ? "page" : "stretch of tokens", NULL,
-                                       true, NULL },
+                                       true, NULL, false },
                                 .n_strips = c->info.n_spans > 0,
                                 .strip = &strip,
                                 .side = p->recall,
@@ -245,13 +245,12 @@ enum sac_code shot_pages(struct shot_ctx *c, struct figure_bytes *out, struct sa
                 shot_page_colour(c, p->state + (size_t)i * (size_t)p->n_pages, ui_bin_lo(x, p->n_pages, w),
                                  ui_bin_hi(x, p->n_pages, w), p->n_pages, p->n_kept[i] > p->row);
     if (!rc) {
-        char name[80], source[200], tok[64], seen[96];
-        int n = sac_trace_token(c->t, c->s->at.a, c->info.n_prompt + p->step, tok, sizeof tok);
-        seen[ui_text_visible(tok, n, seen, sizeof seen - 1)] = 0;
+        char name[80], source[200], seen[96];
+        ui_token_name(c->t, c->s->at.a, c->info.n_prompt + p->step, seen, sizeof seen);
         shot_lane_title(&c->a, name, sizeof name);
         snprintf(c->title, sizeof c->title, "%s, what step %d reads: row %d → “%s”", name, p->step, p->row,
                  seen);
-        n = snprintf(c->subtitle, sizeof c->subtitle,
+        int n = snprintf(c->subtitle, sizeof c->subtitle,
                      "%s · %d columns of %d tokens · a line for each layer and KV head",
                      shot_source(c, source, sizeof source), p->n_pages, p->page);
         if (w < p->n_pages)
@@ -428,10 +427,9 @@ enum sac_code shot_text(struct shot_ctx *c, struct figure_bytes *out, struct sac
                       "to",
                       w.n, c->s->at.fold);
     if (!rc) {
-        char name[80], head[120], source[200], tok[64], seen[96];
+        char name[80], head[120], source[200], seen[96];
         uint32_t shade[SHADES + 1];
-        int n = sac_trace_token(c->t, c->s->at.a, row + 1, tok, sizeof tok);
-        seen[ui_text_visible(tok, n, seen, sizeof seen - 1)] = 0;
+        ui_token_name(c->t, c->s->at.a, row + 1, seen, sizeof seen);
         shot_lane_title(&c->a, name, sizeof name);
         shot_head_title(c, head, sizeof head);
         snprintf(c->title, sizeof c->title, "What row %d reads before “%s”", row, seen);

@@ -63,6 +63,7 @@ struct figure_axis {
     const char *const *label;          /* [hi - lo] or NULL */
     bool plain;                        /* numbers as they are, no "1.2k" */
     const char *number_title;          /* the title where labels have no room, NULL: the same */
+    bool numbered;                     /* labels are followed by their value */
 };
 
 /* A narrow band of w cells along the key axis, below the pane. height[i] in 0..1 draws bars (split: the lower

@@ -1,8 +1,8 @@
-/* Cairo and the fonts: the only file that includes cairo.h and fontconfig.h.
+/* Cairo: the only file that includes cairo.h.
  *
- * One canvas is one page. Text is set in DejaVu Sans where it is installed and otherwise in what fontconfig
- * calls sans-serif; each character is looked up in the sorted list of installed fonts, so labels in any
- * script are drawn by the first font that has it. Hinting is off, so layout does not depend on the scale.
+ * One canvas is one page. Text is set by figure_text.c in DejaVu Sans where it is installed and otherwise in
+ * what fontconfig calls sans-serif; each letter is looked up in the sorted list of installed fonts, so labels
+ * in any script are drawn by the first font that has it. Hinting is off: layout does not depend on the scale.
  * Matrix cells are drawn without anti-aliasing on device pixels. PDF and SVG carry no date. */
 #include "figure_canvas.h"
 #include "figure_vector.h"
@@ -13,7 +13,6 @@
 #include <cairo.h>
 #include <fontconfig/fontconfig.h>
 #include <math.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,7 +24,7 @@ const char *__lsan_default_suppressions(void);
 const char *__lsan_default_suppressions(void) { return "leak:libfontconfig\nleak:new_prescr\n"; }
 #endif
 
-enum { N_STYLES = 8, MAX_FACES = 64 };
+enum { MAX_FACES = 64 };
 
 struct face { int style, font; cairo_font_face_t *face; };
 
@@ -45,134 +44,101 @@ struct canvas {
 
 /* ---- fonts ---- */
 
-static pthread_mutex_t font_lock = PTHREAD_MUTEX_INITIALIZER;
-static FcFontSet *font_set[N_STYLES];     /* sorted by fitness; made once */
-
 static int style_of(int flags)
 {
-    return ((flags & CT_BOLD) ? 1 : 0) | ((flags & CT_MONO) ? 2 : 0) | ((flags & CT_ITALIC) ? 4 : 0);
-}
-
-static FcPattern *style_pattern(int style)
-{
-    FcPattern *p = FcPatternCreate();
-    if (!p) return NULL;
-    bool mono = style & 2;
-    FcPatternAddString(p, FC_FAMILY, (const FcChar8 *)(mono ? "DejaVu Sans Mono" : "DejaVu Sans"));
-    FcPatternAddString(p, FC_FAMILY, (const FcChar8 *)(mono ? "monospace" : "sans-serif"));
-    FcPatternAddInteger(p, FC_WEIGHT, (style & 1) ? FC_WEIGHT_BOLD : FC_WEIGHT_REGULAR);
-    FcPatternAddInteger(p, FC_SLANT, (style & 4) ? FC_SLANT_OBLIQUE : FC_SLANT_ROMAN);
-    FcPatternAddBool(p, FC_SCALABLE, FcTrue);
-    FcConfigSubstitute(NULL, p, FcMatchPattern);
-    FcDefaultSubstitute(p);
-    return p;
-}
-
-static FcFontSet *fonts_of(int style)
-{
-    pthread_mutex_lock(&font_lock);
-    if (!font_set[style]) {
-        FcPattern *p = style_pattern(style);
-        FcResult res;
-        if (p) font_set[style] = FcFontSort(NULL, p, FcTrue, NULL, &res);
-        if (p) FcPatternDestroy(p);
-    }
-    FcFontSet *s = font_set[style];
-    pthread_mutex_unlock(&font_lock);
-    return s;
-}
-
-/* Index of the first font that has ch; -1: none has. */
-static int font_for(int style, char32_t ch)
-{
-    FcFontSet *s = fonts_of(style);
-    for (int i = 0; s && i < s->nfont; i++) {
-        FcCharSet *cs;
-        if (FcPatternGetCharSet(s->fonts[i], FC_CHARSET, 0, &cs) == FcResultMatch && FcCharSetHasChar(cs, ch))
-            return i;
-    }
-    return -1;
+    return ((flags & CT_BOLD) ? TEXT_BOLD : 0) | ((flags & CT_MONO) ? TEXT_MONO : 0) |
+           ((flags & CT_ITALIC) ? TEXT_ITALIC : 0);
 }
 
 static cairo_font_face_t *face_of(struct canvas *c, int style, int font)
 {
     for (int i = 0; i < c->n_faces; i++)
         if (c->face[i].style == style && c->face[i].font == font) return c->face[i].face;
-    FcFontSet *s = fonts_of(style);
-    if (!s || font < 0 || font >= s->nfont || c->n_faces == MAX_FACES) return NULL;
-    FcPattern *want = style_pattern(style),
-              *full = want ? FcFontRenderPrepare(NULL, want, s->fonts[font]) : NULL;
+    FcPattern *full = c->n_faces < MAX_FACES ? text_pattern(style, font) : NULL;
     cairo_font_face_t *f = full ? cairo_ft_font_face_create_for_pattern(full) : NULL;
     if (full) FcPatternDestroy(full);
-    if (want) FcPatternDestroy(want);
     if (f) c->face[c->n_faces++] = (struct face){ style, font, f };
     return f;
 }
 
-/* Next character of valid or broken UTF-8; broken bytes give U+FFFD. */
-static char32_t next_char(const char **s)
+/* Marks of direction steer the setting and are no part of the text that is read from a PDF. */
+static bool is_read(char32_t c)
 {
-    const unsigned char *p = (const unsigned char *)*s;
-    int len = p[0] < 0x80 ? 1 : p[0] >= 0xc2 && p[0] < 0xe0 ? 2 : p[0] >= 0xe0 && p[0] < 0xf0 ? 3
-              : p[0] >= 0xf0 && p[0] < 0xf5 ? 4 : 0;
-    char32_t c = len == 1 ? p[0] : len ? (char32_t)(p[0] & (0xffu >> (len + 1))) : 0xfffd;
-    for (int i = 1; i < len; i++) {
-        if ((p[i] & 0xc0) != 0x80) {
-            *s += 1;
-            return 0xfffd;
-        }
-        c = c << 6 | (p[i] & 0x3f);
-    }
-    static const char32_t least[] = { 0, 1, 0x80, 0x800, 0x10000 };
-    bool right = len && c >= least[len] && c <= 0x10ffff && (c < 0xd800 || c > 0xdfff);
-    *s += right ? len : 1;
-    return right ? c : 0xfffd;
+    return !(c >= 0x2066 && c <= 0x2069) && !(c >= 0x202a && c <= 0x202e) && c != 0x200e && c != 0x200f;
 }
 
-static int put_char(char *out, char32_t c)
+/* Glyphs for Cairo, with the text each group of them stands for. */
+struct shown { cairo_glyph_t *glyph; cairo_text_cluster_t *cluster; char *utf8; int n, n_clusters, n_bytes; };
+
+static bool shown_open(struct shown *s, int glyphs, int chars)
 {
-    if (c < 0x80) out[0] = (char)c;
-    if (c < 0x80) return 1;
-    int n = c < 0x800 ? 2 : c < 0x10000 ? 3 : 4;
-    for (int i = n - 1; i > 0; i--, c >>= 6) out[i] = (char)(0x80 | (c & 0x3f));
-    out[0] = (char)((n == 2 ? 0xc0u : n == 3 ? 0xe0u : 0xf0u) | c);
-    return n;
+    *s = (struct shown){ malloc(((size_t)glyphs + 1) * sizeof *s->glyph),
+                         malloc(((size_t)glyphs + 1) * sizeof *s->cluster), malloc((size_t)chars * 4 + 1),
+                         0, 0, 0 };
+    return s->glyph && s->cluster && s->utf8;
 }
 
-/* Draw or measure a string from (x, y) on: runs of characters that one font has. Returns the advance. */
-static double text_runs(struct canvas *c, cairo_t *cr, double x, double y, double size, int style,
-                        const char *s, bool draw)
+static void shown_close(struct shown *s)
 {
-    char run[512];
-    int n = 0, font = -2;
-    double x0 = x;
-    cairo_set_font_size(cr, size);
-    while (*s || n) {
-        const char *at = s;
-        char32_t ch = *s ? next_char(&s) : 0;
-        if (ch && ch < 32) ch = ' ';
-        int f = !ch ? -3 : font >= 0 && ch == ' ' ? font : font_for(style, ch);
-        if (n && (f != font || n > 500)) {
-            run[n] = 0;
-            cairo_font_face_t *face = face_of(c, style, font < 0 ? 0 : font);
-            if (face) cairo_set_font_face(cr, face);
-            else cairo_select_font_face(cr, "sans", CAIRO_FONT_SLANT_NORMAL, CAIRO_FONT_WEIGHT_NORMAL);
-            cairo_text_extents_t e;
-            cairo_text_extents(cr, run, &e);
-            if (draw) {
-                cairo_move_to(cr, x, y);
-                cairo_show_text(cr, run);
-            }
-            x += e.x_advance;
-            n = 0;
-        }
-        if (!ch) break;
-        font = f;
-        if (f < 0) n += snprintf(run + n, 16, "\\u{%X}", (unsigned)ch);
-        else n += put_char(run + n, ch);
-        if (s == at) break;
+    free(s->glyph);
+    free(s->cluster);
+    free(s->utf8);
+}
+
+/* The clusters of a run whose first character is one of lo .. hi-1, in logical order of their text. */
+static void collect_glyphs(struct shown *s, const struct text_set *t, const struct text_run *r, int lo,
+                           int hi, const double *gx, double y, double size)
+{
+    bool back = r->level & 1;
+    for (int g = r->g0; g < r->g1; g++) {
+        const struct text_glyph *k = &t->glyph[g];
+        if (k->ch >= lo && k->ch < hi)
+            s->glyph[s->n++] = (cairo_glyph_t){ k->id, gx[g], y + (double)k->dy * size };
     }
-    return x - x0;
+    int n = r->g1 - r->g0;
+    for (int i = 0; i < n;) {
+        int g = back ? r->g1 - 1 - i : r->g0 + i, ch = t->glyph[g].ch, end = r->hi, count = 0;
+        while (i < n && t->glyph[back ? r->g1 - 1 - i : r->g0 + i].ch == ch) i++, count++;
+        if (i < n) end = t->glyph[back ? r->g1 - 1 - i : r->g0 + i].ch;
+        if (ch < lo || ch >= hi) continue;
+        int bytes = s->n_bytes;
+        for (int k = ch; k < end && k < r->hi; k++)
+            if (is_read(t->ch[k])) s->n_bytes += text_put(s->utf8 + s->n_bytes, t->ch[k]);
+        s->cluster[s->n_clusters++] = (cairo_text_cluster_t){ s->n_bytes - bytes, count };
+    }
+}
+
+static void show_piece(struct canvas *c, const struct text_set *t, const struct text_piece *p, int lo, int hi,
+                       const double *gx, double y, double size)
+{
+    const struct text_run *r = &t->run[p->run];
+    struct shown s;
+    cairo_font_face_t *face = face_of(c, r->style, r->font);
+    if (!shown_open(&s, r->g1 - r->g0, r->hi - r->lo)) c->failed = true;
+    else if (face) {
+        cairo_set_font_face(c->cr, face);
+        cairo_set_font_size(c->cr, size);
+        collect_glyphs(&s, t, r, lo, hi, gx, y, size);
+        if (s.n)
+            cairo_show_text_glyphs(c->cr, s.utf8, s.n_bytes, s.glyph, s.n, s.cluster, s.n_clusters,
+                                   r->level & 1 ? CAIRO_TEXT_CLUSTER_FLAG_BACKWARD : 0);
+    }
+    shown_close(&s);
+}
+
+/* A string as one line from (x, y) on. */
+static void show_line(struct canvas *c, const struct text_set *t, double x, double y, double size)
+{
+    struct text_piece *piece = malloc(((size_t)t->n_runs * 2 + 2) * sizeof *piece);
+    double *gx = malloc(((size_t)t->n_glyphs + 1) * sizeof *gx);
+    if (!piece || !gx) c->failed = true;
+    int n = c->failed ? 0 : text_line(t, 0, t->n, piece);
+    for (int i = 0; i < n; i++) {
+        x = text_place(t, &piece[i], size, x, NULL, NULL, gx, NULL, NULL);
+        show_piece(c, t, &piece[i], piece[i].lo, piece[i].hi, gx, y, size);
+    }
+    free(piece);
+    free(gx);
 }
 
 /* ---- life ---- */
@@ -499,18 +465,34 @@ void canvas_cells(struct canvas *c, double x, double y, double cw, double ch, in
 
 double canvas_text_width(struct canvas *c, double size, int flags, const char *s)
 {
-    return s ? text_runs(c, c->measure, 0, 0, size, style_of(flags), s, false) : 0;
+    struct text_set t;
+    if (!s || !*s) return 0;
+    if (!text_make(&t, s, strlen(s), NULL, style_of(flags), false)) return c->failed = true, 0;
+    double w = text_width(&t) * size;
+    text_free(&t);
+    return w;
 }
 
 double canvas_text(struct canvas *c, double x, double y, double size, int flags, uint32_t rgb, const char *s)
 {
-    if (!s) return 0;
-    double w = canvas_text_width(c, size, flags, s);
-    if (!ready(c)) return w;
-    colour(c, rgb, 1.0);
-    text_runs(c, c->cr, (flags & 3) == CT_CENTER ? x - w / 2 : (flags & 3) == CT_RIGHT ? x - w : x, y, size,
-              style_of(flags), s, true);
+    struct text_set t;
+    if (!s || !*s) return 0;
+    if (!text_make(&t, s, strlen(s), NULL, style_of(flags), false)) return c->failed = true, 0;
+    double w = text_width(&t) * size;
+    if (ready(c)) {
+        colour(c, rgb, 1.0);
+        show_line(c, &t, (flags & 3) == CT_CENTER ? x - w / 2 : (flags & 3) == CT_RIGHT ? x - w : x, y, size);
+    }
+    text_free(&t);
     return w;
+}
+
+void canvas_piece(struct canvas *c, const struct text_set *t, const struct text_piece *p, int lo, int hi,
+                  const double *gx, double y, double size, uint32_t rgb)
+{
+    if (!ready(c)) return;
+    colour(c, rgb, 1.0);
+    show_piece(c, t, p, lo, hi, gx, y, size);
 }
 
 void canvas_text_rot(struct canvas *c, double x, double y, double size, int flags, uint32_t rgb,
@@ -525,21 +507,22 @@ void canvas_text_rot(struct canvas *c, double x, double y, double size, int flag
 }
 
 void canvas_glyph(struct canvas *c, double x, double y, double size, int flags, uint32_t rgb, double w,
-                  char32_t ch)
+                  const char32_t *ch, int n)
 {
-    char s[16];
-    int style = style_of(flags);
-    if (!ready(c) || ch <= 32) return;
-    s[put_char(s, font_for(style, ch) < 0 ? 0x25a1 : ch)] = 0;
+    char s[32];
+    int len = 0;
+    if (!ready(c) || n < 1 || ch[0] <= 32) return;
+    for (int i = 0; i < n && i < 7; i++)
+        len += text_put(s + len, i == 0 && !text_has(style_of(flags), ch[0]) ? 0x25a1 : ch[i]);
+    s[len] = 0;
     double have = canvas_text_width(c, size, flags, s);
-    colour(c, rgb, 1.0);
     if (have > w * 1.01) {         /* a glyph from another font: narrow it to the cell */
         cairo_save(c->cr);
         cairo_translate(c->cr, x, y);
         cairo_scale(c->cr, w / have, 1);
-        text_runs(c, c->cr, 0, 0, size, style, s, true);
+        canvas_text(c, 0, 0, size, flags, rgb, s);
         cairo_restore(c->cr);
-    } else text_runs(c, c->cr, x, y, size, style, s, true);
+    } else canvas_text(c, x, y, size, flags, rgb, s);
 }
 
 int canvas_wrap(struct canvas *c, double x, double y, double width, double size, double line, int flags,

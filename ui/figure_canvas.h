@@ -1,12 +1,13 @@
 /* The drawing surface of figures: rectangles, lines and text in page units, on an image, SVG or PDF.
  *
- * Cairo and the fonts are known to figure_canvas.c alone. A canvas measures text before it has a size, so a
+ * Cairo is known to figure_canvas.c alone, fonts to figure_text.c. A canvas measures text before it has a size, so a
  * figure lays itself out first, calls canvas_page once and then draws. Failures are sticky: drawing on a
  * canvas that failed does nothing, and canvas_finish reports it. */
 #ifndef UI_FIGURE_CANVAS_H
 #define UI_FIGURE_CANVAS_H
 
 #include "figure.h"
+#include "figure_text.h"
 
 struct canvas;
 
@@ -46,9 +47,12 @@ double canvas_text(struct canvas *c, double x, double y, double size, int flags,
 void canvas_text_rot(struct canvas *c, double x, double y, double size, int flags, uint32_t rgb,
                      double degrees, const char *s);
 double canvas_text_width(struct canvas *c, double size, int flags, const char *s);
-/* One character of a terminal cell, fitted into w units. */
+/* One character of a terminal cell with its marks, fitted into w units. */
 void canvas_glyph(struct canvas *c, double x, double y, double size, int flags, uint32_t rgb, double w,
-                  char32_t ch);
+                  const char32_t *ch, int n);
+/* Characters lo .. hi-1 of a piece of text that was set before; gx: where text_place put its glyphs. */
+void canvas_piece(struct canvas *c, const struct text_set *t, const struct text_piece *p, int lo, int hi,
+                  const double *gx, double y, double size, uint32_t rgb);
 /* Wrapped lines from the first baseline on; draw false only measures. Returns the number of lines. */
 int canvas_wrap(struct canvas *c, double x, double y, double width, double size, double line, int flags,
                 uint32_t rgb, const char *s, bool draw);

@@ -20,11 +20,33 @@ struct lay {                    /* one pane, placed */
     double strip_label;
 };
 
+/* The name of value i, at most `most` wide: a name is shortened, its number is not. The name stands apart from
+ * the number, so that one that runs from right to left leaves the number where it is. */
+static double name_of(struct canvas *c, const struct figure_axis *a, int i, double most, char *buf, size_t cap)
+{
+    static const char *const apart[2] = { "\u2068", "\u2069" };
+    char name[128], number[16] = "";
+    snprintf(name, sizeof name, "%s", a->label[i]);
+    if (a->numbered) snprintf(number, sizeof number, " %d", a->lo + i);
+    double room = most - canvas_text_width(c, FG_TICK - 1, 0, number);
+    double w = canvas_text_width(c, FG_TICK - 1, 0, name);
+    for (size_t n = strlen(name); n && w > room; w = canvas_text_width(c, FG_TICK - 1, 0, name)) {
+        n--;
+        while (n && ((unsigned char)name[n] & 0xc0) == 0x80) n--;
+        snprintf(name + n, sizeof name - n, "\u2026");
+    }
+    snprintf(buf, cap, "%s%s%s%s", a->numbered ? apart[0] : "", name, a->numbered ? apart[1] : "", number);
+    return canvas_text_width(c, FG_TICK - 1, 0, buf);
+}
+
+enum { MOST_Y = 120, MOST_X = 90 };      /* units of a name left of a pane and above it */
+
 static double names_width(struct canvas *c, const struct figure_axis *a, double most)
 {
+    char s[160];
     double w = 0;
-    for (int i = 0; i < a->hi - a->lo; i++) w = fmax(w, canvas_text_width(c, FG_TICK - 1, 0, a->label[i]));
-    return fmin(w, most);
+    for (int i = 0; i < a->hi - a->lo; i++) w = fmax(w, name_of(c, a, i, most, s, sizeof s));
+    return w;
 }
 
 /* Room for one name per value? */
@@ -70,26 +92,14 @@ static void lay_pane(struct canvas *c, const struct figure_map *m, const struct 
     l->y_names = names_fit(&p->y, l->h);
     l->x_names = names_fit(&p->x, l->w);
     l->left = (p->y.title ? 17 : 0) + TICK_LEN + 4 +
-              (l->y_names ? names_width(c, &p->y, 120) : ticks_width(c, &p->y));
+              (l->y_names ? names_width(c, &p->y, MOST_Y) : ticks_width(c, &p->y));
     for (int i = 0; i < p->n_strips; i++)
         l->strip_label = fmax(l->strip_label, canvas_text_width(c, FG_TICK, 0, p->strip[i].label) + 8);
     l->left = fmax(l->left, l->strip_label);
     l->top = (p->title ? 20 : 0) + (p->x.title ? 16 : 0) + TICK_LEN + 4 +
-             (l->x_names ? names_width(c, &p->x, 90) + 2 : 12);
+             (l->x_names ? names_width(c, &p->x, MOST_X) + 2 : 12);
     l->right = p->side ? SIDE_W + 8 : 0;
     (void)m;
-}
-
-static void clip_name(struct canvas *c, const char *s, double most, char *buf, size_t cap)
-{
-    snprintf(buf, cap, "%s", s);
-    size_t n = strlen(buf);
-    while (n && canvas_text_width(c, FG_TICK - 1, 0, buf) > most) {
-        while (n && ((unsigned char)buf[n - 1] & 0xc0) == 0x80) n--;
-        if (n) n--;
-        snprintf(buf + n, cap - n, "\u2026");
-        if (!n) break;
-    }
 }
 
 static void draw_y_axis(struct canvas *c, const struct figure_pane *p, const struct lay *l, double x,
@@ -100,8 +110,8 @@ static void draw_y_axis(struct canvas *c, const struct figure_pane *p, const str
     double per = l->h / fmax(1, a->hi - a->lo), widest = 0;
     if (l->y_names) {
         for (int i = 0; i < a->hi - a->lo; i++) {
-            char s[80];
-            clip_name(c, a->label[i], 120, s, sizeof s);
+            char s[160];
+            name_of(c, a, i, MOST_Y, s, sizeof s);
             widest = fmax(widest,
                           canvas_text(c, x - 5, y + (i + .5) * per + 3.2, FG_TICK - 1, CT_RIGHT, th->fg, s));
         }
@@ -129,10 +139,10 @@ static void draw_x_axis(struct canvas *c, const struct figure_pane *p, const str
     const struct figure_axis *a = &p->x;
     double per = l->w / fmax(1, a->hi - a->lo), up = 12;
     if (l->x_names) {
-        up = names_width(c, a, 90) + 2;
+        up = names_width(c, a, MOST_X) + 2;
         for (int i = 0; i < a->hi - a->lo; i++) {
-            char s[80];
-            clip_name(c, a->label[i], 90, s, sizeof s);
+            char s[160];
+            name_of(c, a, i, MOST_X, s, sizeof s);
             canvas_text_rot(c, x + (i + .5) * per + 3.2, y - 5, FG_TICK - 1, CT_LEFT, th->fg, 90, s);
         }
     } else {

@@ -110,7 +110,7 @@ static void draw_cell(struct canvas *c, double x, double y, const struct figure_
     if (k->ch > 32 && !draw_block(c, x, y, k->ch, fg, bg) && !draw_box(c, x, y, k->ch, fg) &&
         !draw_dots(c, x, y, k->ch, fg))
         canvas_glyph(c, x, y + 12.4, 13, CT_MONO | ((k->attr & FIGURE_BOLD) ? CT_BOLD : 0) |
-                     ((k->attr & FIGURE_ITALIC) ? CT_ITALIC : 0), fg, cols * CELL_W, k->ch);
+                     ((k->attr & FIGURE_ITALIC) ? CT_ITALIC : 0), fg, cols * CELL_W, &k->ch, 1);
     if (k->attr & FIGURE_UNDERLINED) canvas_fill(c, x, y + 14, cols * CELL_W, 1, fg);
 }
 

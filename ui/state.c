@@ -215,13 +215,8 @@ void ui_head_name(const struct ui_state *st, char *buf, size_t cap)
 
 void ui_token_text(const struct ui_state *st, int lane, int pos, char *buf, size_t cap)
 {
-    char raw[96];
     *buf = 0;
-    if (!st->trace) return;
-    int n = sac_trace_token(st->trace, lane, pos, raw, sizeof raw);
-    if (n > (int)sizeof raw) n = (int)sizeof raw;
-    int m = n > 0 ? ui_text_visible(raw, n, buf, (int)cap - 1) : 0;
-    buf[m < (int)cap ? m : (int)cap - 1] = 0;
+    if (st->trace) ui_token_name(st->trace, lane, pos, buf, cap);
 }
 
 int ui_gold_at(const struct ui_state *st, int pos)

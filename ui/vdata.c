@@ -306,26 +306,6 @@ static int columns(const char *s, int len)
     return cols;
 }
 
-static bool continues(char c) { return ((unsigned char)c & 0xC0) == 0x80; }
-
-/* Tokens may cut a character into bytes. The token where it begins shows it whole, the others a dot, so that
- * a text in any script can be read. raw holds the token's text, len bytes; returns how many it holds then. */
-static int whole_characters(struct sac_trace *t, const struct sac_trace_info *info, int pos, char *raw,
-                            int len, int cap)
-{
-    bool cut = false;
-    for (int i = 0; i + 2 < len; i++) cut = cut || !memcmp(raw + i, "\xEF\xBF\xBD", 3);
-    struct sac_span s = sac_trace_token_span(t, pos);
-    int end = (int)info->text_len, lo = s.lo, hi = s.hi;
-    if (!cut || lo < 0 || hi <= lo || hi > end) return len;
-    while (lo < hi && continues(info->text[lo])) lo++;
-    if (lo == hi) return snprintf(raw, (size_t)cap, "\xC2\xB7");
-    while (hi < end && continues(info->text[hi])) hi++;
-    if (hi - lo > cap) return len;
-    memcpy(raw, info->text + lo, (size_t)(hi - lo));
-    return hi - lo;
-}
-
 struct ui_text *ui_text_compute(struct sac_trace *t, int lane, const atomic_bool *cancel)
 {
     struct sac_trace_info info;
@@ -343,9 +323,9 @@ struct ui_text *ui_text_compute(struct sac_trace *t, int lane, const atomic_bool
     x->tok = (struct ui_tok *)(void *)(x->at + n + 1);
     for (int i = 0; i < n; i++) {
         if (!(i & 255) && stopped(cancel)) goto fail;
-        int len = sac_trace_token(t, lane, i, raw, (int)sizeof raw);
-        if (len > (int)sizeof raw) len = (int)sizeof raw;
-        if (i < info.n_prompt) len = whole_characters(t, &info, i, raw, len, (int)sizeof raw);
+        bool rest;
+        int len = ui_token_letters(t, lane, i, raw, (int)sizeof raw, &rest);
+        if (rest) len = snprintf(raw, sizeof raw, "\u00b7");      /* the letter stands before it */
         int m = ui_text_visible(raw, len, shown, (int)sizeof shown), cols = columns(shown, m);
         if (used + m > cap) {
             cap = 2 * cap + m;

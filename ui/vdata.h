@@ -133,6 +133,11 @@ struct ui_text *ui_text_compute(struct sac_trace *t, int lane, const atomic_bool
 /* Display form of token text: control characters made visible. Returns bytes written (no terminator needed).
  */
 int ui_text_visible(const char *s, int len, char *out, int cap);
+/* Tokens as labels (tokens.c). The letters that begin in a token, whole, at most cap bytes; returns how many.
+ * rest: none begins in it, and these are its own bytes. */
+int ui_token_letters(const struct sac_trace *t, int lane, int pos, char *buf, int cap, bool *rest);
+/* The same as display text; of a token that holds only later bytes of a letter "·8F", and true. */
+bool ui_token_name(const struct sac_trace *t, int lane, int pos, char *buf, size_t cap);
 /* The `k` stretches of `size` keys with the largest sums, disjoint, best first. Returns how many. */
 struct ui_stretch { int lo, hi; double sum; };
 int ui_stretches(const float *w, int n, int size, int k, struct ui_stretch *out);

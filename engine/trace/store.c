@@ -287,35 +287,54 @@ static int copy_utf8(char *buf, int cap, const char *s, int n)
     return out;
 }
 
-int sac_trace_vocab(const struct sac_trace *t, int id, char *buf, int cap)
+/* The bytes of a vocabulary entry; 0 when the recording does not have it. */
+static int vocab_bytes(const struct sac_trace *t, int id, const char **out)
 {
-    if (cap <= 0) return 0;
-    buf[0] = 0;
-    if (t->model) {
-        const char *s;
-        int n = sac_token_bytes(t->model, id, &s);
-        return copy_utf8(buf, cap, s, n);
-    }
+    if (t->model) return sac_token_bytes(t->model, id, out);
     int lo = 0, hi = t->n_pieces;
     while (lo < hi) {
         int mid = lo + (hi - lo) / 2;
         if (t->piece_id[mid] < id) lo = mid + 1;
         else hi = mid;
     }
-    return lo < t->n_pieces && t->piece_id[lo] == id ? copy_utf8(buf, cap, t->piece[lo], t->piece_len[lo])
-                                                     : 0;
+    if (lo == t->n_pieces || t->piece_id[lo] != id) return 0;
+    *out = t->piece[lo];
+    return t->piece_len[lo];
+}
+
+int sac_trace_vocab(const struct sac_trace *t, int id, char *buf, int cap)
+{
+    const char *s = NULL;
+    if (cap <= 0) return 0;
+    buf[0] = 0;
+    int n = vocab_bytes(t, id, &s);
+    return n > 0 ? copy_utf8(buf, cap, s, n) : 0;
+}
+
+/* The id at a position of a lane, -1: none yet. */
+static int id_at(const struct sac_trace *t, int lane, int pos)
+{
+    if (pos < 0) return -1;
+    if (pos < t->info.n_prompt) return t->ids[pos];
+    struct lane_rec *l = trace_lane_rec(t, lane);
+    int g = pos - t->info.n_prompt;
+    return l && g < atomic_load_explicit(&l->n_tokens, memory_order_acquire) ? l->token[g] : -1;
 }
 
 int sac_trace_token(const struct sac_trace *t, int lane, int pos, char *buf, int cap)
 {
-    if (cap <= 0) return 0;
-    buf[0] = 0;
-    if (pos < 0) return 0;
-    if (pos < t->info.n_prompt) return sac_trace_vocab(t, t->ids[pos], buf, cap);
-    struct lane_rec *l = trace_lane_rec(t, lane);
-    int g = pos - t->info.n_prompt;
-    if (!l || g >= atomic_load_explicit(&l->n_tokens, memory_order_acquire)) return 0;
-    return sac_trace_vocab(t, l->token[g], buf, cap);
+    int id = id_at(t, lane, pos);
+    if (cap > 0) buf[0] = 0;
+    return id < 0 ? 0 : sac_trace_vocab(t, id, buf, cap);
+}
+
+int sac_trace_token_bytes(const struct sac_trace *t, int lane, int pos, char *buf, int cap)
+{
+    const char *s = NULL;
+    int id = id_at(t, lane, pos), n = id < 0 ? 0 : vocab_bytes(t, id, &s);
+    if (n > cap) n = cap;
+    if (n > 0) memcpy(buf, s, (size_t)n);
+    return n > 0 ? n : 0;
 }
 
 bool sac_trace_layer_windowed(const struct sac_trace *t, int layer, int *window)

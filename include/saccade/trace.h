@@ -39,6 +39,9 @@ struct sac_span sac_trace_token_span(const struct sac_trace *t, int pos);  /* by
 /* Display text of the token at position pos in a lane (prompt or generated): valid UTF-8, control
  * characters made visible by the caller. Returns its length. */
 int sac_trace_token(const struct sac_trace *t, int lane, int pos, char *buf, int cap);
+/* The bytes of that token, which may be part of a character. A recording holds text: there, what is no character
+ * by itself is U+FFFD. Returns how many, at most cap. */
+int sac_trace_token_bytes(const struct sac_trace *t, int lane, int pos, char *buf, int cap);
 bool sac_trace_layer_windowed(const struct sac_trace *t, int layer, int *window);
 
 enum sac_lane_state { SAC_LANE_QUEUED, SAC_LANE_PREFILL, SAC_LANE_DECODE, SAC_LANE_MEASURE, SAC_LANE_DONE,
