@@ -1,6 +1,7 @@
 /* saccade open: the explorer at the view of a figure, from the recipe inside it. */
 #include "cli.h"
 #include "commands.h"
+#include "figure_source.h"
 #include "setup.h"
 #include "stage.h"
 
@@ -9,7 +10,6 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 /* The commands that lead to a view. */
 static void put_script(FILE *f, const struct ui_recipe *r)
@@ -63,19 +63,6 @@ static void compare_model(const char *path, const struct ui_recipe *r)
                 (unsigned long long)hash, r->model, (unsigned long long)r->model_hash);
 }
 
-static bool model_path(const char *given, const struct ui_recipe *r, char *path, size_t cap,
-                       struct sac_err *err)
-{
-    if (!given && *r->shot.model_file && access(r->shot.model_file, R_OK) == 0) given = r->shot.model_file;
-    if (given || !*r->shot.model_file) return cli_model(given, path, cap, err);
-    /* The bundled model may be the one, under the name it has here. */
-    const char *slash = cli_model(NULL, path, cap, err) ? strrchr(path, '/') : NULL;
-    if (slash && !strcmp(slash + 1, r->shot.model_file)) return true;
-    sac_fail(err, SAC_EIO, "the figure was made with %s (%016llx), which is not here: give it as MODEL",
-             r->shot.model_file, (unsigned long long)r->model_hash);
-    return false;
-}
-
 static int open_figure(const char *figure, const char *model, const struct stage *s)
 {
     struct sac_err err = { SAC_OK, "" };
@@ -84,44 +71,20 @@ static int open_figure(const char *figure, const char *model, const struct stage
     const char *methods[UI_RECIPE_METHODS];
     char path[1024], *script = NULL;
     size_t n = 0;
+    int rc = 0;
     if (ui_recipe_read(&r, figure, &err) != SAC_OK) return cli_fail("open", &err);
-    if (*r.shot.task_file && access(r.shot.task_file, R_OK)) {
-        sac_fail(&err, SAC_EIO, "the figure's task was made from %s, which is not in this folder",
-                 r.shot.task_file);
-        ui_recipe_free(&r);
-        return cli_fail("open", &err);
-    }
     FILE *f = open_memstream(&script, &n);
-    if (!f || !model_path(model, &r, path, sizeof path, &err)) {
+    if (!f || !figure_source(model, &r, path, sizeof path, &err)) {
         if (f) fclose(f);
-        free(script);
-        ui_recipe_free(&r);
-        return cli_fail("open", &err);
+        rc = cli_fail("open", &err);
+    } else {
+        if (!r.screen) put_script(f, &r);
+        fclose(f);
+        compare_model(path, &r);
+        figure_options(&o, &r, path, methods);
+        o.script = script;
+        rc = r.screen ? figure_screen("open", &r, path, s) : stage_run("open", s, &o);
     }
-    put_script(f, &r);
-    fclose(f);
-    compare_model(path, &r);
-    for (int i = 0; i < r.n_methods; i++) methods[i] = r.method[i];
-    if (sac_trace_is_file(path)) o.trace = path;
-    else o.model = path;
-    o.task = *r.task ? r.task : NULL;
-    o.length = r.length;
-    o.sample = r.sample;
-    o.seed = r.seed;
-    o.style = r.shot.style;
-    o.task_file = *r.shot.task_file ? r.shot.task_file : NULL;
-    o.prompt = *r.task ? NULL : r.prompt;
-    o.raw = !*r.task;
-    o.method = methods;
-    o.n_methods = r.n_methods;
-    o.max_tokens = r.max_tokens;
-    o.threads = r.threads;
-    o.kv = r.shot.kv;
-    o.strict = r.shot.strict;
-    o.temperature = r.shot.temperature;
-    o.top_p = r.shot.temperature > 0 ? r.shot.top_p : 1;
-    o.script = script;
-    int rc = stage_run("open", s, &o);
     free(script);
     ui_recipe_free(&r);
     return rc;
@@ -136,9 +99,8 @@ int cmd_open(int argc, char **argv)
         "open",
         "open [OPTIONS] FIGURE [MODEL | TRACE]",
         "Opens the explorer at the view of a figure (PNG, SVG or PDF): the same prompt, methods, layer, "
-        "head, "
-        "window and scale, "
-        "from the recipe inside. Says so when the model is another.",
+        "head, window and scale, from the recipe inside; from a picture of a whole screen the same screen. "
+        "Says so when the model is another.",
         { "saccade open fig.png", "saccade open fig.png run.trace",
           "saccade open fig.png --dump frame.txt --size 120x40" },
         .opts = opts,

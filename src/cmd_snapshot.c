@@ -5,6 +5,7 @@
  */
 #include "cli.h"
 #include "commands.h"
+#include "figure_source.h"
 #include "json_out.h"
 #include "offline.h"
 
@@ -19,12 +20,14 @@
 
 struct opts {
     struct setup_args a;
-    const char *again, *out, *window, *layers, *heads, *steps, *range, *metric, *theme, *against;
+    const char *again, *out, *screen, *size, *window, *layers, *heads, *steps, *range, *metric, *theme, *against;
     int view, layer, head, row, step, scale, pool, sinks, overlay, diff, map, cells, lane, ms;
     double pixels, width, fold;
+    int exit_code;               /* of a screen made again */
     bool group, sparse, all_heads, force, json, no_caption, animate, dark, exact;
 };
 
+static const char *const screens[] = { "run", "heads", "map", "compare", "text", "pages", "tasks", NULL };
 static const char *const themes[] = { "light", "dark", NULL };
 
 /* Lists of names as an option wants them: ended by NULL. */
@@ -366,6 +369,26 @@ static enum sac_code again_from_trace(const struct opts *o, const char *path, st
     return rc;
 }
 
+/* A whole screen: its session runs again. What it said by itself is on stderr already: the code is all that
+ * is left to say. */
+static enum sac_code again_screen(struct opts *o, const struct ui_recipe *r, struct result *out,
+                                  struct sac_err *err)
+{
+    char name[240];
+    enum figure_format f;
+    struct stage s = { .dump = o->out, .force = o->force, .headless = true };
+    if (*r->unfinished)
+        return sac_fail(err, SAC_ENOTSUP,
+                        "%s: cannot be made again: %s. saccade open shows its run when it is done", o->again,
+                        r->unfinished);
+    if (o->out && strcmp(o->out, "-") && !figure_format_of(o->out, &f))
+        return sac_fail(err, SAC_EARG, "%s: a picture of a screen ends in .png, .svg or .pdf", o->out);
+    if (!o->out) figure_free_name("saccade-screen", ".png", name, sizeof name), s.dump = name;
+    o->exit_code = figure_screen("snapshot", r, o->a.model, &s);
+    if (o->exit_code == 0 || o->exit_code == 5) report(out, o, s.dump);
+    return SAC_OK;
+}
+
 static enum sac_code run_again(struct opts *o, struct result *out, struct sac_err *err)
 {
     struct ui_recipe r;
@@ -373,6 +396,11 @@ static enum sac_code run_again(struct opts *o, struct result *out, struct sac_er
     char prompt[4096] = "";
     enum sac_code rc = ui_recipe_read(&r, o->again, err);
     if (rc) return rc;
+    if (r.screen) {
+        rc = again_screen(o, &r, out, err);
+        ui_recipe_free(&r);
+        return rc;
+    }
     if (o->a.model && sac_trace_is_file(o->a.model)) {
         rc = again_from_trace(o, o->a.model, &r, out, err);
         ui_recipe_free(&r);
@@ -429,6 +457,64 @@ static enum sac_code run_model(struct opts *o, struct result *out, struct sac_er
     return rc;
 }
 
+/* ---- --screen ---- */
+
+/* The commands that lead to what the options name; the explorer's own first look where they name nothing. */
+static char *screen_script(const struct opts *o)
+{
+    char *text = NULL;
+    size_t n = 0;
+    FILE *f = open_memstream(&text, &n);
+    bool map = !strcmp(o->screen, "map") || !strcmp(o->screen, "compare");
+    if (!f) return NULL;
+    fprintf(f, "screen %s\n", o->screen);
+    if (o->lane >= 0) fprintf(f, "method %d\n", o->lane);
+    if (o->layer >= 0) fprintf(f, "layer %d\n", o->layer);
+    if (o->head >= 0) fprintf(f, "head %d\n", o->head);
+    if (o->group) fputs("group +0\n", f);
+    if (o->step >= 0) fprintf(f, "step %d\n", o->step);
+    if (o->row >= 0) fprintf(f, "row %d\n", o->row);
+    if (map) {
+        fprintf(f, "scale %s\npool %s\nsinks %s\nrange %s\n", ui_scale_name[o->scale], ui_pool_name[o->pool],
+                ui_sinks_arg[o->sinks], o->range ? o->range : "fixed");
+        if (o->overlay >= 0) fprintf(f, "overlay %s\n", ui_overlay_name[o->overlay]);
+        if (o->sparse) fputs("weights sparse\n", f);
+    }
+    if (!strcmp(o->screen, "compare") && o->diff)
+        fprintf(f, "diff %s\n", o->diff == UI_DIFF_ABS ? "absolute" : "signed");
+    if (o->map) fprintf(f, "colormap %s\n", ui_map_name[o->map]);
+    return fclose(f) ? free(text), NULL : text;
+}
+
+static enum sac_code write_screen(struct opts *o, const char *source, struct result *out, struct sac_err *err)
+{
+    struct ui_app_opts ao = { .pace = 0 };
+    struct stage s = { .dump = o->out, .size = o->size, .force = o->force, .headless = true,
+                       .theme = o->theme };
+    char path[1024], name[240], *prompt = NULL, *script = screen_script(o);
+    size_t n;
+    enum figure_format f;
+    if (o->out && strcmp(o->out, "-") && !figure_format_of(o->out, &f))
+        sac_fail(err, SAC_EARG, "%s: a picture of a screen ends in .png, .svg or .pdf", o->out);
+    else if (!script) sac_fail(err, SAC_ENOMEM, "out of memory");
+    else if (o->a.prompt && o->a.task) sac_fail(err, SAC_EARG, "--prompt and --task exclude each other");
+    else if (cli_model(source, path, sizeof path, err) &&
+             (!o->a.prompt || (prompt = cli_text(o->a.prompt, &n, err)))) {
+        if (!o->a.prompt && !o->a.methods.n) setup_demo(&o->a);
+        if (sac_trace_is_file(path)) ao.trace = path;
+        else ao.model = path;
+        ao.task = prompt ? NULL : o->a.task ? o->a.task : "niah";
+        stage_setup(&ao, &o->a, prompt);
+        ao.script = script;
+        if (!o->out) figure_free_name("saccade-screen", ".png", name, sizeof name), s.dump = name;
+        o->exit_code = stage_run("snapshot", &s, &ao);
+        if (!o->exit_code) report(out, o, s.dump);
+    }
+    free(prompt);
+    free(script);
+    return err->code;
+}
+
 static bool known_ending(const char *path)
 {
     enum figure_format f;
@@ -452,7 +538,8 @@ static int snapshot(struct opts *o, const char *source)
     else if (o->again) {
         o->a.model = source;
         rc = run_again(o, &r, &err);
-    } else if (source && sac_trace_is_file(source)) rc = run_trace(o, source, &r, &err);
+    } else if (o->screen) rc = write_screen(o, source, &r, &err);
+    else if (source && sac_trace_is_file(source)) rc = run_trace(o, source, &r, &err);
     else {
         o->a.model = source;
         rc = run_model(o, &r, &err);
@@ -460,19 +547,23 @@ static int snapshot(struct opts *o, const char *source)
     if (!rc && o->json)
         json_print(stdout, json_pack("{s:s, s:O}", "schema", "saccade.snapshot/1", "files", r.files), true);
     json_decref(r.files);
-    return rc ? cli_signal_exit(cli_fail("snapshot", &err)) : 0;
+    return rc ? cli_signal_exit(cli_fail("snapshot", &err)) : o->exit_code;
 }
 
 int cmd_snapshot(int argc, char **argv)
 {
-    struct opts o = { .a = SETUP_DEFAULTS, .row = -1, .lane = -1, .overlay = -1, .fold = 1, .ms = 400 };
+    struct opts o = { .a = SETUP_DEFAULTS, .row = -1, .lane = -1, .overlay = -1, .fold = 1, .ms = 400,
+                      .layer = -1, .head = -1, .step = -1 };
     struct arg_strs source = { { NULL }, 0 };
-    int theme = 0;
+    int theme = -1, screen = -1;
     const char *scales[MOST_NAMES], *pools[MOST_NAMES], *maps[MOST_NAMES];
     const struct arg_opt opts[] = {
         { "What to show", .kind = ARG_HEADING },
         { "view", 0, "VIEW", "map, heads, compare, text, pages, recall or timeline (default map)", ARG_CHOICE,
           .to = &o.view, .choices = ui_shot_name },
+        { "screen", 0, "NAME",
+          "the whole screen instead of a view: run, heads, map, compare, text, pages or tasks", ARG_CHOICE,
+          .to = &screen, .choices = screens },
         { "layer", 'l', "L", "layer (default 0)", ARG_INT, &o.layer, .min = 0, .max = 4096 },
         { "head", 0, "H", "query head (default 0)", ARG_INT, &o.head, .min = 0, .max = 4096 },
         { "group", 0, NULL, "the mean over the query heads that share the head's keys", ARG_FLAG,
@@ -511,8 +602,9 @@ int cmd_snapshot(int argc, char **argv)
           ARG_DOUBLE, &o.fold, .min = 0, .max = 1e6 },
         { "colormap", 0, "NAME", "viridis, magma, inferno, cividis or grey", ARG_CHOICE, .to = &o.map,
           .choices = ended(ui_map_name, UI_N_MAPS, maps) },
-        { "theme", 0, "NAME", "light or dark (default light)", ARG_CHOICE, .to = &theme, .choices = themes },
+        { "theme", 0, "NAME", "light or dark (default light; of a screen dark)", ARG_CHOICE, .to = &theme, .choices = themes },
         { "Size", .kind = ARG_HEADING },
+        { "size", 0, "WxH", "--screen: columns and lines (default 120x40)", ARG_STR, .to = &o.size },
         { "pixels", 0, "X", "pixels for each unit of length (default 2)", ARG_DOUBLE, &o.pixels, .min = 0.25,
           .max = 16 },
         { "width", 0, "N", "width in units", ARG_DOUBLE, &o.width, .min = 120, .max = 16000 },
@@ -550,5 +642,15 @@ int cmd_snapshot(int argc, char **argv)
     int rc = args_parse(&spec, argc, argv);
     if (rc != ARGS_GO) return rc;
     o.dark = theme == 1;
+    o.theme = theme >= 0 ? themes[theme] : NULL;
+    o.screen = screen >= 0 ? screens[screen] : NULL;
+    if (o.screen && (o.steps || o.layers || o.heads || o.all_heads || o.window || o.metric))
+        return args_fail(&spec, "--steps, --layers, --heads, --all-heads, --window and --metric belong to a --view");
+    if (o.size && !o.screen) return args_fail(&spec, "--size belongs to --screen; figures have --width");
+    if (!o.screen) {
+        if (o.layer < 0) o.layer = 0;
+        if (o.head < 0) o.head = 0;
+        if (o.step < 0) o.step = 0;
+    }
     return snapshot(&o, source.n ? source.v[0] : NULL);
 }

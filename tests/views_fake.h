@@ -426,12 +426,13 @@ void ui_head_name(const struct ui_state *st, char *buf, size_t cap)
              st->at.group ? ui_kv_head(st) : st->at.head, ui_kv_head(st));
 }
 
-void ui_token_text(const struct ui_state *st, int lane, int pos, char *buf, size_t cap)
+bool ui_token_text(const struct ui_state *st, int lane, int pos, char *buf, size_t cap)
 {
     char raw[64];
     int n = sac_trace_token(st->trace, lane, pos, raw, (int)sizeof raw);
     n = ui_text_visible(raw, n, buf, (int)cap - 1);
     buf[n] = 0;
+    return false;
 }
 
 int ui_gold_at(const struct ui_state *st, int pos)

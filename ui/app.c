@@ -6,6 +6,7 @@
 #include "keys.h"
 #include "run.h"
 #include "screen.h"
+#include "tasks.h"
 #include "work.h"
 
 #include <errno.h>
@@ -71,6 +72,7 @@ static void edit_prompt(struct ui_state *st)
         if (text) {
             n = fread(text, 1, n, f);
             text[n] = 0;
+            ui_record_prompt(st, text);
             ui_run_edited(st, text);
         }
         fclose(f);
@@ -183,6 +185,7 @@ static int run_screen(struct ui_state *st, struct sac_err *err)
     if (*note) ui_log(st, "%s", note);
     ui_log(st, "colours: %s (%s)%s", ui_tier_name[st->look.tier], why,
            st->look.ascii ? ", ASCII characters" : "");
+    ui_screen_began(st);
     if (!o->no_run) ui_run_start(st);
     loop(st);
     ui_run_stop(st);
@@ -213,7 +216,10 @@ int ui_app_run(const struct ui_app_opts *opts, struct sac_err *err)
     a->shots = ui_shots_new(a);
     if (!st->work || !st->run || !st->tasks || !a->shots) rc = sac_fail(err, SAC_ENOMEM, "out of memory");
     else if (!opens_first(st, opts->screen, err)) rc = SAC_EARG;
+    else if (opts->n_samples > UI_T_SAMPLES) rc = sac_fail(err, SAC_EARG, "%d samples: at most %d", opts->n_samples,
+                                                           UI_T_SAMPLES);
     else {
+        if (opts->n_samples > 0) st->tasks->n_samples = opts->n_samples;
         open_session(st);
         if (opts->headless) rc = ui_headless_run(st, err);
         else if (opts->plain) rc = ui_plain_run(st, err);

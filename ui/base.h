@@ -4,6 +4,16 @@
 
 #include "app.h"
 
+struct json_t;
+
+/* How a session began, after options and settings: for the recipe of a screen. */
+struct ui_began {
+    char task[160];
+    char *prompt;                   /* malloc'ed, NULL: the task makes it */
+    int length, max_tokens, threads, samples;
+    enum ui_screen screen;
+};
+
 enum { UI_INPUT_MAX = 1024, UI_HISTORY = 200, UI_LOG_MAX = 500 };
 enum ui_mode { UI_MODE_NORMAL, UI_MODE_PROMPT, UI_MODE_HELP, UI_MODE_QUIT, UI_MODE_PICK, UI_MODE_EXPORT,
               UI_MODE_MEASURES };
@@ -35,6 +45,11 @@ struct ui_app {
     char *log[UI_LOG_MAX]; int n_log;
     FILE *session;                  /* commands as they are run */
     bool in_script;
+    struct ui_began began;
+    char *record;                   /* commands that a picture of the screen needs, one a line */
+    size_t n_record, record_cap;
+    struct json_t *pins;            /* numbers of lanes that a recipe keeps, NULL none */
+    bool still, restored;           /* a picture is drawn; the recipe's state was put back */
 
     struct ui_where undo[UI_BACK], back[UI_BACK], mark[UI_MARKS];
     int n_undo, at_undo, n_back;
@@ -93,6 +108,7 @@ void ui_mouse(struct ui_state *st, int x, int y, enum ui_click what);
 
 /* state.c */
 void ui_state_init(struct ui_state *st, struct ui_app *app);
+void ui_where_default(struct ui_where *w);
 void ui_state_refresh(struct ui_state *st);           /* read the trace for this frame, settle the view */
 void ui_state_set_trace(struct ui_state *st, struct sac_trace *t);   /* retains; NULL: none */
 void ui_state_free(struct ui_state *st);
@@ -135,6 +151,11 @@ void ui_export_key(struct ui_state *st, int key);
 void ui_export_dialog(const struct ui_state *st, struct cell_buf *b);
 extern const struct ui_cmd ui_shot_cmds[];
 extern const int ui_n_shot_cmds;
+
+/* export_screen.c: what a picture of the screen needs to be made again */
+void ui_screen_began(struct ui_state *st);            /* options and settings are read: the session begins */
+void ui_record(struct ui_state *st, const struct ui_cmd *c, const char *arg);     /* a command will run */
+void ui_record_prompt(struct ui_state *st, const char *text);                     /* a prompt from the editor */
 
 /* player.c: scripts played on screen (replay, tour, open), and asciicasts of headless ones */
 /* Before drawing: runs what is due; the lines at the foot that the caption takes from the view. */

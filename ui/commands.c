@@ -96,6 +96,7 @@ bool ui_run_line(struct ui_state *st, const char *line)
             ui_say(st, UI_SAY_BAD, "the session log cannot be written (%s): it ends here", strerror(e));
         }
     }
+    ui_record(st, c, arg);
     bool ok = c->run(st, arg);
     st->app->dirty = true;
     /* A run of cursor moves is one step of undo. */

@@ -364,8 +364,8 @@ enum sac_code ui_export_figure(struct sac_trace *t, const struct ui_shot *s, con
 
 /* ---- screens ---- */
 
-enum sac_code ui_export_screen(const struct cell_buf *b, bool dark, const char *path, bool force,
-                               char *written, size_t cap, struct sac_err *err)
+enum sac_code ui_export_screen(const struct cell_buf *b, bool dark, const struct figure_meta *meta,
+                               const char *path, bool force, char *written, size_t cap, struct sac_err *err)
 {
     size_t n = (size_t)b->w * (size_t)b->h;
     struct figure_cell *cell = malloc((n + 1) * sizeof *cell);
@@ -387,9 +387,8 @@ enum sac_code ui_export_screen(const struct cell_buf *b, bool dark, const char *
     }
     struct figure_screen s = { b->w, b->h, cell };
     struct figure_style style = { .dark = dark };
-    struct figure_meta meta = { .title = "saccade", .description = "a screen of the explorer" };
     struct figure_bytes out;
-    enum sac_code rc = figure_draw_screen(&s, &style, f, &meta, &out, err);
+    enum sac_code rc = figure_draw_screen(&s, &style, f, meta, &out, err);
     free(cell);
     if (rc) return rc;
     if (!path) {

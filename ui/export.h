@@ -47,9 +47,9 @@ enum sac_code ui_export_draw(struct sac_trace *t, const struct ui_shot *s, enum 
  * ("saccade-niah0-quest-L3H2.png"). written gets the name. */
 enum sac_code ui_export_figure(struct sac_trace *t, const struct ui_shot *s, const char *path, bool force,
                                char *written, size_t cap, const atomic_bool *cancel, struct sac_err *err);
-/* The whole screen from its cells; theme decides what default colours are. */
-enum sac_code ui_export_screen(const struct cell_buf *b, bool dark, const char *path, bool force,
-                               char *written, size_t cap, struct sac_err *err);
+/* The whole screen from its cells; theme decides what default colours are. ui_screen_write makes the recipe. */
+enum sac_code ui_export_screen(const struct cell_buf *b, bool dark, const struct figure_meta *meta,
+                               const char *path, bool force, char *written, size_t cap, struct sac_err *err);
 /* The same as text; with colours when path ends in .ans or .asc. "-" is standard output. */
 enum sac_code ui_write_cells(const struct cell_buf *b, const char *path, bool force, struct sac_err *err);
 /* The numbers of the window: .csv, .json or .npy by the ending of path ("-" with a format: csv). */
@@ -69,7 +69,8 @@ void ui_shot_basename(const struct sac_trace *t, const struct ui_shot *s, char *
 /* ---- recipes ---- */
 /* Names of enum ui_overlay and enum ui_diff in recipes and options, NULL-terminated. */
 extern const char *const ui_overlay_name[UI_N_OVERLAYS + 1], *const ui_diff_name[UI_N_DIFFS + 1];
-enum { UI_RECIPE_METHODS = 12 };
+extern const char *const ui_kv_arg[], *const ui_style_arg[];      /* of enum sac_kv_type and enum sac_style */
+enum { UI_RECIPE_METHODS = 32 };
 struct ui_recipe {
     struct ui_shot shot;
     char model[96], file_type[48], arch[24];
@@ -78,6 +79,11 @@ struct ui_recipe {
     char task[160]; int length, sample; uint64_t seed;     /* task "": the prompt is in `prompt` */
     int n_methods; char method[UI_RECIPE_METHODS][200];    /* lanes 1, 2, ...; dense is lane 0 */
     char *prompt;                                          /* rendered, malloc'ed, or NULL */
+    /* A whole screen: the recipe itself, malloc'ed; NULL for a figure of a view. */
+    char *screen;
+    char *script; double pace; bool is_script, no_run, raw;      /* commands, malloc'ed; as replay runs them */
+    char open_with[16], recording[96], color[8], unfinished[80];
+    int cols, lines, samples;
     char title[200];
 };
 /* JSON of a shot, malloc'ed; the same shot gives the same bytes. */

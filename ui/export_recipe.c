@@ -18,8 +18,8 @@ const char *const ui_diff_name[UI_N_DIFFS + 1] = { "off", "signed", "abs", NULL 
 static const char *const shade_name[UI_N_SHADES] = { "a", "b", "diff", "none" };
 /* As the option --sinks and the command sinks have them. */
 const char *const ui_sinks_arg[4] = { "show", "hide", "renormalise", NULL };
-static const char *const kv_name[] = { "f32", "f16", "bf16" };
-static const char *const style_name[] = { "auto", "compact", "paper" };
+const char *const ui_kv_arg[] = { "f32", "f16", "bf16" };
+const char *const ui_style_arg[] = { "auto", "compact", "paper" };
 
 static int find(const char *s, const char *const *names, int n, int otherwise)
 {
@@ -153,7 +153,7 @@ char *ui_recipe_json(const struct sac_trace *t, const struct ui_shot *s)
         json_object_set_new(prompt, "task", json_string(i.task));
         json_object_set_new(prompt, "length", json_integer(i.length));
         json_object_set_new(prompt, "sample", json_integer(i.sample));
-        json_object_set_new(prompt, "style", json_string(style_name[s->style]));
+        json_object_set_new(prompt, "style", json_string(ui_style_arg[s->style]));
         if (*s->task_file) json_object_set_new(prompt, "file", json_string(s->task_file));
     } else if (s->no_special) json_object_set_new(prompt, "no_special", json_true());
     json_object_set_new(prompt, "seed", json_integer((json_int_t)i.seed));
@@ -161,7 +161,7 @@ char *ui_recipe_json(const struct sac_trace *t, const struct ui_shot *s)
     json_object_set_new(run, "methods", methods_json(t, s, &l));
     json_object_set_new(run, "max_tokens", json_integer(a.max_steps));
     json_object_set_new(run, "threads", json_integer(i.threads));
-    json_object_set_new(run, "kv", json_string(kv_name[s->kv]));
+    json_object_set_new(run, "kv", json_string(ui_kv_arg[s->kv]));
     if (s->strict) json_object_set_new(run, "strict", json_true());
     if (s->temperature > 0) json_object_set_new(run, "temperature", json_real(s->temperature));
     if (s->temperature > 0) json_object_set_new(run, "top_p", json_real(s->top_p));
@@ -229,7 +229,7 @@ void ui_recipe_command(const struct sac_trace *t, const struct ui_shot *s, char 
     if (*i.task) {
         put(&l, " --task %s --length %d --sample %d --seed %llu", i.task, i.length, i.sample,
             (unsigned long long)i.seed);
-        if (s->style) put(&l, " --style %s", style_name[s->style]);
+        if (s->style) put(&l, " --style %s", ui_style_arg[s->style]);
         if (*s->task_file) put(&l, " --file %s", s->task_file);
     } else put(&l, " --raw --prompt @PROMPT.txt --seed %llu%s", (unsigned long long)i.seed,
                s->no_special ? " --no-special" : "");
@@ -239,7 +239,7 @@ void ui_recipe_command(const struct sac_trace *t, const struct ui_shot *s, char 
     json_array_foreach(m, k, v) put(&l, " --method %s", json_string_value(v));
     json_decref(m);
     if (a.max_steps > 0) put(&l, " --max-tokens %d", a.max_steps);
-    if (s->kv) put(&l, " --kv %s", kv_name[s->kv]);
+    if (s->kv) put(&l, " --kv %s", ui_kv_arg[s->kv]);
     if (s->strict) put(&l, " --strict");
     if (s->temperature > 0) put(&l, " --temperature %g --top-p %g", s->temperature, s->top_p);
     put_view(&l, s);
@@ -340,10 +340,10 @@ static void read_run(struct ui_recipe *r, const json_t *o)
     r->seed = (uint64_t)json_integer_value(json_object_get(p, "seed"));
     snprintf(r->shot.task_file, sizeof r->shot.task_file, "%s", str_of(p, "file"));
     r->shot.no_special = flag_of(p, "no_special");
-    r->shot.style = find(str_of(p, "style"), style_name, 3, 0);
+    r->shot.style = find(str_of(p, "style"), ui_style_arg, 3, 0);
     r->threads = int_of(run, "threads", 0);
     r->max_tokens = int_of(run, "max_tokens", 0);
-    r->shot.kv = find(str_of(run, "kv"), kv_name, 3, 0);
+    r->shot.kv = find(str_of(run, "kv"), ui_kv_arg, 3, 0);
     r->shot.strict = flag_of(run, "strict");
     r->shot.temperature = real_of(run, "temperature", 0);
     r->shot.top_p = real_of(run, "top_p", 1);
@@ -354,6 +354,26 @@ static void read_run(struct ui_recipe *r, const json_t *o)
             snprintf(r->method[r->n_methods++], sizeof r->method[0], "%s", json_string_value(v));
 }
 
+static void read_screen(struct ui_recipe *r, const json_t *o)
+{
+    const json_t *v = json_object_get(o, "view"), *s = json_object_get(o, "session");
+    read_run(r, o);
+    const json_t *size = json_object_get(v, "size");
+    r->cols = (int)json_integer_value(json_array_get(size, 0));
+    r->lines = (int)json_integer_value(json_array_get(size, 1));
+    if (r->cols < 20 || r->cols > 1000 || r->lines < 5 || r->lines > 500) r->cols = 120, r->lines = 40;
+    r->raw = flag_of(json_object_get(o, "prompt"), "raw");
+    r->is_script = flag_of(s, "script");
+    r->no_run = flag_of(s, "no_run");
+    r->pace = real_of(s, "pace", 0);
+    r->samples = int_of(s, "samples", 0);
+    snprintf(r->open_with, sizeof r->open_with, "%s", str_of(s, "screen"));
+    snprintf(r->recording, sizeof r->recording, "%s", str_of(s, "recording"));
+    snprintf(r->color, sizeof r->color, "%s", str_of(v, "color"));
+    snprintf(r->unfinished, sizeof r->unfinished, "%s", str_of(o, "unfinished"));
+    r->script = strdup(str_of(s, "commands"));
+}
+
 enum sac_code ui_recipe_parse(struct ui_recipe *out, const char *json, const char *what, struct sac_err *err)
 {
     json_error_t je;
@@ -361,7 +381,11 @@ enum sac_code ui_recipe_parse(struct ui_recipe *out, const char *json, const cha
     json_t *o = json_loads(json, 0, &je);
     if (!o) return sac_fail(err, SAC_EFORMAT, "%s: the recipe inside is damaged (%.80s)", what, je.text);
     enum sac_code rc = SAC_OK;
-    if (strcmp(str_of(o, "schema"), "saccade.figure/1"))
+    if (!strcmp(str_of(o, "schema"), "saccade.screen/1")) {
+        out->screen = strdup(json);
+        read_screen(out, o);
+        if (!out->screen || !out->script) rc = sac_fail(err, SAC_ENOMEM, "%s: does not fit in memory", what);
+    } else if (strcmp(str_of(o, "schema"), "saccade.figure/1"))
         rc = sac_fail(err, SAC_ENOTSUP,
                       "%s: the recipe inside is of a kind this version does not know (\"%.40s\")", what,
                       str_of(o, "schema"));
@@ -375,6 +399,8 @@ enum sac_code ui_recipe_parse(struct ui_recipe *out, const char *json, const cha
 void ui_recipe_free(struct ui_recipe *r)
 {
     free(r->prompt);
+    free(r->screen);
+    free(r->script);
     memset(r, 0, sizeof *r);
 }
 

@@ -116,6 +116,18 @@ FcPattern *text_pattern(int style, int font)
     return full;
 }
 
+bool text_font_file(int style, int font, char *buf, size_t cap)
+{
+    FcChar8 *file;
+    pthread_mutex_lock(&font_lock);
+    FcFontSet *s = fonts_of(style);
+    bool ok = s && font >= 0 && font < s->nfont &&
+              FcPatternGetString(s->fonts[font], FC_FILE, 0, &file) == FcResultMatch;
+    if (ok) snprintf(buf, cap, "%s", (const char *)file);
+    pthread_mutex_unlock(&font_lock);
+    return ok;
+}
+
 /* A variable font has the weight that the pattern chose. */
 static void set_variations(hb_font_t *f, const FcPattern *p, int index)
 {

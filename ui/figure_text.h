@@ -57,6 +57,9 @@ bool text_may_break(const struct text_set *t, int i);
 /* The fontconfig pattern to make a face from; the caller destroys it. NULL when out of memory. */
 struct _FcPattern *text_pattern(int style, int font);
 
+/* The file a font is in; false when there is none. */
+bool text_font_file(int style, int font, char *buf, size_t cap);
+
 /* Decode one character of valid or broken UTF-8, end exclusive; broken bytes give U+FFFD. */
 char32_t text_next(const char **s, const char *end);
 int text_put(char *out, char32_t c);                   /* encode; returns 1 to 4 bytes */

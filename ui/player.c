@@ -9,6 +9,7 @@
  * around at any moment. A pace of 0 runs all lines at once and shows no captions: that is how a figure's view
  * is opened. */
 #include "base.h"
+#include "export_screen.h"
 #include "figure.h"
 #include "keys.h"
 #include "work.h"
@@ -108,15 +109,16 @@ static void advance(struct ui_state *st, struct ui_player *p)
 {
     while (*p->at) {
         char line[UI_INPUT_MAX];
-        int n = (int)strcspn(p->at, "\n");
-        snprintf(line, sizeof line, "%.*s", n, p->at);
+        const char *from = p->at;
+        size_t n = strcspn(p->at, "\n");
+        snprintf(line, sizeof line, "%.*s", (int)(n < sizeof line ? n : sizeof line - 1), p->at);
         p->at += n + (p->at[n] == '\n');
         p->wait = p->line_s;
-        if (text_line(p, line)) {
+        if (strncmp(line, "#@", 2) != 0 && text_line(p, line)) {
             if (!strncmp(line, "#! wait", 7)) break;
             continue;
         }
-        if (!ui_run_line(st, line)) p->paused = pace_of(st) > 0;
+        if (!ui_script_line(st, from, n)) p->paused = pace_of(st) > 0;
         break;
     }
     p->due = 0;
@@ -228,6 +230,10 @@ int ui_player_room(struct ui_state *st, const struct cell_buf *b)
     struct ui_player *p = player_of(st);
     if (!p) return 0;
     if (!p->done) play(st, p);
+    if (st->app->opts->restore && !st->app->headless && !st->app->restored && !*p->at && !busy(st)) {
+        st->app->restored = true;
+        ui_screen_restore(st);
+    }
     int h = shows_caption(st, p) ? caption_height(p, b) : 0;
     return b->h - h >= VIEW_LEAST ? h : 0;
 }

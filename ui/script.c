@@ -1,7 +1,7 @@
 /* Sessions without a person: --plain, which reads commands and answers in short lines, and scripts that run
  * into a cell buffer and leave its last frame. Both use the same table of commands as the screens. */
 #include "base.h"
-#include "export.h"
+#include "export_screen.h"
 #include "run.h"
 #include "whatif.h"
 #include "work.h"
@@ -162,13 +162,22 @@ static int dump(struct ui_state *st, struct sac_err *err)
     enum figure_format picture;
     if (o->no_dump) return SAC_OK;
     if (!figure_format_of(path, &picture)) return ui_write_cells(&st->app->buf, path, o->force, err);
-    return ui_export_screen(&st->app->buf, st->look.theme != UI_THEME_LIGHT, path, o->force, NULL, 0, err);
+    return ui_screen_write(st, &st->app->buf, path, o->force, NULL, 0, err);
 }
 
 /* The frame goes out and the asciicast is closed, also when a line was refused. */
 static int finish(struct ui_state *st, struct sac_err *err)
 {
+    char why[300];
+    if (st->app->opts->restore) {
+        ui_screen_restore(st);
+        settle(st);
+    }
     int rc = dump(st, err);
+    if (!rc && st->app->opts->restore && !ui_screen_same(st, &st->app->buf, why, sizeof why)) {
+        fprintf(stderr, "saccade: the screen differs from the figure: %s\n", why);
+        st->app->exit_code = 5;
+    }
     if (!rc && !ui_player_cast_write(st, err)) rc = err->code;
     return rc;
 }
@@ -188,21 +197,26 @@ int ui_headless_run(struct ui_state *st, struct sac_err *err)
     if (o->config) ui_config_read(st, o->config);
     if (!cells_resize(&a->buf, o->cols ? o->cols : 120, o->lines ? o->lines : 40))
         return sac_fail(err, SAC_EARG, "a screen of %d x %d cannot be drawn", o->cols, o->lines);
+    ui_screen_began(st);
     if (!o->no_run) ui_run_start(st);
     bool ok = settle(st);
     if (*st->run->error) return sac_fail(err, SAC_EIO, "%s", st->run->error);
     const char *p = o->script ? o->script : "";
     for (int no = 1; ok && *p && !a->quit; no++) {
         char line[UI_INPUT_MAX];
-        int n = (int)strcspn(p, "\n");
-        snprintf(line, sizeof line, "%.*s", n, p);
+        size_t n = strcspn(p, "\n");
+        const char *from = p;
+        snprintf(line, sizeof line, "%.*s", (int)(n < sizeof line ? n : sizeof line - 1), p);
         p += n + (p[n] == '\n');
         a->say[0] = 0;
         ui_player_line(st, line);
-        if (!ui_run_line(st, line)) {
+        if (!ui_script_line(st, from, n) && !o->lenient) {
+            char said[sizeof a->say];
+            snprintf(said, sizeof said, "%s", a->say);
+            settle(st);
             int rc = finish(st, err);
-            if (rc) return rc;
-            fprintf(stderr, "line %d: %s: %s\n", no, line, a->say);
+            if (rc || o->restore) return rc;      /* a picture of a refused line is made again from it */
+            fprintf(stderr, "line %d: %s: %s\n", no, line, said);
             a->exit_code = 5;
             return SAC_OK;
         }

@@ -3,9 +3,10 @@
  * Drawing may recompute a large tile, so a thread of its own does it; one at a time. The result is said in
  * the status line. A screen as text, ANSI or picture is taken from the cells that are there. */
 #include "base.h"
-#include "export.h"
+#include "export_screen.h"
 #include "keys.h"
 #include "run.h"
+#include "work.h"
 
 #include <saccade/trace_file.h>
 
@@ -31,6 +32,9 @@ struct ui_shots {
     int what;
     char path[512], written[600];
     struct sac_err err;
+    bool screen_later;             /* a picture of the screen waits for what the view has asked for */
+    int quiet;                     /* frames in which nothing was being computed */
+    char screen_path[512];
 };
 
 struct ui_shots *ui_shots_new(struct ui_app *a)
@@ -81,9 +85,34 @@ static void *shot_main(void *ctx)
     return NULL;
 }
 
+static bool picture(struct ui_state *st, const char *path)
+{
+    char written[600];
+    struct sac_err err = { 0 };
+    if (ui_screen_write(st, st->app->headless ? &st->app->buf : NULL, *path ? path : NULL, false, written,
+                        sizeof written, &err))
+        return ui_say(st, UI_SAY_BAD, "%s", err.msg), false;
+    ui_log(st, "wrote %s", written);
+    return ui_say(st, UI_SAY_OK, "wrote %s", written), true;
+}
+
+/* A view that still fills is drawn when it is complete: made again, it would be. */
+static void poll_screen(struct ui_state *st, struct ui_shots *s)
+{
+    bool done = st->n_lanes > 0;           /* measuring may go on for a moment */
+    for (int i = 0; i < st->n_lanes; i++) done &= st->lane[i].state >= SAC_LANE_DONE;
+    bool busy = (ui_run_busy(st) && !done) || ui_tasks_busy(st);
+    s->quiet = ui_work_idle(st->work) && !ui_run_busy(st) ? s->quiet + 1 : 0;
+    if (s->quiet > 2 || busy) {
+        s->screen_later = false;
+        picture(st, s->screen_path);
+    } else ui_wake_in(st, 0.03);
+}
+
 void ui_shots_poll(struct ui_state *st)
 {
     struct ui_shots *s = st->app->shots;
+    if (s && s->screen_later) poll_screen(st, s);
     if (!s || !atomic_load(&s->busy) || !atomic_load(&s->finished)) return;
     join(s);
     if (s->err.code) ui_say(st, UI_SAY_BAD, "%s", s->err.msg);
@@ -93,16 +122,16 @@ void ui_shots_poll(struct ui_state *st)
 
 static bool write_screen(struct ui_state *st, const char *path)
 {
-    char written[600];
     size_t n = strlen(path);
     struct sac_err err = { 0 };
     bool ansi = n > 4 && !strcmp(path + n - 4, ".ans"), text = n > 4 && !strcmp(path + n - 4, ".txt");
+    if (!ansi && !text && st->app->headless) return picture(st, path);
     if (!ansi && !text) {
-        if (ui_export_screen(&st->app->buf, st->look.theme != UI_THEME_LIGHT, *path ? path : NULL, false,
-                             written, sizeof written, &err))
-            return ui_say(st, UI_SAY_BAD, "%s", err.msg), false;
-        ui_log(st, "wrote %s", written);
-        return ui_say(st, UI_SAY_OK, "wrote %s", written), true;
+        struct ui_shots *s = st->app->shots;
+        s->screen_later = true;
+        s->quiet = 0;
+        snprintf(s->screen_path, sizeof s->screen_path, "%s", path);
+        return ui_say(st, UI_SAY_INFO, "drawing ..."), true;
     }
     if (ui_write_cells(&st->app->buf, path, false, &err)) return ui_say(st, UI_SAY_BAD, "%s", err.msg), false;
     ui_log(st, "wrote %s", path);
@@ -137,7 +166,8 @@ static bool begin(struct ui_state *st, int what, const char *path)
 static bool write_view(struct ui_state *st, int what, const char *path)
 {
     struct ui_shots *s = st->app->shots;
-    if (!st->trace) return ui_say(st, UI_SAY_BAD, "nothing has run yet: press 1, then r"), false;
+    bool figure = st->at.screen != UI_SCREEN_RUN && st->at.screen != UI_SCREEN_TASKS;
+    if (!st->trace && figure) return ui_say(st, UI_SAY_BAD, "nothing has run yet: press 1, then r"), false;
     if (atomic_load(&s->busy))
         return ui_say(st, UI_SAY_INFO, "a figure is being written: try again in a moment"), false;
     struct ui_shot shot;
@@ -244,8 +274,17 @@ void ui_export_dialog(const struct ui_state *st, struct cell_buf *b)
 
 /* ---- commands ---- */
 
+/* Where a screen is made again, nothing else is written again. */
+static bool only_shown(struct ui_state *st, const char *path)
+{
+    if (!st->app->opts->restore || !st->app->headless) return false;
+    ui_say(st, UI_SAY_OK, "wrote %s", path);
+    return true;
+}
+
 static bool cmd_snapshot(struct ui_state *st, const char *arg)
 {
+    if (only_shown(st, arg)) return true;
     return write_view(st, WHAT_VIEW, arg);
 }
 
@@ -265,6 +304,7 @@ static bool cmd_export(struct ui_state *st, const char *arg)
     for (int i = 0; i < N_WHATS; i++) {
         if (strcmp(what, what_name[i]) != 0) continue;
         if (!*path) default_path(st, i, formats[i][0], path, sizeof path);
+        if (only_shown(st, path)) return true;
         return i == WHAT_SCREEN ? write_screen(st, path) : write_view(st, i, path);
     }
     return ui_say(st, UI_SAY_BAD, "export: expected view, screen or data, and a file"), false;
@@ -274,6 +314,7 @@ static bool cmd_export(struct ui_state *st, const char *arg)
 static bool cmd_save_trace(struct ui_state *st, const char *arg)
 {
     char path[480];
+    if (only_shown(st, arg)) return true;
     if (!st->trace) return ui_say(st, UI_SAY_BAD, "nothing has run yet: press 1, then r"), false;
     if (atomic_load(&st->app->shots->busy))
         return ui_say(st, UI_SAY_INFO, "a file is being written: try again in a moment"), false;

@@ -1,5 +1,6 @@
 /* The state itself: reading the trace once a frame, and the small questions views ask. */
 #include "base.h"
+#include "export_screen.h"
 #include "run.h"
 #include "vdata.h"
 #include "work.h"
@@ -29,7 +30,12 @@ void ui_state_init(struct ui_state *st, struct ui_app *app)
     memset(st, 0, sizeof *st);
     st->app = app;
     st->look = (struct ui_look){ .tier = UI_TIER_RGB, .map = UI_MAP_VIRIDIS };
-    struct ui_where *w = &st->at;
+    ui_where_default(&st->at);
+}
+
+void ui_where_default(struct ui_where *w)
+{
+    memset(w, 0, sizeof *w);
     w->scale = UI_SCALE_LOG;
     w->pool = SAC_POOL_MAX;
     w->topk = w->wrap = w->linked = true;
@@ -84,6 +90,7 @@ void ui_state_refresh(struct ui_state *st)
     if (!st->lane) st->lane = calloc(UI_MAX_LANES, sizeof *st->lane);
     st->n_lanes = st->lane ? n : 0;
     for (int l = 0; l < st->n_lanes; l++) sac_trace_lane(st->trace, l, &st->lane[l]);
+    ui_screen_pins(st);
     struct ui_where *w = &st->at;
     w->a = clampi(w->a, 0, st->n_lanes - 1);
     w->b = clampi(w->b, 0, st->n_lanes - 1);
@@ -112,6 +119,9 @@ void ui_state_free(struct ui_state *st)
     for (int i = 0; i < a->n_history; i++) free(a->history[i]);
     for (int i = 0; i < a->n_log; i++) free(a->log[i]);
     if (a->session) fclose(a->session);
+    free(a->began.prompt);
+    free(a->record);
+    json_decref(a->pins);
     cells_free(&a->buf);
     for (int i = 0; i < 2; i++)
         if (a->wake[i] > 0) close(a->wake[i]);
@@ -213,10 +223,10 @@ void ui_head_name(const struct ui_state *st, char *buf, size_t cap)
     else snprintf(buf, cap, "L%d H%d (kv%d)", st->at.layer, st->at.head, kv);
 }
 
-void ui_token_text(const struct ui_state *st, int lane, int pos, char *buf, size_t cap)
+bool ui_token_text(const struct ui_state *st, int lane, int pos, char *buf, size_t cap)
 {
     *buf = 0;
-    if (st->trace) ui_token_name(st->trace, lane, pos, buf, cap);
+    return st->trace && ui_token_name(st->trace, lane, pos, buf, cap);
 }
 
 int ui_gold_at(const struct ui_state *st, int pos)

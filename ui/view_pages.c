@@ -239,7 +239,7 @@ static void draw_page(const struct ui_state *st, struct cell_buf *b, struct ui_r
     int at = in.x + cells_text(b, in.x, y, 1, "\"", uv_style(st, UI_DIM));
     for (int k = lo; k < hi && at < in.x + in.w; k++) {
         char tok[64];
-        ui_token_text(st, st->at.a, k, tok, sizeof tok);
+        if (ui_token_text(st, st->at.a, k, tok, sizeof tok)) continue;
         at += cells_text(b, at, y, in.x + in.w - at, tok,
                          uv_style(st, ui_gold_at(st, k) >= 0 ? UI_GOLD : UI_TEXT));
     }

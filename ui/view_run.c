@@ -140,7 +140,7 @@ static int fields(const struct ui_state *st, struct field *f)
         snprintf(field_add(f, &n, "context", NULL)->value, 200, "%d tokens at most", s->max_ctx);
         snprintf(field_add(f, &n, "threads", "threads")->value, 200, "%d   %s", m->n_threads,
                  m->cpu ? m->cpu : "");
-        if (!st->app->headless) memory_text(st, field_add(f, &n, "memory", NULL)->value, 200);
+        if (!st->app->headless && !st->app->still) memory_text(st, field_add(f, &n, "memory", NULL)->value, 200);
     } else if (st->trace) {
         const struct sac_shape *s = &st->info.shape;
         snprintf(field_add(f, &n, "model", NULL)->value, 200, "%s  %d layers  %dQ/%dKV heads x %d",
@@ -362,7 +362,7 @@ static void draw_log(const struct ui_state *st, struct cell_buf *b, struct ui_re
     if (top < 0) top = 0;
     for (int i = 0; i < r.h && top + i < a->n_log; i++) {
         const char *s = a->log[top + i];
-        cells_text(b, r.x + 1, r.y + i, 8, s, style(st, UI_DIM));
+        cells_text(b, r.x + 1, r.y + i, 8, a->still ? "--:--:--" : s, style(st, UI_DIM));
         cells_fit(b, r.x + 10, r.y + i, r.w - 11, s + 9, style(st, UI_TEXT));
     }
 }
@@ -513,7 +513,9 @@ static bool click(struct ui_state *st, int x, int y, enum ui_click what)
             int row = st->at.scroll[UI_SCREEN_RUN] + i - 1;
             if (row >= st->run->n_rows) return true;
             st->at.cur[UI_SCREEN_RUN] = row;
-            if (x >= r.x + 3 && x <= r.x + 5) st->run->row[row].on ^= true;
+            char line[220];
+            snprintf(line, sizeof line, "tick %s", st->run->row[row].spec);
+            if (x >= r.x + 3 && x <= r.x + 5) ui_run_line(st, line);
         }
         if (p == P_MODEL && i >= 0) st->run->field = i;
         return true;

@@ -233,7 +233,6 @@ static void draw_spans(const struct ui_state *st, struct cell_buf *b, struct ui_
     for (int i = 0; i < n; i++, y++) {
         char text[64], label[24];
         char32_t bar[6];
-        ui_token_text(st, row->lane, s[i].lo, text, sizeof text);
         snprintf(label, sizeof label, "%d-%d", s[i].lo, s[i].hi - 1);
         uv_at(st, b, r.x, y, 11, UI_DIM, "%-11s", label);
         ui_bar(s[i].sum, 6, st->look.ascii, bar);
@@ -241,7 +240,7 @@ static void draw_spans(const struct ui_state *st, struct cell_buf *b, struct ui_
             cells_put(b, r.x + 11 + k, y, bar[k] == U'.' ? U' ' : bar[k], uv_style(st, UI_BAR));
         int x = r.x + 18 + uv_at(st, b, r.x + 18, y, r.w - 18, UI_TEXT, "%.2f ", s[i].sum), end = r.x + r.w;
         for (int k = s[i].lo; k < s[i].hi && x < end; k++) {
-            ui_token_text(st, row->lane, k, text, sizeof text);
+            if (ui_token_text(st, row->lane, k, text, sizeof text)) continue;
             x += cells_text(b, x, y, end - x, text,
                             uv_style(st, row->flag[k] & UI_KEY_GOLD ? UI_GOLD : UI_TEXT));
         }
@@ -454,8 +453,7 @@ static void text_plain(const struct ui_state *st, char *buf, size_t cap)
             snprintf(buf + n, cap - (size_t)n, "span %d-%d weight %.3f text", s[i].lo, s[i].hi - 1, s[i].sum);
         for (int j = s[i].lo; j < s[i].hi && (size_t)n + 80 < cap; j++) {
             char tok[64];
-            ui_token_text(st, st->at.a, j, tok, sizeof tok);
-            n += snprintf(buf + n, cap - (size_t)n, "%s", tok);
+            if (!ui_token_text(st, st->at.a, j, tok, sizeof tok)) n += snprintf(buf + n, cap - (size_t)n, "%s", tok);
         }
         n += snprintf(buf + n, cap - (size_t)n, "\n");
     }
