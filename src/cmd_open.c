@@ -27,7 +27,7 @@ static void put_script(FILE *f, const struct ui_recipe *r)
     if (map) {
         fprintf(f, "scale %s\npool %s\nsinks %s\noverlay %s\nrange %s\nweights %s\n",
                 ui_scale_name[at->scale], ui_pool_name[at->pool], ui_sinks_arg[at->sinks],
-                ui_overlay_name[at->overlay], at->range_auto ? "auto" : "fixed",
+                ui_overlay_name[at->overlay], at->range == UI_RANGE_AUTO ? "auto" : "fixed",
                 at->sparse ? "sparse" : "dense");
         if (w.q1)
             fprintf(f, "row %d\nkey %d\nselect\nrow %d\nkey %d\nzoom-selection\n", w.q0, w.k0, w.q1 - 1,

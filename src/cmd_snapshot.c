@@ -134,7 +134,7 @@ static enum sac_code make_shot(const struct opts *o, const struct sac_trace *t, 
     if (o->overlay >= 0) s->at.overlay = (enum ui_overlay)o->overlay;
     s->at.diff = (enum ui_diff)o->diff;
     s->at.sparse = o->sparse;
-    s->at.range_auto = o->range && !strcmp(o->range, "auto");
+    s->at.range = o->range && !strcmp(o->range, "auto") ? UI_RANGE_AUTO : UI_RANGE_FIXED;
     s->at.thumbs = o->all_heads;
     s->at.fold = o->fold;
     s->map = (enum ui_map)o->map;

@@ -19,6 +19,9 @@ struct ui_window { int q0, q1, k0, k1; };
 
 enum ui_overlay { UI_OVER_NONE, UI_OVER_MASK, UI_OVER_BLOCKS, UI_OVER_LISTS, UI_OVER_MISSES, UI_N_OVERLAYS };
 /* Auto: in Compare the answer rows, where the method leaves prefill dense; all rows elsewhere. */
+/* Colour range of values: five decades, of which terminals with few shades show those in use; the 99.5th
+ * percentile on screen; five decades everywhere. */
+enum ui_range { UI_RANGE_FIXED, UI_RANGE_AUTO, UI_RANGE_FULL, UI_N_RANGES };
 enum ui_rows { UI_ROWS_AUTO, UI_ROWS_ALL, UI_ROWS_ANSWERS, UI_N_ROWS };
 enum ui_diff { UI_DIFF_OFF, UI_DIFF_SIGNED, UI_DIFF_ABS, UI_N_DIFFS };
 enum ui_shade { UI_SHADE_A, UI_SHADE_B, UI_SHADE_DIFF, UI_SHADE_NONE, UI_N_SHADES };
@@ -39,7 +42,8 @@ struct ui_where {
     enum sac_pooling pool;
     enum sac_sinks sinks;
     enum ui_overlay overlay;
-    bool range_auto, topk, sparse;
+    enum ui_range range;
+    bool topk, sparse;
     bool why;                        /* Map: why the key under the cursor is read or not, for the top keys */
     enum ui_rows rows;               /* rows of a map that is not zoomed */
     bool selecting; int sel_row, sel_key;            /* v: the other corner of the selection */

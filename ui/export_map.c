@@ -285,7 +285,7 @@ static void subtitle(struct shot_ctx *c, const struct ui_heat *heat, const struc
     ui_heat_label(heat, label, sizeof label);
     int pq = (t->q1 - t->q0 + t->h - 1) / t->h, pk = (t->k1 - t->k0 + t->w - 1) / t->w;
     int n = snprintf(c->subtitle, sizeof c->subtitle, "%s · %s%s", shot_source(c, source, sizeof source),
-                     label, c->s->at.range_auto ? " (99.5th percentile)" : "");
+                     label, c->s->at.range == UI_RANGE_AUTO ? " (99.5th percentile)" : "");
     if (pq > 1 || pk > 1)
         snprintf(c->subtitle + n, sizeof c->subtitle - (size_t)n, " · 1 cell = %d × %d tokens, %s%s", pk, pq,
                  pool[c->s->at.pool], sinks[c->s->at.sinks]);
@@ -342,7 +342,7 @@ static void recall_words(const struct shot_ctx *c, int lane, char *buf, size_t c
 static struct ui_heat heat_of(struct shot_ctx *c, struct shown *p, int n)
 {
     struct ui_heat h = ui_heat_default(c->s->at.scale);
-    if (!c->s->at.range_auto) return h;
+    if (c->s->at.range != UI_RANGE_AUTO) return h;
     size_t total = 0, at = 0;
     for (int i = 0; i < n; i++) total += (size_t)p[i].tile->t.h * (size_t)p[i].tile->t.w;
     float *all = malloc((total + 1) * sizeof *all);

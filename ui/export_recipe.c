@@ -108,7 +108,8 @@ static json_t *view_json(const struct ui_shot *s, const struct lanes *l)
     json_object_set_new(v, "step", json_integer(at->step));
     if (w.q1) json_object_set_new(v, "window", json_pack("[i,i,i,i]", w.q0, w.q1, w.k0, w.k1));
     json_object_set_new(v, "scale", json_string(ui_scale_name[at->scale]));
-    json_object_set_new(v, "range", at->range_auto ? json_string("auto") : json_pack("[f,f]", h.lo, h.hi));
+    json_object_set_new(v, "range",
+                        at->range == UI_RANGE_AUTO ? json_string("auto") : json_pack("[f,f]", h.lo, h.hi));
     json_object_set_new(v, "pooling", json_string(ui_pool_name[at->pool]));
     json_object_set_new(v, "sinks", json_string(ui_sinks_arg[at->sinks]));
     json_object_set_new(v, "overlay", json_string(ui_overlay_name[at->overlay]));
@@ -199,7 +200,7 @@ static void put_view(struct line *l, const struct ui_shot *s)
     if (s->view == UI_SHOT_PAGES) put(l, " --step %d", at->step);
     if (w.q1) put(l, " --window %d-%d,%d-%d", w.q0, w.q1 - 1, w.k0, w.k1 - 1);
     if (at->scale != UI_SCALE_LOG) put(l, " --scale %s", ui_scale_name[at->scale]);
-    if (at->range_auto) put(l, " --range auto");
+    if (at->range == UI_RANGE_AUTO) put(l, " --range auto");
     if (at->pool != SAC_POOL_MAX) put(l, " --pool %s", ui_pool_name[at->pool]);
     if (at->sinks != SAC_SINKS_SHOW) put(l, " --sinks %s", ui_sinks_arg[at->sinks]);
     put(l, " --overlay %s", ui_overlay_name[at->overlay]);
@@ -298,7 +299,7 @@ static bool read_view(struct ui_shot *s, const json_t *v)
             (struct ui_window){ x[0], x[1], x[2], x[3] };
     }
     at->scale = (enum ui_scale)find(str_of(v, "scale"), ui_scale_name, UI_N_SCALES, UI_SCALE_LOG);
-    at->range_auto = !strcmp(str_of(v, "range"), "auto");
+    at->range = !strcmp(str_of(v, "range"), "auto") ? UI_RANGE_AUTO : UI_RANGE_FIXED;
     at->pool = (enum sac_pooling)find(str_of(v, "pooling"), ui_pool_name, SAC_N_POOLS, SAC_POOL_MAX);
     at->sinks = (enum sac_sinks)find(str_of(v, "sinks"), ui_sinks_arg, 3, SAC_SINKS_SHOW);
     at->overlay = (enum ui_overlay)find(str_of(v, "overlay"), ui_overlay_name, UI_N_OVERLAYS, UI_OVER_NONE);

@@ -128,6 +128,15 @@ void ui_heat_auto(struct ui_heat *h, const float *v, size_t n)
     }
 }
 
+void ui_heat_stretch(struct ui_heat *h, const float *v, size_t n)
+{
+    double lo = ui_percentile(v, n, 15), hi = ui_percentile(v, n, 98);
+    if (h->scale != UI_SCALE_LOG || !(hi > 0)) return;
+    double top = fmin(ceil(2 * log10(hi)) / 2, 0), low = lo > 0 ? floor(2 * log10(lo)) / 2 : top - 3;
+    h->hi = fmax(top, -3.5);
+    h->lo = fmax(fmin(low, h->hi - 1.5), h->hi - 5);
+}
+
 double ui_diff_range(const float *d, size_t n)
 {
     float *a = malloc((n ? n : 1) * sizeof *a);
@@ -138,15 +147,24 @@ double ui_diff_range(const float *d, size_t n)
     return p > 1e-4 ? p : 1e-4;
 }
 
+/* 10 to the e: "1", "0.03", "3e-4", "1e-5". */
+static void power(double e, char *buf, size_t cap)
+{
+    double m = pow(10, e - floor(e));
+    if (e > -2.9)
+        snprintf(buf, cap, "%.1g", pow(10, e));
+    else
+        snprintf(buf, cap, "%.0fe%.0f", floor(m + 0.01), floor(e));
+}
+
 int ui_heat_label(const struct ui_heat *h, char *buf, size_t cap)
 {
+    char lo[16], hi[16];
     switch (h->scale) {
     case UI_SCALE_LOG:
-        return snprintf(buf, cap, "log10 [1e%g, %s]", h->lo,
-                        h->hi == 0    ? "1"
-                        : h->hi == -1 ? "0.1"
-                        : h->hi == -2 ? "0.01"
-                                      : "1e-3");
+        power(h->lo, lo, sizeof lo);
+        power(h->hi, hi, sizeof hi);
+        return snprintf(buf, cap, "log10 [%s, %s]", lo, hi);
     case UI_SCALE_LIFT: return snprintf(buf, cap, "lift [1/4096, 4096]");
     case UI_SCALE_RANK: return snprintf(buf, cap, "rank in row");
     default:            return snprintf(buf, cap, "%s [0, %.3g]", ui_scale_name[h->scale], h->hi);

@@ -38,6 +38,9 @@ int ui_heat_level(double t, int levels);
 double ui_percentile(const float *v, size_t n, double p);
 /* Fill range from the visible window (":range auto"): the 99.5th percentile; log keeps five decades. */
 void ui_heat_auto(struct ui_heat *h, const float *v, size_t n);
+/* Log only: from the lower to the upper values of the window, in half decades and at least one and a half of
+ * them: for a handful of shades. */
+void ui_heat_stretch(struct ui_heat *h, const float *v, size_t n);
 /* Half range of a difference map: 99.5th percentile of |d|, at least 1e-4. */
 double ui_diff_range(const float *d, size_t n);
 /* "log10 [1e-5, 1]", "lift 1/4096..4096", "linear 0..0.31": for titles and captions. */

@@ -107,11 +107,10 @@ static void draw_shades(const struct ui_look *l, struct cell_buf *b, int x0, int
                 ch = t > 0.05 ? U'+' : t < -0.05 ? U'-' : U' ';
                 s = ui_style(l, fabs(t) > 0.5 ? UI_STRONG : UI_TEXT);
             } else if (!isnan(t)) {
+                /* Blank is what has no value: not read, or not visible. */
                 ch = ui_shade_glyph(t, l->ascii);
-                if (p->overlay == UI_OVER_MASK && !is_kept(p, x, y)) {
-                    s = ui_style(l, UI_DIM);
-                    ch = ch == U' ' ? U' ' : U'.';
-                }
+                if (ch == U' ') ch = l->ascii ? U'.' : 0xB7, s = ui_style(l, UI_DIM);
+                if (p->overlay == UI_OVER_MASK && !is_kept(p, x, y)) ch = U' ';
                 if (p->overlay == UI_OVER_BLOCKS && p->block_px >= 3 && is_edge(p, x, y))
                     s.attr |= CELL_UNDERLINE;
                 if (is_missed(p, x, y)) { ch = U'-'; s = ui_style(l, UI_MISSED); }
@@ -223,7 +222,8 @@ int ui_scale_legend(const struct ui_look *l, struct cell_buf *b, int x, int y, i
         "4096x", "512x", "64x", "8x", "1x", "1/8", "1/64", "1/512", "1/4096"
     };
     char label[24];
-    int full = heat->scale == UI_SCALE_LOG    ? (int)(heat->hi - heat->lo) + 1
+    int full = heat->scale == UI_SCALE_LOG
+                   ? ui_pic_rows(l) < 2 && !l->ascii ? 5 : (int)(heat->hi - heat->lo) + 1
                : heat->scale == UI_SCALE_LIFT ? 9
                                               : 7,
         n = h < full ? h : full;
@@ -244,6 +244,8 @@ int ui_scale_legend(const struct ui_look *l, struct cell_buf *b, int x, int y, i
         }
         float ft[2] = { (float)t, (float)t };
         ui_strip(l, b, x, y + i, 2, ft, heat->scale == UI_SCALE_LIFT);
+        if (t <= 0 && ui_pic_rows(l) < 2)
+            cells_text(b, x, y + i, 2, l->ascii ? ".." : "\u00B7\u00B7", ui_style(l, UI_DIM));
         cells_text(b, x + 3, y + i, 8, label, ui_style(l, UI_DIM));
     }
     return n;

@@ -77,9 +77,13 @@ struct ui_style ui_style(const struct ui_look *l, enum ui_role role)
     case UI_TIER_RGB: return (struct ui_style){ k->fg, k->bg, r->attr };
     case UI_TIER_256:
         return (struct ui_style){ ui_colour(UI_TIER_256, k->fg), ui_colour(UI_TIER_256, k->bg), r->attr };
-    case UI_TIER_16:
-        return (struct ui_style){ r->fg16 < 0 ? DEF : CELL_INDEX(r->fg16), DEF,
+    case UI_TIER_16: {
+        /* Yellow, cyan and white cannot be read on white: magenta, blue and the terminal's own instead. */
+        static const int8_t on_light[8] = { -1, 1, 2, 5, 4, 5, 4, -1 };
+        int fg = r->fg16 >= 0 && l->theme == UI_THEME_LIGHT ? on_light[r->fg16] : r->fg16;
+        return (struct ui_style){ fg < 0 ? DEF : CELL_INDEX(fg), DEF,
                                   (uint16_t)(r->attr | (filled ? CELL_REVERSE : 0)) };
+    }
     case UI_TIER_MONO: break;
     }
     return (struct ui_style){ DEF, DEF, r->mono };

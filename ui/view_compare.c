@@ -73,9 +73,11 @@ static bool get_maps(const struct ui_state *st, const struct boxes *x, struct uv
     int pw = x->map.w, ph = x->map.h * ui_pic_rows(&st->look);
     *a = uv_map_get(&sa, 0, st->at.a, &w, pw, ph, ra);
     if (has(st, st->at.b)) *b = uv_map_get(&sb, 1, st->at.b, &w, pw, ph, rb);
-    if (a->have && b->have && st->at.range_auto) {          /* one range for both */
+    bool differ = a->heat.lo != b->heat.lo || a->heat.hi != b->heat.hi;
+    if (a->have && b->have && differ) { /* one range for both */
         struct ui_heat h = a->heat;
-        if (b->heat.hi > h.hi) h = b->heat;
+        h.lo = fmin(h.lo, b->heat.lo);
+        h.hi = fmax(h.hi, b->heat.hi);
         uv_map_rescale(a, h);
         uv_map_rescale(b, h);
     }

@@ -196,7 +196,7 @@ static void draw_thumbs(const struct ui_state *st, struct cell_buf *b, struct ui
             cell_text(ui_head_metric(&hs->head[l * hs->n_heads + h], metric(st)), metric(st), v, sizeof v);
             if (!j) uv_at(st, b, in.x, y, 4, UI_DIM, "L%d", l);
             uv_at(st, b, x, y, w - 1, cursor ? UI_CURSOR : UI_DIM, cursor ? "[H%d %s]" : "H%d %s", h, v);
-            if (!uv_thumb(st, st->at.a, l, h, false, w - 1, (LINES - 1) * per, t)) {
+            if (!uv_thumb(st, st->at.a, l, h, false, w - 1, (LINES - 1) * per, NULL, t)) {
                 uv_at(st, b, x, y + 2, w - 1, UI_DIM, "...");
                 continue;
             }
@@ -308,7 +308,7 @@ static void draw_pair(const struct ui_state *st, struct cell_buf *b, struct ui_r
         int x = r.x + i * (r.w / 2);
         uv_at(st, b, x, r.y, r.w / two - 1, UI_DIM, i ? r.w >= 30 ? "%s reads" : "reads" : "dense",
               ui_lane_name(st, st->at.a));
-        if (!uv_thumb(st, st->at.a, st->at.layer, ui_head_arg(st), i == 1, w, h, t)) {
+        if (!uv_thumb(st, st->at.a, st->at.layer, ui_head_arg(st), i == 1, w, h, NULL, t)) {
             uv_at(st, b, x, r.y + 1, w, UI_DIM, "computing");
             continue;
         }

@@ -353,7 +353,8 @@ static void draw_side(const struct ui_state *st, struct cell_buf *b, const struc
         low = (struct ui_rect){ r.x, r.y + read_out, r.w, r.h - read_out };
     if (low.h < 4) return;
     struct ui_rect in = ui_pane(st, b, low, -1, "Minimap / colour scale");
-    uv_minimap(st, b, (struct ui_rect){ in.x, in.y, in.w - 12, in.h }, st->at.a, &m->win);
+    uv_minimap(st, b, (struct ui_rect){ in.x, in.y, in.w - 12, in.h }, st->at.a, &m->win,
+               m->heat.scale == UI_SCALE_LOG ? &m->heat : NULL);
     int used = ui_scale_legend(&st->look, b, in.x + in.w - 11, in.y, in.h, &m->heat);
     if (used < in.h)
         uv_at(st, b, in.x + in.w - 11, in.y + used, 11, UI_DIM, "%s", st->at.sinks ? "sinks off" : "");
@@ -376,7 +377,7 @@ static void draw_heads(const struct ui_state *st, struct cell_buf *b, struct ui_
         if (y + th > in.y + in.h || tw < 4 || tw > 64 || (th - 1) * per > 64) break;
         uv_at(st, b, x, y, tw + 8, h == st->at.head ? UI_CURSOR : UI_DIM, "%sH%d",
               h == st->at.head ? "> " : "", h);
-        if (!uv_thumb(st, st->at.a, st->at.layer, h, false, tw, (th - 1) * per, t)) continue;
+        if (!uv_thumb(st, st->at.a, st->at.layer, h, false, tw, (th - 1) * per, NULL, t)) continue;
         struct ui_pic p = { .w = tw, .h = (th - 1) * per, .t = t, .cx = -1, .cy = -1, .sx = -1, .sy = -1 };
         ui_pic_draw(&st->look, b, x, y + 1, &p);
     }
@@ -460,10 +461,10 @@ static void map_context(const struct ui_state *st, char *buf, size_t cap, int w)
     struct ui_window win = uv_window(st, UI_SCREEN_MAP, st->at.a);
     struct boxes x = layout(st, st->body);
     struct ui_rect px = pixels(st, &x);
-    struct ui_heat h = ui_heat_default(st->at.scale);
+    enum ui_req_state rs;
+    struct uv_map m = uv_map_get(st, 2, st->at.a, &win, px.w, px.h, &rs); /* as it is drawn: its range */
     ui_head_name(st, head, sizeof head);
-    if (w >= 100 && !st->at.range_auto) ui_heat_label(&h, heat, sizeof heat);
-    else snprintf(heat, sizeof heat, "%s%s", ui_scale_name[st->at.scale], st->at.range_auto ? " auto" : "");
+    ui_heat_label(&m.heat, heat, sizeof heat);
     n += snprintf(buf + n, cap - (size_t)n, " | %s | %s | %s", head, ui_lane_name(st, st->at.a), heat);
     if (st->at.sinks && (size_t)n < cap)
         n += snprintf(buf + n, cap - (size_t)n, " | sinks %s", ui_sinks_name[st->at.sinks]);
@@ -477,7 +478,9 @@ static void map_context(const struct ui_state *st, char *buf, size_t cap, int w)
     const struct sac_plan *p = sac_trace_plan(st->trace, st->at.a, st->at.layer, st->at.head);
     if ((size_t)n >= cap) return;
     if (st->at.overlay != UI_OVER_LISTS)
-        snprintf(buf + n, cap - (size_t)n, "%s", over[st->at.overlay]);
+        snprintf(buf + n, cap - (size_t)n, "%s",
+                 st->at.overlay == UI_OVER_MASK && ui_pic_rows(&st->look) < 2 ? " | blank: not read"
+                                                                              : over[st->at.overlay]);
     else if (p && p->n_vertical + p->n_slash > 0)
         snprintf(buf + n, cap - (size_t)n, " | ticks: %d columns, %d diagonals", p->n_vertical, p->n_slash);
     else
@@ -498,8 +501,10 @@ static void map_readout(const struct ui_state *st, char *buf, size_t cap)
     if (!r || st->at.key >= r->n_keys || n < 0 || (size_t)n >= cap) return;
     int rank = ui_row_rank(r, st->at.key);
     ui_fmt_weight((double)r->w[st->at.key], num, sizeof num);
-    snprintf(buf + n, cap - (size_t)n, ": dense %s rank %d, %s: %s%s", num, rank, ui_lane_name(st, st->at.a),
-             uv_key_word(r, st->at.key, rank, &role), (r->flag[st->at.key] & UI_KEY_GOLD) ? " [gold]" : "");
+    snprintf(buf + n, cap - (size_t)n, "%s: %s%s rank %d, %s: %s",
+             (r->flag[st->at.key] & UI_KEY_GOLD) ? " [gold]" : "",
+             st->plain || st->body.w >= 100 ? "dense " : "", num, rank, ui_lane_name(st, st->at.a),
+             uv_key_word(r, st->at.key, rank, &role));
 }
 
 static void map_plain(const struct ui_state *st, char *buf, size_t cap)
@@ -675,7 +680,7 @@ static bool cmd_zoom_selection(struct ui_state *st, const char *arg)
     }
 static const char *const sinks_arg[] = { "show", "hide", "renormalise" };
 static const char *const overlay_arg[] = { "none", "mask", "blocks", "lists", "misses" };
-static const char *const range_arg[] = { "fixed", "auto" };
+static const char *const range_arg[] = { "fixed", "auto", "full" };
 static const char *const off_on[] = { "off", "on" };
 static const char *const rows_arg[] = { "auto", "all", "answers" };
 static const char *const weights_arg[] = { "dense", "sparse" };
@@ -683,7 +688,7 @@ CHOICE(cmd_scale, ui_scale_name, UI_N_SCALES, scale, enum ui_scale)
 CHOICE(cmd_pool, ui_pool_name, SAC_N_POOLS, pool, enum sac_pooling)
 CHOICE(cmd_sinks, sinks_arg, 3, sinks, enum sac_sinks)
 CHOICE(cmd_overlay, overlay_arg, UI_N_OVERLAYS, overlay, enum ui_overlay)
-CHOICE(cmd_range, range_arg, 2, range_auto, bool)
+CHOICE(cmd_range, range_arg, UI_N_RANGES, range, enum ui_range)
 CHOICE(cmd_topk, off_on, 2, topk, bool)
 CHOICE(cmd_weights, weights_arg, 2, sparse, bool)
 CHOICE(cmd_why, off_on, 2, why, bool)
@@ -705,8 +710,9 @@ static const struct ui_cmd cmds[] = {
       UI_GROUP_LOOK, BOTH, UI_CMD_VIEW, cmd_sinks },
     { "overlay", "none|mask|blocks|lists|misses|next", "mark what the method reads on the map", UI_GROUP_LOOK,
       BOTH, UI_CMD_VIEW, cmd_overlay },
-    { "range", "fixed|auto|next", "colour range: fixed, or the 99.5th percentile on screen", UI_GROUP_LOOK,
-      BOTH, UI_CMD_VIEW, cmd_range },
+    { "range", "fixed|auto|full|next",
+      "colour range: fixed, the 99.5th percentile on screen, or five decades with few shades too",
+      UI_GROUP_LOOK, BOTH, UI_CMD_VIEW, cmd_range },
     { "weights", "dense|sparse|next", "dense weights, or those over the kept keys only", UI_GROUP_LOOK, BOTH,
       UI_CMD_VIEW, cmd_weights },
     { "topk", "off|on|next", "list the keys a query reads most", UI_GROUP_LOOK, UI_CTX(UI_SCREEN_MAP),

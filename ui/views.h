@@ -83,11 +83,13 @@ void uv_map_rescale(struct uv_map *m, struct ui_heat heat);
 void uv_map_draw(const struct ui_state *st, struct cell_buf *b, int x, int y, int lane,
                  const struct uv_map *m);
 /* A small picture of a whole head: from the overview of the run where there is one, else computed as a tile.
- * t gets w x h values on the log scale. False: not there yet. */
-bool uv_thumb(const struct ui_state *st, int lane, int layer, int head, bool sparse, int w, int h, float *t);
+ * t gets w x h values on the log scale, of the range of `as` or (NULL) one that all of them share. False: not
+ * there yet. */
+bool uv_thumb(const struct ui_state *st, int lane, int layer, int head, bool sparse, int w, int h,
+              const struct ui_heat *as, float *t);
 /* The small picture of the whole map with the window marked. */
 void uv_minimap(const struct ui_state *st, struct cell_buf *b, struct ui_rect r, int lane,
-                const struct ui_window *win);
+                const struct ui_window *win, const struct ui_heat *as);
 
 /* ---- search and events, shared by Map, Compare, Text and Pages ---- */
 bool uv_find(struct ui_state *st, const char *text, int dir, bool keys);

@@ -179,6 +179,14 @@ void uv_map_rescale(struct uv_map *m, struct ui_heat heat)
     if (m->have) scale_map(m);
 }
 
+/* The range as it is asked for. Where there are few shades, five decades would be one grey: those in use. */
+static void fit_heat(const struct ui_state *st, struct ui_heat *h, const float *v, size_t n)
+{
+    bool few = ui_pic_rows(&st->look) < 2;
+    if (st->at.range == UI_RANGE_AUTO) ui_heat_auto(h, v, n);
+    if (st->at.range == UI_RANGE_FIXED && few) ui_heat_stretch(h, v, n);
+}
+
 struct uv_map uv_map_get(const struct ui_state *st, int slot, int lane, const struct ui_window *win, int w,
                          int h, enum ui_req_state *rs)
 {
@@ -224,7 +232,7 @@ struct uv_map uv_map_get(const struct ui_state *st, int slot, int lane, const st
     }
     m.exact_pending = !u && (*rs == UI_REQ_QUEUED || *rs == UI_REQ_RUNNING);
     if (!m.have) return m;
-    if (st->at.range_auto) ui_heat_auto(&m.heat, m.value, n);
+    fit_heat(st, &m.heat, m.value, n);
     m.sparse = st->at.sparse;
     scale_map(&m);
     return m;
@@ -259,7 +267,8 @@ void uv_map_draw(const struct ui_state *st, struct cell_buf *b, int x, int y, in
     ui_pic_draw(&st->look, b, x, y, &p);
 }
 
-bool uv_thumb(const struct ui_state *st, int lane, int layer, int head, bool sparse, int w, int h, float *t)
+bool uv_thumb(const struct ui_state *st, int lane, int layer, int head, bool sparse, int w, int h,
+              const struct ui_heat *as, float *t)
 {
     float some;
     int n = uv_n(st, lane);
@@ -286,6 +295,8 @@ bool uv_thumb(const struct ui_state *st, int lane, int layer, int head, bool spa
     enum ui_req_state rs;
     const struct ui_tile *u = o ? o : uv_tile(st, &want, true, &rs);
     if (!u) return false;
+    if (ui_pic_rows(&st->look) < 2 && st->at.range != UI_RANGE_FULL) heat.lo = -2.5; /* one scale for all */
+    if (as) heat = *as;
     ui_pic_scale(&heat, u->v, h, w, 0, n, t);
     for (int i = 0; sparse && i < w * h; i++) /* what is not read is empty */
         if (o ? !(u->v[i] > 0) : !(u->v[(size_t)w * (size_t)h + (size_t)i] > 0)) t[i] = NAN;
@@ -294,13 +305,13 @@ bool uv_thumb(const struct ui_state *st, int lane, int layer, int head, bool spa
 }
 
 void uv_minimap(const struct ui_state *st, struct cell_buf *b, struct ui_rect r, int lane,
-                const struct ui_window *win)
+                const struct ui_window *win, const struct ui_heat *as)
 {
     int per = ui_pic_rows(&st->look), n = uv_n(st, lane);
     int h = r.h * per, w = r.w < 2 * r.h ? r.w : 2 * r.h;
     if (w < 2 || h < 2 || n < 1) return;
     float *t = floats(SLOTS - 1, (size_t)w * (size_t)h);
-    if (!t || !uv_thumb(st, lane, st->at.layer, ui_head_arg(st), false, w, h, t)) return;
+    if (!t || !uv_thumb(st, lane, st->at.layer, ui_head_arg(st), false, w, h, as, t)) return;
     struct ui_pic p = { .w = w, .h = h, .t = t, .cx = -1, .cy = -1, .sx = -1, .sy = -1 };
     if (win->q1 - win->q0 < n || win->k1 - win->k0 < n) {
         p.frame = true;
