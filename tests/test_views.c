@@ -456,12 +456,43 @@ static void test_refusals(void **state)
     assert_true(st.at.layer == 3 && st.at.head == 1);
 }
 
+/* Text is found as it is written, else as a regular expression; every hit in order, round the end. */
+static void test_search(void **state)
+{
+    static struct ui_state st;
+    int pos[512], want[512], n_want = 0;
+    char tok[64];
+    (void)state;
+    fake_open(&st, UI_TIER_MONO, true);
+    st.at.screen = UI_SCREEN_MAP;
+    for (int i = 0; i < F_PROMPT; i++) {
+        ui_token_text(&st, st.at.a, i, tok, sizeof tok);
+        if ((strstr(tok, "quick") || strstr(tok, "ember")) && n_want < 512) want[n_want++] = i;
+    }
+    assert_true(n_want > 2);
+    snprintf(st.search, sizeof st.search, "(quick|ember)");
+    assert_true(uv_hits(&st, st.at.a, pos, 512) >= n_want);
+    for (int i = 0; i < n_want; i++) assert_int_equal(pos[i], want[i]);
+    st.at.key = 0;
+    assert_true(ui_view_map.find(&st, st.search, 0));
+    assert_int_equal(st.at.key, want[0]);
+    assert_non_null(strstr(fake_said, "pattern"));
+    assert_true(ui_view_map.find(&st, st.search, 1));
+    assert_int_equal(st.at.key, want[1]);
+    assert_true(ui_view_map.find(&st, st.search, -1));
+    assert_true(ui_view_map.find(&st, st.search, -1));
+    assert_true(st.at.key >= want[n_want - 1]);
+    assert_false(ui_view_map.find(&st, "(", 0) && strstr(fake_said, "pattern"));
+    assert_true(ui_view_map.find(&st, "QUICK", 0));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_data),   cmocka_unit_test(test_golden),    cmocka_unit_test(test_stays_inside),
         cmocka_unit_test(test_states), cmocka_unit_test(test_wandering), cmocka_unit_test(test_refusals),
-        cmocka_unit_test(test_group),  cmocka_unit_test(test_why),       cmocka_unit_test(test_focus),
+        cmocka_unit_test(test_search), cmocka_unit_test(test_group),     cmocka_unit_test(test_why),
+        cmocka_unit_test(test_focus),
     };
     int rc = cmocka_run_group_tests(tests, NULL, NULL);
     fake_forget();

@@ -357,9 +357,11 @@ static void pages_draw(const struct ui_state *st, struct cell_buf *b, struct ui_
     const struct ui_pages *p = pages(st, &rs);
     const struct sac_lane *la = st->trace && st->at.a < st->n_lanes ? &st->lane[st->at.a] : NULL;
     bool whole = la && la->prefill.kernel < 0.9999 && la->decode.kernel >= 0.9999;
-    const char *marks = whole            ? "all is read: it acts in prefill, m picks another"
-                        : x.main.w >= 90 ? legend[st->at.pages_mode]
-                                         : brief[st->at.pages_mode];
+    /* The first step is the last row of the prompt, which a prefill method still chooses for. */
+    const char *marks = whole && step_of(st) < 1 ? "the last prompt row; later steps read all"
+                        : whole                  ? "all is read: it acts in prefill, m picks another"
+                        : x.main.w >= 90         ? legend[st->at.pages_mode]
+                                                 : brief[st->at.pages_mode];
     struct ui_rect in = ui_pane(st, b, x.main, 0, x.main.w >= 90 ? "%s at step %d   %s" : "%s, step %d  %s",
                                 p && p->own_page <= 1 ? "Tokens by 16" : "Pages", step_of(st) + 1, marks);
     if (!p) {

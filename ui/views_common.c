@@ -3,6 +3,7 @@
 
 #include <ctype.h>
 #include <math.h>
+#include <regex.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -353,41 +354,108 @@ static bool same_here(const char *s, const char *want, size_t n)
     return true;
 }
 
+static int token_at(const struct ui_text *x, size_t byte)
+{
+    int lo = 0, hi = x->n;
+    while (lo + 1 < hi) {
+        int mid = (lo + hi) / 2;
+        if ((size_t)x->at[mid] <= byte)
+            lo = mid;
+        else
+            hi = mid;
+    }
+    return lo;
+}
+
+static int add_hit(int *pos, int n, int token)
+{
+    if (n && pos[n - 1] == token) return n;
+    pos[n] = token;
+    return n + 1;
+}
+
+/* Tokens where what is searched for begins: as it is written, or where that is nowhere as a regular
+ * expression. */
+static int matches(const struct ui_text *x, const char *want, int *pos, int cap, bool *pattern)
+{
+    size_t len = strlen(want), total = (size_t)x->at[x->n];
+    int n = 0;
+    *pattern = false;
+    for (size_t i = 0; i + len <= total && n < cap; i++)
+        if (same_here(x->bytes + i, want, len)) n = add_hit(pos, n, token_at(x, i));
+    regex_t re;
+    if (n || !strpbrk(want, ".[(*+?^$|\\") || regcomp(&re, want, REG_EXTENDED | REG_ICASE)) return n;
+    *pattern = true;
+    for (size_t i = 0; i < total && n < cap;) {
+        regmatch_t m;
+        if (regexec(&re, x->bytes + i, 1, &m, i ? REG_NOTBOL : 0)) break;
+        if (m.rm_eo > m.rm_so) n = add_hit(pos, n, token_at(x, i + (size_t)m.rm_so));
+        i += (size_t)(m.rm_eo > m.rm_so ? m.rm_eo : m.rm_eo + 1);
+    }
+    regfree(&re);
+    return n;
+}
+
+/* The hits of the last search: views ask in every frame. */
+static const int *all_hits(const struct ui_state *st, const struct ui_text *x, const char *want, int *n,
+                           bool *pattern)
+{
+    static struct {
+        char want[96];
+        const struct ui_text *x;
+        int tokens, lane, n, pos[4096];
+        uint64_t generation;
+        bool pattern;
+    } c;
+    bool same = c.x == x && c.tokens == x->n && c.lane == x->lane && c.generation == st->generation &&
+                !strcmp(c.want, want);
+    if (!same) {
+        snprintf(c.want, sizeof c.want, "%s", want);
+        c.x = x;
+        c.tokens = x->n;
+        c.lane = x->lane;
+        c.generation = st->generation;
+        c.n = matches(x, want, c.pos, (int)(sizeof c.pos / sizeof *c.pos), &c.pattern);
+    }
+    *n = c.n;
+    *pattern = c.pattern;
+    return c.pos;
+}
+
 int uv_hits(const struct ui_state *st, int lane, int *pos, int cap)
 {
     enum ui_req_state rs;
     const char *want = st->search;
-    int layer, head, n = 0;
+    int layer, head, n;
+    bool pattern;
     if (!*want || *want == '@' || sscanf(want, "L%dH%d", &layer, &head) == 2) return 0;
     const struct ui_text *x = uv_text(st, lane, &rs);
-    size_t len = strlen(want), total = x ? (size_t)x->at[x->n] : 0;
-    for (size_t i = 0, tok = 0; x && i + len <= total && n < cap; i++) {
-        while (tok + 1 < (size_t)x->n && (size_t)x->at[tok + 1] <= i) tok++;
-        if (same_here(x->bytes + i, want, len)) pos[n++] = (int)tok;
-    }
+    if (!x) return 0;
+    const int *all = all_hits(st, x, want, &n, &pattern);
+    if (n > cap) n = cap;
+    memcpy(pos, all, (size_t)n * sizeof *pos);
     return n;
 }
 
 static bool find_text(struct ui_state *st, const struct ui_text *x, const char *text, int dir)
 {
-    size_t len = strlen(text), total = (size_t)x->at[x->n];
-    int hits = 0, best = -1, first = -1, last = -1, from = st->at.key;
-    for (size_t i = 0, tok = 0; i + len <= total; i++) {
-        while (tok + 1 < (size_t)x->n && (size_t)x->at[tok + 1] <= i) tok++;
-        if (!same_here(x->bytes + i, text, len)) continue;
-        int pos = (int)tok;
-        hits++;
-        if (first < 0) first = pos;
-        last = pos;
-        if (dir < 0 ? pos < from : dir > 0 ? pos > from && best < 0 : pos >= from && best < 0) best = pos;
-    }
-    if (!hits) {
+    int n, best = -1, which = 0, from = st->at.key;
+    bool pattern;
+    const int *pos = all_hits(st, x, text, &n, &pattern);
+    if (!n) {
         ui_say(st, UI_SAY_BAD, "no '%s' in the prompt or the answer", text);
         return false;
     }
-    if (best < 0) best = dir < 0 ? last : first;
+    for (int i = 0; i < n; i++) {
+        bool good = dir < 0 ? pos[i] < from : dir > 0 ? pos[i] > from : pos[i] >= from;
+        if (!good || (dir >= 0 && best >= 0)) continue;
+        best = pos[i];
+        which = i;
+    }
+    if (best < 0) which = dir < 0 ? n - 1 : 0, best = pos[which];
     st->at.key = best;
-    ui_say(st, UI_SAY_INFO, "'%s' at token %d, %d in all (n next, N previous)", text, best, hits);
+    ui_say(st, UI_SAY_INFO, "%s '%s' at token %d, %d of %d (n next, N previous)",
+           pattern ? "pattern" : "text", text, best, which + 1, n);
     return true;
 }
 
