@@ -8,7 +8,7 @@
 
 const char *const ui_scale_name[UI_N_SCALES] = { "log", "lift", "root", "linear", "rank" };
 const char *const ui_pool_name[SAC_N_POOLS] = { "max", "mass", "mean" };
-const char *const ui_sinks_name[3] = { "shown", "hidden", "hidden, rows renormalised" };
+const char *const ui_sinks_name[3] = { "shown", "hidden", "hidden, renormalised" };
 
 int ui_bin_lo(int i, int n, int p)
 {

@@ -482,7 +482,9 @@ static void map_context(const struct ui_state *st, char *buf, size_t cap, int w)
                  st->at.overlay == UI_OVER_MASK && ui_pic_rows(&st->look) < 2 ? " | blank: not read"
                                                                               : over[st->at.overlay]);
     else if (p && p->n_vertical + p->n_slash > 0)
-        snprintf(buf + n, cap - (size_t)n, " | ticks: %d columns, %d diagonals", p->n_vertical, p->n_slash);
+        snprintf(buf + n, cap - (size_t)n,
+                 w >= 140 ? " | ticks: %d columns, %d diagonals" : " | %d cols, %d diags", p->n_vertical,
+                 p->n_slash);
     else
         snprintf(buf + n, cap - (size_t)n, " | no columns or diagonals here");
 }

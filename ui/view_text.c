@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { FOLD_MARGIN = 12, FOLD_SHORTEST = 48, MAX_FOLDED = 1 << 20 };
+enum { FOLD_MARGIN = 12, FOLD_SHORTEST = 48, MAX_FOLDED = 1 << 20, LABEL = 15 };
 
 struct boxes { struct uv_cols c; struct ui_rect text; int strips; };
 
@@ -196,7 +196,7 @@ static void draw_density(const struct ui_state *st, struct cell_buf *b, struct u
                          const struct ui_row *a, const struct ui_row *o)
 {
     float v[512], k[512];
-    int n = st->info.n_prompt, w = r.w - 12 < 512 ? r.w - 12 : 512, y = r.y;
+    int n = st->info.n_prompt, w = r.w - LABEL < 512 ? r.w - LABEL : 512, y = r.y;
     if (w < 8 || n < 1 || r.h < 1) return;
     if (r.h >= 4)
         uv_at(st, b, r.x, y++, r.w, UI_DIM,
@@ -208,20 +208,20 @@ static void draw_density(const struct ui_state *st, struct cell_buf *b, struct u
         int m = row[i]->n_keys < n ? row[i]->n_keys : n;
         ui_bin_sums(row[i]->w, m, w * m / n, v);
         ui_bin_flags(row[i]->flag, UI_KEY_KEPT, m, w * m / n, k);
-        uv_at(st, b, r.x, y, 11, i ? UI_LANE_B : UI_LANE_A, "%s", ui_lane_name(st, lane[i]));
+        uv_at(st, b, r.x, y, LABEL - 1, i ? UI_LANE_B : UI_LANE_A, "%s", ui_lane_name(st, lane[i]));
         struct ui_heat h = ui_heat_default(UI_SCALE_LOG);
         for (int c = 0; c < w * m / n; c++) {
             if (row[i]->have_rows && k[c] <= 0) {         /* nothing of it is read */
-                cells_put(b, r.x + 12 + c, y, U'.', uv_style(st, UI_DIM));
+                cells_put(b, r.x + LABEL + c, y, U'.', uv_style(st, UI_DIM));
                 continue;
             }
             float t = (float)ui_heat_t(&h, (double)v[c], row[i]->n_keys);
-            ui_strip(&st->look, b, r.x + 12 + c, y, 1, &t, false);
+            ui_strip(&st->look, b, r.x + LABEL + c, y, 1, &t, false);
         }
         y++;
     }
     uv_at(st, b, r.x, y, 8, UI_GOLD, "gold");
-    ui_gold_line(&st->look, b, r.x + 12, y, w, 0, n, &st->info);
+    ui_gold_line(&st->look, b, r.x + LABEL, y, w, 0, n, &st->info);
 }
 
 static void draw_spans(const struct ui_state *st, struct cell_buf *b, struct ui_rect r,

@@ -267,7 +267,7 @@ void uv_quote(const struct ui_state *st, int lane, int pos, char *buf, size_t ca
 void uv_answers(const struct ui_state *st, struct cell_buf *b, struct ui_rect r, bool names)
 {
     char shown[2][900];
-    int lane[2] = { st->at.a, st->at.b }, len[2] = { 0, 0 }, same = 0, label = names ? 12 : 2;
+    int lane[2] = { st->at.a, st->at.b }, len[2] = { 0, 0 }, same = 0, label = names ? 15 : 2;
     bool have[2] = { lane[0] >= 0 && lane[0] < st->n_lanes, lane[1] >= 0 && lane[1] < st->n_lanes };
     for (int i = 0; i < 2; i++) {
         const char *s = have[i] ? st->lane[lane[i]].answer : "";

@@ -38,7 +38,10 @@ void uv_first_look(struct ui_state *st)
         st->looked = true;
         return;
     }
-    if (st->lane[w->a].state != SAC_LANE_DONE) return;
+    /* An answered lane is measured a moment later; until then no head is known to read gold. */
+    struct sac_recall known;
+    if (st->lane[w->a].state != SAC_LANE_DONE || !sac_trace_recall(st->trace, w->a, 0, 0, true, &known))
+        return;
     enum ui_req_state rs;
     const struct ui_focus *f = ui_request(st, do_focus, (int[]){ w->a }, 1, 0, &rs);
     if (!f) {

@@ -282,7 +282,7 @@ void ui_whatif_draw(const struct ui_state *st, struct cell_buf *b)
     c->clip = old;
     cells_fit(b, r.x + 1, r.y + r.h - 1, r.w - 2,
               "b B budget   r runs it   Esc drops it   keys: # read  - no longer  + newly  ^ gold   "
-              "(from the recorded q and k, not an answer)",
+              "(selection, not answer)",
               ui_style(&st->look, UI_DIM));
 }
 
