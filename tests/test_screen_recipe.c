@@ -59,7 +59,8 @@ static void test_where_round_trip(void **state)
     ui_where_default(&a);
     a.screen = UI_SCREEN_COMPARE;
     a.a = 3, a.b = 1, a.layer = 7, a.head = 5, a.row = 1234, a.key = 17, a.step = 4;
-    a.group = a.range_auto = a.sparse = a.thumbs = true;
+    a.group = a.sparse = a.thumbs = true;
+    a.range = UI_RANGE_AUTO;
     a.win[UI_SCREEN_MAP] = (struct ui_window){ 1, 2, 3, 4 };
     a.win[UI_SCREEN_TASKS] = (struct ui_window){ 5, 6, 7, 8 };
     a.cur[UI_SCREEN_RUN] = 9;

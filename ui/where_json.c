@@ -35,7 +35,7 @@ static const struct field fields[] = {
     INT(pool),
     INT(sinks),
     INT(overlay),
-    BOOL(range_auto),
+    INT(range),
     BOOL(topk),
     BOOL(sparse),
     BOOL(why),
@@ -114,12 +114,13 @@ json_t *ui_where_json(const struct ui_where *w, const struct ui_where *base)
 /* Enumerations hold what their tables have names for. */
 static void keep_in_range(struct ui_where *w)
 {
-    const struct { unsigned *v; unsigned n; } e[] = {
-        { (unsigned *)&w->screen, UI_N_SCREENS }, { (unsigned *)&w->scale, UI_N_SCALES },
-        { (unsigned *)&w->pool, SAC_N_POOLS },    { (unsigned *)&w->sinks, 3 },
-        { (unsigned *)&w->overlay, UI_N_OVERLAYS }, { (unsigned *)&w->rows, UI_N_ROWS },
-        { (unsigned *)&w->diff, UI_N_DIFFS },     { (unsigned *)&w->shade, UI_N_SHADES },
-        { (unsigned *)&w->pages_mode, UI_N_PAGES_MODES },
+    const struct { unsigned *v; unsigned n;
+    } e[] = {
+        { (unsigned *)&w->screen, UI_N_SCREENS },   { (unsigned *)&w->scale, UI_N_SCALES },
+        { (unsigned *)&w->pool, SAC_N_POOLS },      { (unsigned *)&w->sinks, 3 },
+        { (unsigned *)&w->overlay, UI_N_OVERLAYS }, { (unsigned *)&w->range, UI_N_RANGES },
+        { (unsigned *)&w->rows, UI_N_ROWS },        { (unsigned *)&w->diff, UI_N_DIFFS },
+        { (unsigned *)&w->shade, UI_N_SHADES },     { (unsigned *)&w->pages_mode, UI_N_PAGES_MODES },
     };
     for (size_t i = 0; i < sizeof e / sizeof *e; i++)
         if (*e[i].v >= e[i].n) *e[i].v = 0;
