@@ -17,6 +17,16 @@ static void show_written(void *ctx, double share)
     cli_progress("writing %s: %3.0f %%", (const char *)ctx, 100 * share);
 }
 
+/* The file follows the run: what is killed leaves what was whole by then. */
+struct follow { const char *path; const struct sac_trace_save *save; struct sac_trace_writer *w; struct sac_err err; };
+
+static bool follow_run(void *ctx, const struct sac_trace *t)
+{
+    struct follow *f = ctx;
+    if (!f->w && (f->err.code || sac_trace_writer_open(&f->w, t, f->path, f->save, &f->err))) return false;
+    return sac_trace_writer_more(f->w);
+}
+
 static int record(int argc, char **argv)
 {
     struct setup_args a = SETUP_DEFAULTS;
@@ -57,6 +67,8 @@ static int record(int argc, char **argv)
           "saccade trace record model.gguf --prompt @question.txt --method snapkv:sparsity=0.9 -o run.trace",
           "saccade niah.trace" },
         .opts = opts,
+        .notes = "The file grows while the run goes on, as FILE.partial. Ctrl-C ends the run and keeps what there is; a "
+                 "run that is killed leaves FILE.partial, which opens as far as it goes.",
         .operands = &model,
         .max_operands = 1,
     };
@@ -68,8 +80,6 @@ static int record(int argc, char **argv)
     struct sac_err err = { SAC_OK, "" };
     struct offline run;
     if (!offline_target(out, force, &err)) return cli_fail("trace", &err);
-    enum sac_code stopped = offline_run_keep(&run, &a, &err);
-    if (stopped && !run.trace) return cli_signal_exit(cli_fail("trace", &err));
     struct sac_trace_save save = { .force = force,
                                    .exact = exact,
                                    .small = small,
@@ -77,13 +87,20 @@ static int record(int argc, char **argv)
                                    .layer = layers.v,
                                    .no_values = no_values,
                                    .level = level,
-                                   .cancel = stopped ? NULL : &cli_stop,
                                    .progress = show_written,
                                    .ctx = (void *)(uintptr_t)out };
-    enum sac_code code = sac_trace_write(run.trace, out, &save, &err);
+    struct follow f = { out, &save, NULL, { SAC_OK, "" } };
+    enum sac_code stopped = offline_run_keep(&run, &a, &(struct offline_look){ follow_run, &f }, &err);
+    if (stopped && !run.trace) {
+        sac_trace_writer_drop(f.w);
+        return cli_signal_exit(cli_fail("trace", f.err.code ? &f.err : &err));
+    }
+    enum sac_code code = f.err.code;
+    if (!f.w && !code) code = sac_trace_writer_open(&f.w, run.trace, out, &save, &f.err);
+    if (f.w) code = sac_trace_writer_end(f.w, stopped ? NULL : &cli_stop, &f.err);
     cli_progress_end();
     offline_free(&run);
-    if (code) return cli_signal_exit(cli_fail("trace", &err));
+    if (code) return cli_signal_exit(cli_fail("trace", &f.err));
     struct stat st;
     long long bytes = stat(out, &st) == 0 ? (long long)st.st_size : 0;
     if (json)
@@ -179,6 +196,12 @@ static int info(int argc, char **argv)
 
 /* ---- check ---- */
 
+static bool is_partial(const char *path)
+{
+    size_t n = strlen(path);
+    return n > 8 && !strcmp(path + n - 8, ".partial");
+}
+
 static int check(int argc, char **argv)
 {
     struct arg_strs files = { { NULL }, 0 };
@@ -202,8 +225,9 @@ static int check(int argc, char **argv)
         struct sac_trace_report r;
         if (sac_trace_check(files.v[i], &r, &err) != SAC_OK) worst = cli_fail("trace", &err);
         else if (r.cut) {
-            printf("%s: cut short: %d whole chunks, %zu of %zu bytes can be read\n", files.v[i], r.n_chunks,
-                   r.good_bytes, r.bytes);
+            printf("%s: cut short: %d whole chunks, %zu of %zu bytes can be read; it opens as far as that%s\n",
+                   files.v[i], r.n_chunks, r.good_bytes, r.bytes,
+                   is_partial(files.v[i]) ? " (what a run that was killed leaves has .partial in its name)" : "");
             worst = 3;
         } else printf("%s: ok, %d chunks, %.1f MB\n", files.v[i], r.n_chunks, (double)r.bytes / 1e6);
     }

@@ -48,7 +48,8 @@ static bool has_rows(const struct sac_trace *t)
     return false;
 }
 
-static enum sac_code run(struct offline *o, const struct setup_args *a, bool keep, struct sac_err *err)
+static enum sac_code run(struct offline *o, const struct setup_args *a, bool keep,
+                         const struct offline_look *look, struct sac_err *err)
 {
     const struct timespec nap = { 0, 10 * 1000 * 1000 };
     memset(o, 0, sizeof *o);
@@ -58,7 +59,8 @@ static enum sac_code run(struct offline *o, const struct setup_args *a, bool kee
     rc = setup_job(&o->job, &o->setup, a, err);
     if (!rc) rc = sac_job_start(o->job, err);
     while (!rc && sac_job_running(o->job)) {
-        if (atomic_load(&cli_stop) && !o->stopped) {
+        bool on = !look || look->fn(look->ctx, sac_job_trace(o->job));
+        if ((!on || atomic_load(&cli_stop)) && !o->stopped) {
             sac_job_stop(o->job);
             o->stopped = true;
         }
@@ -84,12 +86,13 @@ static enum sac_code run(struct offline *o, const struct setup_args *a, bool kee
 
 enum sac_code offline_run(struct offline *o, const struct setup_args *a, struct sac_err *err)
 {
-    return run(o, a, false, err);
+    return run(o, a, false, NULL, err);
 }
 
-enum sac_code offline_run_keep(struct offline *o, const struct setup_args *a, struct sac_err *err)
+enum sac_code offline_run_keep(struct offline *o, const struct setup_args *a, const struct offline_look *look,
+                               struct sac_err *err)
 {
-    return run(o, a, true, err);
+    return run(o, a, true, look, err);
 }
 
 void offline_free(struct offline *o)

@@ -8,15 +8,23 @@
  * its first 28 bytes. Chunks are only ever appended; the last is END. Kinds:
  *
  *   INFO  JSON: model, shape, prompt, task, attention constants of the layers
- *   TEXT  the rendered prompt     TOKS  ids and byte spans     GOLD  gold spans     PIEC  texts of the tokens
- * used LANE  JSON: one lane          ANSW  lane, its answer       TOKN  lane, generated tokens, candidates,
- * KL Q K V OVER                    lane, layer, f16 or f32 values in byte planes: all high bytes first, then
- * the lower ones, which is what makes them compress; or bytes and then a f16 scale for each row of head_dim
- * values SAME  lane, layer, from lane: its q, k, v, overview and plans are those of another lane PLAN KEPT
- * STEP                lane, layer, which keys were read, as differences in variable-length integers QDEC KDEC
- * VDEC                lane, layer, rows of generated tokens MEAS  lane, layer, measures of each head END
- * nothing; a file without it was cut short
+ *   TEXT  the rendered prompt
+ *   TOKS  ids and byte spans
+ *   GOLD  gold spans
+ *   PIEC  texts of tokens, by id; those of an answer come with it
+ *   LANE  JSON: one lane; again, with the same number, when more is known of it
+ *   ANSW  lane, its answer
+ *   TOKN  lane, generated tokens, candidates, KL
+ *   Q K V OVER      lane, layer, f16 or f32 values in byte planes: all high bytes first, then the lower ones,
+ *                   which is what makes them compress; or bytes and then a f16 scale for each head_dim values
+ *   SAME            lane, layer, from lane: its q, k, v, overview and plans are those of another lane
+ *   PLAN KEPT STEP  lane, layer, which keys were read, as differences in variable-length integers
+ *   QDEC KDEC VDEC  lane, layer, rows of generated tokens
+ *   MEAS  lane, layer, measures of each head
+ *   END   nothing; a file without it was cut short
  *
+ * In format 1 the chunks of a lane follow its LANE; format 2 is written while the run goes on, so lanes may take
+ * turns once each has been described.
  * Readers skip kinds they do not know, so later versions may add some. */
 #ifndef TRACE_FILE_INT_H
 #define TRACE_FILE_INT_H
@@ -24,7 +32,7 @@
 #include "trace/trace_int.h"
 #include <saccade/trace_file.h>
 
-enum { TF_VERSION = 1, TF_HEAD = 16, TF_CHUNK = 32, TF_RECALL = 22, TF_DENSITY = 4 };
+enum { TF_VERSION = 2, TF_HEAD = 16, TF_CHUNK = 32, TF_RECALL = 22, TF_DENSITY = 4 };
 enum tf_precision { TF_F16, TF_F32, TF_Q8 };
 
 uint32_t tf_crc(uint32_t crc, const void *p, size_t n);

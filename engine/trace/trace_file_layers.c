@@ -248,8 +248,8 @@ static enum sac_code read_same(struct reader *r, struct tf_in *in, struct layer_
 enum sac_code tf_read_layer(struct reader *r, const struct head *h, struct tf_in *in, const struct place *p)
 {
     uint32_t lane = tf_get32(in), layer = tf_get32(in);
-    struct lane_rec *rec = r->lane >= 0 ? r->t->lane[r->lane] : NULL;
-    if (!rec || (int)lane != r->lane || layer >= (uint32_t)r->info.shape.n_layers || !rec->layer)
+    struct lane_rec *rec = tf_turn_to(r, lane) ? r->t->lane[lane] : NULL;
+    if (!rec || layer >= (uint32_t)r->info.shape.n_layers || !rec->layer)
         return tf_damaged(r, "a layer belongs to no lane");
     struct layer_rec *l = &rec->layer[layer];
     struct heavy *hv = &r->f->heavy[r->lane][layer];

@@ -68,6 +68,14 @@ enum sac_code tf_damaged(struct reader *r, const char *what)
                     (unsigned)r->number, what);
 }
 
+/* Chunks of a lane may come after those of another: the lane they name is the one at hand. */
+bool tf_turn_to(struct reader *r, uint32_t lane)
+{
+    if (!r->t || lane >= (uint32_t)sac_trace_n_lanes(r->t) || !r->f->heavy[lane]) return false;
+    r->lane = (int)lane;
+    return true;
+}
+
 /* ---- the run ---- */
 
 static int int_of(const json_t *o, const char *key, int lo, int hi, bool *bad)
@@ -199,11 +207,55 @@ static enum sac_code make_trace(struct reader *r)
     return SAC_OK;
 }
 
+struct tf_piece { int id, len; const char *text; };
+
+/* New texts among those that are there, both in the order of their ids. */
+static enum sac_code merge_pieces(struct reader *r, const struct tf_piece *fresh, int n)
+{
+    struct sac_trace *t = r->t;
+    size_t cap = (size_t)t->n_pieces + (size_t)n + 1;
+    char **piece = calloc(cap, sizeof *piece);
+    int *id = calloc(cap, sizeof *id), *len = calloc(cap, sizeof *len), at = 0, old = 0;
+    enum sac_code rc = SAC_OK;
+    bool ok = piece && id && len;
+    if (!ok) {
+        free(piece);
+        free(id);
+        free(len);
+        return sac_fail(r->err, SAC_ENOMEM, "%s: does not fit in memory", r->path);
+    }
+    for (int i = 0; ok && i <= n; i++) {
+        for (; old < t->n_pieces && (i == n || t->piece_id[old] < fresh[i].id); old++, at++) {
+            piece[at] = t->piece[old];
+            id[at] = t->piece_id[old];
+            len[at] = t->piece_len[old];
+        }
+        if (i == n) break;
+        if (old < t->n_pieces && t->piece_id[old] == fresh[i].id) continue;     /* known */
+        piece[at] = malloc((size_t)fresh[i].len + 1);
+        id[at] = fresh[i].id;
+        len[at] = fresh[i].len;
+        ok = piece[at] != NULL;
+        if (!ok) break;
+        memcpy(piece[at], fresh[i].text, (size_t)fresh[i].len);
+        piece[at++][fresh[i].len] = 0;
+    }
+    if (!ok) rc = sac_fail(r->err, SAC_ENOMEM, "%s: does not fit in memory", r->path);
+    for (; old < t->n_pieces; old++) free(t->piece[old]);     /* after a failure alone */
+    free(t->piece);
+    free(t->piece_id);
+    free(t->piece_len);
+    t->piece = piece;
+    t->piece_id = id;
+    t->piece_len = len;
+    t->n_pieces = at;
+    return rc;
+}
+
 static enum sac_code read_pieces(struct reader *r, struct tf_in *in)
 {
     enum sac_code rc = make_trace(r);
     if (rc) return rc;
-    struct sac_trace *t = r->t;
     size_t n = 0;
     struct tf_in scan = *in;
     while (scan.p < scan.end) {
@@ -212,25 +264,17 @@ static enum sac_code read_pieces(struct reader *r, struct tf_in *in)
             return tf_damaged(r, "a token's text is out of range");
         n++;
     }
-    if (t->piece) return tf_damaged(r, "token texts twice");
-    t->piece = calloc(n + 1, sizeof *t->piece);
-    t->piece_id = calloc(n + 1, sizeof *t->piece_id);
-    t->piece_len = calloc(n + 1, sizeof *t->piece_len);
-    if (!t->piece || !t->piece_id || !t->piece_len)
-        return sac_fail(r->err, SAC_ENOMEM, "%s: does not fit in memory", r->path);
+    struct tf_piece *fresh = calloc(n + 1, sizeof *fresh);
+    if (!fresh) return sac_fail(r->err, SAC_ENOMEM, "%s: does not fit in memory", r->path);
     for (size_t i = 0; i < n; i++) {
-        uint32_t id = tf_get32(in), len = tf_get32(in);
-        const char *s = tf_take(in, len);
-        t->piece[i] = malloc(len + 1u);
-        if (!t->piece[i]) return sac_fail(r->err, SAC_ENOMEM, "%s: does not fit in memory", r->path);
-        memcpy(t->piece[i], s, len);
-        t->piece[i][len] = 0;
-        t->piece_id[i] = (int)id;
-        t->piece_len[i] = (int)len;
-        t->n_pieces = (int)i + 1;
-        if (i && t->piece_id[i] <= t->piece_id[i - 1]) return tf_damaged(r, "token texts are not in order");
+        fresh[i].id = (int)tf_get32(in);
+        fresh[i].len = (int)tf_get32(in);
+        fresh[i].text = tf_take(in, (size_t)fresh[i].len);
+        if (i && fresh[i].id <= fresh[i - 1].id) rc = tf_damaged(r, "token texts are not in order");
     }
-    return SAC_OK;
+    if (!rc) rc = merge_pieces(r, fresh, (int)n);
+    free(fresh);
+    return rc;
 }
 
 /* ---- lanes ---- */
@@ -267,14 +311,29 @@ static enum sac_code read_lane(struct reader *r, const void *raw, size_t n)
     bool bad = false;
     int steps = int_of(o, "n_steps", 0, TF_MAX_STEPS, &bad),
         at = int_of(o, "lane", 0, TRACE_MAX_LANES - 1, &bad);
+    bool no_room = false;
+    int room = int_of(o, "max_new", 0, TF_MAX_STEPS, &no_room);      /* more steps may follow */
+    if (no_room || room < steps) room = steps;
     bool known = !bad && sac_spec_parse(&spec, str_of(o, "spec"), NULL) == SAC_OK &&
                  sac_spec_resolve(&spec, &r->info.shape, r->info.n_prompt, NULL) == SAC_OK;
-    if (bad || at != sac_trace_n_lanes(r->t)) {
+    if (bad || at > sac_trace_n_lanes(r->t) ||
+        (at < sac_trace_n_lanes(r->t) && steps > r->t->lane[at]->max_new)) {
         json_decref(o);
         return tf_damaged(r, "the description of a lane is not sound");
     }
     bool recorded = json_is_true(json_object_get(o, "recorded"));
-    r->lane = trace_add_lane(r->t, known ? &spec : NULL, steps, recorded);
+    if (at < sac_trace_n_lanes(r->t)) {          /* the same lane when more was known of it */
+        char answer[sizeof r->t->lane[at]->pub.answer];
+        struct sac_lane *pub = trace_lane_edit(r->t, at);
+        memcpy(answer, pub->answer, sizeof answer);
+        fill_lane(pub, o);
+        memcpy(pub->answer, answer, sizeof answer);
+        trace_lane_done(r->t);
+        json_decref(o);
+        r->lane = at;
+        return SAC_OK;
+    }
+    r->lane = trace_add_lane(r->t, known ? &spec : NULL, room, recorded);
     if (r->lane >= 0) {
         struct lane_rec *rec = r->t->lane[r->lane];
         fill_lane(trace_lane_edit(r->t, r->lane), o);
@@ -399,9 +458,8 @@ static enum sac_code read_chunk(struct reader *r, const struct head *h, size_t a
     else if (!memcmp(h->kind, "GOLD", 4)) rc = read_gold(r, &in, h->raw);
     else if (!memcmp(h->kind, "PIEC", 4)) rc = read_pieces(r, &in);
     else if (!memcmp(h->kind, "LANE", 4)) rc = read_lane(r, raw, h->raw);
-    else if (r->lane < 0) rc = tf_damaged(r, "a lane is not described");
     else if (is_layer(h->kind)) rc = tf_read_layer(r, h, &in, &p);
-    else if ((int)tf_get32(&in) != r->lane) rc = tf_damaged(r, "a chunk belongs to another lane");
+    else if (!tf_turn_to(r, tf_get32(&in))) rc = tf_damaged(r, "a chunk belongs to no lane");
     else if (!memcmp(h->kind, "ANSW", 4)) rc = read_answer(r, &in);
     else rc = read_generated(r, &in);
     if (!rc && in.bad) rc = tf_damaged(r, "a chunk ends early");
@@ -544,11 +602,12 @@ static enum sac_code map_file(struct file **out, const char *path, struct sac_er
     f->map = p;
     pthread_mutex_init(&f->lock, NULL);
     f->path = strdup(path);
+    f->version = (int)p[8];
     struct tf_in in = { p + 8, p + 16, false };
     uint32_t version = tf_get32(&in);
-    if (version != TF_VERSION) {
+    if (version < 1 || version > TF_VERSION) {
         close_file(f);
-        return sac_fail(err, SAC_ENOTSUP, "%s: recorded in format %u; this version reads format %d", path,
+        return sac_fail(err, SAC_ENOTSUP, "%s: recorded in format %u; this version reads formats 1 to %d", path,
                         (unsigned)version, TF_VERSION);
     }
     *out = f;
@@ -636,7 +695,7 @@ enum sac_code sac_trace_check(const char *path, struct sac_trace_report *out, st
     if (rc) return rc;
     struct reader r = { .f = f, .lane = -1, .err = err, .path = path };
     size_t at = TF_HEAD;
-    out->version = TF_VERSION;
+    out->version = f->version;
     out->bytes = f->size;
     for (;; r.number++) {
         struct head h;

@@ -22,7 +22,7 @@ struct file {
     char *path;
     const unsigned char *map;
     size_t size;
-    int n_layers;
+    int n_layers, version;
     struct heavy *heavy[TRACE_MAX_LANES];                            /* [n_layers] */
     pthread_mutex_t lock;
     bool spill;
@@ -48,6 +48,8 @@ struct head { char kind[5]; uint32_t number, payload_crc; uint64_t raw, stored; 
 enum sac_code tf_damaged(struct reader *r, const char *what);
 /* Values of a chunk: how many there are, from its raw size; -1 when it does not come out even. */
 long long tf_float_count(uint64_t raw, uint32_t precision, int dim);
-/* A chunk that belongs to a layer of the current lane; in: its contents (of Q, K, V the first 12 bytes). */
+/* The lane that a chunk names is the one at hand from now on; false: there is none. */
+bool tf_turn_to(struct reader *r, uint32_t lane);
+/* A chunk that belongs to a layer of a lane; in: its contents (of Q, K, V the first 12 bytes). */
 enum sac_code tf_read_layer(struct reader *r, const struct head *h, struct tf_in *in, const struct place *p);
 #endif

@@ -1,7 +1,8 @@
 /* Writing a trace to a file, chunk by chunk; the format is described in trace_file.h.
  *
- * Everything goes to a temporary name in the same folder, which takes the final name after a sync. Arrays
- * that lanes share are written once. Of a 16K-token trace of a 32 M model (10 layers, 8 query heads over 2 KV
+ * A writer follows a run: prompt rows of a layer once its prefill is done, the rest of a lane once it has
+ * answered, measures once they are taken; what was said about a lane too early is said again. Everything goes to
+ * PATH.partial, which takes the final name after a sync. Arrays that lanes share are written once. Of a 16K-token trace of a 32 M model (10 layers, 8 query heads over 2 KV
  * heads of 64) q is 130 MB, k 35, v in 8 bits 19, the overviews 9. */
 #include "trace/trace_file.h"
 
@@ -12,13 +13,25 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include <zstd.h>
 
-struct writer {
+/* What of a lane is in the file. */
+struct lane_done {
+    bool *prompt, *measured;     /* [n_layers] */
+    bool answer;
+};
+
+struct sac_trace_writer {
     const struct sac_trace *t;
+    struct sac_trace_save save;
     const struct sac_trace_save *o;
+    char path[4096], partial[4112];
+    struct lane_done lane[TRACE_MAX_LANES];
+    int n_lanes;                 /* described in the file */
+    int *piece; size_t n_piece;  /* tokens whose texts are in the file, sorted */
     int fd;
     uint32_t number;
     int level, done, total;
@@ -26,12 +39,12 @@ struct writer {
     unsigned char *packed; size_t packed_cap;
     void *squeezed; size_t squeezed_cap;
     int error;                   /* errno of a failed write */
-    bool no_memory, stopped;
+    bool no_memory, stopped, ending;
 };
 
-static bool failed(const struct writer *w) { return w->error || w->no_memory || w->stopped; }
+static bool failed(const struct sac_trace_writer *w) { return w->error || w->no_memory || w->stopped; }
 
-static void write_all(struct writer *w, const void *data, size_t n)
+static void write_all(struct sac_trace_writer *w, const void *data, size_t n)
 {
     const unsigned char *p = data;
     while (n && !w->error) {
@@ -46,7 +59,7 @@ static void write_all(struct writer *w, const void *data, size_t n)
     }
 }
 
-static void chunk(struct writer *w, const char *kind, const void *raw, size_t n)
+static void chunk(struct sac_trace_writer *w, const char *kind, const void *raw, size_t n)
 {
     if (failed(w)) return;
     size_t bound = ZSTD_compressBound(n), stored = n;
@@ -83,7 +96,7 @@ static void chunk(struct writer *w, const char *kind, const void *raw, size_t n)
     if (w->o->cancel && atomic_load_explicit(w->o->cancel, memory_order_relaxed)) w->stopped = true;
 }
 
-static void chunk_out(struct writer *w, const char *kind, struct tf_out *o)
+static void chunk_out(struct sac_trace_writer *w, const char *kind, struct tf_out *o)
 {
     if (o->failed) w->no_memory = true;
     else chunk(w, kind, o->p, o->n);
@@ -91,7 +104,7 @@ static void chunk_out(struct writer *w, const char *kind, struct tf_out *o)
     *o = (struct tf_out){ NULL, 0, 0, false };
 }
 
-static void chunk_json(struct writer *w, const char *kind, json_t *v)
+static void chunk_json(struct sac_trace_writer *w, const char *kind, json_t *v)
 {
     char *s = json_dumps(v, JSON_COMPACT | JSON_REAL_PRECISION(17));
     json_decref(v);
@@ -112,7 +125,7 @@ static void round_planes(unsigned char *p, size_t n)
     }
 }
 
-static void chunk_floats(struct writer *w, const char *kind, int lane, int layer, const float *v, size_t n,
+static void chunk_floats(struct sac_trace_writer *w, const char *kind, int lane, int layer, const float *v, size_t n,
                          enum tf_precision how)
 {
     if (failed(w) || !v) return;
@@ -149,7 +162,7 @@ static json_t *hex(uint64_t v)
     return json_string(s);
 }
 
-static void write_info(struct writer *w)
+static void write_info(struct sac_trace_writer *w)
 {
     struct sac_trace_info i;
     sac_trace_info(w->t, &i);
@@ -200,40 +213,54 @@ static int by_id(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* Texts of every token the trace mentions, so that no model is needed to read it. */
-static void write_pieces(struct writer *w)
+/* Texts of tokens that are not in the file yet, so that no model is needed to read it. */
+static void write_pieces(struct sac_trace_writer *w, int *id, size_t n)
 {
-    const struct sac_trace *t = w->t;
-    int lanes = sac_trace_n_lanes(t);
-    size_t n = (size_t)t->info.n_prompt, at = 0, used = 0;
-    for (int i = 0; i < lanes; i++) n += (size_t)atomic_load(&t->lane[i]->n_tokens) * (TRACE_TOP + 1);
-    int *id = malloc((n + 1) * sizeof *id);
-    if (!id) {
+    struct tf_out b = { NULL, 0, 0, false };
+    size_t had = w->n_piece;
+    int *all = realloc(w->piece, (had + n + 1) * sizeof *all);
+    if (!all) {
         w->no_memory = true;
         return;
     }
-    for (int k = 0; k < t->info.n_prompt; k++) id[at++] = t->ids[k];
-    for (int i = 0; i < lanes; i++) {
-        int m = atomic_load(&t->lane[i]->n_tokens);
-        for (int k = 0; k < m && at < n; k++) {
-            id[at++] = t->lane[i]->token[k];
-            for (int c = 0; c < TRACE_TOP && at < n; c++) id[at++] = t->lane[i]->next_id[k * TRACE_TOP + c];
-        }
-    }
-    qsort(id, at, sizeof *id, by_id);
-    struct tf_out b = { NULL, 0, 0, false };
-    for (size_t k = 0; k < at; k++) {
+    w->piece = all;
+    qsort(id, n, sizeof *id, by_id);
+    for (size_t k = 0; k < n; k++) {
         char text[512];
-        if (k && id[k] == id[k - 1]) continue;
-        int len = sac_trace_vocab(t, id[k], text, sizeof text);
+        if ((k && id[k] == id[k - 1]) || bsearch(&id[k], all, had, sizeof *all, by_id)) continue;
+        all[w->n_piece++] = id[k];
+        int len = sac_trace_vocab(w->t, id[k], text, sizeof text);
         tf_u32(&b, (uint32_t)id[k]);
         tf_u32(&b, (uint32_t)len);
         tf_put(&b, text, (size_t)len);
-        used++;
     }
-    (void)used;
+    qsort(all, w->n_piece, sizeof *all, by_id);
+    if (b.n || b.failed) chunk_out(w, "PIEC", &b);
+}
+
+static void write_prompt_pieces(struct sac_trace_writer *w)
+{
+    size_t n = (size_t)w->t->info.n_prompt;
+    int *id = malloc((n + 1) * sizeof *id);
+    if (!id) w->no_memory = true;
+    else {
+        memcpy(id, w->t->ids, n * sizeof *id);
+        write_pieces(w, id, n);
+    }
     free(id);
-    chunk_out(w, "PIEC", &b);
+}
+
+static void write_lane_pieces(struct sac_trace_writer *w, const struct lane_rec *rec)
+{
+    size_t n = (size_t)atomic_load_explicit(&rec->n_tokens, memory_order_acquire);
+    int *id = malloc((n * (TRACE_TOP + 1) + 1) * sizeof *id);
+    if (!id) w->no_memory = true;
+    else {
+        memcpy(id, rec->token, n * sizeof *id);
+        memcpy(id + n, rec->next_id, n * TRACE_TOP * sizeof *id);
+        write_pieces(w, id, n * (TRACE_TOP + 1));
+    }
+    free(id);
 }
 
 /* ---- lanes ---- */
@@ -263,7 +290,7 @@ static json_t *lane_json(const struct sac_lane *l, const struct lane_rec *rec, i
     return o;
 }
 
-static void write_tokens(struct writer *w, int lane, const struct lane_rec *rec)
+static void write_tokens(struct sac_trace_writer *w, int lane, const struct lane_rec *rec)
 {
     struct tf_out b = { NULL, 0, 0, false };
     int n = atomic_load_explicit(&rec->n_tokens, memory_order_acquire);
@@ -298,7 +325,7 @@ static void put_ints(struct tf_out *b, const int *v, int n, bool sorted)
     for (int i = 0; i < n; i++) tf_var(b, (uint64_t)(sorted ? v[i] - (i ? v[i - 1] : 0) : v[i] + 1));
 }
 
-static void write_plans(struct writer *w, int lane, int layer, const struct plans *ps)
+static void write_plans(struct sac_trace_writer *w, int lane, int layer, const struct plans *ps)
 {
     struct tf_out b = { NULL, 0, 0, false };
     tf_u32(&b, (uint32_t)lane);
@@ -319,7 +346,7 @@ static void write_plans(struct writer *w, int lane, int layer, const struct plan
     chunk_out(w, "PLAN", &b);
 }
 
-static void write_kept(struct writer *w, int lane, int layer, const struct layer_rec *r)
+static void write_kept(struct sac_trace_writer *w, int lane, int layer, const struct layer_rec *r)
 {
     struct tf_out b = { NULL, 0, 0, false };
     tf_u32(&b, (uint32_t)lane);
@@ -328,7 +355,7 @@ static void write_kept(struct writer *w, int lane, int layer, const struct layer
     chunk_out(w, "KEPT", &b);
 }
 
-static void write_steps(struct writer *w, int lane, int layer, const struct layer_rec *r, int n)
+static void write_steps(struct sac_trace_writer *w, int lane, int layer, const struct layer_rec *r, int n)
 {
     struct tf_out b = { NULL, 0, 0, false };
     tf_u32(&b, (uint32_t)lane);
@@ -343,7 +370,7 @@ static void write_steps(struct writer *w, int lane, int layer, const struct laye
     chunk_out(w, "STEP", &b);
 }
 
-static void write_measures(struct writer *w, int lane, int layer, const struct layer_rec *r)
+static void write_measures(struct sac_trace_writer *w, int lane, int layer, const struct layer_rec *r)
 {
     struct tf_out b = { NULL, 0, 0, false };
     int heads = w->t->info.shape.n_heads;
@@ -363,7 +390,7 @@ static void write_measures(struct writer *w, int lane, int layer, const struct l
     chunk_out(w, "MEAS", &b);
 }
 
-static bool wanted(const struct writer *w, int layer)
+static bool wanted(const struct sac_trace_writer *w, int layer)
 {
     for (int i = 0; i < w->o->n_layers; i++)
         if (w->o->layer[i] == layer) return true;
@@ -383,7 +410,7 @@ static int same_as(const struct sac_trace *t, int lane, int layer)
     return -1;
 }
 
-static void write_prompt_rows(struct writer *w, int lane, int layer, const struct layer_rec *r)
+static void write_prompt_rows(struct sac_trace_writer *w, int lane, int layer, const struct layer_rec *r)
 {
     const struct sac_shape *s = &w->t->info.shape;
     size_t n = (size_t)w->t->info.n_prompt * (size_t)s->head_dim;
@@ -398,12 +425,6 @@ static void write_prompt_rows(struct writer *w, int lane, int layer, const struc
     }
     if (r->plans) write_plans(w, lane, layer, r->plans);
     if (!wanted(w, layer)) return;
-    struct blob *over = NULL;
-    if (!w->o->small && overview_make((struct sac_trace *)(uintptr_t)w->t, lane, layer, w->o->cancel))
-        over = atomic_load(&r->overview);
-    if (over)
-        chunk_floats(w, "OVER", lane, layer, over->data,
-                     2 * (size_t)s->n_heads * (size_t)r->grid * (size_t)r->grid, TF_F16);
     if (r->q) chunk_floats(w, "Q   ", lane, layer, r->q->data, n * (size_t)s->n_heads, w->precision);
     if (r->k) chunk_floats(w, "K   ", lane, layer, r->k->data, n * (size_t)s->n_kv_heads, w->precision);
     if (r->v && !w->o->no_values)      /* v moves outputs, not weights: 8 bits do, unless all is exact */
@@ -411,12 +432,24 @@ static void write_prompt_rows(struct writer *w, int lane, int layer, const struc
                      w->o->exact ? TF_F32 : TF_Q8);
 }
 
-static void write_layer(struct writer *w, int lane, int layer)
+static void write_overview(struct sac_trace_writer *w, int lane, int layer)
 {
     const struct layer_rec *r = trace_layer_full(w->t, lane, layer);
     const struct sac_shape *s = &w->t->info.shape;
+    if (!r || failed(w) || w->o->small || !wanted(w, layer) || same_as(w->t, lane, layer) >= 0) return;
+    if (!overview_make((struct sac_trace *)(uintptr_t)w->t, lane, layer, w->o->cancel)) return;
+    const struct blob *over = atomic_load(&r->overview);
+    if (over)
+        chunk_floats(w, "OVER", lane, layer, over->data,
+                     2 * (size_t)s->n_heads * (size_t)r->grid * (size_t)r->grid, TF_F16);
+}
+
+/* What a layer did after prefill. */
+static void write_decode(struct sac_trace_writer *w, int lane, int layer)
+{
+    const struct layer_rec *r = trace_layer(w->t, lane, layer);
+    const struct sac_shape *s = &w->t->info.shape;
     if (!r || failed(w)) return;
-    write_prompt_rows(w, lane, layer, r);
     if (r->kept) write_kept(w, lane, layer, r);
     size_t n = (size_t)atomic_load_explicit(&r->n_dec, memory_order_acquire), d = (size_t)s->head_dim;
     if (n && wanted(w, layer)) {
@@ -427,32 +460,100 @@ static void write_layer(struct writer *w, int lane, int layer)
                          w->o->exact ? TF_F32 : TF_Q8);
     }
     if (n) write_steps(w, lane, layer, r, (int)n);
-    if (atomic_load_explicit(&r->measured, memory_order_acquire)) write_measures(w, lane, layer, r);
-    w->done++;
-    if (w->o->progress) w->o->progress(w->o->ctx, w->total ? w->done / (double)w->total : 1);
 }
 
-static void write_trace(struct writer *w)
+static void describe_lane(struct sac_trace_writer *w, int lane)
 {
-    unsigned char head[TF_HEAD] = "SACTRACE";
-    int lanes = sac_trace_n_lanes(w->t), layers = w->t->info.shape.n_layers;
-    head[8] = TF_VERSION;
-    w->total = lanes * layers;
-    write_all(w, head, sizeof head);
-    write_info(w);
-    write_pieces(w);
-    for (int i = 0; i < lanes; i++) {
-        const struct lane_rec *rec = w->t->lane[i];
-        struct sac_lane l;
-        struct tf_out b = { NULL, 0, 0, false };
-        sac_trace_lane(w->t, i, &l);
-        chunk_json(w, "LANE", lane_json(&l, rec, i));
-        tf_u32(&b, (uint32_t)i);
-        tf_put(&b, l.answer, strlen(l.answer));
-        chunk_out(w, "ANSW", &b);
-        write_tokens(w, i, rec);
-        for (int k = 0; rec->layer && k < layers; k++) write_layer(w, i, k);
+    struct sac_lane l;
+    sac_trace_lane(w->t, lane, &l);
+    chunk_json(w, "LANE", lane_json(&l, w->t->lane[lane], lane));
+}
+
+/* Lanes are described in their order, each before anything of it. */
+static bool begin_lane(struct sac_trace_writer *w, int lane)
+{
+    size_t layers = (size_t)w->t->info.shape.n_layers;
+    for (; w->n_lanes <= lane; w->n_lanes++) {
+        struct lane_done *d = &w->lane[w->n_lanes];
+        d->prompt = calloc(2 * layers, sizeof *d->prompt);
+        d->measured = d->prompt ? d->prompt + layers : NULL;
+        if (!d->prompt) w->no_memory = true;
+        if (failed(w)) return false;
+        describe_lane(w, w->n_lanes);
     }
+    return true;
+}
+
+static void write_answer(struct sac_trace_writer *w, int lane)
+{
+    const struct lane_rec *rec = w->t->lane[lane];
+    struct tf_out b = { NULL, 0, 0, false };
+    struct sac_lane l;
+    sac_trace_lane(w->t, lane, &l);
+    write_lane_pieces(w, rec);
+    describe_lane(w, lane);
+    tf_u32(&b, (uint32_t)lane);
+    tf_put(&b, l.answer, strlen(l.answer));
+    chunk_out(w, "ANSW", &b);
+    write_tokens(w, lane, rec);
+    for (int k = 0; rec->layer && k < w->t->info.shape.n_layers; k++) write_decode(w, lane, k);
+    w->lane[lane].answer = true;
+}
+
+static void progress(struct sac_trace_writer *w)
+{
+    w->done++;
+    if (w->ending && w->o->progress && w->total) w->o->progress(w->o->ctx, w->done / (double)w->total);
+}
+
+/* What a lane has complete and the file has not. `all`: its end, whatever state it is in. */
+static void follow_lane(struct sac_trace_writer *w, int lane, bool all)
+{
+    const struct lane_rec *rec = w->t->lane[lane];
+    struct sac_lane l;
+    sac_trace_lane(w->t, lane, &l);
+    int layers = rec->layer ? w->t->info.shape.n_layers : 0;
+    bool over = all || (l.state >= SAC_LANE_DONE && atomic_load(&rec->n_tokens) > 0), news = false;
+    if (l.state == SAC_LANE_QUEUED && !all) return;
+    if (!begin_lane(w, lane)) return;
+    struct lane_done *d = &w->lane[lane];
+    for (int k = 0; k < layers && !failed(w); k++) {
+        const struct layer_rec *r = d->prompt[k] ? NULL : trace_layer_full(w->t, lane, k);
+        if (!r) continue;
+        write_prompt_rows(w, lane, k, r);
+        d->prompt[k] = true;
+        progress(w);
+    }
+    if (over && !d->answer && !failed(w)) write_answer(w, lane);
+    for (int k = 0; k < layers && d->answer && !failed(w); k++) {
+        const struct layer_rec *r = d->measured[k] ? NULL : trace_layer(w->t, lane, k);
+        if (!r || !atomic_load_explicit(&r->measured, memory_order_acquire)) continue;
+        write_measures(w, lane, k, r);
+        d->measured[k] = news = true;
+    }
+    if (news || all) describe_lane(w, lane);
+}
+
+bool sac_trace_writer_more(struct sac_trace_writer *w)
+{
+    for (int i = 0; i < sac_trace_n_lanes(w->t) && !failed(w); i++) follow_lane(w, i, false);
+    return !failed(w);
+}
+
+static void write_rest(struct sac_trace_writer *w)
+{
+    int lanes = sac_trace_n_lanes(w->t), layers = w->t->info.shape.n_layers;
+    w->ending = true;
+    w->done = 0;
+    for (int i = 0; i < lanes; i++)          /* layers that are not there yet, and overviews of all */
+        for (int k = 0; w->t->lane[i]->layer && k < layers; k++)
+            w->total += 1 + !(i < w->n_lanes && w->lane[i].prompt[k]);
+    for (int i = 0; i < lanes && !failed(w); i++) follow_lane(w, i, true);
+    for (int i = 0; i < lanes && !failed(w); i++)
+        for (int k = 0; w->t->lane[i]->layer && k < layers; k++) {
+            write_overview(w, i, k);
+            progress(w);
+        }
     chunk(w, "END ", "", 0);
 }
 
@@ -478,31 +579,117 @@ static bool publish(const char *tmp, const char *path, bool force)
     return rename(tmp, path) == 0;
 }
 
+static void writer_free(struct sac_trace_writer *w)
+{
+    for (int i = 0; i < w->n_lanes + 1 && i < TRACE_MAX_LANES; i++) free(w->lane[i].prompt);
+    free(w->piece);
+    free(w->packed);
+    free(w->squeezed);
+    free((int *)(uintptr_t)w->save.layer);
+    free(w);
+}
+
+static bool copy_options(struct sac_trace_writer *w, const struct sac_trace_save *o)
+{
+    w->save = *o;
+    w->o = &w->save;
+    w->level = o->level > 0 ? o->level : 3;
+    w->precision = o->exact ? TF_F32 : o->small ? TF_Q8 : TF_F16;
+    w->save.layer = NULL;
+    if (o->n_layers < 1) return true;
+    int *layer = malloc((size_t)o->n_layers * sizeof *layer);
+    if (layer) memcpy(layer, o->layer, (size_t)o->n_layers * sizeof *layer);
+    w->save.layer = layer;
+    return layer != NULL;
+}
+
+/* PATH.partial, ours alone: a lock says that somebody is writing it, none that a run was cut off. */
+static enum sac_code open_partial(struct sac_trace_writer *w, struct sac_err *err)
+{
+    const int flags = O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC;
+    w->fd = open(w->partial, flags, 0666);
+    if (w->fd < 0 && errno == EEXIST) {
+        int old = open(w->partial, O_RDWR | O_CLOEXEC);
+        bool held = old >= 0 && flock(old, LOCK_EX | LOCK_NB) != 0;
+        if (old >= 0) close(old);
+        if (held) return sac_fail(err, SAC_EIO, "%s: another run is writing it", w->partial);
+        if (!w->o->force)
+            return sac_fail(err, SAC_EIO,
+                            "%s: left by a run that was cut off, and opens as far as it goes; rename or remove it, "
+                            "or replace it with --force",
+                            w->partial);
+        unlink(w->partial);
+        w->fd = open(w->partial, flags, 0666);
+    }
+    if (w->fd < 0) return sac_fail(err, SAC_EIO, "%s: cannot be written: %s", w->path, reason(errno));
+    (void)flock(w->fd, LOCK_EX | LOCK_NB);
+    return SAC_OK;
+}
+
+enum sac_code sac_trace_writer_open(struct sac_trace_writer **out, const struct sac_trace *t, const char *path,
+                                    const struct sac_trace_save *o, struct sac_err *err)
+{
+    struct stat st;
+    *out = NULL;
+    if (stat(path, &st) == 0 && !o->force)
+        return sac_fail(err, SAC_EIO, "%s: exists already; --force replaces it", path);
+    struct sac_trace_writer *w = calloc(1, sizeof *w);
+    if (!w) return sac_fail(err, SAC_ENOMEM, "%s: out of memory while writing", path);
+    w->t = t;
+    w->fd = -1;
+    bool fits = snprintf(w->path, sizeof w->path, "%s", path) < (int)sizeof w->path;
+    enum sac_code rc = SAC_OK;
+    if (!fits) rc = sac_fail(err, SAC_EIO, "%.60s...: the name is too long", path);
+    else if (!copy_options(w, o))
+        rc = sac_fail(err, SAC_ENOMEM, "%s: out of memory while writing", path);
+    snprintf(w->partial, sizeof w->partial, "%s.partial", w->path);
+    if (!rc) rc = open_partial(w, err);
+    if (rc) {
+        writer_free(w);
+        return rc;
+    }
+    unsigned char head[TF_HEAD] = "SACTRACE";
+    head[8] = TF_VERSION;
+    write_all(w, head, sizeof head);
+    write_info(w);
+    write_prompt_pieces(w);
+    *out = w;
+    return SAC_OK;
+}
+
+void sac_trace_writer_drop(struct sac_trace_writer *w)
+{
+    if (!w) return;
+    unlink(w->partial);
+    close(w->fd);
+    writer_free(w);
+}
+
+enum sac_code sac_trace_writer_end(struct sac_trace_writer *w, const atomic_bool *cancel, struct sac_err *err)
+{
+    enum sac_code rc = SAC_OK;
+    w->save.cancel = cancel;
+    if (!failed(w)) write_rest(w);
+    if (!failed(w) && fsync(w->fd)) w->error = errno;
+    if (!failed(w) && !publish(w->partial, w->path, w->o->force)) w->error = errno;
+    if (w->stopped) rc = sac_fail(err, SAC_ECANCEL, "%s: stopped, nothing was written", w->path);
+    else if (w->no_memory) rc = sac_fail(err, SAC_ENOMEM, "%s: out of memory while writing", w->path);
+    else if (w->error) rc = sac_fail(err, SAC_EIO, "%s: cannot be written: %s", w->path, reason(w->error));
+    if (rc) {
+        sac_trace_writer_drop(w);
+        return rc;
+    }
+    bool closed = close(w->fd) == 0;
+    int why = errno;
+    if (!closed) rc = sac_fail(err, SAC_EIO, "%s: cannot be written: %s", w->path, reason(why));
+    writer_free(w);
+    return rc;
+}
+
 enum sac_code sac_trace_write(const struct sac_trace *t, const char *path, const struct sac_trace_save *o,
                               struct sac_err *err)
 {
-    struct writer w = { .t = t,
-                        .o = o,
-                        .level = o->level > 0 ? o->level : 3,
-                        .precision = o->exact   ? TF_F32
-                                     : o->small ? TF_Q8
-                                                : TF_F16 };
-    char tmp[4200];
-    struct stat st;
-    if (stat(path, &st) == 0 && !o->force)
-        return sac_fail(err, SAC_EIO, "%s: exists already; --force replaces it", path);
-    snprintf(tmp, sizeof tmp, "%s.part-%ld", path, (long)getpid());
-    w.fd = open(tmp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-    if (w.fd < 0) return sac_fail(err, SAC_EIO, "%s: cannot be written: %s", path, reason(errno));
-    write_trace(&w);
-    if (!failed(&w) && fsync(w.fd)) w.error = errno;
-    if (close(w.fd) && !w.error) w.error = errno;
-    free(w.packed);
-    free(w.squeezed);
-    if (!failed(&w) && !publish(tmp, path, o->force)) w.error = errno;
-    if (!failed(&w)) return SAC_OK;
-    unlink(tmp);
-    if (w.stopped) return sac_fail(err, SAC_ECANCEL, "%s: stopped, nothing was written", path);
-    if (w.no_memory) return sac_fail(err, SAC_ENOMEM, "%s: out of memory while writing", path);
-    return sac_fail(err, SAC_EIO, "%s: cannot be written: %s", path, reason(w.error));
+    struct sac_trace_writer *w;
+    enum sac_code rc = sac_trace_writer_open(&w, t, path, o, err);
+    return rc ? rc : sac_trace_writer_end(w, o->cancel, err);
 }

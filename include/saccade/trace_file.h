@@ -20,7 +20,18 @@ struct sac_trace_save {
     void (*progress)(void *ctx, double share);
     void *ctx;
 };
-/* Write what the trace holds now. Whole or not at all: a temporary name, sync, rename. */
+/* Write while the run goes on: into PATH.partial, in pieces that are whole; each call adds what became complete
+ * since the last. A process that is killed leaves that file, which opens as far as it goes. The end adds what is
+ * left, syncs and renames; a run is in the file whole or not at all. One thread at a time. */
+struct sac_trace_writer;
+enum sac_code sac_trace_writer_open(struct sac_trace_writer **w, const struct sac_trace *t, const char *path,
+                                    const struct sac_trace_save *o, struct sac_err *err);
+bool sac_trace_writer_more(struct sac_trace_writer *w);     /* false: failed; writer_end says why */
+/* Frees the writer; on failure nothing is left. `cancel` takes the place of the options' from here on. */
+enum sac_code sac_trace_writer_end(struct sac_trace_writer *w, const atomic_bool *cancel, struct sac_err *err);
+void sac_trace_writer_drop(struct sac_trace_writer *w);     /* gives up: removes the file; accepts NULL */
+
+/* All of that at once, of what the trace holds now. */
 enum sac_code sac_trace_write(const struct sac_trace *t, const char *path, const struct sac_trace_save *o,
                               struct sac_err *err);
 
