@@ -208,6 +208,34 @@ want 0 "$bin" snapshot cut.trace --lane 0 --layer 0 -o from-cut.png
 cp run.trace bad.trace; printf 'X' | dd of=bad.trace bs=1 seek=$((size / 2)) conv=notrunc 2> /dev/null
 want 3 "$bin" trace check bad.trace; said "damaged at byte"
 want 3 "$bin" snapshot bad.trace -o x.png; said "damaged at byte"
+# A run that is killed leaves what was whole by then; it is not overwritten unasked.
+"$bin" trace record --task niah --length 3000 --method vertical_slash --method block_sparse -o killed.trace > out.txt 2> err.txt &
+victim=$!
+until [ "$(stat -c %s killed.trace.partial 2> /dev/null || echo 0)" -gt 3000000 ] || [ -e killed.trace ]; do
+    kill -0 $victim 2> /dev/null || break
+    sleep 0.02
+done
+kill -9 $victim 2> /dev/null; wait $victim 2> /dev/null
+if [ -e killed.trace.partial ]; then
+    want 3 "$bin" trace check killed.trace.partial
+    grep -q "opens as far" out.txt || bad "trace check says nothing of what is left: $(cat out.txt)"
+    want 0 "$bin" trace info killed.trace.partial
+    want 0 "$bin" snapshot killed.trace.partial --lane 0 --layer 0 -o from-killed.png
+    want 1 "$bin" trace record --task niah --length 256 -o killed.trace; said "cut off"
+else
+    bad "a killed run left nothing: $(cat err.txt)"
+fi
+# One that is asked to end keeps what it has and says so.
+"$bin" trace record --task niah --length 3000 --method vertical_slash --method block_sparse -o ended.trace > out.txt 2> err.txt &
+victim=$!
+until [ "$(stat -c %s ended.trace.partial 2> /dev/null || echo 0)" -gt 3000000 ]; do
+    kill -0 $victim 2> /dev/null || break
+    sleep 0.02
+done
+kill -TERM $victim; wait $victim; got=$?
+[ $got = 143 ] || bad "a run that got SIGTERM ended with $got"
+want 0 "$bin" trace check ended.trace
+[ ! -e ended.trace.partial ] || bad "ended.trace.partial is still there"
 want 0 "$bin" snapshot run.trace --lane 1 --layer 1 -o layer.safetensors
 want 0 "$bin" select --qkv layer.safetensors --method snapkv:capacity=200 -o picked.safetensors
 
