@@ -16,13 +16,16 @@ enum k_type { K_F32, K_F16, K_BF16, K_Q8_0, K_Q4_0, K_Q4_1, K_Q5_0, K_Q5_1,
 struct k_type_info { const char *name; int block, bytes; };   /* elements and bytes of a block */
 extern const struct k_type_info k_type_info[K_N_TYPES];
 
-/* A weight matrix as stored: rows x cols, row r at data + r*row_bytes. `packed` belongs to whoever packs. */
+/* A weight matrix as stored: rows x cols, row r at data + r*row_bytes. `packed` belongs to whoever packs.
+ * mapped: data lies in a mapped file and may leave memory when it is not read. lookup: rows are looked up,
+ * never multiplied. */
 struct k_mat {
     enum k_type type;
     int rows, cols;
     size_t row_bytes;
     const void *data;
     struct k_packed *packed;
+    bool mapped, lookup;
 };
 
 /* ---- attention tiles ----
@@ -82,6 +85,20 @@ struct k_panel {
 /* One row of x: integers in blocks of 32 with scale d, and d times the sum of each 16 of them. */
 struct k_xrow { const void *q; const float *d, *s; };
 
+/* Panels of weights of less than 8 bits, 16 rows together in the order of the level (planes.h). Types other
+ * than Q8_0 and the floats have them. n: inputs of a row; k0, count: multiples of 32, for K types of 256. */
+struct k_planes {
+    size_t (*bytes)(enum k_type type, int n); /* of a panel, a multiple of 64; 0: not of this type */
+    /* up to 16 rows as stored, `stride` bytes apart; missing ones repeat the last */
+    void (*pack)(enum k_type type, const void *w, size_t stride, int rows, int n, void *panel);
+    /* y[0..15] = the panel against one row of x */
+    void (*dot)(enum k_type type, const void *panel, int n, const struct k_xrow *x, float *y);
+    /* inputs k0 .. k0+count-1 as k_int8.pack leaves them, with scales and minima [count/sub][16]; returns sub
+     */
+    int (*open)(enum k_type type, const void *panel, int n, int k0, int count, int8_t *q, float *d, float *m,
+                bool *has_m);
+};
+
 struct k_int8 {
     const char *name;              /* NULL: this level has no integer products */
     int rows;                      /* rows of x in a tile, at most K_INT_MR */
@@ -92,10 +109,7 @@ struct k_int8 {
     void (*tile)(const struct k_panel *w, int n, const struct k_xrow *x, int rows, float *y, size_t ldy);
     /* one unpacked row of weights against one row of x */
     float (*dot)(const int8_t *q, const float *d, const float *m, int sub, int n, const struct k_xrow *x);
-    /* y[r] of `count` rows of weights as stored, `stride` bytes apart, against one row of x, without unpacking
-     * them in memory. false: not for this type. NULL: for none. */
-    bool (*stored)(enum k_type type, const void *w, size_t stride, int count, int n, const struct k_xrow *x,
-                   float *y);
+    const struct k_planes *planes; /* NULL: quantised rows stay as they are */
 };
 
 /* Float products: `panels` panels lie pstride elements apart, x and y as in k_int8. elem: bytes of an element
@@ -115,8 +129,8 @@ struct k_float_gemm {
 struct k_wide_gemm {
     const char *name;              /* NULL: not at this level */
     void (*pack)(const float *w, size_t ldw, int n, void *dst);   /* K_PANEL rows of n floats */
-    /* inputs k0 .. k0+n-1 of a Q8_0 panel that int8.pack packed, with d16 and sub 32 */
-    void (*widen_q8)(const struct k_panel *w, int k0, int n, void *dst);
+    /* inputs k0 .. k0+n-1 of a panel that int8.pack packed */
+    void (*widen)(const struct k_panel *w, int k0, int n, void *dst);
     void (*matmul)(const void *w, size_t pstride, int cols, int n, const void *x, size_t ldx, int m, float *y,
                    size_t ldy, bool acc);
 };

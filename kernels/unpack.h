@@ -78,14 +78,22 @@ static inline void unpack_q2_k(const uint8_t *b, int8_t *restrict q, float *d, f
                 q[128 * half + 32 * j + l] = (int8_t)(b[16 + 32 * half + l] >> (2 * j) & 3);
 }
 
-static inline void unpack_q3_k(const uint8_t *b, int8_t *restrict q, float *d)
+static inline void unpack_scales_q3_k(const uint8_t *b, int8_t *s)
 {
-    const uint8_t *hm = b, *qs = b + 32, *sc = b + 96;
-    float all = unpack_half(b + 108);
+    const uint8_t *sc = b + 96;
     for (int i = 0; i < 16; i++) {   /* six bits: low four in bytes 0-7, high two in bytes 8-11 */
         int lo = i < 8 ? sc[i] & 15 : sc[i - 8] >> 4, hi = sc[8 + i % 4] >> (2 * (i / 4)) & 3;
-        d[i] = all * (float)((lo | hi << 4) - 32);
+        s[i] = (int8_t)((lo | hi << 4) - 32);
     }
+}
+
+static inline void unpack_q3_k(const uint8_t *b, int8_t *restrict q, float *d)
+{
+    const uint8_t *hm = b, *qs = b + 32;
+    float all = unpack_half(b + 108);
+    int8_t s[16];
+    unpack_scales_q3_k(b, s);
+    for (int i = 0; i < 16; i++) d[i] = all * (float)s[i];
     for (int half = 0; half < 2; half++)
         for (int j = 0; j < 4; j++)
             for (int l = 0; l < 32; l++) {
@@ -94,15 +102,25 @@ static inline void unpack_q3_k(const uint8_t *b, int8_t *restrict q, float *d)
             }
 }
 
+/* Six-bit scales and minima of eight sub-blocks in twelve bytes. */
+static inline void unpack_scales_q45_k(const uint8_t *b, uint8_t *x, uint8_t *y)
+{
+    const uint8_t *sc = b + 4;
+    for (int s = 0; s < 8; s++) {
+        x[s] = (uint8_t)(s < 4 ? sc[s] & 63 : (sc[s + 4] & 15) | (sc[s - 4] >> 6) << 4);
+        y[s] = (uint8_t)(s < 4 ? sc[s + 4] & 63 : sc[s + 4] >> 4 | (sc[s] >> 6) << 4);
+    }
+}
+
 static inline void unpack_q45_k(const uint8_t *b, bool five, int8_t *restrict q, float *d, float *m)
 {
-    const uint8_t *sc = b + 4, *qh = b + 16, *qs = b + (five ? 48 : 16);
+    const uint8_t *qh = b + 16, *qs = b + (five ? 48 : 16);
     float all = unpack_half(b), min = unpack_half(b + 2);
-    for (int s = 0; s < 8; s++) {    /* six-bit scales and minima of eight sub-blocks in twelve bytes */
-        int x = s < 4 ? sc[s] & 63 : (sc[s + 4] & 15) | (sc[s - 4] >> 6) << 4;
-        int y = s < 4 ? sc[s + 4] & 63 : sc[s + 4] >> 4 | (sc[s] >> 6) << 4;
-        d[s] = all * (float)x;
-        m[s] = -min * (float)y;
+    uint8_t x[8], y[8];
+    unpack_scales_q45_k(b, x, y);
+    for (int s = 0; s < 8; s++) {
+        d[s] = all * (float)x[s];
+        m[s] = -min * (float)y[s];
     }
     for (int j = 0; j < 4; j++) unpack_nibbles(qs + 32 * j, 32, 0, q + 64 * j, q + 64 * j + 32);
     for (int s = 0; five && s < 8; s++)

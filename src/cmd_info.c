@@ -79,7 +79,8 @@ static void info_text(FILE *out, const struct sac_model_info *i, const struct sa
     fprintf(out, "KV cache   %.1f MiB per 1000 tokens\n", mib(i->kv_bytes_per_token) * 1000);
     fprintf(out, "\nA run of %d tokens, dense and a method with its own prefill, recorded:\n", length);
     fprintf(out,
-            "  memory   weights %.0f MiB, packed %.0f, KV %.0f, trace %.0f, work %.0f; %.0f MiB in all, %.0f "
+            "  memory   weights as stored %.0f MiB, repacked %.0f, KV %.0f, trace %.0f, work %.0f; %.0f MiB "
+            "in all, %.0f "
             "available\n",
             mib(f->weights), mib(f->packed), mib(f->kv), mib(f->trace), mib(f->activations), mib(f->total),
             mib(f->available));

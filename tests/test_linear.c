@@ -75,7 +75,7 @@ static void make(struct problem *p, enum k_type type, int rows, int cols, int m)
         random_row(type, data + (size_t)r * bytes, cols);
         k_ops()->dequant(type, data + (size_t)r * bytes, cols, p->wf + (size_t)r * (size_t)cols);
     }
-    p->w = (struct k_mat){ type, rows, cols, bytes, data, NULL };
+    p->w = (struct k_mat){ .type = type, .rows = rows, .cols = cols, .row_bytes = bytes, .data = data };
     p->m = m;
     p->ldx = (size_t)cols + 3;
     p->ldy = (size_t)rows + 5;
@@ -121,7 +121,7 @@ static double tolerance(const struct problem *p, int r, int c, bool strict)
 static void check(struct problem *p, bool strict, bool prepare)
 {
     linear_release(&p->w);
-    if (prepare || strict) assert_true(linear_prepare(&p->w, strict));
+    if (prepare || strict) assert_true(linear_prepare(pool, &p->w, 1, strict));
     memset(p->y, 0xff, ((size_t)(p->m - 1) * p->ldy + (size_t)p->w.rows) * sizeof *p->y);
     linear(pool, &p->w, p->x, p->ldx, p->m, p->y, p->ldy, p->bias);
     for (int r = 0; r < p->m; r += 1 + (int)(next() % 3))
@@ -175,7 +175,7 @@ static void test_many(void **state)
     make(&a, K_Q8_0, 40, 256, 9);
     make(&b, K_F32, 24, 256, 9);
     float *y = malloc(9 * 64 * sizeof *y), *z = malloc(9 * 64 * sizeof *z);
-    assert_true(linear_prepare(&a.w, false));
+    assert_true(linear_prepare(pool, &a.w, 1, false));
     linear(pool, &a.w, a.x, a.ldx, 9, y, 64, a.bias);
     linear(pool, &b.w, a.x, a.ldx, 9, z, 64, NULL);
     linear_many(pool, (struct linear_job[]){ { &a.w, a.y, a.ldy, a.bias }, { &b.w, b.y, b.ldy, NULL } }, 2,
@@ -214,43 +214,68 @@ static void test_unpack(void **state)   /* d*q + m is what the dequantiser says 
     k_cpu_init(-1);
 }
 
-/* Rows as stored against one row of x: what unpacking them and the scalar product of integers give, but for
- * the order of the sums; odd numbers of blocks too. */
-static void test_stored(void **state)
+/* Planes against one row of x: what unpacking the rows and the scalar product of integers give, but for the
+ * order of the sums; and opened again, from any block on, they are the integers and scales of those rows. Odd
+ * numbers of blocks, and fewer rows than a panel has. */
+static void check_planes(const struct k_int8 *ops, enum k_type type, int n, int rows)
+{
+    size_t stride = (size_t)(n / k_type_info[type].block) * (size_t)k_type_info[type].bytes,
+           count = (size_t)n;
+    uint8_t *w = malloc(stride * (size_t)rows);
+    void *panel = aligned_alloc(64, ops->planes->bytes(type, n));
+    float *x = malloc(count * sizeof *x), *xd = malloc(count / 8), *xs = malloc(count / 4), y[K_PANEL];
+    float *d = malloc(count / 4), *m = malloc(count / 4), *pd = malloc(count * 4), *pm = malloc(count * 4);
+    int16_t *xq = malloc(count * 2), *wide = malloc(count * 2);
+    int8_t *q = malloc(count * K_PANEL), *packed = malloc(count * K_PANEL), *opened = malloc(count * K_PANEL);
+    bool has_m, opened_m;
+    for (int i = 0; i < n; i++) x[i] = uniform() * (float)(1 + i / 32 % 3);
+    for (int r = 0; r < rows; r++) random_row(type, w + (size_t)r * stride, n);
+    ops->quant(x, n, xq, xd, xs);
+    for (int i = 0; i < n; i++) wide[i] = ops->x_elem == 2 ? xq[i] : ((const int8_t *)xq)[i];
+    struct k_xrow as_is = { xq, xd, xs }, widened = { wide, xd, xs };
+    ops->planes->pack(type, w, stride, rows, n, panel);
+    ops->planes->dot(type, panel, n, &as_is, y);
+    int unit = k_type_info[type].block, k0 = n > unit ? unit : 0, left = n - k0;
+    int sub = ops->planes->open(type, panel, n, k0, left, opened, pd, pm, &opened_m);
+    for (int r = 0; r < K_PANEL; r++) {
+        int row = r < rows ? r : rows - 1;
+        int8_t *qr = q + (size_t)r * (size_t)left;
+        assert_int_equal(unpack_c(type, w + (size_t)row * stride, n, packed, d, m, &has_m), sub);
+        memcpy(qr, packed + k0, (size_t)left);
+        double want = (double)dot_int8_c(packed, d, has_m ? m : NULL, sub, n, &widened), terms = 0;
+        for (int i = 0; i < n; i++)
+            terms += (double)xd[i / 32] * abs(wide[i]) *
+                     (fabs((double)d[i / sub]) * 64 + (has_m ? fabs((double)m[i / sub]) : 0));
+        if (!(fabs((double)y[r] - want) <= 4 * (double)FLT_EPSILON * terms))
+            fail_msg("%s %s, %d values, row %d: %g, expected %g", k_ops()->name, k_type_info[type].name, n, r,
+                     (double)y[r], want);
+        assert_int_equal(has_m, opened_m);
+        for (int b = 0; b < left / sub; b++) {
+            assert_true(pd[b * K_PANEL + r] == d[k0 / sub + b]);
+            assert_true(!has_m || pm[b * K_PANEL + r] == m[k0 / sub + b]);
+        }
+    }
+    ops->pack(q, left, packed);
+    assert_memory_equal(opened, packed, (size_t)left * K_PANEL);
+    void *all[] = { w, panel, x, xd, xs, d, m, pd, pm, xq, wide, q, packed, opened };
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) free(all[i]);
+}
+
+static void test_planes(void **state)
 {
     (void)state;
-    enum { N = 1056, ROWS = 3 };
-    static const int small[] = { 32, 64, 96, 256, N }, large[] = { 256, 512, 768, 1024, 256 };
+    static const int small[] = { 32, 64, 96, 256, 1056 }, large[] = { 256, 512, 768, 1024, 2304 };
     for (int level = K_SCALAR; level <= best_level; level++) {
         const struct k_int8 *ops = &k_cpu_init(level)->int8;
-        for (int type = K_Q8_0; type < K_N_TYPES && ops->stored; type++)
+        for (int type = K_F32; type < K_N_TYPES && ops->planes; type++)
             for (int k = 0; k < 5; k++) {
-                int n = k_type_info[type].block == 32 ? small[k] : large[k];
-                size_t stride = (size_t)(n / k_type_info[type].block) * (size_t)k_type_info[type].bytes;
-                uint8_t *w = malloc(stride * ROWS);
-                float x[N], xd[N / 32], xs[N / 16], y[ROWS], d[N / 16], m[N / 16];
-                int16_t xq[N], wide[N];
-                int8_t q[N];
-                bool has_m;
-                for (int i = 0; i < n; i++) x[i] = uniform() * (float)(1 + i / 32 % 3);
-                for (int r = 0; r < ROWS; r++) random_row((enum k_type)type, w + (size_t)r * stride, n);
-                ops->quant(x, n, xq, xd, xs);
-                for (int i = 0; i < n; i++) wide[i] = ops->x_elem == 2 ? xq[i] : ((const int8_t *)xq)[i];
-                struct k_xrow as_is = { xq, xd, xs }, widened = { wide, xd, xs };
-                bool has = ops->stored((enum k_type)type, w, stride, ROWS, n, &as_is, y);
-                assert_true(has || type == K_Q8_0);
-                for (int r = 0; r < ROWS && has; r++) {
-                    int sub = unpack_c((enum k_type)type, w + (size_t)r * stride, n, q, d, m, &has_m);
-                    double want = (double)dot_int8_c(q, d, has_m ? m : NULL, sub, n, &widened), terms = 0;
-                    for (int i = 0; i < n; i++)
-                        terms += (double)xd[i / 32] * abs(wide[i]) *
-                                 (fabs((double)d[i / sub]) * 64 + (has_m ? fabs((double)m[i / sub]) : 0));
-                    if (!(fabs((double)y[r] - want) <= 4 * (double)FLT_EPSILON * terms))
-                        fail_msg("%s %s, %d values: %g, expected %g", k_ops()->name, k_type_info[type].name, n,
-                                 (double)y[r], want);
-                }
-                free(w);
+                int n = k_type_info[type].block == 256 ? large[k] : small[k];
+                if (type > K_Q8_0)
+                    check_planes(ops, (enum k_type)type, n, k % 2 ? K_PANEL : 1 + 3 * k);
+                else
+                    assert_int_equal(ops->planes->bytes((enum k_type)type, n), 0);
             }
+        if (ops->planes) assert_int_equal(ops->planes->bytes(K_Q4_K, 288), 0);
     }
     k_cpu_init(-1);
 }
@@ -261,7 +286,7 @@ int main(void)
     pool = pool_new(3, 0);
     const struct CMUnitTest tests[] = { cmocka_unit_test(test_types), cmocka_unit_test(test_long),
                                         cmocka_unit_test(test_many), cmocka_unit_test(test_unpack),
-                                        cmocka_unit_test(test_stored) };
+                                        cmocka_unit_test(test_planes) };
     int rc = cmocka_run_group_tests(tests, NULL, NULL);
     pool_free(pool);
     return rc;

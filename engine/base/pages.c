@@ -1,5 +1,5 @@
-/* Large pages by request. With pages of 4 KiB a core spends a third of a pass over memory on finding them
- * (13 against 19 GB/s on the machine of kernels/SPEED.md, where a hypervisor makes each search a double one). */
+/* Large pages by request. With pages of 4 KiB a core spends a third of a pass over memory on finding them (13
+ * against 19 GB/s on the machine of kernels/SPEED.md, where a hypervisor makes each search a double one). */
 #include "base/pages.h"
 
 #include <stdint.h>

@@ -63,6 +63,14 @@ void map_close(struct file_map *m)
     *m = (struct file_map){ 0 };
 }
 
+void map_idle(const void *data, size_t bytes)
+{
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), from = (uintptr_t)data, to = from + bytes;
+    from = (from + page - 1) / page * page; /* its neighbours keep the pages they share */
+    to = to / page * page;
+    if (from < to) (void)madvise((void *)from, to - from, MADV_DONTNEED);
+}
+
 bool map_unchanged(const struct file_map *m)
 {
     struct stat st;

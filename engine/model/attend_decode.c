@@ -150,7 +150,8 @@ static void merge(const struct step *c, int unit, int first, int n)
     for (int h = 0; h < c->heads; h++) {
         int head = unit * c->heads + h;
         const struct part p = part_at(c, first, n, 0);
-        float *out = a->out + (size_t)head * dim, *z = p.max + (size_t)h * p.stride;   /* maxima, then factors */
+        float *out = a->out + (size_t)head * dim;
+        float *z = p.max + (size_t)h * p.stride;   /* maxima, then factors */
         const float *part = p.out + (size_t)h * dim;
         memset(out, 0, dim * sizeof *out);
         if (a->lse) a->lse[head] = -INFINITY;

@@ -133,16 +133,21 @@ static enum sac_code bind_rows(struct binder *b, const struct tensor *t, int fir
     const struct k_type_info *ti = &k_type_info[t->type];
     size_t row_bytes = (size_t)(t->ne[0] / ti->block) * (size_t)ti->bytes;
     const void *data = t->data + (size_t)first * row_bytes;
+    bool mapped = true;
     size_t unit = t->type == K_F32 ? 4 : ti->block == 1 ? 2 : 1;
     if ((uintptr_t)data % unit) {   /* files of other writers may place f32 anywhere */
         void *copy = sac_arena_alloc(&b->m->arena, row_bytes * (size_t)rows);
         if (!copy) return out_of_memory(b);
         data = memcpy(copy, data, row_bytes * (size_t)rows);
+        mapped = false;
     }
     struct k_mat *w = &b->m->mat[b->m->n_mat++];
-    *w = (struct k_mat){
-        .type = t->type, .rows = rows, .cols = (int)t->ne[0], .row_bytes = row_bytes, .data = data
-    };
+    *w = (struct k_mat){ .type = t->type,
+                         .rows = rows,
+                         .cols = (int)t->ne[0],
+                         .row_bytes = row_bytes,
+                         .data = data,
+                         .mapped = mapped };
     *out = w;
     return SAC_OK;
 }
@@ -258,6 +263,7 @@ static enum sac_code bind_ends(struct binder *b)
                         "%s: lacks tensor 'lm_head.weight', and its output head is not tied "
                         "to the embedding",
                         b->path);
+    m->w.embd->lookup = true;
     rc = check_shape(b, t, s->n_vocab, s->n_embd);
     return rc ? rc : bind_rows(b, t, 0, s->n_vocab, &m->w.head);
 }

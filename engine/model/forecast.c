@@ -44,14 +44,18 @@ static size_t available_memory(void)
 static size_t packed_bytes(const struct sac_model *m)
 {
     size_t sum = 0;
-    for (int i = 0; i < m->n_mat; i++) sum += linear_packed_bytes(&m->mat[i]);
-    if (sum || m->pool) return sum;
-    /* Not prepared yet: what linear_prepare will take, panels of 16 rows. */
+    for (int i = 0; i < m->n_mat && !m->opts.strict; i++) sum += linear_packed_bytes(&m->mat[i]);
+    return sum;
+}
+
+/* Bytes of the file that stay in memory: all but what is repacked. */
+static size_t kept_bytes(const struct sac_model *m)
+{
+    size_t sum = m->info.weight_bytes;
     for (int i = 0; i < m->n_mat && !m->opts.strict; i++) {
         const struct k_mat *w = &m->mat[i];
-        size_t values = (size_t)(w->rows + 15) / 16 * 16 * (size_t)w->cols;
-        if (w->type == K_Q8_0 && k_ops()->int8.name) sum += values + values / 16;
-        else if ((w->type == K_F16 || w->type == K_BF16) && k_ops()->bf16.name) sum += values * 2;
+        size_t bytes = w->row_bytes * (size_t)w->rows;
+        if (w->mapped && linear_packed_bytes(w) && bytes <= sum) sum -= bytes;
     }
     return sum;
 }
@@ -103,7 +107,8 @@ void sac_model_forecast(const struct sac_model *m, int n_prompt, int n_new, int 
                         struct sac_forecast *out)
 {
     const struct sac_shape *s = &m->hp.shape;
-    *out = (struct sac_forecast){ .weights = m->info.weight_bytes, .packed = packed_bytes(m),
+    *out = (struct sac_forecast){ .weights = kept_bytes(m),
+                                  .packed = packed_bytes(m),
                                   .available = available_memory() };
     if (n_own < 1) n_own = 1;
     size_t n = (size_t)n_prompt, d = (size_t)s->head_dim, layers = (size_t)s->n_layers;
@@ -132,7 +137,7 @@ void sac_model_forecast(const struct sac_model *m, int n_prompt, int n_new, int 
     if (rate <= 0 || s->n_layers == 0) return;
     out->prefill_s = (linear_ops * n_prompt / product_gain(m) + attend / 1.5 + head) / rate;
     /* A token reads every weight once: 12 GB/s a core is what such streams get. */
-    double read_s = (double)out->weights / (12e9 * m->info.n_threads),
+    double read_s = (double)m->info.weight_bytes / (12e9 * m->info.n_threads),
            compute_s = (linear_ops + head + last) / rate;
     out->decode_s_per_token = read_s > compute_s ? read_s : compute_s;
 }

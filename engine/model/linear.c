@@ -1,127 +1,23 @@
 /* Matrix products on the pool: which path a matrix takes, and how work is handed out.
  *
  * Three paths. Integers, for quantised weights: activations are rounded once for all matrices that share
- * them; Q8_0 is repacked at load (and the file's pages are then never read again), other types are unpacked
- * panel by panel, which many rows of x share, or row by row for one or two of them. bf16, for F16 and BF16
- * weights where the CPU has the products: repacked at load. f32 for everything else and for strict models:
- * panels are dequantised on the way. Where the CPU multiplies bf16 on whole tiles (AMX), a few rows of x or
- * more take that way instead with all types but F32: quantised panels are widened to bf16, block by block.
+ * them; Q8_0 panels are multiplied as they are, planes of the other types too for a few rows of x and opened
+ * panel by panel for many. bf16, for F16 and BF16 weights where the CPU has the products. f32 for everything
+ * else and for strict models: panels are dequantised on the way. Where the CPU multiplies bf16 on whole tiles
+ * (AMX), a few rows of x or more take that way instead with all types but F32: quantised panels are widened
+ * to bf16, block by block. linear_pack.c has the repacking.
  *
  * A unit of work is some panels of 16 weight rows against all rows of x: no two threads read the same weight
  * and every output is summed by one thread in one order, whatever the thread count. */
-#include "model/linear.h"
-#include "base/pages.h"
+#include "model/linear_int.h"
 
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { CHUNK = 512, FEW = 4, K_BLOCK = 256, WIDE_BLOCK = 2048, ALIGN = 64 };
+enum { CHUNK = 512, FEW = 4, K_BLOCK = 256, WIDE_BLOCK = 2048 };
 
-enum path { PATH_F32, PATH_INT8, PATH_BF16 };
-
-/* Repacked weights: rows rounded up to panels, the added ones zero. */
-struct k_packed {
-    enum path path;
-    int n_panels;
-    size_t bytes;
-    char *data;               /* int8 or bf16 panels */
-    uint16_t *d16;            /* [panel][cols/32][16], int8 only */
-};
-static struct k_packed strict_mark;   /* packed == &strict_mark: f32 arithmetic, nothing repacked */
-
-static size_t up(size_t n) { return (n + ALIGN - 1) / ALIGN * ALIGN; }
-static bool quantised(enum k_type t) { return t != K_F32 && t != K_F16 && t != K_BF16; }
-
-static enum path path_of(const struct k_mat *w)
-{
-    if (w->packed == &strict_mark) return PATH_F32;
-    if (w->packed) return w->packed->path;
-    return quantised(w->type) && k_ops()->int8.name && w->cols % 32 == 0 ? PATH_INT8 : PATH_F32;
-}
-
-/* ---- repacking ---- */
-
-static const char *row_at(const struct k_mat *w, int r)
-{
-    return (const char *)w->data + (size_t)r * w->row_bytes;
-}
-
-static void pack_q8(const struct k_mat *w, struct k_packed *p, int panel, char *tmp)
-{
-    size_t n = (size_t)w->cols, blocks = n / 32;
-    int8_t *q = (int8_t *)tmp;
-    float *d = (float *)(tmp + K_PANEL * n), *m = d + blocks;
-    uint16_t *d16 = p->d16 + (size_t)panel * blocks * K_PANEL;
-    memset(d16, 0, blocks * K_PANEL * sizeof *d16);
-    for (int r = 0; r < K_PANEL; r++) {
-        bool has_m;
-        if (panel * K_PANEL + r >= w->rows) {
-            memset(q + (size_t)r * n, 0, n);
-            continue;
-        }
-        const char *row = row_at(w, panel * K_PANEL + r);
-        k_ops()->unpack(w->type, row, w->cols, q + (size_t)r * n, d, m, &has_m);
-        for (size_t b = 0; b < blocks; b++)   /* the scale as stored */
-            memcpy(&d16[b * K_PANEL + (size_t)r], row + b * (size_t)k_type_info[K_Q8_0].bytes, sizeof *d16);
-    }
-    k_ops()->int8.pack(q, w->cols, (int8_t *)p->data + (size_t)panel * K_PANEL * n);
-}
-
-static void pack_bf16(const struct k_mat *w, struct k_packed *p, int panel, char *tmp)
-{
-    size_t n = (size_t)w->cols;
-    float *rows = (float *)tmp;
-    for (int r = 0; r < K_PANEL; r++) {
-        if (panel * K_PANEL + r < w->rows)
-            k_ops()->dequant(w->type, row_at(w, panel * K_PANEL + r), w->cols, rows + (size_t)r * n);
-        else memset(rows + (size_t)r * n, 0, n * sizeof *rows);
-    }
-    k_ops()->bf16.pack(rows, n, w->cols, p->data + (size_t)panel * K_PANEL * n * 2);
-}
-
-bool linear_prepare(struct k_mat *w, bool strict)
-{
-    w->packed = strict ? &strict_mark : NULL;
-    bool ints = w->type == K_Q8_0 && k_ops()->int8.name && w->cols % 32 == 0;
-    bool bf16 = (w->type == K_F16 || w->type == K_BF16) && k_ops()->bf16.name && w->cols % 2 == 0;
-    if (strict || (!ints && !bf16)) return true;
-    int panels = (w->rows + K_PANEL - 1) / K_PANEL;
-    size_t values = (size_t)panels * K_PANEL * (size_t)w->cols,
-           scales = ints ? values / 32 * sizeof(uint16_t) : 0;
-    struct k_packed *p = calloc(1, sizeof *p);
-    size_t data = up(values * (ints ? 1 : 2));
-    char *tmp = malloc((size_t)K_PANEL * (size_t)w->cols * sizeof(float) + 2 * (size_t)w->cols);
-    if (p) p->bytes = data + up(scales);
-    if (p) p->data = pages_alloc(p->bytes);
-    if (!p || !p->data || !tmp) {
-        free(tmp);
-        free(p ? p->data : NULL);
-        free(p);
-        return false;
-    }
-    p->path = ints ? PATH_INT8 : PATH_BF16;
-    p->n_panels = panels;
-    if (ints) p->d16 = (uint16_t *)(p->data + data);
-    for (int i = 0; i < panels; i++) {
-        if (ints) pack_q8(w, p, i, tmp);
-        else pack_bf16(w, p, i, tmp);
-    }
-    free(tmp);
-    w->packed = p;
-    return true;
-}
-
-void linear_release(struct k_mat *w)
-{
-    if (w->packed && w->packed != &strict_mark) {
-        free(w->packed->data);
-        free(w->packed);
-    }
-    w->packed = NULL;
-}
-
-size_t linear_packed_bytes(const struct k_mat *w) { return w->packed ? w->packed->bytes : 0; }
+static size_t up(size_t n) { return (n + LINEAR_ALIGN - 1) / LINEAR_ALIGN * LINEAR_ALIGN; }
 
 /* ---- products ---- */
 
@@ -176,9 +72,7 @@ static void packed_int8(const struct product *c, const struct linear_job *j, int
     size_t n = (size_t)c->cols, blocks = n / 32 * K_PANEL;
     for (int r = 0; r < c->m; r += k_ops()->int8.rows)
         for (int p = p0; p < p1; p++) {
-            struct k_panel w = { .q = (const int8_t *)k->data + (size_t)p * n * K_PANEL,
-                                 .d16 = k->d16 + (size_t)p * blocks,
-                                 .sub = 32 };
+            struct k_panel w = { .q = packed_panel(j->w, p), .d16 = k->d16 + (size_t)p * blocks, .sub = 32 };
             tile_int8(c, j, &w, p, r);
         }
 }
@@ -210,6 +104,11 @@ static struct k_panel unpack_panel(const struct product *c, const struct linear_
     bool has_m = false;
     float *d = u->d + (size_t)slot * scales, *m = u->m + (size_t)slot * scales;
     int8_t *q = u->panel + (size_t)slot * up(K_PANEL * n);
+    if (j->w->packed) {
+        sub = k_ops()->int8.planes->open(j->w->type, packed_panel(j->w, panel), c->cols, 0, c->cols, q, d, m,
+                                         &has_m);
+        return (struct k_panel){ .q = q, .d = d, .m = has_m ? m : NULL, .sub = sub };
+    }
     for (int r = 0; r < K_PANEL; r++) {
         int row = panel * K_PANEL + r;   /* rows past the end repeat the last: their outputs are dropped */
         row = row < j->w->rows ? row : j->w->rows - 1;
@@ -224,25 +123,25 @@ static struct k_panel unpack_panel(const struct product *c, const struct linear_
     return (struct k_panel){ .q = q, .d = d, .m = has_m ? m : NULL, .sub = sub };
 }
 
-/* For few rows of x: rows as they lie in the file, where the level can. */
-static bool stored_int8(const struct product *c, const struct linear_job *j, int p0, int p1)
+/* Planes against a few rows of x. */
+static void planes_int8(const struct product *c, const struct linear_job *j, int p0, int p1)
 {
-    int first = p0 * K_PANEL, end = p1 * K_PANEL < j->w->rows ? p1 * K_PANEL : j->w->rows;
-    if (!k_ops()->int8.stored) return false;
-    for (int r = 0; r < c->m; r++) {
-        struct k_xrow x = x_row(c, r);
-        if (!k_ops()->int8.stored(j->w->type, row_at(j->w, first), j->w->row_bytes, end - first, c->cols, &x,
-                                  j->y + (size_t)r * j->ldy + (size_t)first))
-            return false;
-    }
-    return true;
+    float part[K_PANEL];
+    for (int p = p0; p < p1; p++)
+        for (int r = 0; r < c->m; r++) {
+            struct k_xrow x = x_row(c, r);
+            float *y = j->y + (size_t)r * j->ldy + (size_t)p * K_PANEL;
+            int cols = j->w->rows - p * K_PANEL;
+            k_ops()->int8.planes->dot(j->w->type, packed_panel(j->w, p), c->cols, &x,
+                                      cols < K_PANEL ? part : y);
+            if (cols < K_PANEL) copy_part(part, cols, 1, y, j->ldy);
+        }
 }
 
 static bool unpacked_int8(const struct product *c, const struct linear_job *j, int p0, int p1, int thread)
 {
     struct unpacked u;
     struct k_panel w[K_NP];
-    if (c->m < FEW && stored_int8(c, j, p0, p1)) return true;
     if (!unpack_room(c, thread, p1 - p0, &u)) return false;
     if (c->m < FEW) {
         for (int row = p0 * K_PANEL; row < p1 * K_PANEL && row < j->w->rows; row++) {
@@ -329,10 +228,21 @@ static void widen(const struct linear_job *j, int p0, int p1, int k0, int n, flo
     const struct k_type_info *t = &k_type_info[w->type];
     size_t cols = (size_t)w->cols, blocks = cols / 32 * K_PANEL;
     for (int p = p0; p < p1; p++, dst += (size_t)n * K_PANEL * 2) {
-        if (w->packed) {
-            struct k_panel panel = { .q = (const int8_t *)w->packed->data + (size_t)p * cols * K_PANEL,
-                                     .d16 = w->packed->d16 + (size_t)p * blocks, .sub = 32 };
-            k_ops()->wide.widen_q8(&panel, k0, n, dst);
+        if (w->packed && w->type == K_Q8_0) {
+            struct k_panel panel = { .q = packed_panel(w, p),
+                                     .d16 = w->packed->d16 + (size_t)p * blocks,
+                                     .sub = 32 };
+            k_ops()->wide.widen(&panel, k0, n, dst);
+            continue;
+        }
+        if (w->packed) { /* rows: the panel opened, then its scales and minima */
+            float *d = rows + (size_t)n * K_PANEL / sizeof *d, *m = d + (size_t)n;
+            bool has_m;
+            int sub = k_ops()->int8.planes->open(w->type, packed_panel(w, p), w->cols, k0, n, (int8_t *)rows,
+                                                 d, m, &has_m);
+            k_ops()->wide.widen(
+                &(struct k_panel){ .q = (int8_t *)rows, .d = d, .m = has_m ? m : NULL, .sub = sub }, 0, n,
+                dst);
             continue;
         }
         for (int r = 0; r < K_PANEL; r++) {
@@ -350,8 +260,8 @@ static bool wide_tiles(const struct product *c, const struct linear_job *j, int 
     int width = (p1 * K_PANEL < j->w->rows ? p1 * K_PANEL : j->w->rows) - p0 * K_PANEL;
     float *y = j->y + (size_t)p0 * K_PANEL;
     if (path_of(j->w) == PATH_BF16) {
-        k_ops()->wide.matmul(j->w->packed->data + (size_t)p0 * K_PANEL * n * 2, K_PANEL * n, width, c->cols,
-                             c->xb, n, c->m, y, j->ldy, false);
+        k_ops()->wide.matmul(packed_panel(j->w, p0), K_PANEL * n, width, c->cols, c->xb, n, c->m, y, j->ldy,
+                             false);
         return true;
     }
     size_t rows = up(K_PANEL * kb * sizeof(float));
@@ -377,12 +287,15 @@ static void run_units(void *ctx, int lo, int hi, int thread)
         enum path path = path_of(j->w);
         bool ok = true;
         if (c->wide && path != PATH_F32) ok = wide_tiles(c, j, p0, p1, thread);
-        else if (path == PATH_INT8 && j->w->packed) packed_int8(c, j, p0, p1);
+        else if (path == PATH_INT8 && j->w->packed && j->w->type == K_Q8_0)
+            packed_int8(c, j, p0, p1);
+        else if (path == PATH_INT8 && j->w->packed && c->m < FEW)
+            planes_int8(c, j, p0, p1);
         else if (path == PATH_INT8) ok = unpacked_int8(c, j, p0, p1, thread);
         else if (path == PATH_F32) ok = dequant_f32(c, j, p0, p1, thread);
         else
-            tiles_float(c, j, &k_ops()->bf16, j->w->packed->data + (size_t)p0 * K_PANEL * (size_t)c->cols * 2,
-                        (size_t)K_PANEL * (size_t)c->cols, p0, p1, 0, c->cols);
+            tiles_float(c, j, &k_ops()->bf16, packed_panel(j->w, p0), (size_t)K_PANEL * (size_t)c->cols, p0,
+                        p1, 0, c->cols);
         if (!ok) atomic_store(&c->failed, true);
         int n = (p1 * K_PANEL < j->w->rows ? p1 * K_PANEL : j->w->rows);
         for (int r = 0; j->bias && r < c->m; r++)
@@ -445,6 +358,15 @@ static void run_chunk(struct product *c)
     pool_run(c->p, units, 1, run_units, c);
 }
 
+/* Panels of a unit of work for few rows of x: reads long enough for the memory to run, and units short enough
+ * for all threads to end together. */
+static int few_panels(const struct linear_job *job)
+{
+    enum { UNIT_BYTES = 48 << 10, MOST = 8 };
+    size_t panels = UNIT_BYTES / (K_PANEL * job->w->row_bytes + 1) + 1;
+    return panels < MOST ? (int)panels : MOST;
+}
+
 void linear_many(struct sac_pool *p, const struct linear_job *job, int n_jobs, const float *x, size_t ldx,
                  int m)
 {
@@ -458,7 +380,7 @@ void linear_many(struct sac_pool *p, const struct linear_job *job, int n_jobs, c
             }
             struct product c = { .p = p, .job = part, .n_jobs = n, .m = m - r < CHUNK ? m - r : CHUNK,
                                  .x = x + (size_t)r * ldx, .ldx = ldx, .cols = part[0].w->cols };
-            c.per_unit = c.m < FEW ? 2 : K_NP;
+            c.per_unit = c.m < FEW ? few_panels(part) : K_NP;
             c.wide = k_ops()->wide.name && c.m >= FEW && c.cols % 32 == 0;
             run_chunk(&c);
         }

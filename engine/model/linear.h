@@ -5,11 +5,12 @@
 #include "base/pool.h"
 #include "kernels.h"
 
-/* Repack what profits from it (int8 for Q8_0 with VNNI, bf16 ...). Called once per matrix at load, memory
- * is malloc'ed and owned by the matrix. strict: keep f32 activations. false: out of memory. */
-bool linear_prepare(struct k_mat *w, bool strict);
+/* Repack n matrices, once, at load: integer panels or planes for quantised types, bf16 ... where the CPU has
+ * products with them. They share memory: release all or none. strict: keep f32 activations and the weights as
+ * they are. false: out of memory. */
+bool linear_prepare(struct sac_pool *p, struct k_mat *w, int n, bool strict);
 void linear_release(struct k_mat *w);
-size_t linear_packed_bytes(const struct k_mat *w);
+size_t linear_packed_bytes(const struct k_mat *w); /* what it takes; before it is prepared: will take */
 
 /* y[m][w->rows] (row stride ldy) = x[m][w->cols] (row stride ldx) * W^T + bias (NULL: none). The fast path
  * is chosen by m and by the type of w. `groups` of matrices that share x are cheaper through linear_many. */

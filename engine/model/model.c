@@ -174,14 +174,13 @@ static enum sac_code load_weights(struct sac_model *m, struct sac_err *err)
     enum sac_code rc = bind_weights(m, err);
     if (rc || m->opts.directory_only) return rc;
     rc = model_fits(m, err);
-    for (int i = 0; i < m->n_mat && !rc; i++)
-        if (!linear_prepare(&m->mat[i], m->opts.strict))
-            rc = sac_fail(err, SAC_ENOMEM, "%s: out of memory while preparing its weights", m->files.path);
     if (rc) return rc;
     m->pool = pool_new(m->info.n_threads, 0);
-    return m->pool
-               ? SAC_OK
-               : sac_fail(err, SAC_ENOMEM, "%s: cannot start %d threads", m->files.path, m->info.n_threads);
+    if (!m->pool)
+        return sac_fail(err, SAC_ENOMEM, "%s: cannot start %d threads", m->files.path, m->info.n_threads);
+    if (!linear_prepare(m->pool, m->mat, m->n_mat, m->opts.strict))
+        return sac_fail(err, SAC_ENOMEM, "%s: out of memory while preparing its weights", m->files.path);
+    return SAC_OK;
 }
 
 static enum sac_code load_settings(struct sac_model *m, struct sac_err *err)

@@ -1,6 +1,7 @@
 /* What the machine can do, measured with the program's own kernels on data that stays in the first-level
- * cache, and with a pass over more memory than any cache holds. The best of several rounds: a ceiling is not
- * an average. */
+ * cache, and with a pass over more memory than any cache holds, on such pages as weights and keys have. The
+ * best of several rounds: a ceiling is not an average. */
+#include "base/pages.h"
 #include "kernels.h"
 #include "model/model_int.h"
 #include "model/session_int.h"
@@ -83,7 +84,7 @@ enum sac_code sac_bench_ceilings(struct sac_model *m, struct sac_ceilings *out, 
 {
     struct sac_pool *pool = m->pool;
     size_t areas = (size_t)pool_threads(pool) * AREA, bytes = areas > READ_BYTES ? areas : READ_BYTES;
-    struct probe p = { .ops = k_ops(), .mem = aligned_alloc(64, bytes) };
+    struct probe p = { .ops = k_ops(), .mem = pages_alloc(bytes) };
     if (!p.mem)
         return sac_fail(err, SAC_ENOMEM, "no memory for measuring the machine (%zu MiB)", bytes >> 20);
     memset(p.mem, 0, bytes);

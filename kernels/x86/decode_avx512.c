@@ -1,10 +1,10 @@
 /* Decode attention over stored keys and values, AVX-512: the query heads of a group share one pass.
  *
- * Scores: sixteen sums of sixteen lanes are kept at once, heads times keys, so that each key is widened to f32
- * once for all heads and each query chunk is loaded once for all keys; a tree of interleaving adds turns the
- * sixteen vectors into one vector of sums. Values: 64 columns of every head stay in registers while the keys
- * pass by. Both passes do little enough for a key that memory decides, so they ask for the lines of coming
- * keys themselves: a page holds 32 keys of 64 half-precision values, and the processor stops at each page. */
+ * Scores: sixteen sums of sixteen lanes are kept at once, heads times keys, so that each key is widened to
+ * f32 once for all heads and each query chunk is loaded once for all keys; a tree of interleaving adds turns
+ * the sixteen vectors into one vector of sums. Values: 64 columns of every head stay in registers while the
+ * keys pass by. Both passes do little enough for a key that memory decides, so they ask for the lines of
+ * coming keys themselves. */
 #include "attn512.h"
 #include "levels.h"
 

@@ -97,18 +97,21 @@ static void pack_rows(const float *w, size_t ldw, int n, void *dst)
     }
 }
 
-/* A panel of Q8_0 as int8_vnni packs it ([n/4][16][4], 128 added) becomes pairs of bf16: inputs k0 .. k0+n-1.
- */
-static void widen_q8(const struct k_panel *w, int k0, int n, void *dst)
+/* A panel as int8_vnni packs it ([n/4][16][4], 128 added) becomes pairs of bf16: inputs k0 .. k0+n-1. */
+INLINE void widen_panel(const struct k_panel *w, int k0, int n, void *dst, int sub)
 {
     const __m512i low = _mm512_set1_epi32(255);
     const __m512i pairs = _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23,
                                            7, 22, 6, 21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
     uint16_t *out = dst;
-    for (int b = k0; b < k0 + n; b += 32) {
-        __m512 d = _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(w->d16 + b / 32 * K_PANEL)));
+    for (int b = k0; b < k0 + n; b += sub) {
+        size_t at = (size_t)(b / sub) * K_PANEL;
+        __m512 d = w->d ? _mm512_loadu_ps(w->d + at)
+                        : _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(w->d16 + at)));
         __m512 off = _mm512_mul_ps(d, _mm512_set1_ps(-128.0f));
-        UNROLL for (int i = 0; i < 32; i += 4, out += 4 * K_PANEL) {
+        if (w->m) off = _mm512_add_ps(off, _mm512_loadu_ps(w->m + at));
+        UNROLL for (int i = 0; i < sub; i += 4, out += 4 * K_PANEL)
+        {
             __m512i v = _mm512_loadu_si512(w->q + (size_t)(b + i) * K_PANEL);
             __m512 f[4];
             f[0] = _mm512_cvtepi32_ps(_mm512_and_si512(v, low));
@@ -124,6 +127,17 @@ static void widen_q8(const struct k_panel *w, int k0, int n, void *dst)
     }
 }
 
+static void widen_amx(const struct k_panel *w, int k0, int n, void *dst)
+{
+    if (w->sub == 16)
+        widen_panel(w, k0, n, dst, 16);
+    else
+        widen_panel(w, k0, n, dst, 32);
+}
+
 const struct k_wide_gemm gemm_amx = {
-    .name = "bf16 amx", .pack = pack_rows, .widen_q8 = widen_q8, .matmul = matmul_amx,
+    .name = "bf16 amx",
+    .pack = pack_rows,
+    .widen = widen_amx,
+    .matmul = matmul_amx,
 };

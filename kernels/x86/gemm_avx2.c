@@ -37,7 +37,7 @@ static void quant_avx2(const float *x, int n, void *q, float *d, float *s)
 }
 
 /* 16 rows of 16 bytes as 16-bit pairs, transposed. */
-static void pack_int8_avx2(const int8_t *q, int n, int8_t *dst)
+void k_pack_int8_avx2(const int8_t *q, int n, int8_t *dst)
 {
     for (int i = 0; i < n; i += 16) {
         __m128i a[16], b[16];
@@ -249,8 +249,15 @@ static void tile_f32_avx2(const void *w, size_t pstride, int panels, int n, cons
 }
 
 const struct k_int8 int8_avx2 = {
-    .name = "int16 avx2", .rows = 4, .x_elem = sizeof(int16_t), .x_max = 32767, .quant = quant_avx2,
-    .pack = pack_int8_avx2, .tile = tile_int8_avx2, .dot = dot_int8_avx2,
+    .name = "int16 avx2",
+    .rows = 4,
+    .x_elem = sizeof(int16_t),
+    .x_max = 32767,
+    .quant = quant_avx2,
+    .pack = k_pack_int8_avx2,
+    .tile = tile_int8_avx2,
+    .dot = dot_int8_avx2,
+    .planes = &planes_avx2,
 };
 const struct k_float_gemm f32_avx2 = {
     .name = "f32 avx2",

@@ -29,7 +29,7 @@ static void quant_vnni(const float *x, int n, void *q, float *d, float *s)
 }
 
 /* 16 rows of four bytes become one vector; the top bit flipped is 128 added. */
-static void pack_vnni(const int8_t *q, int n, int8_t *dst)
+void k_pack_int8_vnni(const int8_t *q, int n, int8_t *dst)
 {
     for (int i = 0; i < n; i += 4) {
         uint32_t w[K_PANEL];
@@ -151,6 +151,13 @@ static float dot_vnni(const int8_t *q, const float *d, const float *m, int sub, 
 }
 
 const struct k_int8 int8_vnni = {
-    .name = "int8 vnni", .rows = K_INT_MR, .x_elem = 1, .x_max = 127, .quant = quant_vnni, .pack = pack_vnni,
-    .tile = tile_vnni, .dot = dot_vnni, .stored = k_stored_vnni,
+    .name = "int8 vnni",
+    .rows = K_INT_MR,
+    .x_elem = 1,
+    .x_max = 127,
+    .quant = quant_vnni,
+    .pack = k_pack_int8_vnni,
+    .tile = tile_vnni,
+    .dot = dot_vnni,
+    .planes = &planes_vnni,
 };

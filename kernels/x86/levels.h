@@ -42,11 +42,12 @@ void k_values_avx512(enum k_type type, const float *w, size_t stride, int heads,
 float k_exp_sum_avx512(float *x, int n, float max);
 float k_max_avx512(const float *x, int n);
 int k_unpack_avx2(enum k_type type, const void *row, int n, int8_t *q, float *d, float *m, bool *has_m);
-bool k_stored_vnni(enum k_type type, const void *w, size_t stride, int count, int n, const struct k_xrow *x,
-                   float *y);
 void k_dequant_avx2(enum k_type type, const void *row, int n, float *out);
 void k_pack_f32_avx2(const float *w, size_t ldw, int n, void *dst);
 extern const struct k_int8 int8_avx2, int8_vnni;
+extern const struct k_planes planes_avx2, planes_vnni;
+void k_pack_int8_avx2(const int8_t *q, int n, int8_t *dst);
+void k_pack_int8_vnni(const int8_t *q, int n, int8_t *dst);
 void k_attn_amx(struct k_attn *a);   /* attn_bf16 with its products on tiles */
 extern const struct k_wide_gemm gemm_amx;
 extern const struct k_float_gemm f32_avx2, f32_avx512, gemm_bf16;

@@ -1,0 +1,30 @@
+/* Repacked weights, shared by linear_pack.c, which makes them, and linear.c, which multiplies. */
+#ifndef MODEL_LINEAR_INT_H
+#define MODEL_LINEAR_INT_H
+
+#include "model/linear.h"
+
+enum { LINEAR_ALIGN = 64 };
+enum path { PATH_F32, PATH_INT8, PATH_BF16 };
+
+/* Rows are rounded up to panels. What is added is zero or repeats the last row. */
+struct k_packed {
+    enum path path;
+    int n_panels;
+    size_t panel, bytes; /* of a panel; of all */
+    char *data;          /* int8 panels, planes, or bf16 panels */
+    uint16_t *d16;       /* [panel][cols/32][16], Q8_0 only */
+    void *own;           /* memory to be freed with it: that of all prepared together */
+};
+
+enum path path_of(const struct k_mat *w);
+
+static inline const void *packed_panel(const struct k_mat *w, int panel)
+{
+    return w->packed->data + (size_t)panel * w->packed->panel;
+}
+static inline const char *row_at(const struct k_mat *w, int r)
+{
+    return (const char *)w->data + (size_t)r * w->row_bytes;
+}
+#endif
