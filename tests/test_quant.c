@@ -1,6 +1,7 @@
 /* Dequantisers against values another implementation computed, and against formulas on blocks made by hand.
  *
- * fixtures/quant: the first 128 rows of two tensors of a random model in ten types, and the same rows as f32.
+ * fixtures/quant: the first 128 rows of two tensors of a random model in ten types, and as f32 those of one and
+ * 64 of the other.
  */
 #include "file/gguf.h"
 #include "file/tensors.h"
