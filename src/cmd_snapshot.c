@@ -20,10 +20,11 @@
 
 struct opts {
     struct setup_args a;
-    const char *again, *out, *screen, *size, *window, *layers, *heads, *steps, *range, *metric, *theme, *against;
+    const char *again, *out, *screen, *size, *window, *layers, *heads, *steps, *range, *metric, *theme,
+        *against;
     int view, layer, head, row, step, scale, pool, sinks, overlay, diff, map, cells, lane, ms;
     double pixels, width, fold;
-    int exit_code;               /* of a screen made again */
+    int exit_code; /* of a screen made again */
     bool group, sparse, all_heads, force, json, no_caption, animate, dark, exact;
 };
 
@@ -489,20 +490,25 @@ static char *screen_script(const struct opts *o)
 static enum sac_code write_screen(struct opts *o, const char *source, struct result *out, struct sac_err *err)
 {
     struct ui_app_opts ao = { .pace = 0 };
-    struct stage s = { .dump = o->out, .size = o->size, .force = o->force, .headless = true,
-                       .theme = o->theme };
+    struct stage s = {
+        .dump = o->out, .size = o->size, .force = o->force, .headless = true, .theme = o->theme
+    };
     char path[1024], name[240], *prompt = NULL, *script = screen_script(o);
     size_t n;
     enum figure_format f;
     if (o->out && strcmp(o->out, "-") && !figure_format_of(o->out, &f))
         sac_fail(err, SAC_EARG, "%s: a picture of a screen ends in .png, .svg or .pdf", o->out);
-    else if (!script) sac_fail(err, SAC_ENOMEM, "out of memory");
-    else if (o->a.prompt && o->a.task) sac_fail(err, SAC_EARG, "--prompt and --task exclude each other");
+    else if (!script)
+        sac_fail(err, SAC_ENOMEM, "out of memory");
+    else if (o->a.prompt && o->a.task)
+        sac_fail(err, SAC_EARG, "--prompt and --task exclude each other");
     else if (cli_model(source, path, sizeof path, err) &&
              (!o->a.prompt || (prompt = cli_text(o->a.prompt, &n, err)))) {
         if (!o->a.prompt && !o->a.methods.n) setup_demo(&o->a);
-        if (sac_trace_is_file(path)) ao.trace = path;
-        else ao.model = path;
+        if (sac_trace_is_file(path))
+            ao.trace = path;
+        else
+            ao.model = path;
         ao.task = prompt ? NULL : o->a.task ? o->a.task : "niah";
         stage_setup(&ao, &o->a, prompt);
         ao.script = script;
@@ -538,8 +544,10 @@ static int snapshot(struct opts *o, const char *source)
     else if (o->again) {
         o->a.model = source;
         rc = run_again(o, &r, &err);
-    } else if (o->screen) rc = write_screen(o, source, &r, &err);
-    else if (source && sac_trace_is_file(source)) rc = run_trace(o, source, &r, &err);
+    } else if (o->screen)
+        rc = write_screen(o, source, &r, &err);
+    else if (source && sac_trace_is_file(source))
+        rc = run_trace(o, source, &r, &err);
     else {
         o->a.model = source;
         rc = run_model(o, &r, &err);
@@ -552,8 +560,15 @@ static int snapshot(struct opts *o, const char *source)
 
 int cmd_snapshot(int argc, char **argv)
 {
-    struct opts o = { .a = SETUP_DEFAULTS, .row = -1, .lane = -1, .overlay = -1, .fold = 1, .ms = 400,
-                      .layer = -1, .head = -1, .step = -1 };
+    struct opts o = { .a = SETUP_DEFAULTS,
+                      .row = -1,
+                      .lane = -1,
+                      .overlay = -1,
+                      .fold = 1,
+                      .ms = 400,
+                      .layer = -1,
+                      .head = -1,
+                      .step = -1 };
     struct arg_strs source = { { NULL }, 0 };
     int theme = -1, screen = -1;
     const char *scales[MOST_NAMES], *pools[MOST_NAMES], *maps[MOST_NAMES];
@@ -602,7 +617,8 @@ int cmd_snapshot(int argc, char **argv)
           ARG_DOUBLE, &o.fold, .min = 0, .max = 1e6 },
         { "colormap", 0, "NAME", "viridis, magma, inferno, cividis or grey", ARG_CHOICE, .to = &o.map,
           .choices = ended(ui_map_name, UI_N_MAPS, maps) },
-        { "theme", 0, "NAME", "light or dark (default light; of a screen dark)", ARG_CHOICE, .to = &theme, .choices = themes },
+        { "theme", 0, "NAME", "light or dark (default light; of a screen dark)", ARG_CHOICE, .to = &theme,
+          .choices = themes },
         { "Size", .kind = ARG_HEADING },
         { "size", 0, "WxH", "--screen: columns and lines (default 120x40)", ARG_STR, .to = &o.size },
         { "pixels", 0, "X", "pixels for each unit of length (default 2)", ARG_DOUBLE, &o.pixels, .min = 0.25,
@@ -645,7 +661,8 @@ int cmd_snapshot(int argc, char **argv)
     o.theme = theme >= 0 ? themes[theme] : NULL;
     o.screen = screen >= 0 ? screens[screen] : NULL;
     if (o.screen && (o.steps || o.layers || o.heads || o.all_heads || o.window || o.metric))
-        return args_fail(&spec, "--steps, --layers, --heads, --all-heads, --window and --metric belong to a --view");
+        return args_fail(&spec,
+                         "--steps, --layers, --heads, --all-heads, --window and --metric belong to a --view");
     if (o.size && !o.screen) return args_fail(&spec, "--size belongs to --screen; figures have --width");
     if (!o.screen) {
         if (o.layer < 0) o.layer = 0;

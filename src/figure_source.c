@@ -15,7 +15,8 @@ static bool recording(const struct ui_recipe *r, char *path, size_t cap, struct 
     if (access(path, R_OK) == 0) return true;
     snprintf(name, sizeof name, "traces/%s", r->recording);
     if (cli_sample(name, path, cap)) return true;
-    sac_fail(err, SAC_EIO, "the figure shows the recording %s, which is not here: give it as TRACE", r->recording);
+    sac_fail(err, SAC_EIO, "the figure shows the recording %s, which is not here: give it as TRACE",
+             r->recording);
     return false;
 }
 
@@ -40,8 +41,10 @@ bool figure_source(const char *given, const struct ui_recipe *r, char *path, siz
 void figure_options(struct ui_app_opts *o, const struct ui_recipe *r, const char *path, const char **methods)
 {
     for (int i = 0; i < r->n_methods; i++) methods[i] = r->method[i];
-    if (sac_trace_is_file(path)) o->trace = path;
-    else o->model = path;
+    if (sac_trace_is_file(path))
+        o->trace = path;
+    else
+        o->model = path;
     o->task = *r->task ? r->task : NULL;
     o->length = r->length;
     o->sample = r->sample;

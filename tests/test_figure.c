@@ -234,7 +234,7 @@ static void test_svg_merges_runs(void **state)
 static void test_screen_blocks_join(void **state)
 {
     struct figure_cell cell[12];
-    struct figure_screen s = { 4, 3, cell };
+    struct figure_screen s = { 4, 3, cell, NULL };
     struct figure_style style = { .scale = 1 };
     struct figure_bytes b;
     (void)state;
@@ -250,6 +250,54 @@ static void test_screen_blocks_join(void **state)
     assert_int_equal(count(&p, 0xfedcba), 16);
     free(p.rgb);
     figure_bytes_free(&b);
+}
+
+static struct picture screen_of(struct figure_cell *cell, int w, const char32_t (*mark)[4])
+{
+    struct figure_screen s = { w, 1, cell, mark };
+    struct figure_style style = { .scale = 1 };
+    struct figure_bytes b;
+    assert_int_equal(figure_draw_screen(&s, &style, FIGURE_PNG, NULL, &b, NULL), SAC_OK);
+    struct picture p = decode(&b);
+    figure_bytes_free(&b);
+    return p;
+}
+
+static uint32_t ground(const struct picture *p, int x) { return pixel(p, 8 + 8 * x, 8); }
+
+/* Words from right to left stand as they are read, with their colours; the frame, numbers and other words
+ * stay. */
+static void test_screen_words_run_their_way(void **state)
+{
+    static const char32_t text[] = { U'|',  U'7', U' ', 0x5e9, 0x5dc,  0x5d5,
+                                     0x5dd, U' ', U'a', U'b',  0x2502, 0x5d0 };
+    enum { N = sizeof text / sizeof *text };
+    static const int want[N] = { 0, 1, 2, 6, 5, 4, 3, 7, 8, 9, 10, 11 };
+    struct figure_cell cell[N];
+    (void)state;
+    for (int i = 0; i < N; i++)
+        cell[i] = (struct figure_cell){ text[i], 0, 0x101010u * (uint32_t)(i + 2), 0 };
+    struct picture p = screen_of(cell, N, NULL);
+    for (int x = 0; x < N; x++) assert_int_equal(ground(&p, x), cell[want[x]].bg);
+    free(p.rgb);
+    for (int i = 0; i < N; i++) cell[i].ch = U'a'; /* other text stays as it is */
+    p = screen_of(cell, N, NULL);
+    for (int x = 0; x < N; x++) assert_int_equal(ground(&p, x), cell[x].bg);
+    free(p.rgb);
+}
+
+static void test_screen_marks_are_drawn(void **state)
+{
+    static const char32_t mark[1][4] = { { 0x301 } };
+    struct figure_cell cell = { U'e', 0, 0xffffff, 0 };
+    (void)state;
+    struct picture a = screen_of(&cell, 1, NULL), b = screen_of(&cell, 1, mark);
+    long differ = 0;
+    for (int y = 0; y < a.h; y++)
+        for (int x = 0; x < a.w; x++) differ += pixel(&a, x, y) != pixel(&b, x, y);
+    assert_true(differ > 3);
+    free(a.rgb);
+    free(b.rgb);
 }
 
 static void test_plot_survives_odd_data(void **state)
@@ -353,7 +401,7 @@ static void test_animation_joins_frames(void **state)
     (void)state;
     for (int i = 0; i < 3; i++) {
         struct figure_cell cell = { 0x2588, 0x112233u + (uint32_t)i, 0, 0 };
-        struct figure_screen s = { 1, 1, &cell };
+        struct figure_screen s = { 1, 1, &cell, NULL };
         assert_int_equal(figure_draw_screen(&s, &style, FIGURE_PNG, NULL, &frame[i], NULL), SAC_OK);
     }
     assert_int_equal(figure_apng(frame, 3, 100, &all, NULL), SAC_OK);
@@ -373,11 +421,12 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_cells_are_whole_pixels), cmocka_unit_test(test_no_smoothing),
-        cmocka_unit_test(test_same_bytes_twice), cmocka_unit_test(test_texts_come_back),
+        cmocka_unit_test(test_same_bytes_twice),       cmocka_unit_test(test_texts_come_back),
         cmocka_unit_test(test_damaged_png_is_refused), cmocka_unit_test(test_svg_merges_runs),
-        cmocka_unit_test(test_screen_blocks_join), cmocka_unit_test(test_plot_survives_odd_data),
-        cmocka_unit_test(test_too_large_is_refused), cmocka_unit_test(test_writes_are_safe),
-        cmocka_unit_test(test_recipes_from_anywhere), cmocka_unit_test(test_animation_joins_frames),
+        cmocka_unit_test(test_screen_blocks_join),     cmocka_unit_test(test_screen_words_run_their_way),
+        cmocka_unit_test(test_screen_marks_are_drawn), cmocka_unit_test(test_plot_survives_odd_data),
+        cmocka_unit_test(test_too_large_is_refused),   cmocka_unit_test(test_writes_are_safe),
+        cmocka_unit_test(test_recipes_from_anywhere),  cmocka_unit_test(test_animation_joins_frames),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,5 +1,6 @@
-/* Setting text of every script: which way it runs, how letters join, where tokens end. Glyphs are compared with those
- * that hb-shape finds in the same font, where it is installed. Fonts that a machine lacks are skipped with a word. */
+/* Setting text of every script: which way it runs, how letters join, where tokens end. Glyphs are compared
+ * with those that hb-shape finds in the same font, where it is installed. Fonts that a machine lacks are
+ * skipped with a word. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -14,8 +15,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define HEBREW "\u05e9\u05dc\u05d5\u05dd"                  /* shin lamed vav final-mem */
-#define ARABIC "\u0633\u0644\u0645"                        /* seen lam meem: all three join */
+#define HEBREW   "\u05e9\u05dc\u05d5\u05dd" /* shin lamed vav final-mem */
+#define ARABIC   "\u0633\u0644\u0645"       /* seen lam meem: all three join */
 #define LAM_ALEF "\u0644\u0627"
 
 static struct text_set set(const char *s, const unsigned char *style, bool auto_base)
@@ -53,7 +54,7 @@ static void test_hebrew_runs_from_the_right(void **state)
     assert_int_equal(t.n_runs, 1);
     assert_int_equal(t.run[0].level, 1);
     assert_int_equal(t.n_glyphs, 4);
-    for (int i = 0; i < 4; i++) {              /* the last letter stands first */
+    for (int i = 0; i < 4; i++) { /* the last letter stands first */
         assert_int_equal(t.glyph[i].ch, 3 - i);
         assert_int_equal(t.glyph[i].id, id_alone(t.ch[3 - i]));
     }
@@ -67,7 +68,7 @@ static void test_arabic_joins(void **state)
     struct text_set t = set(ARABIC, NULL, true), two;
     int differ = 0;
     for (int i = 0; i < t.n_glyphs; i++) differ += t.glyph[i].id != id_alone(t.ch[t.glyph[i].ch]);
-    assert_true(differ >= 2);                  /* initial and medial forms are not the isolated ones */
+    assert_true(differ >= 2); /* initial and medial forms are not the isolated ones */
     /* A change of style in the middle of a word changes the font, not the forms. */
     unsigned char style[] = { 0, 0, TEXT_ITALIC, TEXT_ITALIC, TEXT_ITALIC, TEXT_ITALIC };
     two = set(ARABIC, style, true);
@@ -76,7 +77,7 @@ static void test_arabic_joins(void **state)
     text_free(&two);
     text_free(&t);
     t = set(LAM_ALEF, NULL, true);
-    if (t.n_glyphs == 1) {                     /* a ligature lends both letters half of its width */
+    if (t.n_glyphs == 1) { /* a ligature lends both letters half of its width */
         assert_true(fabsf(t.adv[0] - t.glyph[0].adv / 2) < 1e-6f);
         assert_true(fabsf(t.adv[1] - t.glyph[0].adv / 2) < 1e-6f);
     }
@@ -87,18 +88,19 @@ static void test_conjuncts_and_marks(void **state)
 {
     (void)state;
     if (!have(0x915, "Devanagari")) return;
-    struct text_set t = set("\u0915\u094d\u0937", NULL, false);        /* k + virama + ssa: one letter */
+    struct text_set t = set("\u0915\u094d\u0937", NULL, false); /* k + virama + ssa: one letter */
     assert_int_equal(t.n_runs, 1);
     assert_int_equal(t.glyph[0].ch, 0);
     assert_true(t.n_glyphs < 3);
     text_free(&t);
-    t = set("\u0915\u093f", NULL, false);      /* the vowel is written before its consonant */
+    t = set("\u0915\u093f", NULL, false); /* the vowel is written before its consonant */
     assert_int_equal(t.n_glyphs, 2);
     assert_int_equal(t.glyph[1].id, id_alone(0x915));
     text_free(&t);
 }
 
-/* The order of a line of mixed scripts: "ab ", the Hebrew, " cd"; the number after Hebrew stands left of it. */
+/* The order of a line of mixed scripts: "ab ", the Hebrew, " cd"; the number after Hebrew stands left of it.
+ */
 static void test_lines_of_mixed_scripts(void **state)
 {
     struct text_piece p[16];
@@ -111,15 +113,15 @@ static void test_lines_of_mixed_scripts(void **state)
     assert_false(t.rtl);
     assert_true(k >= 3 && k <= 4);
     assert_int_equal(first[0], 0);
-    assert_int_equal(first[1], 8);             /* 12 */
-    assert_int_equal(first[2], 3);             /* the Hebrew word */
+    assert_int_equal(first[1], 8); /* 12 */
+    assert_int_equal(first[2], 3); /* the Hebrew word */
     text_free(&t);
-    t = set(HEBREW " ab", NULL, true);         /* a Hebrew paragraph: the English word stands at the left */
+    t = set(HEBREW " ab", NULL, true); /* a Hebrew paragraph: the English word stands at the left */
     n = text_line(&t, 0, t.n, p);
     assert_true(t.rtl);
     assert_int_equal(p[0].lo, 5);
     assert_int_equal(p[n - 1].lo, 0);
-    n = text_line(&t, 0, 5, p);                /* the blank that ends a line stands at its end: the left */
+    n = text_line(&t, 0, 5, p); /* the blank that ends a line stands at its end: the left */
     assert_int_equal(p[0].lo, 4);
     text_free(&t);
     /* A name that is set apart leaves its number at the right. */
@@ -158,10 +160,29 @@ static void check_places(const struct text_set *t, int lo, int hi)
 
 static void test_any_text_has_its_places(void **state)
 {
-    static const char *const part[] = { HEBREW, ARABIC, LAM_ALEF, "\u0915\u094d\u0937\u093f", "abc", " ", "12",
-                                        "e\u0301", "\u4e2d\u6587", "\u0e19\u0e49\u0e33", "(", ")", "\U0001F600",
-                                        "\U0001F469\u200d\U0001F4BB", "\u2764\ufe0f", "\xff", "\xe4\xb8", "\u0301",
-                                        "\u2067", "\u2069", "\t", "fi", "\u0378" };
+    static const char *const part[] = { HEBREW,
+                                        ARABIC,
+                                        LAM_ALEF,
+                                        "\u0915\u094d\u0937\u093f",
+                                        "abc",
+                                        " ",
+                                        "12",
+                                        "e\u0301",
+                                        "\u4e2d\u6587",
+                                        "\u0e19\u0e49\u0e33",
+                                        "(",
+                                        ")",
+                                        "\U0001F600",
+                                        "\U0001F469\u200d\U0001F4BB",
+                                        "\u2764\ufe0f",
+                                        "\xff",
+                                        "\xe4\xb8",
+                                        "\u0301",
+                                        "\u2067",
+                                        "\u2069",
+                                        "\t",
+                                        "fi",
+                                        "\u0378" };
     unsigned seed = 7;
     (void)state;
     for (int round = 0; round < 200; round++) {
@@ -197,7 +218,7 @@ static void test_bytes_that_are_no_text(void **state)
     assert_int_equal(t.n, 4);
     assert_int_equal(t.ch[1], 0xfffd);
     text_free(&t);
-    t = set("a\u0378z", NULL, false);          /* a character that no font has is spelled out */
+    t = set("a\u0378z", NULL, false); /* a character that no font has is spelled out */
     if (!text_has(0, 0x378)) {
         assert_int_equal(t.n, 2 + 7);
         assert_int_equal(t.ch[1], '\\');
@@ -210,8 +231,12 @@ static void test_bytes_that_are_no_text(void **state)
 /* The same glyphs in the same order as another program finds in the font. */
 static void test_glyphs_are_those_of_hb_shape(void **state)
 {
-    static const char *const word[] = { HEBREW, ARABIC, "\u0627\u0644\u0633\u0644\u0627\u0645",
-                                        "\u0928\u092e\u0938\u094d\u0924\u0947", "\u0e19\u0e49\u0e33", "Wave" };
+    static const char *const word[] = { HEBREW,
+                                        ARABIC,
+                                        "\u0627\u0644\u0633\u0644\u0627\u0645",
+                                        "\u0928\u092e\u0938\u094d\u0924\u0947",
+                                        "\u0e19\u0e49\u0e33",
+                                        "Wave" };
     (void)state;
     if (system("hb-shape --version > /dev/null 2>&1") != 0) {
         print_message("hb-shape is not installed: glyphs not compared with it\n");
@@ -224,7 +249,8 @@ static void test_glyphs_are_those_of_hb_shape(void **state)
         struct text_set t = set(word[i], NULL, true);
         assert_int_equal(t.n_runs, 1);
         assert_true(text_font_file(0, t.run[0].font, file, sizeof file));
-        snprintf(cmd, sizeof cmd, "hb-shape --no-glyph-names --no-positions --no-clusters '%s' '%s'", file, word[i]);
+        snprintf(cmd, sizeof cmd, "hb-shape --no-glyph-names --no-positions --no-clusters '%s' '%s'", file,
+                 word[i]);
         FILE *f = popen(cmd, "r");
         assert_non_null(f);
         assert_non_null(fgets(line, sizeof line, f));
@@ -243,9 +269,9 @@ static void test_glyphs_are_those_of_hb_shape(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_hebrew_runs_from_the_right), cmocka_unit_test(test_arabic_joins),
-        cmocka_unit_test(test_conjuncts_and_marks),        cmocka_unit_test(test_lines_of_mixed_scripts),
-        cmocka_unit_test(test_any_text_has_its_places),    cmocka_unit_test(test_bytes_that_are_no_text),
+        cmocka_unit_test(test_hebrew_runs_from_the_right),   cmocka_unit_test(test_arabic_joins),
+        cmocka_unit_test(test_conjuncts_and_marks),          cmocka_unit_test(test_lines_of_mixed_scripts),
+        cmocka_unit_test(test_any_text_has_its_places),      cmocka_unit_test(test_bytes_that_are_no_text),
         cmocka_unit_test(test_glyphs_are_those_of_hb_shape),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

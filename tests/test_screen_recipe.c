@@ -11,7 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A field that is added to struct ui_where and forgotten in the table shows here: what has no field is padding. */
+/* A field that is added to struct ui_where and forgotten in the table shows here: what has no field is
+ * padding. */
 static void test_every_field_has_a_name(void **state)
 {
     (void)state;
@@ -24,12 +25,17 @@ static void test_every_field_has_a_name(void **state)
     const char *name;
     unsigned char *seen = calloc(sizeof a, 1);
     assert_non_null(seen);
-    json_object_foreach(all, name, v) {        /* one field after the other, set to something else */
+    json_object_foreach(all, name, v)
+    { /* one field after the other, set to something else */
         json_t *one = json_object(), *other = NULL;
-        if (json_is_boolean(v)) other = json_true();
-        else if (json_is_integer(v)) other = json_integer(1);
-        else if (json_is_real(v)) other = json_real(0.5);
-        else if (json_is_string(v)) other = json_string("x");
+        if (json_is_boolean(v))
+            other = json_true();
+        else if (json_is_integer(v))
+            other = json_integer(1);
+        else if (json_is_real(v))
+            other = json_real(0.5);
+        else if (json_is_string(v))
+            other = json_string("x");
         else {
             other = json_array();
             for (size_t i = 0; i < json_array_size(v); i++) json_array_append_new(other, json_integer(1));
@@ -47,7 +53,7 @@ static void test_every_field_has_a_name(void **state)
         json_decref(diff);
         json_decref(one);
     }
-    for (size_t i = 0; i < sizeof a; i++) assert_true(seen[i] < 2);        /* no byte belongs to two */
+    for (size_t i = 0; i < sizeof a; i++) assert_true(seen[i] < 2); /* no byte belongs to two */
     json_decref(all);
     free(seen);
 }
@@ -85,9 +91,13 @@ static void test_where_round_trip(void **state)
 static void test_where_from_anywhere(void **state)
 {
     static const char *const text[] = {
-        "{}", "[]", "null", "{\"screen\":99,\"scale\":-5,\"diff\":1e99,\"overlay\":\"x\"}",
+        "{}",
+        "[]",
+        "null",
+        "{\"screen\":99,\"scale\":-5,\"diff\":1e99,\"overlay\":\"x\"}",
         "{\"layer\":999999999999,\"win\":[1,2],\"pane\":\"no\",\"filter\":7,\"fold\":\"deep\"}",
-        "{\"filter\":\"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+        "{\"filter\":"
+        "\"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
         "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\"}",
     };
     (void)state;
@@ -104,12 +114,20 @@ static void test_where_from_anywhere(void **state)
 
 static void test_recipes_are_read(void **state)
 {
-    static const struct { const char *json; int cols, lines; const char *unfinished; } row[] = {
+    static const struct {
+        const char *json;
+        int cols, lines;
+        const char *unfinished;
+    } row[] = {
         { "{\"schema\":\"saccade.screen/1\"}", 120, 40, "" },
-        { "{\"schema\":\"saccade.screen/1\",\"view\":{\"size\":[80,24]},\"unfinished\":\"it runs\"}", 80, 24, "it runs" },
-        { "{\"schema\":\"saccade.screen/1\",\"view\":{\"size\":[-1,1e9]},\"session\":{\"commands\":7,\"pace\":\"x\"},"
-          "\"run\":{\"methods\":[1,\"quest\"]}}", 120, 40, "" },
-        { "{\"schema\":\"saccade.screen/1\",\"view\":7,\"session\":[],\"state\":3,\"measured\":\"no\"}", 120, 40, "" },
+        { "{\"schema\":\"saccade.screen/1\",\"view\":{\"size\":[80,24]},\"unfinished\":\"it runs\"}", 80, 24,
+          "it runs" },
+        { "{\"schema\":\"saccade.screen/"
+          "1\",\"view\":{\"size\":[-1,1e9]},\"session\":{\"commands\":7,\"pace\":\"x\"},"
+          "\"run\":{\"methods\":[1,\"quest\"]}}",
+          120, 40, "" },
+        { "{\"schema\":\"saccade.screen/1\",\"view\":7,\"session\":[],\"state\":3,\"measured\":\"no\"}", 120,
+          40, "" },
     };
     (void)state;
     for (size_t i = 0; i < sizeof row / sizeof *row; i++) {
@@ -132,7 +150,7 @@ static void test_sum_of_cells(void **state)
     (void)state;
     assert_true(cells_init(&a, 20, 3) && cells_init(&b, 20, 3));
     cells_text(&a, 0, 0, -1, "e\u0301 a\u0302", s);
-    cells_text(&b, 10, 1, -1, "a\u0302 o\u0308", s);      /* other numbers are given out in between */
+    cells_text(&b, 10, 1, -1, "a\u0302 o\u0308", s); /* other numbers are given out in between */
     cells_clear(&b);
     cells_text(&b, 0, 0, -1, "e\u0301 a\u0302", s);
     assert_true(ui_cells_hash(&a) == ui_cells_hash(&b));

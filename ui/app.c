@@ -216,8 +216,8 @@ int ui_app_run(const struct ui_app_opts *opts, struct sac_err *err)
     a->shots = ui_shots_new(a);
     if (!st->work || !st->run || !st->tasks || !a->shots) rc = sac_fail(err, SAC_ENOMEM, "out of memory");
     else if (!opens_first(st, opts->screen, err)) rc = SAC_EARG;
-    else if (opts->n_samples > UI_T_SAMPLES) rc = sac_fail(err, SAC_EARG, "%d samples: at most %d", opts->n_samples,
-                                                           UI_T_SAMPLES);
+    else if (opts->n_samples > UI_T_SAMPLES)
+        rc = sac_fail(err, SAC_EARG, "%d samples: at most %d", opts->n_samples, UI_T_SAMPLES);
     else {
         if (opts->n_samples > 0) st->tasks->n_samples = opts->n_samples;
         open_session(st);

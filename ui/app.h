@@ -137,8 +137,8 @@ int ui_kv_head(const struct ui_state *st);
 int ui_head_arg(const struct ui_state *st);
 /* "L14 H5 (kv0)" */
 void ui_head_name(const struct ui_state *st, char *buf, size_t cap);
-/* Display text of a token, control characters made visible: "␣value" as " value". True: it holds only later bytes
- * of a letter, which the token before shows whole; the text is then "·" and these bytes. */
+/* Display text of a token, control characters made visible: "␣value" as " value". True: it holds only later
+ * bytes of a letter, which the token before shows whole; the text is then "·" and these bytes. */
 bool ui_token_text(const struct ui_state *st, int lane, int pos, char *buf, size_t cap);
 /* Gold span that holds a prompt position, -1: none. */
 int ui_gold_at(const struct ui_state *st, int pos);
@@ -177,7 +177,7 @@ struct ui_app_opts {
     bool lenient;                   /* a line of the script that is refused does not end it */
     bool no_dump, force;            /* no frame at the end; dump and cast replace existing files */
     double pace; /* seconds between the lines of a script on screen; 0: at once, no captions */
-    const char *restore;            /* JSON of a screen's recipe to put back when the script is through, or NULL */
+    const char *restore; /* JSON of a screen's recipe to put back when the script is through, or NULL */
     const char *cast;               /* headless: an asciicast of the script's frames, NULL none */
     /* Open a recorded trace file; NULL: this build cannot. */
     enum sac_code (*trace_open)(struct sac_trace **out, const char *path, struct sac_err *err);

@@ -9,7 +9,7 @@ struct json_t;
 /* How a session began, after options and settings: for the recipe of a screen. */
 struct ui_began {
     char task[160];
-    char *prompt;                   /* malloc'ed, NULL: the task makes it */
+    char *prompt; /* malloc'ed, NULL: the task makes it */
     int length, max_tokens, threads, samples;
     enum ui_screen screen;
 };
@@ -46,10 +46,10 @@ struct ui_app {
     FILE *session;                  /* commands as they are run */
     bool in_script;
     struct ui_began began;
-    char *record;                   /* commands that a picture of the screen needs, one a line */
+    char *record; /* commands that a picture of the screen needs, one a line */
     size_t n_record, record_cap;
-    struct json_t *pins;            /* numbers of lanes that a recipe keeps, NULL none */
-    bool still, restored;           /* a picture is drawn; the recipe's state was put back */
+    struct json_t *pins;  /* numbers of lanes that a recipe keeps, NULL none */
+    bool still, restored; /* a picture is drawn; the recipe's state was put back */
 
     struct ui_where undo[UI_BACK], back[UI_BACK], mark[UI_MARKS];
     int n_undo, at_undo, n_back;
@@ -153,9 +153,9 @@ extern const struct ui_cmd ui_shot_cmds[];
 extern const int ui_n_shot_cmds;
 
 /* export_screen.c: what a picture of the screen needs to be made again */
-void ui_screen_began(struct ui_state *st);            /* options and settings are read: the session begins */
-void ui_record(struct ui_state *st, const struct ui_cmd *c, const char *arg);     /* a command will run */
-void ui_record_prompt(struct ui_state *st, const char *text);                     /* a prompt from the editor */
+void ui_screen_began(struct ui_state *st); /* options and settings are read: the session begins */
+void ui_record(struct ui_state *st, const struct ui_cmd *c, const char *arg); /* a command will run */
+void ui_record_prompt(struct ui_state *st, const char *text);                 /* a prompt from the editor */
 
 /* player.c: scripts played on screen (replay, tour, open), and asciicasts of headless ones */
 /* Before drawing: runs what is due; the lines at the foot that the caption takes from the view. */

@@ -369,27 +369,35 @@ enum sac_code ui_export_screen(const struct cell_buf *b, bool dark, const struct
 {
     size_t n = (size_t)b->w * (size_t)b->h;
     struct figure_cell *cell = malloc((n + 1) * sizeof *cell);
+    char32_t(*mark)[4] = calloc(n + 1, sizeof *mark);
     char name[240];
     enum figure_format f = FIGURE_PNG;
-    if (!cell) return sac_fail(err, SAC_ENOMEM, "out of memory while drawing the screen");
+    if (!cell || !mark) {
+        free(cell);
+        free(mark);
+        return sac_fail(err, SAC_ENOMEM, "out of memory while drawing the screen");
+    }
     if (path && strcmp(path, "-") && !figure_format_of(path, &f)) {
         free(cell);
+        free(mark);
         return sac_fail(err, SAC_EARG, "%s: the name must end in .png, .svg or .pdf", path);
     }
     const uint32_t fg = dark ? 0xd8dbe0 : 0x1b1d21, bg = dark ? 0x14161a : 0xffffff;
     for (size_t i = 0; i < n; i++) {
         const struct cell *k = &b->cell[i];
-        char32_t glyph[5];
+        char32_t glyph[5] = { 0 };
         cell[i] = (struct figure_cell){ k->ch, ui_colour_rgb(k->fg), ui_colour_rgb(k->bg), k->attr };
         if (k->ch && cell_glyph(k->ch, glyph) > 0) cell[i].ch = glyph[0];
+        memcpy(mark[i], glyph + 1, sizeof mark[i]);
         if (cell[i].fg == CELL_DEFAULT) cell[i].fg = fg;
         if (cell[i].bg == CELL_DEFAULT) cell[i].bg = bg;
     }
-    struct figure_screen s = { b->w, b->h, cell };
+    struct figure_screen s = { b->w, b->h, cell, (const char32_t(*)[4])mark };
     struct figure_style style = { .dark = dark };
     struct figure_bytes out;
     enum sac_code rc = figure_draw_screen(&s, &style, f, meta, &out, err);
     free(cell);
+    free(mark);
     if (rc) return rc;
     if (!path) {
         figure_free_name("saccade-screen", ".png", name, sizeof name);

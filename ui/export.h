@@ -47,7 +47,8 @@ enum sac_code ui_export_draw(struct sac_trace *t, const struct ui_shot *s, enum 
  * ("saccade-niah0-quest-L3H2.png"). written gets the name. */
 enum sac_code ui_export_figure(struct sac_trace *t, const struct ui_shot *s, const char *path, bool force,
                                char *written, size_t cap, const atomic_bool *cancel, struct sac_err *err);
-/* The whole screen from its cells; theme decides what default colours are. ui_screen_write makes the recipe. */
+/* The whole screen from its cells; theme decides what default colours are. ui_screen_write makes the recipe.
+ */
 enum sac_code ui_export_screen(const struct cell_buf *b, bool dark, const struct figure_meta *meta,
                                const char *path, bool force, char *written, size_t cap, struct sac_err *err);
 /* The same as text; with colours when path ends in .ans or .asc. "-" is standard output. */
@@ -69,7 +70,7 @@ void ui_shot_basename(const struct sac_trace *t, const struct ui_shot *s, char *
 /* ---- recipes ---- */
 /* Names of enum ui_overlay and enum ui_diff in recipes and options, NULL-terminated. */
 extern const char *const ui_overlay_name[UI_N_OVERLAYS + 1], *const ui_diff_name[UI_N_DIFFS + 1];
-extern const char *const ui_kv_arg[], *const ui_style_arg[];      /* of enum sac_kv_type and enum sac_style */
+extern const char *const ui_kv_arg[], *const ui_style_arg[]; /* of enum sac_kv_type and enum sac_style */
 enum { UI_RECIPE_METHODS = 32 };
 struct ui_recipe {
     struct ui_shot shot;
@@ -81,7 +82,9 @@ struct ui_recipe {
     char *prompt;                                          /* rendered, malloc'ed, or NULL */
     /* A whole screen: the recipe itself, malloc'ed; NULL for a figure of a view. */
     char *screen;
-    char *script; double pace; bool is_script, no_run, raw;      /* commands, malloc'ed; as replay runs them */
+    char *script;
+    double pace;
+    bool is_script, no_run, raw; /* commands, malloc'ed; as replay runs them */
     char open_with[16], recording[96], color[8], unfinished[80];
     int cols, lines, samples;
     char title[200];

@@ -68,7 +68,7 @@ static const char **names_of(struct shot_ctx *c, int lane, int lo, int hi, char 
     for (int i = lo; out && i < hi; i++) {
         out[i - lo] = *pool;
         c->cut_letters |= ui_token_name(c->t, lane, i, *pool, NAME_BYTES);
-        if ((*pool)[0] == ' ' && !(*pool)[1]) strcpy(*pool, "\u2423");     /* a blank alone is nothing to read */
+        if ((*pool)[0] == ' ' && !(*pool)[1]) strcpy(*pool, "\u2423"); /* a blank alone is nothing to read */
         *pool += strlen(*pool) + 1;
     }
     return out;
@@ -263,12 +263,24 @@ static bool paint(struct shot_ctx *c, struct shown *p, const struct ui_heat *hea
 static void fill_pane(struct figure_pane *out, struct shown *p, const char *title, bool y_title)
 {
     *out = (struct figure_pane){
-        .title = title, .h = p->tile->t.h, .w = p->tile->t.w, .cell = p->cell,
-        .y = { .lo = p->win.q0, .hi = p->win.q1, .title = y_title ? "query (token position)" : NULL,
-               .label = p->y_name, .numbered = true },
-        .x = { .lo = p->win.k0, .hi = p->win.k1, .title = "key (token position)", .label = p->x_name,
+        .title = title,
+        .h = p->tile->t.h,
+        .w = p->tile->t.w,
+        .cell = p->cell,
+        .y = { .lo = p->win.q0,
+               .hi = p->win.q1,
+               .title = y_title ? "query (token position)" : NULL,
+               .label = p->y_name,
                .numbered = true },
-        .n_strips = p->n_strips, .strip = p->strip, .n_rects = p->n_rects, .rect = p->rect,
+        .x = { .lo = p->win.k0,
+               .hi = p->win.k1,
+               .title = "key (token position)",
+               .label = p->x_name,
+               .numbered = true },
+        .n_strips = p->n_strips,
+        .strip = p->strip,
+        .n_rects = p->n_rects,
+        .rect = p->rect,
         .free_aspect = shot_wide(p->win.q1 - p->win.q0, p->win.k1 - p->win.k0),
     };
 }

@@ -14,8 +14,11 @@ void ui_screen_began(struct ui_state *st)
     struct ui_app *a = st->app;
     const struct ui_job_want *w = &st->run->want;
     free(a->began.prompt);
-    a->began = (struct ui_began){ .length = w->length, .max_tokens = w->max_tokens, .threads = w->threads,
-                                  .samples = st->tasks->n_samples, .screen = st->at.screen,
+    a->began = (struct ui_began){ .length = w->length,
+                                  .max_tokens = w->max_tokens,
+                                  .threads = w->threads,
+                                  .samples = st->tasks->n_samples,
+                                  .screen = st->at.screen,
                                   .prompt = w->prompt ? strdup(w->prompt) : NULL };
     snprintf(a->began.task, sizeof a->began.task, "%s", w->task);
 }
@@ -38,11 +41,13 @@ static void append(struct ui_app *a, const char *s, size_t n)
 static bool matters(const struct ui_cmd *c)
 {
     static const char *const views[] = { "toggle", "open", "budget", "find", "find-next", "find-prev" },
-                             *const others[] = { "snapshot", "export", "save-trace", "copy", "copy-command",
-                                                 "sample-json", "suspend", "redraw", "quit", "back-or-quit",
-                                                 "edit-prompt", "command", "help", "prefix-g", "pane-next",
-                                                 "pane-prev", "back", "undo", "redo", "mark", "goto-mark",
-                                                 "method-pick", "measures", "colormap", "theme", "log" };
+                             *const others[] = { "snapshot",     "export",       "save-trace",  "copy",
+                                                 "copy-command", "sample-json",  "suspend",     "redraw",
+                                                 "quit",         "back-or-quit", "edit-prompt", "command",
+                                                 "help",         "prefix-g",     "pane-next",   "pane-prev",
+                                                 "back",         "undo",         "redo",        "mark",
+                                                 "goto-mark",    "method-pick",  "measures",    "colormap",
+                                                 "theme",        "log" };
     bool view = c->flags & UI_CMD_VIEW;
     const char *const *list = view ? views : others;
     size_t n = view ? sizeof views / sizeof *views : sizeof others / sizeof *others;
@@ -132,9 +137,21 @@ static json_t *model_json(const struct ui_state *st)
     const struct sac_model_info *m = st->run->model ? sac_model_info(st->run->model) : NULL;
     const char *file = st->app->opts->model ? base_of(st->app->opts->model) : "";
     return json_pack("{s:s, s:s, s:s, s:s, s:o}", "file", file, "name",
-                     st->trace ? i->model : m ? m->name : "", "arch", st->trace ? i->arch : m ? m->arch : "",
-                     "type", st->trace ? i->file_type : m ? m->file_type : "", "hash",
-                     hash_json(st->trace ? i->model_hash : m ? m->hash : 0));
+                     st->trace ? i->model
+                     : m       ? m->name
+                               : "",
+                     "arch",
+                     st->trace ? i->arch
+                     : m       ? m->arch
+                               : "",
+                     "type",
+                     st->trace ? i->file_type
+                     : m       ? m->file_type
+                               : "",
+                     "hash",
+                     hash_json(st->trace ? i->model_hash
+                               : m       ? m->hash
+                                         : 0));
 }
 
 static json_t *prompt_json(const struct ui_state *st)
@@ -150,7 +167,8 @@ static json_t *prompt_json(const struct ui_state *st)
         json_object_set_new(o, "sample", json_integer(st->app->opts->sample));
         json_object_set_new(o, "style", json_string(ui_style_arg[w->style]));
         if (*w->task_file) json_object_set_new(o, "file", json_string(base_of(w->task_file)));
-    } else if (w->raw) json_object_set_new(o, "raw", json_true());
+    } else if (w->raw)
+        json_object_set_new(o, "raw", json_true());
     json_object_set_new(o, "seed", json_integer((json_int_t)st->app->opts->seed));
     return o;
 }
@@ -198,8 +216,8 @@ static json_t *state_json(const struct ui_state *st)
     for (int i = 0; i < st->app->n_log; i++) json_array_append_new(log, json_string(st->app->log[i] + 9));
     json_object_set_new(o, "where", ui_where_json(&st->at, NULL));
     json_object_set_new(o, "ticked", ticks);
-    json_object_set_new(o, "run_panes", json_pack("[i,i,i,i]", r->field, r->top_prompt, r->top_log,
-                                                  r->top_answers));
+    json_object_set_new(o, "run_panes",
+                        json_pack("[i,i,i,i]", r->field, r->top_prompt, r->top_log, r->top_answers));
     if (st->app->headless && *st->app->say)
         json_object_set_new(o, "said", json_pack("[s,i]", st->app->say, (int)st->app->say_kind));
     json_object_set_new(o, "log", log);
@@ -215,8 +233,8 @@ static json_t *measured_json(const struct ui_state *st)
     json_object_set_new(o, "prompt_s", number(st->run->prompt_s));
     for (int i = 0; i < st->n_lanes; i++) {
         const struct sac_lane *l = &st->lane[i];
-        const double v[] = { l->prefill_s, l->decode_s, l->select_s, l->attend_s, l->prefill_tok_s,
-                             l->decode_tok_s, (double)l->peak_bytes };
+        const double v[] = { l->prefill_s,     l->decode_s,     l->select_s,          l->attend_s,
+                             l->prefill_tok_s, l->decode_tok_s, (double)l->peak_bytes };
         json_t *a = json_array();
         json_array_append_new(a, json_string(l->spec));
         for (size_t k = 0; k < sizeof v / sizeof *v; k++) json_array_append_new(a, number(v[k]));
@@ -227,9 +245,8 @@ static json_t *measured_json(const struct ui_state *st)
             for (int s = 0; s < t->n_samples; s++) {
                 struct ui_t_cell c = ui_tasks_cell(t, i, m, s);
                 if (c.state != UI_T_DONE) continue;
-                json_array_append_new(samples,
-                                      json_pack("[i,i,i,o,o,o]", i, m, s, number(c.seconds),
-                                                number(c.prefill_tok_s), number(c.decode_tok_s)));
+                json_array_append_new(samples, json_pack("[i,i,i,o,o,o]", i, m, s, number(c.seconds),
+                                                         number(c.prefill_tok_s), number(c.decode_tok_s)));
             }
     json_object_set_new(o, "lanes", lanes);
     json_object_set_new(o, "samples", samples);
@@ -263,8 +280,8 @@ static json_t *recipe(const struct ui_state *st, const struct cell_buf *b)
     }
     /* Made again, a picture has the recipe it was made from, and says what it shows now. */
     json_object_set_new(o, "version", json_string(SACCADE_VERSION));
-    if (from && st->trace) json_object_set_new(json_object_get(o, "model"), "hash",
-                                               hash_json(st->info.model_hash));
+    if (from && st->trace)
+        json_object_set_new(json_object_get(o, "model"), "hash", hash_json(st->info.model_hash));
     json_object_set_new(o, "cells", hash_json(ui_cells_hash(b)));
     return o;
 }
@@ -277,18 +294,21 @@ static void command_of(const json_t *o, char *buf, size_t cap)
     const char *file = json_string_value(json_object_get(json_object_get(o, "model"), "file"));
     const char *task = json_string_value(json_object_get(p, "task"));
     size_t n = (size_t)snprintf(buf, cap, "saccade%s%s", recording || (file && *file) ? " " : "",
-                                recording ? recording : file ? file : ""), i;
+                                recording ? recording
+                                : file    ? file
+                                          : ""),
+           i;
     if (!recording && task && n < cap)
         n += (size_t)snprintf(buf + n, cap - n, " --task %s --length %d --sample %d", task,
                               (int)json_integer_value(json_object_get(p, "length")),
                               (int)json_integer_value(json_object_get(p, "sample")));
-    else if (!recording && n < cap) n += (size_t)snprintf(buf + n, cap - n, " --prompt @PROMPT.txt");
+    else if (!recording && n < cap)
+        n += (size_t)snprintf(buf + n, cap - n, " --prompt @PROMPT.txt");
     if (!recording && n < cap)
         n += (size_t)snprintf(buf + n, cap - n, " --seed %lld",
                               (long long)json_integer_value(json_object_get(p, "seed")));
-    json_array_foreach(json_object_get(run, "methods"), i, v)
-        if (!recording && n < cap)
-            n += (size_t)snprintf(buf + n, cap - n, " --method %s", json_string_value(v));
+    json_array_foreach(json_object_get(run, "methods"), i, v) if (!recording && n < cap) n +=
+        (size_t)snprintf(buf + n, cap - n, " --method %s", json_string_value(v));
     if (n < cap)
         snprintf(buf + n, cap - n, " --screen %s",
                  json_string_value(json_object_get(json_object_get(o, "view"), "screen")));
@@ -332,18 +352,23 @@ enum sac_code ui_screen_write(struct ui_state *st, const struct cell_buf *b, con
 {
     struct cell_buf own = { 0 };
     char title[80], description[120], command[2048];
-    if (!b && !draw_still(st, &own)) return sac_fail(err, SAC_ENOMEM, "out of memory while drawing the screen");
+    if (!b && !draw_still(st, &own))
+        return sac_fail(err, SAC_ENOMEM, "out of memory while drawing the screen");
     if (!b) b = &own;
     json_t *o = recipe(st, b);
     char *text = o ? json_dumps(o, JSON_COMPACT | JSON_REAL_PRECISION(17)) : NULL;
     enum sac_code rc = SAC_OK;
-    if (!text) rc = sac_fail(err, SAC_ENOMEM, "out of memory while drawing the screen");
+    if (!text)
+        rc = sac_fail(err, SAC_ENOMEM, "out of memory while drawing the screen");
     else {
         snprintf(title, sizeof title, "saccade: the %s screen", ui_view_of(st->at.screen)->tab);
         snprintf(description, sizeof description, "a screen of the explorer, %d x %d cells", b->w, b->h);
         command_of(o, command, sizeof command);
-        struct figure_meta meta = { .title = title, .description = description, .comment = text,
-                                    .command = command, .prompt = st->app->began.prompt };
+        struct figure_meta meta = { .title = title,
+                                    .description = description,
+                                    .comment = text,
+                                    .command = command,
+                                    .prompt = st->app->began.prompt };
         rc = ui_export_screen(b, st->look.theme != UI_THEME_LIGHT, &meta, path, force, written, cap, err);
     }
     free(text);

@@ -3,8 +3,8 @@
  * The recipe (JSON, schema saccade.screen/1) says how the session began, which commands changed what it has
  * computed, and the state of the screen at the end. Making the picture again runs the same model or recording
  * through the same commands. What no run repeats is kept as it was: the seconds and rates that were measured,
- * and the lines of the log. Clock times, memory in use and the tour's caption are no part of a picture that is
- * taken from a terminal. */
+ * and the lines of the log. Clock times, memory in use and the tour's caption are no part of a picture that
+ * is taken from a terminal. */
 #ifndef UI_EXPORT_SCREEN_H
 #define UI_EXPORT_SCREEN_H
 
@@ -18,7 +18,7 @@
 json_t *ui_where_json(const struct ui_where *w, const struct ui_where *base);
 /* Fields that are there replace those of w; values out of range become the first of their kind. */
 void ui_where_read(struct ui_where *w, const json_t *o);
-size_t ui_where_covered(void);        /* bytes of struct ui_where that have a field: for a test */
+size_t ui_where_covered(void); /* bytes of struct ui_where that have a field: for a test */
 
 /* ---- export_screen.c ---- */
 /* A screen as PNG, SVG or PDF with its recipe. b NULL: drawn anew as it is without prompts and dialogs. */
@@ -26,8 +26,8 @@ enum sac_code ui_screen_write(struct ui_state *st, const struct cell_buf *b, con
                               char *written, size_t cap, struct sac_err *err);
 
 /* ---- screen_follow.c ---- */
-/* A line of a script: a command, or "#@ {...}": what is looked at, where it is not as a session begins. "prompt" takes text of any
- * length, in which the byte 0x1e stands for a line end. False: refused. */
+/* A line of a script: a command, or "#@ {...}": what is looked at, where it is not as a session begins.
+ * "prompt" takes text of any length, in which the byte 0x1e stands for a line end. False: refused. */
 bool ui_script_line(struct ui_state *st, const char *line, size_t n);
 /* The end of following opts->restore: the state of the screen and what is kept as it was. */
 void ui_screen_restore(struct ui_state *st);

@@ -152,7 +152,11 @@ struct figure_prose {
 /* A terminal screen. Block, shade, box and braille characters are drawn by rule so that they join. */
 enum { FIGURE_BOLD = 1, FIGURE_ITALIC = 2, FIGURE_UNDERLINED = 4, FIGURE_REVERSE = 8, FIGURE_DIM = 16 };
 struct figure_cell { char32_t ch; uint32_t fg, bg; uint16_t attr; };   /* ch 0: right half of a wide one */
-struct figure_screen { int w, h; const struct figure_cell *cell; };    /* [h][w] */
+struct figure_screen {
+    int w, h;
+    const struct figure_cell *cell;    /* [h][w] */
+    const char32_t (*mark)[4];         /* [h][w] marks that combine with ch, 0 ends them; NULL: none */
+};
 
 /* Draw. The description is only read. SAC_ENOMEM when the picture does not fit in memory, SAC_EARG when it
  * has no area or is larger than 32767 pixels a side. */

@@ -68,13 +68,21 @@ static bool is_read(char32_t c)
 }
 
 /* Glyphs for Cairo, with the text each group of them stands for. */
-struct shown { cairo_glyph_t *glyph; cairo_text_cluster_t *cluster; char *utf8; int n, n_clusters, n_bytes; };
+struct shown {
+    cairo_glyph_t *glyph;
+    cairo_text_cluster_t *cluster;
+    char *utf8;
+    int n, n_clusters, n_bytes;
+};
 
 static bool shown_open(struct shown *s, int glyphs, int chars)
 {
     *s = (struct shown){ malloc(((size_t)glyphs + 1) * sizeof *s->glyph),
-                         malloc(((size_t)glyphs + 1) * sizeof *s->cluster), malloc((size_t)chars * 4 + 1),
-                         0, 0, 0 };
+                         malloc(((size_t)glyphs + 1) * sizeof *s->cluster),
+                         malloc((size_t)chars * 4 + 1),
+                         0,
+                         0,
+                         0 };
     return s->glyph && s->cluster && s->utf8;
 }
 
@@ -114,7 +122,8 @@ static void show_piece(struct canvas *c, const struct text_set *t, const struct 
     const struct text_run *r = &t->run[p->run];
     struct shown s;
     cairo_font_face_t *face = face_of(c, r->style, r->font);
-    if (!shown_open(&s, r->g1 - r->g0, r->hi - r->lo)) c->failed = true;
+    if (!shown_open(&s, r->g1 - r->g0, r->hi - r->lo))
+        c->failed = true;
     else if (face) {
         cairo_set_font_face(c->cr, face);
         cairo_set_font_size(c->cr, size);
@@ -495,6 +504,18 @@ void canvas_piece(struct canvas *c, const struct text_set *t, const struct text_
     show_piece(c, t, p, lo, hi, gx, y, size);
 }
 
+void canvas_fit(struct canvas *c, const struct text_set *t, const struct text_piece *p, int lo, int hi,
+                const double *gx, double x, double y, double size, double scale, uint32_t rgb)
+{
+    if (!ready(c)) return;
+    cairo_save(c->cr);
+    cairo_translate(c->cr, x, y);
+    cairo_scale(c->cr, scale, 1);
+    colour(c, rgb, 1.0);
+    show_piece(c, t, p, lo, hi, gx, 0, size);
+    cairo_restore(c->cr);
+}
+
 void canvas_text_rot(struct canvas *c, double x, double y, double size, int flags, uint32_t rgb,
                      double degrees, const char *s)
 {
@@ -522,7 +543,8 @@ void canvas_glyph(struct canvas *c, double x, double y, double size, int flags, 
         cairo_scale(c->cr, w / have, 1);
         canvas_text(c, 0, 0, size, flags, rgb, s);
         cairo_restore(c->cr);
-    } else canvas_text(c, x, y, size, flags, rgb, s);
+    } else
+        canvas_text(c, x, y, size, flags, rgb, s);
 }
 
 int canvas_wrap(struct canvas *c, double x, double y, double width, double size, double line, int flags,

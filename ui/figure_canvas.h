@@ -1,8 +1,8 @@
 /* The drawing surface of figures: rectangles, lines and text in page units, on an image, SVG or PDF.
  *
- * Cairo is known to figure_canvas.c alone, fonts to figure_text.c. A canvas measures text before it has a size, so a
- * figure lays itself out first, calls canvas_page once and then draws. Failures are sticky: drawing on a
- * canvas that failed does nothing, and canvas_finish reports it. */
+ * Cairo is known to figure_canvas.c alone, fonts to figure_text.c. A canvas measures text before it has a
+ * size, so a figure lays itself out first, calls canvas_page once and then draws. Failures are sticky:
+ * drawing on a canvas that failed does nothing, and canvas_finish reports it. */
 #ifndef UI_FIGURE_CANVAS_H
 #define UI_FIGURE_CANVAS_H
 
@@ -53,6 +53,9 @@ void canvas_glyph(struct canvas *c, double x, double y, double size, int flags, 
 /* Characters lo .. hi-1 of a piece of text that was set before; gx: where text_place put its glyphs. */
 void canvas_piece(struct canvas *c, const struct text_set *t, const struct text_piece *p, int lo, int hi,
                   const double *gx, double y, double size, uint32_t rgb);
+/* The same from x on, narrowed or widened by `scale`; gx from a place at 0. */
+void canvas_fit(struct canvas *c, const struct text_set *t, const struct text_piece *p, int lo, int hi,
+                const double *gx, double x, double y, double size, double scale, uint32_t rgb);
 /* Wrapped lines from the first baseline on; draw false only measures. Returns the number of lines. */
 int canvas_wrap(struct canvas *c, double x, double y, double width, double size, double line, int flags,
                 uint32_t rgb, const char *s, bool draw);

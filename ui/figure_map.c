@@ -20,9 +20,10 @@ struct lay {                    /* one pane, placed */
     double strip_label;
 };
 
-/* The name of value i, at most `most` wide: a name is shortened, its number is not. The name stands apart from
- * the number, so that one that runs from right to left leaves the number where it is. */
-static double name_of(struct canvas *c, const struct figure_axis *a, int i, double most, char *buf, size_t cap)
+/* The name of value i, at most `most` wide: a name is shortened, its number is not. The name stands apart
+ * from the number, so that one that runs from right to left leaves the number where it is. */
+static double name_of(struct canvas *c, const struct figure_axis *a, int i, double most, char *buf,
+                      size_t cap)
 {
     static const char *const apart[2] = { "\u2068", "\u2069" };
     char name[128], number[16] = "";
@@ -39,7 +40,7 @@ static double name_of(struct canvas *c, const struct figure_axis *a, int i, doub
     return canvas_text_width(c, FG_TICK - 1, 0, buf);
 }
 
-enum { MOST_Y = 120, MOST_X = 90 };      /* units of a name left of a pane and above it */
+enum { MOST_Y = 120, MOST_X = 90 }; /* units of a name left of a pane and above it */
 
 static double names_width(struct canvas *c, const struct figure_axis *a, double most)
 {

@@ -1,8 +1,8 @@
 /* Prompt text with shading: the background of a token says how much it is attended to, an underline that it
  * is kept, brackets that it is gold, a dash in the margin and bold type that it was missed.
  *
- * A paragraph is set as a whole, so that letters join across tokens and scripts that run from right to left do
- * so: a token may then stand in two places of a line, and each has its background. Lines end at blanks. */
+ * A paragraph is set as a whole, so that letters join across tokens and scripts that run from right to left
+ * do so: a token may then stand in two places of a line, and each has its background. Lines end at blanks. */
 #include "figure_canvas.h"
 
 #include <stdlib.h>
@@ -14,17 +14,22 @@ enum { MARGIN = 22, GUTTER = 16, SIZE = 12, LINE = 21, BRACKET = 5 };
 struct para {
     int t0, t1;
     struct text_set set;
-    int *token;                        /* [set.n] of each character */
-    float *before, *after;             /* [set.n] room for brackets, in units */
+    int *token;            /* [set.n] of each character */
+    float *before, *after; /* [set.n] room for brackets, in units */
 };
 
-struct line { int para, lo, hi; double width; };
+struct line {
+    int para, lo, hi;
+    double width;
+};
 
 struct prose {
     const struct figure_prose *p;
     double width;
-    struct para *para; int n_paras;
-    struct line *line; int n_lines, cap;
+    struct para *para;
+    int n_paras;
+    struct line *line;
+    int n_lines, cap;
 };
 
 /* Brackets belong to the first and the last token of a gold span. */
@@ -69,7 +74,7 @@ static bool para_set(struct para *a, const struct figure_prose *p)
     for (int i = 0; ok && i < a->set.n; i++) {
         bool first = i == 0 || a->token[i - 1] != a->token[i];
         bool last = i + 1 == a->set.n || a->token[i + 1] != a->token[i];
-        bool blank = a->set.ch[i] == ' ' && !last;      /* the blank before a word stays outside */
+        bool blank = a->set.ch[i] == ' ' && !last; /* the blank before a word stays outside */
         if (first && opens(p, a->token[i])) a->before[i + blank] = BRACKET;
         if (last && closes(p, a->token[i])) a->after[i] = BRACKET;
     }
@@ -121,7 +126,7 @@ static bool break_lines(struct prose *p, int index)
         int end = line_end(a, lo, i);
         for (x = 0, i = lo; i < end; i++) x += char_width(a, i);
         if (!add_line(p, index, lo, end, x)) return false;
-        lo = a->set.ch[end] == ' ' && end + 1 < n ? end + 1 : end;    /* the blank between lines */
+        lo = a->set.ch[end] == ' ' && end + 1 < n ? end + 1 : end; /* the blank between lines */
         i = lo - 1;
         x = 0;
     }
@@ -159,7 +164,11 @@ static void prose_free(struct prose *a)
 /* ---- drawing ---- */
 
 /* A line with every character in its place. */
-struct placed { struct text_piece *piece; int n; double *gx, *cx, *cw; };
+struct placed {
+    struct text_piece *piece;
+    int n;
+    double *gx, *cx, *cw;
+};
 
 static bool placed_open(struct placed *l, const struct text_set *t)
 {
@@ -179,13 +188,16 @@ static void placed_close(struct placed *l)
 }
 
 /* Part of one token in one piece: characters lo .. hi-1 from x0 to x1. */
-struct part { int token, lo, hi; double x0, x1; bool back; };
+struct part {
+    int token, lo, hi;
+    double x0, x1;
+    bool back;
+};
 
 /* The next part of a piece from character i on, in logical order. */
 static struct part part_at(const struct para *a, const struct placed *l, const struct text_piece *p, int i)
 {
-    struct part k = { a->token[i], i, i, l->cx[i], l->cx[i] + l->cw[i],
-                      a->set.run[p->run].level % 2 == 1 };
+    struct part k = { a->token[i], i, i, l->cx[i], l->cx[i] + l->cw[i], a->set.run[p->run].level % 2 == 1 };
     for (; k.hi < p->hi && a->token[k.hi] == k.token; k.hi++) {
         if (l->cw[k.hi] <= 0) continue;
         bool none = k.x1 <= k.x0;

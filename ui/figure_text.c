@@ -21,8 +21,8 @@
 enum { LOW = 0x3000, MAX_FONTS = 1024 };
 
 static pthread_mutex_t font_lock = PTHREAD_MUTEX_INITIALIZER;
-static FcFontSet *font_set[TEXT_STYLES];          /* sorted by fitness; made once */
-static short low_font[TEXT_STYLES][LOW];          /* 0: not asked, -1: none, else the font plus one */
+static FcFontSet *font_set[TEXT_STYLES]; /* sorted by fitness; made once */
+static short low_font[TEXT_STYLES][LOW]; /* 0: not asked, -1: none, else the font plus one */
 static hb_font_t *opened[TEXT_STYLES][MAX_FONTS];
 
 static FcPattern *style_pattern(int style)
@@ -140,8 +140,10 @@ static void set_variations(hb_font_t *f, const FcPattern *p, int index)
             if (hb_variation_from_string(s, (int)len, &v[n])) n++;
             s += len;
         }
-    if (n) hb_font_set_variations(f, v, n);
-    else if (index >> 16) hb_font_set_var_named_instance(f, (unsigned)(index >> 16) - 1);
+    if (n)
+        hb_font_set_variations(f, v, n);
+    else if (index >> 16)
+        hb_font_set_var_named_instance(f, (unsigned)(index >> 16) - 1);
 }
 
 /* With font_lock held; NULL when the file cannot be read. */
@@ -204,11 +206,11 @@ bool text_may_break(const struct text_set *t, int i)
 
 struct work {
     struct text_set *t;
-    unsigned char *style;              /* of each character */
+    unsigned char *style; /* of each character */
     short *font;
     hb_script_t *script;
     FriBidiLevel *level;
-    int cap;                           /* of glyphs */
+    int cap; /* of glyphs */
 };
 
 static bool put_char(struct text_set *t, unsigned char *styles, int *cap, char32_t c, int at, int style)
@@ -274,7 +276,8 @@ static void choose_fonts(struct work *w)
         if (t->ch[lo] == ' ' && lo > 0 && i == lo + 1 && w->style[lo - 1] == w->style[lo] &&
             font_has(last, ' ') && !is_colour(last))
             w->font[lo] = w->font[lo - 1];
-        else grapheme_font(w, lo, i);
+        else
+            grapheme_font(w, lo, i);
         lo = i;
     }
 }
@@ -288,9 +291,11 @@ static void choose_scripts(struct work *w)
         if (s != HB_SCRIPT_COMMON && s != HB_SCRIPT_INHERITED && s != HB_SCRIPT_UNKNOWN) now = s;
         w->script[i] = now;
     }
-    for (int i = w->t->n - 1; i >= 0; i--) {          /* what stands before the first letter */
-        if (w->script[i] == HB_SCRIPT_COMMON) w->script[i] = now;
-        else now = w->script[i];
+    for (int i = w->t->n - 1; i >= 0; i--) { /* what stands before the first letter */
+        if (w->script[i] == HB_SCRIPT_COMMON)
+            w->script[i] = now;
+        else
+            now = w->script[i];
     }
 }
 
@@ -321,9 +326,15 @@ static bool same_run(const struct work *w, int a, int b)
            w->script[a] == w->script[b];
 }
 
-/* Letters stay letters where no script asks for more: a token may end between them. */
-static unsigned features(hb_script_t script, hb_feature_t *f)
+/* Letters stay letters where no script asks for more: a token may end between them. In a grid of cells two
+ * letters have two cells. */
+static unsigned features(hb_script_t script, int style, hb_feature_t *f)
 {
+    if (style & TEXT_MONO && script == HB_SCRIPT_ARABIC) {
+        hb_feature_from_string("liga=0", -1, &f[0]);
+        hb_feature_from_string("rlig=0", -1, &f[1]);
+        return 2;
+    }
     if (script != HB_SCRIPT_LATIN && script != HB_SCRIPT_GREEK && script != HB_SCRIPT_CYRILLIC &&
         script != HB_SCRIPT_COMMON)
         return 0;
@@ -349,8 +360,7 @@ static bool keep_glyphs(struct work *w, struct text_run *r, hb_buffer_t *b, doub
     for (unsigned i = 0; i < n; i++)
         t->glyph[t->n_glyphs++] = (struct text_glyph){ info[i].codepoint, (float)(pos[i].x_offset / em),
                                                        (float)(-pos[i].y_offset / em),
-                                                       (float)(pos[i].x_advance / em),
-                                                       (int)info[i].cluster };
+                                                       (float)(pos[i].x_advance / em), (int)info[i].cluster };
     r->g1 = t->n_glyphs;
     return true;
 }
@@ -394,7 +404,7 @@ static bool shape(struct work *w, struct text_run *r, hb_buffer_t *b)
     hb_buffer_set_language(b, hb_language_from_string("und", -1));
     hb_buffer_set_flags(b, HB_BUFFER_FLAG_REMOVE_DEFAULT_IGNORABLES);
     hb_buffer_add_utf32(b, (const uint32_t *)t->ch, t->n, (unsigned)r->lo, r->hi - r->lo);
-    hb_shape(font, b, f, features(w->script[r->lo], f));
+    hb_shape(font, b, f, features(w->script[r->lo], r->style, f));
     double em = hb_face_get_upem(hb_font_get_face(font));
     if (!keep_glyphs(w, r, b, em > 0 ? em : 1000)) return false;
     share_widths(t, r);
@@ -489,7 +499,7 @@ int text_line(const struct text_set *t, int lo, int hi, struct text_piece *out)
             if (level > most) most = level;
         }
     }
-    for (int level = most; level > 0; level--)        /* rule L2 of the algorithm */
+    for (int level = most; level > 0; level--) /* rule L2 of the algorithm */
         for (int i = 0; i < n; i++) {
             int j = i;
             while (j < n && out[j].level >= level) j++;

@@ -46,8 +46,8 @@ void ui_screen_pins(struct ui_state *st)
         const json_t *a = json_array_get(lanes, (size_t)i);
         const char *spec = json_string_value(json_array_get(a, 0));
         if (json_array_size(a) != 8 || !spec || strcmp(spec, l->spec) != 0) continue;
-        double *const to[] = { &l->prefill_s, &l->decode_s, &l->select_s, &l->attend_s, &l->prefill_tok_s,
-                               &l->decode_tok_s };
+        double *const to[] = { &l->prefill_s, &l->decode_s,      &l->select_s,
+                               &l->attend_s,  &l->prefill_tok_s, &l->decode_tok_s };
         for (size_t k = 0; k < sizeof to / sizeof *to; k++) *to[k] = real_at(a, k + 1);
         l->peak_bytes = real_at(a, 7) > 0 ? (size_t)real_at(a, 7) : 0;
     }
@@ -58,7 +58,8 @@ static void restore_samples(struct ui_state *st, const json_t *list)
     struct ui_tasks *t = st->tasks;
     size_t i;
     const json_t *a;
-    json_array_foreach(list, i, a) {
+    json_array_foreach(list, i, a)
+    {
         int k[3];
         for (size_t j = 0; j < 3; j++) k[j] = (int)json_integer_value(json_array_get(a, j));
         if (k[0] < 0 || k[0] >= UI_T_TASKS || k[1] < 0 || k[1] >= UI_T_METHODS || k[2] < 0 ||
@@ -81,8 +82,7 @@ static void restore_log(struct ui_state *st, const json_t *lines)
     a->n_log = 0;
     size_t i;
     const json_t *v;
-    json_array_foreach(lines, i, v)
-        if (json_is_string(v)) ui_log(st, "%s", json_string_value(v));
+    json_array_foreach(lines, i, v) if (json_is_string(v)) ui_log(st, "%s", json_string_value(v));
 }
 
 static void restore_look(struct ui_look *k, const json_t *v)
@@ -104,7 +104,7 @@ void ui_screen_restore(struct ui_state *st)
     json_t *o = json_loads(a->opts->restore, 0, NULL), *s = json_object_get(o, "state"),
            *m = json_object_get(o, "measured"), *v;
     size_t i;
-    if (a->headless) {            /* on screen: the terminal's colours, and this run's own times */
+    if (a->headless) { /* on screen: the terminal's colours, and this run's own times */
         restore_look(&st->look, json_object_get(o, "view"));
         restore_log(st, json_object_get(s, "log"));
         restore_samples(st, json_object_get(m, "samples"));
@@ -119,11 +119,11 @@ void ui_screen_restore(struct ui_state *st)
     }
     ui_where_read(&st->at, json_object_get(s, "where"));
     st->looked = true;
-    json_array_foreach(json_object_get(s, "ticked"), i, v)
-        if ((int)i < r->n_rows) r->row[i].on = json_is_true(v);
+    json_array_foreach(json_object_get(s, "ticked"), i, v) if ((int)i < r->n_rows) r->row[i].on =
+        json_is_true(v);
     int *const pane[] = { &r->field, &r->top_prompt, &r->top_log, &r->top_answers };
-    json_array_foreach(json_object_get(s, "run_panes"), i, v)
-        if (i < 4) *pane[i] = (int)(json_integer_value(v) & 0xffffff);
+    json_array_foreach(json_object_get(s, "run_panes"), i, v) if (i < 4) * pane[i] =
+        (int)(json_integer_value(v) & 0xffffff);
     a->dirty = a->repaint = true;
     json_decref(o);
 }
@@ -146,7 +146,8 @@ bool ui_screen_same(const struct ui_state *st, const struct cell_buf *b, char *w
                  (unsigned long long)st->info.prompt_hash, prompt);
     else if (version && strcmp(version, SACCADE_VERSION) != 0)
         snprintf(why, cap, "the figure is from saccade %.20s, this is " SACCADE_VERSION, version);
-    else snprintf(why, cap, "what this machine computes or shows of itself differs from the figure's");
+    else
+        snprintf(why, cap, "what this machine computes or shows of itself differs from the figure's");
     json_decref(o);
     return same;
 }

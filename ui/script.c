@@ -215,7 +215,7 @@ int ui_headless_run(struct ui_state *st, struct sac_err *err)
             snprintf(said, sizeof said, "%s", a->say);
             settle(st);
             int rc = finish(st, err);
-            if (rc || o->restore) return rc;      /* a picture of a refused line is made again from it */
+            if (rc || o->restore) return rc; /* a picture of a refused line is made again from it */
             fprintf(stderr, "line %d: %s: %s\n", no, line, said);
             a->exit_code = 5;
             return SAC_OK;

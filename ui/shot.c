@@ -32,8 +32,8 @@ struct ui_shots {
     int what;
     char path[512], written[600];
     struct sac_err err;
-    bool screen_later;             /* a picture of the screen waits for what the view has asked for */
-    int quiet;                     /* frames in which nothing was being computed */
+    bool screen_later; /* a picture of the screen waits for what the view has asked for */
+    int quiet;         /* frames in which nothing was being computed */
     char screen_path[512];
 };
 
@@ -99,14 +99,15 @@ static bool picture(struct ui_state *st, const char *path)
 /* A view that still fills is drawn when it is complete: made again, it would be. */
 static void poll_screen(struct ui_state *st, struct ui_shots *s)
 {
-    bool done = st->n_lanes > 0;           /* measuring may go on for a moment */
+    bool done = st->n_lanes > 0; /* measuring may go on for a moment */
     for (int i = 0; i < st->n_lanes; i++) done &= st->lane[i].state >= SAC_LANE_DONE;
     bool busy = (ui_run_busy(st) && !done) || ui_tasks_busy(st);
     s->quiet = ui_work_idle(st->work) && !ui_run_busy(st) ? s->quiet + 1 : 0;
     if (s->quiet > 2 || busy) {
         s->screen_later = false;
         picture(st, s->screen_path);
-    } else ui_wake_in(st, 0.03);
+    } else
+        ui_wake_in(st, 0.03);
 }
 
 void ui_shots_poll(struct ui_state *st)

@@ -1,13 +1,13 @@
-/* Tokens as labels. A tokenizer may cut a letter into bytes, and a byte by itself is nothing to read: the token
- * where a letter begins shows it whole, a token that holds no more than later bytes of one shows "·" and these
- * bytes in hexadecimal. */
+/* Tokens as labels. A tokenizer may cut a letter into bytes, and a byte by itself is nothing to read: the
+ * token where a letter begins shows it whole, a token that holds no more than later bytes of one shows "·"
+ * and these bytes in hexadecimal. */
 #include "vdata.h"
 
 #include <stdio.h>
 #include <string.h>
 #include <utf8proc.h>
 
-enum { MOST = 192, AROUND = 4 };      /* bytes of a token shown; of a letter */
+enum { MOST = 192, AROUND = 4 }; /* bytes of a token shown; of a letter */
 
 static bool continues(char c) { return ((unsigned char)c & 0xC0) == 0x80; }
 
@@ -64,7 +64,8 @@ int ui_token_letters(const struct sac_trace *t, int lane, int pos, char *buf, in
         if (lead + letter > lo) from = lead + letter;
     }
     *rest = from >= hi || (n == 3 && !memcmp(all + lo, "\xEF\xBF\xBD", 3));
-    if (*rest) from = lo, to = hi;
+    if (*rest)
+        from = lo, to = hi;
     else
         for (to = from; to < hi;) {
             int letter = letter_at(all + to, len - to);
@@ -96,7 +97,7 @@ bool ui_token_name(const struct sac_trace *t, int lane, int pos, char *buf, size
         return false;
     }
     size_t at = (size_t)snprintf(buf, cap, "\u00b7");
-    for (int i = 0; i < n && n < 3 && at < cap; i++)      /* a recording may not have the bytes */
+    for (int i = 0; i < n && n < 3 && at < cap; i++) /* a recording may not have the bytes */
         at += (size_t)snprintf(buf + at, cap - at, "%s%02X", i ? " " : "", (unsigned char)raw[i]);
     return true;
 }

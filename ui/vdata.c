@@ -239,7 +239,7 @@ struct ui_along *ui_along_compute(struct sac_trace *t, int lane, int layer, int 
     float *low = nh > 1 ? a->mass + n : NULL;
     *a = (struct ui_along){ lane, layer, head, q0, q1, n, nh, low };
     for (int i = 0; i < n; i++) {
-        double sum = 0, least = INFINITY;
+        double sum = 0, least = (double)INFINITY;
         for (int h = h0; h < h0 + nh; h++) {
             struct sac_recall r;
             if (stopped(cancel)) {

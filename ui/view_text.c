@@ -453,7 +453,8 @@ static void text_plain(const struct ui_state *st, char *buf, size_t cap)
             snprintf(buf + n, cap - (size_t)n, "span %d-%d weight %.3f text", s[i].lo, s[i].hi - 1, s[i].sum);
         for (int j = s[i].lo; j < s[i].hi && (size_t)n + 80 < cap; j++) {
             char tok[64];
-            if (!ui_token_text(st, st->at.a, j, tok, sizeof tok)) n += snprintf(buf + n, cap - (size_t)n, "%s", tok);
+            if (ui_token_text(st, st->at.a, j, tok, sizeof tok)) continue;
+            n += snprintf(buf + n, cap - (size_t)n, "%s", tok);
         }
         n += snprintf(buf + n, cap - (size_t)n, "\n");
     }
