@@ -17,13 +17,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#if defined(__SANITIZE_ADDRESS__)
-/* fontconfig keeps its patterns behind encoded pointers, which the leak checker cannot follow; ncurses loses
- * one record for each TERM it does not know (new_prescr of a newterm that fails). */
-const char *__lsan_default_suppressions(void);
-const char *__lsan_default_suppressions(void) { return "leak:libfontconfig\nleak:new_prescr\n"; }
-#endif
-
 enum { MAX_FACES = 64 };
 
 struct face { int style, font; cairo_font_face_t *face; };
