@@ -58,8 +58,8 @@ static void pane_cells(uint32_t cell[64])
 
 static struct figure_map map_of(struct figure_pane *pane, const uint32_t *cell)
 {
-    *pane = (struct figure_pane){ .h = 8, .w = 8, .cell = cell, .y = { 0, 8, "query", NULL, false, NULL },
-                                  .x = { 0, 8, "key", NULL, false, NULL } };
+    *pane = (struct figure_pane){ .h = 8, .w = 8, .cell = cell, .y = { 0, 8, "query", NULL, false, NULL, false },
+                                  .x = { 0, 8, "key", NULL, false, NULL, false } };
     return (struct figure_map){
         .text = { "A title", "and what is under it", "caption" }, .n_panes = 1, .pane = pane, .pane_size = 400
     };
