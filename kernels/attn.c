@@ -69,6 +69,18 @@ void attn_step_c(const struct k_attn_tile *t, const struct k_attn_group *g, int 
     }
 }
 
+void attn_finish_c(const struct k_attn_tile *t, int dim, float *out, size_t ldo, float *lse2)
+{
+    for (int r = 0; r < t->rows; r++) {
+        float sum = 0.0f;
+        const float *l = t->l + r * K_GROUP, *o = t->o + (size_t)r * (size_t)t->dim;
+        for (int i = 0; i < K_GROUP; i++) sum += l[i];
+        float inv = sum > 0 ? 1.0f / sum : 0.0f;
+        for (int d = 0; d < dim; d++) out[(size_t)r * ldo + (size_t)d] = o[d] * inv;
+        if (lse2) lse2[r] = sum > 0 ? t->m[r] + log2f(sum) : -INFINITY;
+    }
+}
+
 void fold_c(const float *e, int rows, const float *factor, float *mass, float *max)
 {
     for (int i = 0; i < K_STEP_KEYS; i++) mass[i] = max[i] = 0.0f;

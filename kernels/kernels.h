@@ -42,7 +42,8 @@ struct k_attn_group {
 };
 
 /* What a step leaves for overviews: nothing; K_REC_SUM: [3][rows] sum of exp2(s - m), max of s, m; K_REC_ALL:
- * [rows][K_STEP_KEYS] exp2(s - m), then [rows] m. m is the running maximum after the step. */
+ * [rows][K_STEP_KEYS] exp2(s - m), then [rows] m. m is what the row's sums are relative to after the step:
+ * a score met so far, at most K_SLACK below the largest of them. */
 enum k_rec { K_REC_NONE, K_REC_SUM, K_REC_ALL };
 
 struct k_attn_tile {
@@ -54,6 +55,7 @@ struct k_attn_tile {
     enum k_rec rec_mode;
     float *rec;
 };
+#define K_SLACK 8.0f                /* exp2 of it keeps sums far from any bound, and rescaling rare */
 #define K_M0 (-1e30f)              /* finite, so that masked rows never meet inf - inf */
 
 struct k_attn {
@@ -64,6 +66,9 @@ struct k_attn {
     void (*pack_group)(const float *const *k, const float *const *v, int n, int dim, int dim_pad, void *kdst,
                        void *vdst);
     void (*step)(const struct k_attn_tile *t, const struct k_attn_group *g, int n_groups);
+    /* After the last step: out[r*ldo + d] = o / sum of l, d < dim (0 for rows that saw no key); lse2[r] =
+     * log2 of the sum of exp2 of all scores (-inf), unless lse2 is NULL */
+    void (*finish)(const struct k_attn_tile *t, int dim, float *out, size_t ldo, float *lse2);
 };
 
 /* ---- products with weights ----

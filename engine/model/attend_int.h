@@ -16,6 +16,7 @@ struct attend_pass {
     char *kp, *vp;                  /* [n_kv_heads][n_groups] */
     int32_t *iota;                  /* 0, 1, 2 ... past n: positions of aligned groups */
     int32_t *bin;                   /* [n] grid bin of a row or key, with an overview */
+    int n_words;                    /* of a set of groups */
     int unit_rows, n_units;         /* rows of a unit (a multiple of the tile), units of a head */
     int max_steps;                  /* of one tile */
     size_t rec_floats;              /* room for what one tile records */
@@ -44,6 +45,9 @@ struct attend_work {
     struct attend_keys keys[2];
     int fill, n_gather;             /* keys waiting to be gathered */
     int gather[K_GROUP];
+    int lo, hi;                     /* rows of the tile that the keys being collected are for */
+    uint64_t *bits;                 /* [tiles of a unit][n_words]: whole groups that a tile reads */
+    int expect;                     /* where the group after the last one begins */
     struct attend_step *step;       /* [max_steps] */
     int n_step;
     float *rec;
@@ -58,9 +62,10 @@ static inline int max_int(int a, int b) { return a > b ? a : b; }
 
 size_t attend_work_bytes(const struct attend_pass *p);
 void attend_work_init(const struct attend_pass *p, struct attend_work *w, char *mem);
-/* Rows row0 .. row0+rows-1 of a head over runs of keys (NULL: all). */
+/* Rows row0 .. row0+rows-1 of a head over the keys of its plan (NULL: all). With an overview the rows lie in
+ * one tile of the plan. */
 void attend_tile(struct attend_pass *p, struct attend_work *w, int head, int unit, int row0, int rows,
-                 const struct sac_run *run, size_t n_run);
+                 const struct sac_plan *plan);
 
 size_t overview_bytes(const struct attend_pass *p);   /* of partial */
 void overview_begin(struct attend_pass *p);

@@ -1,8 +1,8 @@
 /* Prefill attention over plans: packing, units of work, threads.
  *
  * All keys of a KV head are packed once, in groups of 16, and shared by every tile of every query head that
- * reads them. A unit is one head and some rows: a tile of the plan, or several where tiles are small. Long
- * rows come first, so the threads end together. Nothing depends on which thread runs a unit. */
+ * reads them. A unit is one head and some rows: a tile of the plan, or several where tiles are small. Rows of
+ * many keys come first, so the threads end together. Nothing depends on which thread runs a unit. */
 #include "model/attend_int.h"
 
 #include <math.h>
@@ -33,21 +33,28 @@ static void pack_groups(void *ctx, int lo, int hi, int thread)
     }
 }
 
-/* The rows of one unit in tiles; a tile of the plan may be larger than the kernel's and is then cut. */
+/* How many rows to take from `row` on: several tiles of the plan (one, where an overview speaks of them), or an
+ * even part of one that is too large for the kernel. */
+static int take_rows(const struct attend_prefill *a, const struct sac_plan *plan, int row, int end)
+{
+    int most = min_int(K_TILE_ROWS, end - row);
+    if (!plan) return most;
+    int left = min_int((row / plan->tile + 1) * plan->tile, end) - row;   /* of the tile that row is in */
+    if (left > most) {
+        int parts = (left + K_TILE_ROWS - 1) / K_TILE_ROWS;
+        return min_int((left / parts + K_GROUP - 1) / K_GROUP * K_GROUP, most);
+    }
+    return a->overview ? left : left + (most - left) / plan->tile * plan->tile;
+}
+
 static void run_unit(struct attend_pass *p, struct attend_work *w, int head, int unit)
 {
     const struct attend_prefill *a = p->a;
     const struct sac_plan *plan = a->plan ? &a->plan[head] : NULL;
     int row = unit * p->unit_rows, end = min_int(row + p->unit_rows, a->n);
     while (row < end && !cancelled(a)) {
-        int rows = min_int(K_TILE_ROWS, end - row);
-        if (plan) {
-            int t = row / plan->tile;
-            rows = min_int(rows, (t + 1) * plan->tile - row);
-            attend_tile(p, w, head, unit, row, rows, plan->run + plan->at[t], plan->at[t + 1] - plan->at[t]);
-        } else {
-            attend_tile(p, w, head, unit, row, rows, NULL, 0);
-        }
+        int rows = take_rows(a, plan, row, end);
+        attend_tile(p, w, head, unit, row, rows, plan);
         row += rows;
     }
 }
@@ -62,8 +69,13 @@ static void run_units(void *ctx, int lo, int hi, int thread)
     }
     struct attend_work w;
     attend_work_init(p, &w, mem);
-    for (int u = lo; u < hi && !cancelled(p->a); u++)
-        run_unit(p, &w, u % p->a->n_heads, p->n_units - 1 - u / p->a->n_heads);
+    /* Dense heads of a group share keys, row after row; a sparse head shares them with its own rows. Either way
+     * long rows come first. */
+    int heads = p->a->n_heads, wanted = p->n_units - p->a->row0 / p->unit_rows;
+    for (int u = lo; u < hi && !cancelled(p->a); u++) {
+        int head = p->a->plan ? u / wanted : u % heads, unit = p->a->plan ? u % wanted : u / heads;
+        run_unit(p, &w, head, p->n_units - 1 - unit);
+    }
     atomic_fetch_add(&p->cells, w.n_cells);
 }
 
@@ -101,6 +113,7 @@ static bool prepare(struct attend_pass *p)
     p->dim = (a->head_dim + K_GROUP - 1) / K_GROUP * K_GROUP;
     p->n_groups = (a->n + K_GROUP - 1) / K_GROUP;
     p->group_bytes = (size_t)p->dim * K_GROUP * p->k->elem;
+    p->n_words = (p->n_groups + 63) / 64;
     p->unit_rows = unit_rows(a);
     p->n_units = (a->n + p->unit_rows - 1) / p->unit_rows;
     size_t keys = ((size_t)p->n_groups + 1) * K_GROUP, overview = 0;

@@ -1,8 +1,7 @@
-/* One tile of query rows over the keys of its runs.
+/* One tile of query rows, or a few neighbouring ones, over the keys of their runs.
  *
  * Whole aligned groups of 16 keys are read where they were packed; what is left of a run, and scattered
- * columns, are collected 16 at a time and packed on the spot (about 2 % of what the products cost a tile of
- * 64 rows). Four groups make a step of the kernel. A group carries positions only where some row of the tile
+ * columns, are collected 16 at a time and packed on the spot (which costs about what their products cost). Four groups make a step of the kernel. A group carries positions only where some row of the tile
  * may not see some of its keys. */
 #include "model/attend_int.h"
 
@@ -18,7 +17,8 @@ size_t attend_work_bytes(const struct attend_pass *p)
     return round_up(rows * dim * p->k->elem) + 4 * round_up(K_STEP * p->group_bytes) +
            round_up(rows * (2 + K_GROUP) * f) + round_up(rows * dim * f) +
            round_up(steps * sizeof(struct attend_step)) + round_up(p->rec_floats * f) +
-           round_up(steps * K_STEP_KEYS * sizeof(int32_t)) + round_up(2 * rows * f);
+           round_up(steps * K_STEP_KEYS * sizeof(int32_t)) + round_up(2 * rows * f) +
+           round_up(((size_t)p->unit_rows + 1) * (size_t)p->n_words * sizeof(uint64_t));
 }
 
 static void *take(char **mem, size_t bytes)
@@ -46,6 +46,7 @@ void attend_work_init(const struct attend_pass *p, struct attend_work *w, char *
     w->rec_pos = take(&mem, steps * K_STEP_KEYS * sizeof(int32_t));
     w->factor = take(&mem, 2 * rows * f);
     w->last_m = w->factor + rows;
+    w->bits = take(&mem, ((size_t)p->unit_rows + 1) * (size_t)p->n_words * sizeof(uint64_t));
 }
 
 /* ---- steps ---- */
@@ -86,7 +87,8 @@ static void run_step(struct attend_pass *p, struct attend_work *w, struct attend
     if (!k->n) return;
     int low = INT32_MAX;
     for (int i = 0; i < k->n; i++) low = min_int(low, k->base[i] >= 0 ? k->base[i] : k->pos[i][0]);
-    w->t.first = min_int(max_int(low - w->t.row0, 0), w->t.rows);
+    w->t.first = max_int(low - w->t.row0, w->lo);
+    w->t.rows = w->hi;
     if (w->t.first < w->t.rows) {
         if (p->a->overview) record_step(p, w, k);
         p->k->step(&w->t, k->group, k->n);
@@ -109,7 +111,8 @@ static void fetch(const char *at, size_t bytes)
 
 static bool all_see(const struct attend_work *w, int lo, int hi)   /* keys lo .. hi-1 */
 {
-    return hi - 1 <= w->t.row0 && (w->t.window <= 0 || lo > w->t.row0 + w->t.rows - 1 - w->t.window);
+    return hi - 1 <= w->t.row0 + w->lo &&
+           (w->t.window <= 0 || lo > w->t.row0 + w->hi - 1 - w->t.window);
 }
 
 static void add_aligned(struct attend_pass *p, struct attend_work *w, int kv, int group, int lo, int hi)
@@ -117,10 +120,11 @@ static void add_aligned(struct attend_pass *p, struct attend_work *w, int kv, in
     struct attend_keys *s = &w->keys[w->fill];
     int i = s->n++, base = group * K_GROUP;
     size_t at = ((size_t)kv * (size_t)p->n_groups + (size_t)group) * p->group_bytes;
-    if (p->a->plan) {   /* scattered groups: the processor cannot foresee them */
+    if (p->a->plan && base != w->expect) {   /* the processor cannot foresee where runs begin */
         fetch(p->kp + at, p->group_bytes);
         fetch(p->vp + at, p->group_bytes);
     }
+    w->expect = base + K_GROUP;
     memcpy(s->pos[i], p->iota + base, sizeof s->pos[i]);
     bool part = lo > base || hi < base + K_GROUP;
     if (part)
@@ -173,12 +177,25 @@ static void add_piece(struct attend_pass *p, struct attend_work *w, int kv, int 
     if (hi - lo >= MOST) add_aligned(p, w, kv, lo / K_GROUP, lo, hi);
     else
         add_keys(p, w, kv, lo,
-                 min_int(hi, w->t.row0 + w->t.rows)); /* hi may have been rounded past the end */
+                 min_int(hi, w->t.row0 + w->hi)); /* hi may have been rounded past the end */
 }
 
-static void add_run(struct attend_pass *p, struct attend_work *w, int kv, struct sac_run run)
+enum part { WHOLE = 1, REST = 2, BOTH = WHOLE | REST };   /* whole groups of a run; what is left of it */
+
+static void add_groups(struct attend_pass *p, struct attend_work *w, int kv, int a, int b, uint64_t *bits)
 {
-    int last = w->t.row0 + w->t.rows, first = w->t.window > 0 ? max_int(w->t.row0 - w->t.window + 1, 0) : 0;
+    for (int g = a; g < b; g++) {
+        if (bits) bits[g / 64] |= (uint64_t)1 << g % 64;
+        else add_aligned(p, w, kv, g, g * K_GROUP, g * K_GROUP + K_GROUP);
+    }
+}
+
+/* The parts asked for; with bits, whole groups are noted there instead of collected. */
+static void add_run(struct attend_pass *p, struct attend_work *w, int kv, struct sac_run run, enum part part,
+                    uint64_t *bits)
+{
+    int last = w->t.row0 + w->hi;
+    int first = w->t.window > 0 ? max_int(w->t.row0 + w->lo - w->t.window + 1, 0) : 0;
     int lo = max_int(run.lo, first), hi = min_int(run.hi, last);
     if (lo >= hi) return;
     /* Beyond the tile's rows and before its window masks rule anyway: the group can be taken whole. */
@@ -186,15 +203,116 @@ static void add_run(struct attend_pass *p, struct attend_work *w, int kv, struct
     if (run.hi >= last) hi = (hi + K_GROUP - 1) / K_GROUP * K_GROUP;
     int a = (lo + K_GROUP - 1) / K_GROUP, b = hi / K_GROUP;
     if (a > b) {
-        add_piece(p, w, kv, lo, hi);
+        if (part & REST) add_piece(p, w, kv, lo, hi);
         return;
     }
-    if (lo < a * K_GROUP) add_piece(p, w, kv, lo, a * K_GROUP);
-    for (int g = a; g < b; g++) add_aligned(p, w, kv, g, g * K_GROUP, g * K_GROUP + K_GROUP);
-    if (hi > b * K_GROUP) add_piece(p, w, kv, b * K_GROUP, hi);
+    if (part & REST && lo < a * K_GROUP) add_piece(p, w, kv, lo, a * K_GROUP);
+    if (part & WHOLE) add_groups(p, w, kv, a, b, bits);
+    if (part & REST && hi > b * K_GROUP) add_piece(p, w, kv, b * K_GROUP, hi);
+}
+
+/* Everything collected is run, for the rows it was collected for. */
+static void flush(struct attend_pass *p, struct attend_work *w, int kv)
+{
+    add_gathered(p, w, kv);
+    next_step(p, w);
+    next_step(p, w);
+}
+
+/* ---- several tiles of a plan ----
+ * Neighbouring tiles read much the same groups. What all of them read meets all their rows at once, so that
+ * it comes from far caches once; what is left goes to one half of them, then to the other, down to each. */
+
+struct tiles { const struct sac_plan *plan; int kv, first, row0, rows; };
+
+static void add_tile(struct attend_pass *p, struct attend_work *w, const struct tiles *s, int tile,
+                     enum part part, uint64_t *bits)
+{
+    for (size_t i = s->plan->at[tile]; i < s->plan->at[tile + 1]; i++)
+        add_run(p, w, s->kv, s->plan->run[i], part, bits);
+}
+
+static void active_rows(struct attend_work *w, const struct tiles *s, int tile, int end)
+{
+    w->lo = max_int(tile * s->plan->tile - s->row0, 0);
+    w->hi = min_int(end * s->plan->tile - s->row0, s->rows);
+}
+
+static void add_bits(struct attend_pass *p, struct attend_work *w, int kv, uint64_t *bits)
+{
+    for (int i = 0; i < p->n_words; i++)
+        for (; bits[i]; bits[i] &= bits[i] - 1) {
+            int g = i * 64 + __builtin_ctzll(bits[i]);
+            add_aligned(p, w, kv, g, g * K_GROUP, g * K_GROUP + K_GROUP);
+        }
+}
+
+/* The groups that tiles lo .. hi-1 have in common move to `common`, as many as make whole steps. */
+static bool take_common(const struct attend_pass *p, const struct tiles *s, uint64_t *bits, int lo, int hi,
+                        uint64_t *common)
+{
+    size_t words = (size_t)p->n_words;
+    int count = 0;
+    for (size_t i = 0; i < words; i++) {
+        common[i] = ~(uint64_t)0;
+        for (int t = lo; t < hi; t++) common[i] &= bits[(size_t)(t - s->first) * words + i];
+        count += __builtin_popcountll(common[i]);
+    }
+    for (size_t i = words; i-- > 0 && count % K_STEP;)
+        for (; common[i] && count % K_STEP; count--)
+            common[i] &= ~((uint64_t)1 << (63 - __builtin_clzll(common[i])));
+    for (size_t i = 0; i < words; i++)
+        for (int t = lo; t < hi; t++) bits[(size_t)(t - s->first) * words + i] &= ~common[i];
+    return count > 0;
+}
+
+static void meet(struct attend_pass *p, struct attend_work *w, const struct tiles *s, int lo, int hi)
+{
+    size_t words = (size_t)p->n_words;
+    active_rows(w, s, lo, hi);
+    if (hi - lo == 1) {
+        add_bits(p, w, s->kv, w->bits + (size_t)(lo - s->first) * words);
+        add_tile(p, w, s, lo, REST, NULL);
+        flush(p, w, s->kv);
+        return;
+    }
+    uint64_t *common = w->bits + (size_t)p->unit_rows * words;
+    if (take_common(p, s, w->bits, lo, hi, common)) {
+        add_bits(p, w, s->kv, common);
+        flush(p, w, s->kv);
+    }
+    meet(p, w, s, lo, (lo + hi) / 2);
+    meet(p, w, s, (lo + hi) / 2, hi);
+}
+
+static void several(struct attend_pass *p, struct attend_work *w, const struct tiles *s)
+{
+    int end = (s->row0 + s->rows + s->plan->tile - 1) / s->plan->tile;
+    size_t words = (size_t)p->n_words;
+    memset(w->bits, 0, (size_t)(end - s->first) * words * sizeof *w->bits);
+    for (int t = s->first; t < end; t++) {
+        active_rows(w, s, t, t + 1);
+        add_tile(p, w, s, t, WHOLE, w->bits + (size_t)(t - s->first) * words);
+    }
+    meet(p, w, s, s->first, end);
+    active_rows(w, s, s->first, end);
+    w->t.rows = s->rows;
 }
 
 /* ---- the tile ---- */
+
+/* The queries of the rows that are likely to come next (units go up), and room for the output of these:
+ * memory that nothing else asks for early. */
+static void ask_for_rows(const struct attend_prefill *a, int head, int row0, int rows)
+{
+    size_t dim = (size_t)a->head_dim, bytes = dim * sizeof(float);
+    const float *q = a->q + (size_t)head * a->q_stride, *out = a->out + (size_t)head * dim;
+    if (row0 >= rows) fetch((const char *)(q + (size_t)(row0 - rows) * dim), (size_t)rows * bytes);
+    for (int r = 0; r < rows; r++) {
+        const char *at = (const char *)(out + (size_t)(row0 + r) * a->ldo);
+        for (size_t i = 0; i < bytes; i += 64) __builtin_prefetch(at + i, 1, 2);
+    }
+}
 
 static void begin(struct attend_pass *p, struct attend_work *w, int head, int row0, int rows)
 {
@@ -218,36 +336,39 @@ static void begin(struct attend_pass *p, struct attend_work *w, int head, int ro
     }
     memset(t->l, 0, (size_t)rows * K_GROUP * sizeof *t->l);
     memset(t->o, 0, (size_t)rows * (size_t)p->dim * sizeof *t->o);
+    if (a->plan) ask_for_rows(a, head, row0, rows);
     w->keys[0].n = w->keys[1].n = w->n_gather = w->n_step = 0;
+    w->expect = -1;
+    w->lo = 0;
+    w->hi = rows;
     w->rec_used = 0;
 }
 
 static void finish(struct attend_pass *p, struct attend_work *w, int head, float *lse2)
 {
     const struct attend_prefill *a = p->a;
-    for (int r = 0; r < w->t.rows; r++) {
-        float sum = 0.0f, *l = w->t.l + r * K_GROUP, *o = w->t.o + (size_t)r * (size_t)p->dim;
-        for (int i = 0; i < K_GROUP; i++) sum += l[i];
-        float inv = sum > 0 ? 1.0f / sum : 0.0f;
-        float *out = a->out + (size_t)(w->t.row0 + r) * a->ldo + (size_t)head * (size_t)a->head_dim;
-        for (int d = 0; d < a->head_dim; d++) out[d] = o[d] * inv;
-        lse2[r] = sum > 0 ? w->t.m[r] + log2f(sum) : -INFINITY;
-        if (a->lse) a->lse[(size_t)head * (size_t)a->n + (size_t)(w->t.row0 + r)] = lse2[r] * 0.69314718f;
-    }
+    float *out = a->out + (size_t)w->t.row0 * a->ldo + (size_t)head * (size_t)a->head_dim;
+    p->k->finish(&w->t, a->head_dim, out, a->ldo, a->lse || a->overview ? lse2 : NULL);
+    float *lse = a->lse ? a->lse + (size_t)head * (size_t)a->n + (size_t)w->t.row0 : NULL;
+    for (int r = 0; lse && r < w->t.rows; r++) lse[r] = lse2[r] * 0.69314718f;
 }
 
 void attend_tile(struct attend_pass *p, struct attend_work *w, int head, int unit, int row0, int rows,
-                 const struct sac_run *run, size_t n_run)
+                 const struct sac_plan *plan)
 {
     const struct attend_prefill *a = p->a;
-    int kv = head / (a->n_heads / a->n_kv_heads);
+    struct tiles s = { plan, head / (a->n_heads / a->n_kv_heads), plan ? row0 / plan->tile : 0, row0, rows };
     float lse2[K_TILE_ROWS];
-    struct sac_run all = { 0, row0 + rows };
     begin(p, w, head, row0, rows);
-    for (size_t i = 0; i < (run ? n_run : 1); i++) add_run(p, w, kv, run ? run[i] : all);
-    add_gathered(p, w, kv);
-    next_step(p, w);
-    next_step(p, w);
+    if (!plan) {
+        add_run(p, w, s.kv, (struct sac_run){ 0, row0 + rows }, BOTH, NULL);
+        flush(p, w, s.kv);
+    } else if ((s.first + 1) * plan->tile < row0 + rows) {
+        several(p, w, &s);
+    } else {
+        add_tile(p, w, &s, s.first, BOTH, NULL);
+        flush(p, w, s.kv);
+    }
     finish(p, w, head, lse2);
     if (a->overview) overview_tile(p, w, head, unit, lse2);
 }

@@ -187,4 +187,5 @@ const struct k_attn attn_neon = {
     .pack_q = attn_pack_q_c,
     .pack_group = pack_group_neon,
     .step = attn_step_neon,
+    .finish = attn_finish_c,
 };

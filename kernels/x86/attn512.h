@@ -92,14 +92,16 @@ INLINE void softmax_row_512(const struct k_attn_tile *t, const struct k_attn_gro
     __m512 m = _mm512_set1_ps(t->m[r]);
     float *l = t->l + r * K_GROUP;
     __m512 sum = _mm512_loadu_ps(l);
-    if (_mm512_cmp_ps_mask(mx, m, _CMP_GT_OQ)) {
+    if (_mm512_cmp_ps_mask(mx, _mm512_add_ps(m, _mm512_set1_ps(K_SLACK)), _CMP_GT_OQ)) {
         float top = _mm512_reduce_max_ps(mx), *o = t->o + (size_t)r * (size_t)t->dim;
-        __m512 z = exp2_512(_mm512_set1_ps(t->m[r] - top));
+        if (t->m[r] > K_M0) {           /* before the first keys there is nothing to rescale */
+            __m512 z = exp2_512(_mm512_set1_ps(t->m[r] - top));
+            sum = _mm512_mul_ps(sum, z);
+            for (int d = 0; d < t->dim; d += 16)
+                _mm512_storeu_ps(o + d, _mm512_mul_ps(z, _mm512_loadu_ps(o + d)));
+        }
         t->m[r] = top;
         m = _mm512_set1_ps(top);
-        sum = _mm512_mul_ps(sum, z);
-        for (int d = 0; d < t->dim; d += 16)
-            _mm512_storeu_ps(o + d, _mm512_mul_ps(z, _mm512_loadu_ps(o + d)));
     }
     UNROLL for (int c = 0; c < G; c++) v[c] = exp2_512(_mm512_sub_ps(v[c], m));
     __m512 add = v[0];

@@ -58,14 +58,16 @@ INLINE void softmax_row(const struct k_attn_tile *t, const struct k_attn_group *
     __m512 m = _mm512_set1_ps(t->m[r]);
     float *l = t->l + r * K_GROUP;
     __m512 sum = _mm512_loadu_ps(l);
-    if (_mm512_cmp_ps_mask(mx, m, _CMP_GT_OQ)) {
+    if (_mm512_cmp_ps_mask(mx, _mm512_add_ps(m, _mm512_set1_ps(K_SLACK)), _CMP_GT_OQ)) {
         float top = _mm512_reduce_max_ps(mx), *o = t->o + (size_t)r * (size_t)t->dim;
-        __m512 z = exp2_512(_mm512_set1_ps(t->m[r] - top));
+        if (t->m[r] > K_M0) {           /* before the first keys there is nothing to rescale */
+            __m512 z = exp2_512(_mm512_set1_ps(t->m[r] - top));
+            sum = _mm512_mul_ps(sum, z);
+            for (int d = 0; d < t->dim; d += 16)
+                _mm512_storeu_ps(o + d, _mm512_mul_ps(z, _mm512_loadu_ps(o + d)));
+        }
         t->m[r] = top;
         m = _mm512_set1_ps(top);
-        sum = _mm512_mul_ps(sum, z);
-        for (int d = 0; d < t->dim; d += 16)
-            _mm512_storeu_ps(o + d, _mm512_mul_ps(z, _mm512_loadu_ps(o + d)));
     }
     UNROLL for (int c = 0; c < G; c++) v[c] = exp2_bf16(_mm512_sub_ps(v[c], m));
     if (masked) UNROLL for (int c = 0; c < G; c++) v[c] = _mm512_maskz_mov_ps(ok[c], v[c]);
@@ -220,7 +222,13 @@ static void attn_step_amx(const struct k_attn_tile *t, const struct k_attn_group
         step_1, step_2, step_3, step_4
     };
     if (t->dim % 32 || t->dim > MAX_DIM) attn_bf16.step(t, g, n_groups);
-    else by_groups[n_groups - 1](t, g);
+    else {
+        /* A weight too small for a float is 0 at once: made as a denormal number it would cost 200 cycles. */
+        unsigned csr = _mm_getcsr();
+        _mm_setcsr(csr | 0x8000);
+        by_groups[n_groups - 1](t, g);
+        _mm_setcsr(csr);
+    }
 }
 
 void k_attn_amx(struct k_attn *a)

@@ -208,4 +208,5 @@ const struct k_attn attn_avx2 = {
     .pack_q = attn_pack_q_c,
     .pack_group = pack_group_avx2,
     .step = attn_step_avx2,
+    .finish = attn_finish_c,
 };

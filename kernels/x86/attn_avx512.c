@@ -80,6 +80,21 @@ static void pack_group_avx512(const float *const *k, const float *const *v, int 
     }
 }
 
+void k_attn_finish_avx512(const struct k_attn_tile *t, int dim, float *out, size_t ldo, float *lse2)
+{
+    for (int r = 0; r < t->rows; r++, out += ldo) {
+        const float *o = t->o + (size_t)r * (size_t)t->dim;
+        float sum = _mm512_reduce_add_ps(_mm512_loadu_ps(t->l + r * K_GROUP));
+        __m512 inv = _mm512_set1_ps(sum > 0 ? 1.0f / sum : 0.0f);
+        int d = 0;
+        for (; d + 16 <= dim; d += 16) _mm512_storeu_ps(out + d, _mm512_mul_ps(inv, _mm512_loadu_ps(o + d)));
+        if (d < dim)
+            _mm512_mask_storeu_ps(out + d, (__mmask16)((1u << (dim - d)) - 1),
+                                  _mm512_mul_ps(inv, _mm512_loadu_ps(o + d)));
+        if (lse2) lse2[r] = sum > 0 ? t->m[r] + log2f(sum) : -INFINITY;
+    }
+}
+
 void k_fold_avx512(const float *e, int rows, const float *factor, float *mass, float *max)
 {
     __m512 s[4], m[4];
@@ -100,5 +115,5 @@ void k_fold_avx512(const float *e, int rows, const float *factor, float *mass, f
 
 const struct k_attn attn_avx512 = {
     .name = "f32 avx512", .elem = 4, .pack_q = attn_pack_q_c, .pack_group = pack_group_avx512,
-    .step = attn_step_avx512,
+    .step = attn_step_avx512, .finish = k_attn_finish_avx512,
 };

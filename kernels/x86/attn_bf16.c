@@ -8,9 +8,6 @@
 
 #include <string.h>
 
-/* 16 floats rounded to bf16 in the low halves of 16 words. */
-INLINE __m512i words(__m512 x) { return _mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh(x)); }
-
 INLINE void pv(const struct k_attn_tile *t, const struct k_attn_group *g, int r0, const uint32_t *p, int R,
                int G, int col, int NC)
 {
@@ -95,6 +92,9 @@ INLINE void pack_keys(const float *const *k, int n, int d, int dim, int dim_pad,
 static void pack_group_bf16(const float *const *k, const float *const *v, int n, int dim, int dim_pad,
                             void *kdst, void *vdst)
 {
+    /* 16 values of two keys, one after the other, become 16 pairs. */
+    const __m512i pairs = _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23,
+                                           7, 22, 6, 21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
     uint32_t *vt = vdst;
     for (int d = 0; d < dim_pad; d += 32) pack_keys(k, n, d, dim, dim_pad, kdst);
     for (int i = 0; i < K_GROUP; i += 2, vt += dim_pad)
@@ -103,10 +103,11 @@ static void pack_group_bf16(const float *const *k, const float *const *v, int n,
             __mmask16 m = (__mmask16)(left >= 16 ? 0xffff : left > 0 ? (1u << left) - 1 : 0);
             __m512 a = m && i < n ? _mm512_maskz_loadu_ps(m, v[i] + d) : _mm512_setzero_ps();
             __m512 b = m && i + 1 < n ? _mm512_maskz_loadu_ps(m, v[i + 1] + d) : _mm512_setzero_ps();
-            _mm512_storeu_si512(vt + d, _mm512_or_epi32(words(a), _mm512_slli_epi32(words(b), 16)));
+            _mm512_storeu_si512(vt + d, _mm512_permutexvar_epi16(pairs, (__m512i)_mm512_cvtne2ps_pbh(b, a)));
         }
 }
 
 const struct k_attn attn_bf16 = {
     .name = "bf16", .elem = 2, .pack_q = pack_q_bf16, .pack_group = pack_group_bf16, .step = attn_step_bf16,
+    .finish = k_attn_finish_avx512,
 };

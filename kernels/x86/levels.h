@@ -48,6 +48,7 @@ extern const struct k_int8 int8_avx2, int8_vnni;
 extern const struct k_planes planes_avx2, planes_vnni;
 void k_pack_int8_avx2(const int8_t *q, int n, int8_t *dst);
 void k_pack_int8_vnni(const int8_t *q, int n, int8_t *dst);
+void k_attn_finish_avx512(const struct k_attn_tile *t, int dim, float *out, size_t ldo, float *lse2);
 void k_attn_amx(struct k_attn *a);   /* attn_bf16 with its products on tiles */
 extern const struct k_wide_gemm gemm_amx;
 extern const struct k_float_gemm f32_avx2, f32_avx512, gemm_bf16;
