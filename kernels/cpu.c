@@ -74,13 +74,14 @@ static void fill(enum k_level level)
         .dequant = dequant_row_c, .dot = dot_c, .rms_norm = rms_norm_c, .silu_mul = silu_mul_c,
         .gelu_mul = gelu_mul_c, .add = add_c, .score_f32 = score_f32_c, .score_f16 = score_f16_c,
         .score_bf16 = score_bf16_c, .exp_sum = exp_sum_c, .max = max_c, .softcap = softcap_c,
-        .exp_pool = exp_pool_c, .page_bound = page_bound_c,
+        .exp_pool = exp_pool_c, .add_rows = add_rows_c, .page_bound = page_bound_c,
         .to_f16 = to_f16_c, .from_f16 = from_f16_c, .to_bf16 = to_bf16_c, .from_bf16 = from_bf16_c,
         .scores = scores_c, .values = values_c, .fold = fold_c, .unpack = unpack_c,
         .int8 = { "int16 scalar", 4, sizeof(int16_t), 32767, quant_c, pack_int8_c, tile_int8_c, dot_int8_c,
                   NULL },
         .f32 = { "f32 scalar", sizeof(float), convert_f32_c, pack_f32_c, tile_f32_c },
-        .attn = attn, .attn_fast = attn,
+        .attn = attn,
+        .attn_fast = attn,
     };
 #ifdef CPU_X86
     if (level >= K_AVX2 && level <= K_AMX) level_avx2(&table);

@@ -55,7 +55,7 @@ struct k_attn_tile {
     enum k_rec rec_mode;
     float *rec;
 };
-#define K_SLACK 8.0f                /* exp2 of it keeps sums far from any bound, and rescaling rare */
+#define K_SLACK 8.0f                  /* exp2 of it keeps sums far from any bound, and rescaling rare */
 #define K_M0 (-1e30f)              /* finite, so that masked rows never meet inf - inf */
 
 struct k_attn {
@@ -136,6 +136,10 @@ struct k_wide_gemm {
     void (*pack)(const float *w, size_t ldw, int n, void *dst);   /* K_PANEL rows of n floats */
     /* inputs k0 .. k0+n-1 of a panel that int8.pack packed */
     void (*widen)(const struct k_panel *w, int k0, int n, void *dst);
+    /* A float as the sum of two bf16, hi + lo, exact to 2^-17: a panel of each, and a row of x of each. Three
+     * products of such halves come near one of floats. */
+    void (*split)(const float *w, size_t ldw, int n, void *hi, void *lo);
+    void (*split_row)(const float *x, int n, uint16_t *hi, uint16_t *lo);
     void (*matmul)(const void *w, size_t pstride, int cols, int n, const void *x, size_t ldx, int m, float *y,
                    size_t ldy, bool acc);
 };
@@ -166,6 +170,8 @@ struct k_ops {
      * unless skip is NULL lost[p] += those times skip[i]. */
     void (*exp_pool)(const float *x, float max, const int *end, int pieces, const float *skip, float *sum,
                      float *top, float *lost);
+    /* y[i] += sum over rows of w[r] * x[r*ldx + i], i < n */
+    void (*add_rows)(float *y, const float *x, size_t ldx, const float *w, int rows, int n);
     /* Quest: sum_d max(q*lo, q*hi) for n boxes of dim elements */
     void (*page_bound)(const float *q, const float *lo, const float *hi, int dim, int n, float *out);
     void (*to_f16)(const float *x, int n, uint16_t *y);

@@ -15,6 +15,7 @@ void score_f32_c(const float *q, const float *k, int dim, int n, float scale, fl
 void score_f16_c(const float *q, const uint16_t *k, int dim, int n, float scale, float *out);
 void score_bf16_c(const float *q, const uint16_t *k, int dim, int n, float scale, float *out);
 float exp_sum_c(float *x, int n, float max);
+void add_rows_c(float *y, const float *x, size_t ldx, const float *w, int rows, int n);
 float max_c(const float *x, int n);
 void softcap_c(float *x, int n, float cap);
 void exp_pool_c(const float *x, float max, const int *end, int pieces, const float *skip, float *sum,

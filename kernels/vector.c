@@ -39,6 +39,12 @@ void add_c(float *y, const float *x, int n)
     for (int i = 0; i < n; i++) y[i] += x[i];
 }
 
+void add_rows_c(float *y, const float *x, size_t ldx, const float *w, int rows, int n)
+{
+    for (int r = 0; r < rows; r++, x += ldx)
+        for (int i = 0; i < n; i++) y[i] += w[r] * x[i];
+}
+
 float exp_sum_c(float *x, int n, float max)
 {
     double sum = 0.0;

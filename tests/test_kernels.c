@@ -66,6 +66,15 @@ static void sums(void)
         memcpy(y.x, a.x, (size_t)n * sizeof(float));
         ops->add(y.x, b.x, n);
         for (int i = 0; i < n; i++) assert_true(y.x[i] == a.x[i] + b.x[i]);
+        enum { ROWS = 7 };
+        struct block rows = floats(ROWS * (n + 3), 1), weight = floats(ROWS, 1);
+        memcpy(y.x, a.x, (size_t)n * sizeof(float));
+        memcpy(z.x, a.x, (size_t)n * sizeof(float));
+        add_rows_c(y.x, rows.x, (size_t)n + 3, weight.x, ROWS, n);
+        ops->add_rows(z.x, rows.x, (size_t)n + 3, weight.x, ROWS, n);
+        for (int i = 0; i < n; i++) near(z.x[i], y.x[i], (ROWS + 1) * EPS * (ROWS + fabs((double)a.x[i])));
+        free(rows.base);
+        free(weight.base);
         free(a.base);
         free(b.base);
         free(y.base);

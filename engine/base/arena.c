@@ -1,6 +1,8 @@
 /* Bump allocation in blocks; rewinding keeps the newest block so that a loop stops allocating. */
 #include <saccade/arena.h>
 
+#include "base/pages.h"
+
 #include <stdalign.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -19,7 +21,7 @@ static struct sac_arena_block *block_new(size_t bytes)
     size_t cap = bytes < BLOCK_MIN ? BLOCK_MIN : bytes;
     if (cap > SIZE_MAX - sizeof(struct sac_arena_block) - ALIGN) return NULL;
     size_t total = (sizeof(struct sac_arena_block) + cap + ALIGN - 1) / ALIGN * ALIGN;
-    struct sac_arena_block *b = aligned_alloc(ALIGN, total);
+    struct sac_arena_block *b = pages_alloc(total);
     if (!b) return NULL;
     b->older = NULL;
     b->at = 0;

@@ -6,6 +6,8 @@
  * sleeps. Each thread has scratch memory that lives as long as the pool. */
 #include "base/pool.h"
 
+#include "base/pages.h"
+
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -173,7 +175,7 @@ void *pool_scratch(struct sac_pool *p, int thread, size_t bytes)
     if (s->bytes >= bytes) return s->mem;
     free(s->mem);
     size_t want = (bytes + bytes / 8 + 4095) / 4096 * 4096;
-    s->mem = aligned_alloc(64, want);
+    s->mem = pages_alloc(want);
     s->bytes = s->mem ? want : 0;
     return s->mem;
 }

@@ -92,8 +92,9 @@ static bool plan(const struct sac_prefill_in *in, const void *opts, int head, st
     out->blocks_per_tile = imin(o->top_blocks, blocks);
     out->blocks = malloc(sizeof *out->blocks * nb * (size_t)out->blocks_per_tile);
     bool ok = out->blocks != NULL;
-    for (int m = 0; ok && m < blocks; m += PANEL_ROWS) {
-        int rows = imin(PANEL_ROWS, blocks - m);
+    int per_block = panels_rows(&keys);
+    for (int m = 0; ok && m < blocks; m += per_block) {
+        int rows = imin(per_block, blocks - m);
         panels_score(&keys, qm + (size_t)m * (size_t)keys.pad, rows, m + rows, score, ld);
         for (int r = 0; ok && r < rows; r++) ok = add_row(out, m + r, c, score + (size_t)r * ld, idx);
     }

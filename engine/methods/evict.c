@@ -8,13 +8,15 @@
 
 struct group_sum { enum group_reduce how; float *row; };
 
-static void add_row(void *ctx, int row, const float *p)
+static void add_block(void *ctx, int row0, int m, const float *e, size_t ld, const float *inv)
 {
     struct group_sum *s = ctx;
-    if (s->how == GROUP_MAX_MAX)
-        for (int j = 0; j <= row; j++) s->row[j] = s->row[j] > p[j] ? s->row[j] : p[j];
-    else
-        k_ops()->add(s->row, p, row + 1);
+    if (s->how == GROUP_MEAN_SUM) k_ops()->add_rows(s->row, e, ld, inv, m, row0 + m);
+    for (int r = 0; s->how == GROUP_MAX_MAX && r < m; r++)
+        for (int j = 0; j <= row0 + r; j++) {
+            float p = e[(size_t)r * ld + (size_t)j] * inv[r];
+            s->row[j] = s->row[j] > p ? s->row[j] : p;
+        }
 }
 
 bool evict_importance(const struct sac_prefill_in *in, int kv_head, int window, enum group_reduce how,
@@ -27,7 +29,7 @@ bool evict_importance(const struct sac_prefill_in *in, int kv_head, int window, 
     struct panels panels;
     if (!scores_pack(in, kv_head, rows, &panels, a)) return false;
     for (int g = 0; g < group; g++)
-        if (!scores_each_row(in, kv_head * group + g, in->n - rows, rows, NULL, &panels, add_row, &s, a))
+        if (!scores_each_block(in, kv_head * group + g, in->n - rows, rows, &panels, add_block, &s, a))
             return false;
     sac_arena_rewind(a, mark);
     if (how == GROUP_MEAN_SUM)

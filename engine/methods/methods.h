@@ -31,22 +31,39 @@ static inline const float *in_value(const struct sac_prefill_in *in, int kv_head
 /* The last w rows that exist: min(w, n, rows of q given). */
 int in_last_rows(const struct sac_prefill_in *in, int w);
 
-/* Rows to multiply many others with, packed for the matrix kernels. */
-struct panels { int dim, pad, n; float *data; };   /* pad: dim rounded up to even */
+/* Rows to multiply many others with, packed for the matrix kernels: floats, or (split) two bf16 that sum to
+ * them, which tiles of AMX multiply three times as fast and as exactly as a test can tell. */
+struct panels {
+    int dim, pad, n;
+    bool split;
+    void *data;
+}; /* pad: dim rounded up to even, or 32 */
 bool panels_pack(struct panels *p, const float *rows, int dim, int n, struct sac_arena *a);
-/* out[i][ld] = x[i] . row j for j < n; x is [m][pad], ld at least n rounded up to a multiple of 16. */
+/* out[i][ld] = x[i] . row j for j < n, i < m <= PANEL_ROWS; x is [m][pad] with zeros from dim on, ld at least
+ * n rounded up to a multiple of 16. */
 void panels_score(const struct panels *p, const float *x, int m, int n, float *out, size_t ld);
 size_t panels_width(int n);        /* n rounded up */
-enum { PANEL_ROWS = 12 };          /* a good m */
+enum { PANEL_ROWS = 32 };
+int panels_rows(const struct panels *p); /* a good m */
 /* The keys of a KV head; not needed (and left empty) where few rows will be scored. */
 bool scores_pack(const struct sac_prefill_in *in, int kv_head, int rows, struct panels *out,
                  struct sac_arena *a);
+/* Packed keys that the heads of a group share while their plans are made (in->shared): the first that wants
+ * them packs them, they go when all heads of the group are done. NULL: out of memory. */
+struct sac_shared *shared_new(const struct sac_prefill_in *in);
+void shared_done(struct sac_shared *s, int kv_head); /* one head of the group is done; s may be NULL */
+void shared_free(struct sac_shared *s);
 
 /* Hands fn the dense probabilities p[0 .. row] of each of `rows` (ascending) or, where rows is NULL, of
  * rows first .. first+count-1. panels: from scores_pack, or NULL to do without. False: out of memory. */
 typedef void scores_row_fn(void *ctx, int row, const float *p);
 bool scores_each_row(const struct sac_prefill_in *in, int head, int first, int count, const int *rows,
                      const struct panels *panels, scores_row_fn *fn, void *ctx, struct sac_arena *a);
+/* The same for rows first .. first+count-1 a block at a time, not divided by their sums: e[r*ld + j] * inv[r]
+ * is the probability of row row0 + r on key j, 0 beyond what the row sees; j < row0 + m. */
+typedef void scores_block_fn(void *ctx, int row0, int m, const float *e, size_t ld, const float *inv);
+bool scores_each_block(const struct sac_prefill_in *in, int head, int first, int count,
+                       const struct panels *panels, scores_block_fn *fn, void *ctx, struct sac_arena *a);
 /* Probabilities of the current token over its n slots. */
 void scores_decode(const struct sac_decode_in *in, int head, int n, float *p);
 /* Mean of rows lo .. hi-1 of dim elements, divided by `over` (hi - lo, or a padded count). */
@@ -73,6 +90,8 @@ int coverage(const float *score, int n, double alpha, struct sac_arena *a);   /*
 struct vs_scores { int n, rows; float *vertical, *slash; };   /* sums over the window rows */
 bool vs_score(const struct sac_prefill_in *in, int head, int window, struct vs_scores *out,
               struct sac_arena *a);
+/* Selection forces members into the scores it is given: this keeps the original. */
+bool vs_copy(const struct vs_scores *from, struct vs_scores *to, struct sac_arena *a);
 /* Token-exact causal cells of {j in v or i - j in s}; both sorted ascending. */
 double vs_pattern_cells(int n, const int *v, int nv, const int *s, int ns);
 /* Plan of tiles of `tile` rows; adds the lists to the plan. */

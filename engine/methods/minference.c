@@ -46,15 +46,15 @@ static double reach(const void *opts, const struct sac_shape *s, int n)
     return fmax(vs_reach(n, o->sink, o->local, o->tile), window_reach(n, o->sink, o->local, o->tile));
 }
 
+/* scores: of columns and diagonals, the same for every candidate made of them. */
 static bool candidate(const struct sac_prefill_in *in, const struct opts *o, int head, int which,
-                      struct sac_plan *out, struct sac_arena *a)
+                      const struct vs_scores *scores, struct sac_plan *out, struct sac_arena *a)
 {
     static const enum vs_sizes how[N_VS] = { VS_EQUAL, VS_COVERAGE, VS_MORE_VERTICAL, VS_MORE_SLASH };
     if (which < N_VS) {
-        struct vs_scores sc;
         struct vs_rule r = { 0, 0, o->sink, o->local, o->tile };
-        return vs_score(in, head, o->window, &sc, a) &&
-               vs_select_target(&sc, &r, o->density, how[which], out, a);
+        struct vs_scores sc;
+        return vs_copy(scores, &sc, a) && vs_select_target(&sc, &r, o->density, how[which], out, a);
     }
     if (which == A_SHAPE)
         return window_plan(out, in->n, o->sink,
@@ -78,13 +78,15 @@ static bool plan(const struct sac_prefill_in *in, const void *opts, int head, st
     j.dense = sac_arena_floats(scratch, dim);
     j.sparse = sac_arena_floats(scratch, dim);
     int *rows = sac_arena_alloc(scratch, sizeof *rows * (size_t)count);
+    struct vs_scores scores;
     if (!j.rows.run || !j.dense || !j.sparse || !rows) return false;
+    if (!vs_score(in, head, o->window, &scores, scratch)) return false;
     for (int i = 0; i < count; i++) rows[i] = in->n / 2 + (int)((i + 1LL) * half / count) - 1;
     double best[2] = { HUGE_VAL, HUGE_VAL };
     for (int which = 0; which < N_CANDIDATES; which++) {
         struct sac_arena_mark mark = sac_arena_mark(scratch);
         struct sac_plan p;
-        bool ok = candidate(in, o, head, which, &p, scratch);
+        bool ok = candidate(in, o, head, which, &scores, &p, scratch);
         j.plan = &p;
         j.loss = 0;
         if (ok && !scores_each_row(in, head, 0, count, rows, NULL, judge_row, &j, scratch))

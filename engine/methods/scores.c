@@ -7,6 +7,8 @@
 
 #include "kernels.h"
 
+#include <pthread.h>
+#include <stdlib.h>
 #include <string.h>
 
 int in_last_rows(const struct sac_prefill_in *in, int w)
@@ -18,12 +20,27 @@ int in_last_rows(const struct sac_prefill_in *in, int w)
 
 size_t panels_width(int n) { return ((size_t)n + K_PANEL - 1) / K_PANEL * K_PANEL; }
 
+/* Rows whose scores of all keys fit the second-level cache; tiles of AMX take 32. */
+int panels_rows(const struct panels *p) { return p->split ? PANEL_ROWS : 12; }
+
+static void pack_panel(const struct panels *p, const float *from, size_t ld, int panel)
+{
+    size_t pad = (size_t)p->pad, at = (size_t)panel * K_PANEL * pad;
+    if (p->split) {
+        uint16_t *hi = (uint16_t *)p->data + 2 * at;
+        k_ops()->wide.split(from, ld, p->pad, hi, hi + K_PANEL * pad);
+    } else {
+        k_ops()->f32.pack(from, ld, p->pad, (float *)p->data + at);
+    }
+}
+
 bool panels_pack(struct panels *p, const float *rows, int dim, int n, struct sac_arena *a)
 {
-    *p = (struct panels){ dim, (dim + 1) / 2 * 2, n, NULL };
+    bool split = k_ops()->wide.name != NULL && dim >= 32;
+    *p = (struct panels){ dim, split ? (dim + 31) / 32 * 32 : (dim + 1) / 2 * 2, n, split, NULL };
     size_t pad = (size_t)p->pad, d = (size_t)dim;
     float *edge = sac_arena_floats(a, K_PANEL * pad);
-    p->data = sac_arena_floats(a, panels_width(n) * pad);
+    p->data = sac_arena_floats(a, panels_width(n) * pad); /* two bf16 take the room of a float */
     if (!edge || !p->data) return false;
     for (int j = 0; j < n; j += K_PANEL) {
         const float *from = rows + (size_t)j * d;
@@ -35,75 +52,258 @@ bool panels_pack(struct panels *p, const float *rows, int dim, int n, struct sac
             from = edge;
             ld = pad;
         }
-        k_ops()->f32.pack(from, ld, p->pad, p->data + (size_t)j * pad);
+        pack_panel(p, from, ld, j / K_PANEL);
     }
     return true;
 }
 
-void panels_score(const struct panels *p, const float *x, int m, int n, float *out, size_t ld)
+/* hi.hi + hi.lo as one product with x twice over, then lo.hi, some panels at a time so that sums stay near.
+ */
+static void score_split(const struct panels *p, const float *x, int m, int first, int panels, float *out,
+                        size_t ld)
 {
-    const struct k_ops *ops = k_ops();
-    int panels = (n + K_PANEL - 1) / K_PANEL;
+    enum { AT_ONCE = 16, MOST = 1024 };
+    const struct k_wide_gemm *g = &k_ops()->wide;
+    uint16_t rows[PANEL_ROWS * 3 * MOST];
+    size_t pad = (size_t)p->pad, step = K_PANEL * pad;
+    const uint16_t *w = p->data;
+    for (size_t k0 = 0; k0 < pad; k0 += MOST) {
+        int n = imin((int)(pad - k0), MOST);
+        size_t len = (size_t)n;
+        for (int r = 0; r < m; r++) {
+            uint16_t *to = rows + (size_t)r * 3 * len;
+            g->split_row(x + (size_t)r * pad + k0, n, to, to + 2 * len);
+            memcpy(to + len, to, len * sizeof *to);
+        }
+        for (int j = first; j < panels; j += AT_ONCE) {
+            int cols = imin(AT_ONCE, panels - j) * K_PANEL;
+            const uint16_t *hi = w + (size_t)j * 2 * step + k0 * K_PANEL;
+            float *y = out + (size_t)j * K_PANEL;
+            if (len == pad) {
+                g->matmul(hi, 2 * step, cols, 2 * n, rows, 3 * len, m, y, ld, false);
+            } else {
+                g->matmul(hi, 2 * step, cols, n, rows, 3 * len, m, y, ld, k0 > 0);
+                g->matmul(hi + step, 2 * step, cols, n, rows, 3 * len, m, y, ld, true);
+            }
+            g->matmul(hi, 2 * step, cols, n, rows + 2 * len, 3 * len, m, y, ld, true);
+        }
+    }
+}
+
+/* Rows of panels first .. panels-1. */
+static void score_panels(const struct panels *p, const float *x, int m, int first, int panels, float *out,
+                         size_t ld)
+{
     size_t pad = (size_t)p->pad;
-    for (int j = 0; j < panels; j += K_NP)
+    if (p->split) {
+        score_split(p, x, m, first, panels, out, ld);
+        return;
+    }
+    for (int j = first; j < panels; j += K_NP)
         for (int r = 0; r < m; r += K_MR) {
             const void *rows[K_MR];
             int count = imin(K_MR, m - r);
             for (int i = 0; i < count; i++) rows[i] = x + (size_t)(r + i) * pad;
-            ops->f32.tile(p->data + (size_t)j * K_PANEL * pad, K_PANEL * pad, imin(K_NP, panels - j), p->pad,
-                          rows, count, out + (size_t)r * ld + (size_t)j * K_PANEL, ld, false);
+            k_ops()->f32.tile((const float *)p->data + (size_t)j * K_PANEL * pad, K_PANEL * pad,
+                              imin(K_NP, panels - j), p->pad, rows, count,
+                              out + (size_t)r * ld + (size_t)j * K_PANEL, ld, false);
         }
+}
+
+void panels_score(const struct panels *p, const float *x, int m, int n, float *out, size_t ld)
+{
+    score_panels(p, x, m, 0, (n + K_PANEL - 1) / K_PANEL, out, ld);
 }
 
 /* ---- rows of attention ---- */
 
+struct sac_shared {
+    int n, group;
+    struct share {
+        pthread_mutex_t lock;
+        struct panels p;
+        struct sac_arena mem;
+        int done;
+    } kv[];
+};
+
+struct sac_shared *shared_new(const struct sac_prefill_in *in)
+{
+    struct sac_shared *s = calloc(1, sizeof *s + (size_t)in->n_kv_heads * sizeof s->kv[0]);
+    if (!s) return NULL;
+    s->n = in->n_kv_heads;
+    s->group = in_group(in);
+    for (int i = 0; i < s->n; i++) pthread_mutex_init(&s->kv[i].lock, NULL);
+    return s;
+}
+
+void shared_done(struct sac_shared *s, int kv_head)
+{
+    if (!s) return;
+    struct share *k = &s->kv[kv_head];
+    pthread_mutex_lock(&k->lock);
+    if (++k->done == s->group) sac_arena_free(&k->mem);
+    pthread_mutex_unlock(&k->lock);
+}
+
+void shared_free(struct sac_shared *s)
+{
+    for (int i = 0; s && i < s->n; i++) {
+        sac_arena_free(&s->kv[i].mem);
+        pthread_mutex_destroy(&s->kv[i].lock);
+    }
+    free(s);
+}
+
 bool scores_pack(const struct sac_prefill_in *in, int kv_head, int rows, struct panels *out,
                  struct sac_arena *a)
 {
+    enum { FEW = 12 };
     *out = (struct panels){ 0 };
-    return rows < PANEL_ROWS || panels_pack(out, in_key(in, kv_head, 0), in->head_dim, in->n, a);
+    if (rows < FEW) return true;
+    if (!in->shared) return panels_pack(out, in_key(in, kv_head, 0), in->head_dim, in->n, a);
+    struct share *k = &in->shared->kv[kv_head];
+    pthread_mutex_lock(&k->lock);
+    bool ok = k->p.data || panels_pack(&k->p, in_key(in, kv_head, 0), in->head_dim, in->n, &k->mem);
+    *out = k->p;
+    pthread_mutex_unlock(&k->lock);
+    return ok;
 }
 
-static void softmax(float *x, int n)
+static float exponentials(float *x, int n)
 {
     const struct k_ops *ops = k_ops();
-    float inv = 1.0f / ops->exp_sum(x, n, ops->max(x, n));
-    for (int i = 0; i < n; i++) x[i] *= inv;
+    return 1.0f / ops->exp_sum(x, n, ops->max(x, n));
 }
 
-/* Scores of one row into probabilities over the keys it sees; the others get 0. */
-static void finish_row(const struct sac_prefill_in *in, int row, float *score)
+/* Scores of one row into exponentials over the keys it sees; the others get 0. Returns 1 / their sum. */
+static float finish_row(const struct sac_prefill_in *in, int row, float *score)
 {
     int first = in->window > 0 ? imax(row + 1 - in->window, 0) : 0;
     memset(score, 0, sizeof *score * (size_t)first);
     for (int j = first; in->softcap > 0 && j <= row; j++)
         score[j] = in->softcap * tanhf(score[j] / in->softcap);
-    softmax(score + first, row + 1 - first);
+    return exponentials(score + first, row + 1 - first);
+}
+
+/* Room for a block of scaled queries and their scores. */
+struct block {
+    float *x, *score;
+    size_t ld;
+};
+
+static bool block_room(const struct sac_prefill_in *in, const struct panels *panels, struct block *b,
+                       struct sac_arena *a)
+{
+    size_t pad = panels ? (size_t)panels->pad : 1, rows = panels ? (size_t)panels_rows(panels) : 1;
+    b->ld = panels_width(in->n);
+    b->score = sac_arena_floats(a, rows * b->ld);
+    b->x = sac_arena_alloc(a, sizeof(float) * rows * pad);
+    return b->score && b->x;
+}
+
+static void block_rows(const struct sac_prefill_in *in, int head, const int *rows, int first, int m,
+                       const struct panels *panels, const struct block *b)
+{
+    size_t pad = (size_t)panels->pad, dim = (size_t)in->head_dim;
+    for (int r = 0; r < m; r++) {
+        const float *q = in_query(in, head, rows ? rows[r] : first + r);
+        for (size_t d = 0; d < dim; d++) b->x[(size_t)r * pad + d] = in->scale * q[d];
+    }
+}
+
+/* Scores of m rows, ascending, against the keys up to the last of them. */
+static void block_score(const struct sac_prefill_in *in, int head, const int *rows, int first, int m,
+                        const struct panels *panels, const struct block *b)
+{
+    block_rows(in, head, rows, first, m, panels, b);
+    panels_score(panels, b->x, m, (rows ? rows[m - 1] : first + m - 1) + 1, b->score, b->ld);
+}
+
+/* Some new scores of a row into exponentials, relative to *ref: a score of the row, raised (and what the row
+ * has so far, x[0 .. lo-1], with it) only where a new one is far above. */
+static void raise_row(float *x, int lo, int hi, float *ref, float *sum)
+{
+    const float slack = 8;
+    float top = k_ops()->max(x + lo, hi - lo);
+    if (top > *ref + slack) {
+        float z = lo > 0 ? expf(*ref - top) : 0;
+        for (int j = 0; j < lo; j++) x[j] *= z;
+        *sum *= z;
+        *ref = top;
+    }
+    *sum += k_ops()->exp_sum(x + lo, hi - lo, *ref);
+}
+
+/* The same as block_score and finish_row for plain scores, a stretch of keys at a time while they are near.
+ */
+static void block_exponentials(const struct sac_prefill_in *in, int head, int row0, int m,
+                               const struct panels *panels, const struct block *b, float *inv)
+{
+    enum { STRETCH = 512 };
+    float ref[PANEL_ROWS], sum[PANEL_ROWS];
+    for (int r = 0; r < m; r++) ref[r] = -INFINITY, sum[r] = 0;
+    block_rows(in, head, NULL, row0, m, panels, b);
+    for (int lo = 0; lo < row0 + m; lo += STRETCH) {
+        int end = imin(lo + STRETCH, row0 + m);
+        score_panels(panels, b->x, m, lo / K_PANEL, (end + K_PANEL - 1) / K_PANEL, b->score, b->ld);
+        for (int r = 0; r < m; r++) {
+            int hi = imin(end, row0 + r + 1);
+            if (lo < hi) raise_row(b->score + (size_t)r * b->ld, lo, hi, &ref[r], &sum[r]);
+        }
+    }
+    for (int r = 0; r < m; r++) inv[r] = 1.0f / sum[r];
+}
+
+bool scores_each_block(const struct sac_prefill_in *in, int head, int first, int count,
+                       const struct panels *panels, scores_block_fn *fn, void *ctx, struct sac_arena *a)
+{
+    struct sac_arena_mark mark = sac_arena_mark(a);
+    bool packed = panels && panels->data, plain = packed && in->softcap <= 0 && in->window <= 0;
+    struct block b;
+    float inv[PANEL_ROWS];
+    int kv = head / in_group(in), most = packed ? panels_rows(panels) : 1;
+    if (!block_room(in, packed ? panels : NULL, &b, a)) return false;
+    for (int i = 0; i < count; i += most) {
+        int row0 = first + i, m = imin(most, count - i);
+        if (plain)
+            block_exponentials(in, head, row0, m, panels, &b, inv);
+        else if (packed)
+            block_score(in, head, NULL, row0, m, panels, &b);
+        else
+            k_ops()->score_f32(in_query(in, head, row0), in_key(in, kv, 0), in->head_dim, row0 + 1, in->scale,
+                               b.score);
+        for (int r = 0; r < m; r++) {
+            float *score = b.score + (size_t)r * b.ld;
+            if (!plain) inv[r] = finish_row(in, row0 + r, score);
+            memset(score + row0 + r + 1, 0, sizeof *score * (size_t)(m - 1 - r));
+        }
+        fn(ctx, row0, m, b.score, b.ld, inv);
+    }
+    sac_arena_rewind(a, mark);
+    return true;
 }
 
 bool scores_each_row(const struct sac_prefill_in *in, int head, int first, int count, const int *rows,
                      const struct panels *panels, scores_row_fn *fn, void *ctx, struct sac_arena *a)
 {
     struct sac_arena_mark mark = sac_arena_mark(a);
-    bool packed = panels && panels->data && !rows;
-    size_t ld = panels_width(in->n), dim = (size_t)in->head_dim, pad = packed ? (size_t)panels->pad : dim;
-    int kv = head / in_group(in);
-    float *buf = sac_arena_floats(a, PANEL_ROWS * ld), *x = sac_arena_alloc(a, sizeof *x * PANEL_ROWS * pad);
-    if (!buf || !x) return false;
-    for (int i = 0; i < count; i += packed ? PANEL_ROWS : 1) {
-        int row0 = rows ? rows[i] : first + i, m = packed ? imin(PANEL_ROWS, count - i) : 1;
-        if (packed) {
-            for (int r = 0; r < m; r++)
-                for (size_t d = 0; d < dim; d++)
-                    x[(size_t)r * pad + d] = in->scale * in_query(in, head, row0 + r)[d];
-            panels_score(panels, x, m, row0 + m, buf, ld);
-        } else {
+    bool packed = panels && panels->data;
+    struct block b;
+    int kv = head / in_group(in), most = packed ? panels_rows(panels) : 1;
+    if (!block_room(in, packed ? panels : NULL, &b, a)) return false;
+    for (int i = 0; i < count; i += most) {
+        int m = imin(most, count - i), row0 = rows ? rows[i] : first + i;
+        if (packed)
+            block_score(in, head, rows ? rows + i : NULL, row0, m, panels, &b);
+        else
             k_ops()->score_f32(in_query(in, head, row0), in_key(in, kv, 0), in->head_dim, row0 + 1, in->scale,
-                               buf);
-        }
+                               b.score);
         for (int r = 0; r < m; r++) {
-            finish_row(in, row0 + r, buf + (size_t)r * ld);
-            fn(ctx, row0 + r, buf + (size_t)r * ld);
+            int row = rows ? rows[i + r] : first + i + r;
+            float *p = b.score + (size_t)r * b.ld, inv = finish_row(in, row, p);
+            for (int j = 0; j <= row; j++) p[j] *= inv;
+            fn(ctx, row, p);
         }
     }
     sac_arena_rewind(a, mark);
@@ -113,7 +313,8 @@ bool scores_each_row(const struct sac_prefill_in *in, int head, int first, int c
 void scores_decode(const struct sac_decode_in *in, int head, int n, float *p)
 {
     in->score(in, head, 0, n, p);
-    softmax(p, n);
+    float inv = exponentials(p, n);
+    for (int j = 0; j < n; j++) p[j] *= inv;
 }
 
 void pool_mean(const float *rows, int dim, int lo, int hi, int over, float *out)

@@ -14,13 +14,16 @@
 
 struct window_sums { int n; float *vertical, *slash_rev; };
 
-static void add_row(void *ctx, int row, const float *p)
+static void add_block(void *ctx, int row0, int m, const float *e, size_t ld, const float *inv)
 {
     struct window_sums *s = ctx;
-    /* Offset o of this row is key row - o; stored backwards, both sums walk p in the same direction. */
-    float *v = s->vertical, *d = s->slash_rev + (s->n - 1 - row);
-    k_ops()->add(v, p, row + 1);
-    k_ops()->add(d, p, row + 1);
+    k_ops()->add_rows(s->vertical, e, ld, inv, m, row0 + m);
+    /* Offset o of a row is key row - o. Stored backwards, the sums walk a row in its direction; each row
+     * starts one place before the last. */
+    float *d = s->slash_rev + (s->n - 1 - row0);
+    k_ops()->add_rows(d, e, ld + 1, inv, m, row0 + 1);
+    for (int r = 1; r < m; r++)
+        for (int j = 0; j < r; j++) d[j - r] += inv[r] * e[(size_t)r * ld + (size_t)j];
 }
 
 bool vs_score(const struct sac_prefill_in *in, int head, int window, struct vs_scores *out,
@@ -36,13 +39,25 @@ bool vs_score(const struct sac_prefill_in *in, int head, int window, struct vs_s
     struct sac_arena_mark mark = sac_arena_mark(a);
     struct panels panels;
     if (!scores_pack(in, head / in_group(in), out->rows, &panels, a)) return false;
-    if (!scores_each_row(in, head, n - out->rows, out->rows, NULL, &panels, add_row, &s, a)) return false;
+    if (!scores_each_block(in, head, n - out->rows, out->rows, &panels, add_block, &s, a)) return false;
     sac_arena_rewind(a, mark);
     for (int i = 0, j = n - 1; i < j; i++, j--) {
         float t = out->slash[i];
         out->slash[i] = out->slash[j];
         out->slash[j] = t;
     }
+    return true;
+}
+
+bool vs_copy(const struct vs_scores *from, struct vs_scores *to, struct sac_arena *a)
+{
+    size_t n = (size_t)from->n;
+    *to = *from;
+    to->vertical = sac_arena_floats(a, n);
+    to->slash = sac_arena_floats(a, n);
+    if (!to->vertical || !to->slash) return false;
+    memcpy(to->vertical, from->vertical, n * sizeof(float));
+    memcpy(to->slash, from->slash, n * sizeof(float));
     return true;
 }
 
@@ -172,6 +187,54 @@ bool vs_select(struct vs_scores *sc, const struct vs_rule *r, struct sac_plan *o
     return vs_plan(out, n, r->tile, v, nv, s, ns);
 }
 
+/* Positions that are still among the best k for every k that may be asked for, ascending. */
+struct contest {
+    int n, n_left;
+    int *rank, *left, *list, *below;
+};
+
+static bool contest_init(struct contest *c, const float *mass, int n, int *order, int *tmp,
+                         struct sac_arena *a)
+{
+    size_t ints = sizeof(int) * ((size_t)n + 1);
+    *c = (struct contest){ n,
+                           n,
+                           sac_arena_alloc(a, ints),
+                           sac_arena_alloc(a, ints),
+                           sac_arena_alloc(a, ints),
+                           sac_arena_alloc(a, ints) };
+    if (!c->rank || !c->left || !c->list || !c->below) return false;
+    sort_descending(mass, n, order, tmp);
+    for (int i = 0; i < n; i++) {
+        c->rank[order[i]] = i;
+        c->left[i] = i;
+    }
+    return true;
+}
+
+/* The k best, ascending, and how many lie below each position: what topk and count_below give. */
+static void list_best(struct contest *c, int k)
+{
+    int count = 0;
+    for (int i = 0; i < c->n_left; i++) {
+        c->list[count] = c->left[i]; /* kept if it is one of them, written over if not */
+        count += c->rank[c->left[i]] < k;
+    }
+    for (int i = 0, at = 0; i <= count; i++)
+        for (int end = i < count ? c->list[i] : c->n; at <= end; at++) c->below[at] = i;
+}
+
+/* No more than k will be asked for. */
+static void at_most(struct contest *c, int k)
+{
+    int count = 0;
+    for (int i = 0; i < c->n_left; i++) {
+        c->left[count] = c->left[i];
+        count += c->rank[c->left[i]] < k;
+    }
+    c->n_left = count;
+}
+
 bool vs_select_target(struct vs_scores *sc, const struct vs_rule *rule, double target, enum vs_sizes how,
                       struct sac_plan *out, struct sac_arena *a)
 {
@@ -181,22 +244,23 @@ bool vs_select_target(struct vs_scores *sc, const struct vs_rule *rule, double t
     int *order = sac_arena_alloc(a, sizeof *order * (size_t)n),
         *tmp = sac_arena_alloc(a, sizeof *tmp * (size_t)n);
     float *sum[2] = { sac_arena_floats(a, (size_t)n), sac_arena_floats(a, (size_t)n) };
+    struct contest c[2];
     if (!order || !tmp || !sum[0] || !sum[1]) return false;
     for (int d = 0; how == VS_COVERAGE && d < 2; d++) {
         double s = 0;
         sort_descending(mass[d], n, order, tmp);
         for (int i = 0; i < n; i++) sum[d][i] = (float)((s += (double)mass[d][order[i]]) / sc->rows);
     }
+    force(sc, rule);
+    for (int d = 0; d < 2; d++)
+        if (!contest_init(&c[d], mass[d], n, order, tmp, a)) return false;
 
     /* The largest budget whose tiles stay within the target; a budget of nothing but the forced members
      * is the floor. */
-    struct lists l = { n, r.tile, order, tmp, sac_arena_alloc(a, sizeof(int) * ((size_t)n + 1)),
-                       sac_arena_alloc(a, sizeof(int) * ((size_t)n + 1)) };
-    if (!l.below_v || !l.below_s) return false;
+    struct lists l = { n, r.tile, c[0].list, c[1].list, c[0].below, c[1].below };
     double total = (double)n * (n + 1) / 2;
     struct vs_rule best = r;
     bool done = false;
-    force(sc, rule);
     for (double lo = 0, hi = 1, mid = 0; !done || hi - lo > 1e-4; mid = (lo + hi) / 2) {
         int least[2] = { imax(rule->sink, 1), rule->local };
         for (int d = 0; d < 2; d++) {
@@ -205,14 +269,14 @@ bool vs_select_target(struct vs_scores *sc, const struct vs_rule *rule, double t
             if (how == VS_COVERAGE)
                 for (k = 0; k < n && (double)sum[d][k] <= mid; k++) {}
             *size[d] = imax(k, least[d]);
+            list_best(&c[d], *size[d]);
         }
-        count_below(order, topk(sc->vertical, n, r.nv, order), n, l.below_v);
-        count_below(tmp, topk(sc->slash, n, r.ns, tmp), n, l.below_s);
         if (vs_kernel_cells(&l) / total <= target || !done) {
             best = r;
             lo = mid;
         } else {
             hi = mid;
+            for (int d = 0; d < 2; d++) at_most(&c[d], *size[d]);
         }
         done = true;
     }

@@ -84,6 +84,16 @@ static bool pack_coarse(const struct sac_prefill_in *in, const struct opts *o, i
     return panels_pack(p, k, wide, grid, a);
 }
 
+static float sum_floats(const float *x, int n)
+{
+    float sum[4] = { 0, 0, 0, 0 }; /* four chains of additions instead of one */
+    int i = 0;
+    for (; i + 4 <= n; i += 4)
+        for (int k = 0; k < 4; k++) sum[k] += x[i + k];
+    for (; i < n; i++) sum[0] += x[i];
+    return (sum[0] + sum[1]) + (sum[2] + sum[3]);
+}
+
 /* Coarse rows of the whole prompt into block scores. False: out of memory. */
 static bool score_blocks(const struct sac_prefill_in *in, const struct opts *o, int head, struct blocks *b,
                          struct sac_arena *a)
@@ -95,15 +105,17 @@ static bool score_blocks(const struct sac_prefill_in *in, const struct opts *o, 
     if (!pack_coarse(in, o, head / in_group(in), &keys, a)) return false;
     float *x = sac_arena_alloc(a, sizeof *x * PANEL_ROWS * (size_t)keys.pad),
           *p = sac_arena_floats(a, PANEL_ROWS * ld);
+    int per_block = panels_rows(&keys);
     if (!x || !p) return false;
-    for (int m = 0; m < grid; m += PANEL_ROWS) {
-        int rows = imin(PANEL_ROWS, grid - m);
+    for (int m = 0; m < grid; m += per_block) {
+        int rows = imin(per_block, grid - m);
         for (int r = 0; r < rows; r++) coarse_query(in, o, head, m + r, x + (size_t)r * (size_t)keys.pad);
         panels_score(&keys, x, rows, m + rows, p, ld);
         for (int r = 0; r < rows; r++) {
             float *s = p + (size_t)r * ld, inv = 1.0f / ops->exp_sum(s, m + r + 1, ops->max(s, m + r + 1));
             float *row = blocks_row(b, (m + r) / per);
-            for (int n = 0; n <= m + r; n++) row[n / per] += s[n] * inv;
+            for (int j = 0; j * per <= m + r; j++)
+                row[j] += inv * sum_floats(s + j * per, imin(per, m + r + 1 - j * per));
         }
     }
     return true;

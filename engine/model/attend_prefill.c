@@ -33,13 +33,13 @@ static void pack_groups(void *ctx, int lo, int hi, int thread)
     }
 }
 
-/* How many rows to take from `row` on: several tiles of the plan (one, where an overview speaks of them), or an
- * even part of one that is too large for the kernel. */
+/* How many rows to take from `row` on: several tiles of the plan (one, where an overview speaks of them), or
+ * an even part of one that is too large for the kernel. */
 static int take_rows(const struct attend_prefill *a, const struct sac_plan *plan, int row, int end)
 {
     int most = min_int(K_TILE_ROWS, end - row);
     if (!plan) return most;
-    int left = min_int((row / plan->tile + 1) * plan->tile, end) - row;   /* of the tile that row is in */
+    int left = min_int((row / plan->tile + 1) * plan->tile, end) - row; /* of the tile that row is in */
     if (left > most) {
         int parts = (left + K_TILE_ROWS - 1) / K_TILE_ROWS;
         return min_int((left / parts + K_GROUP - 1) / K_GROUP * K_GROUP, most);
@@ -69,8 +69,8 @@ static void run_units(void *ctx, int lo, int hi, int thread)
     }
     struct attend_work w;
     attend_work_init(p, &w, mem);
-    /* Dense heads of a group share keys, row after row; a sparse head shares them with its own rows. Either way
-     * long rows come first. */
+    /* Dense heads of a group share keys, row after row; a sparse head shares them with its own rows. Either
+     * way long rows come first. */
     int heads = p->a->n_heads, wanted = p->n_units - p->a->row0 / p->unit_rows;
     for (int u = lo; u < hi && !cancelled(p->a); u++) {
         int head = p->a->plan ? u / wanted : u % heads, unit = p->a->plan ? u % wanted : u / heads;

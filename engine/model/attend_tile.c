@@ -1,8 +1,9 @@
 /* One tile of query rows, or a few neighbouring ones, over the keys of their runs.
  *
  * Whole aligned groups of 16 keys are read where they were packed; what is left of a run, and scattered
- * columns, are collected 16 at a time and packed on the spot (which costs about what their products cost). Four groups make a step of the kernel. A group carries positions only where some row of the tile
- * may not see some of its keys. */
+ * columns, are collected 16 at a time and packed on the spot (which costs about what their products cost).
+ * Four groups make a step of the kernel. A group carries positions only where some row of the tile may not
+ * see some of its keys. */
 #include "model/attend_int.h"
 
 #include <math.h>
@@ -111,8 +112,7 @@ static void fetch(const char *at, size_t bytes)
 
 static bool all_see(const struct attend_work *w, int lo, int hi)   /* keys lo .. hi-1 */
 {
-    return hi - 1 <= w->t.row0 + w->lo &&
-           (w->t.window <= 0 || lo > w->t.row0 + w->hi - 1 - w->t.window);
+    return hi - 1 <= w->t.row0 + w->lo && (w->t.window <= 0 || lo > w->t.row0 + w->hi - 1 - w->t.window);
 }
 
 static void add_aligned(struct attend_pass *p, struct attend_work *w, int kv, int group, int lo, int hi)
@@ -120,7 +120,7 @@ static void add_aligned(struct attend_pass *p, struct attend_work *w, int kv, in
     struct attend_keys *s = &w->keys[w->fill];
     int i = s->n++, base = group * K_GROUP;
     size_t at = ((size_t)kv * (size_t)p->n_groups + (size_t)group) * p->group_bytes;
-    if (p->a->plan && base != w->expect) {   /* the processor cannot foresee where runs begin */
+    if (p->a->plan && base != w->expect) { /* the processor cannot foresee where runs begin */
         fetch(p->kp + at, p->group_bytes);
         fetch(p->vp + at, p->group_bytes);
     }
@@ -176,17 +176,18 @@ static void add_piece(struct attend_pass *p, struct attend_work *w, int kv, int 
     enum { MOST = 13 };
     if (hi - lo >= MOST) add_aligned(p, w, kv, lo / K_GROUP, lo, hi);
     else
-        add_keys(p, w, kv, lo,
-                 min_int(hi, w->t.row0 + w->hi)); /* hi may have been rounded past the end */
+        add_keys(p, w, kv, lo, min_int(hi, w->t.row0 + w->hi)); /* hi may have been rounded past the end */
 }
 
-enum part { WHOLE = 1, REST = 2, BOTH = WHOLE | REST };   /* whole groups of a run; what is left of it */
+enum part { WHOLE = 1, REST = 2, BOTH = WHOLE | REST }; /* whole groups of a run; what is left of it */
 
 static void add_groups(struct attend_pass *p, struct attend_work *w, int kv, int a, int b, uint64_t *bits)
 {
     for (int g = a; g < b; g++) {
-        if (bits) bits[g / 64] |= (uint64_t)1 << g % 64;
-        else add_aligned(p, w, kv, g, g * K_GROUP, g * K_GROUP + K_GROUP);
+        if (bits)
+            bits[g / 64] |= (uint64_t)1 << g % 64;
+        else
+            add_aligned(p, w, kv, g, g * K_GROUP, g * K_GROUP + K_GROUP);
     }
 }
 
@@ -223,7 +224,10 @@ static void flush(struct attend_pass *p, struct attend_work *w, int kv)
  * Neighbouring tiles read much the same groups. What all of them read meets all their rows at once, so that
  * it comes from far caches once; what is left goes to one half of them, then to the other, down to each. */
 
-struct tiles { const struct sac_plan *plan; int kv, first, row0, rows; };
+struct tiles {
+    const struct sac_plan *plan;
+    int kv, first, row0, rows;
+};
 
 static void add_tile(struct attend_pass *p, struct attend_work *w, const struct tiles *s, int tile,
                      enum part part, uint64_t *bits)

@@ -6,6 +6,9 @@
  * that an earlier prefill had in common are copied: only their q, k and v are needed by those that follow. */
 #include "model/session_int.h"
 
+#include "base/pages.h"
+#include "methods/methods.h"
+
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -34,7 +37,7 @@ struct work {
     atomic_bool failed;
 };
 
-static float *floats(size_t n) { return aligned_alloc(64, (n * sizeof(float) + 63) / 64 * 64 + 64); }
+static float *floats(size_t n) { return pages_alloc(n * sizeof(float) + 64); }
 
 static bool layer_buffers(struct work *w)
 {
@@ -238,6 +241,7 @@ static void plan_heads(void *ctx, int lo, int hi, int thread)
             ok = plan_force(&w->plan[h], w->a->force);
         if (!ok) atomic_store(&w->failed, true);
         sac_arena_rewind(scratch, mark);
+        shared_done(w->in.shared, h / group);
     }
 }
 
@@ -316,7 +320,10 @@ static bool attend(struct work *w)
     double t0 = clock_seconds();
     if (sparse) {
         for (int h = 0; h < sh->n_heads; h++) sac_plan_free(&w->plan[h]);
+        w->in.shared = shared_new(&w->in); /* NULL: every head packs its own */
         pool_run(w->s->m->pool, sh->n_heads, 1, plan_heads, w);
+        shared_free(w->in.shared);
+        w->in.shared = NULL;
         if (atomic_load(&w->failed)) return false;
     }
     double t1 = clock_seconds();

@@ -28,6 +28,8 @@ struct sac_param {
     bool budget;                /* replaced by sparsity=S */
 };
 
+struct sac_shared;
+
 /* What one layer offers when its prompt has been projected and rotated: T = n rows, positions 0 .. n-1.
  * Query head h reads KV head h / (n_heads / n_kv_heads). */
 struct sac_prefill_in {
@@ -44,6 +46,7 @@ struct sac_prefill_in {
     int rope_dim, rope_positions;
     bool rope_adjacent;         /* pairs (2i, 2i+1) instead of (i, i + rope_dim/2) */
     uint64_t seed;
+    struct sac_shared *shared;  /* what the heads of a group need not make twice; NULL: nothing is shared */
 };
 
 /* The keys each KV head keeps: ascending positions. Lengths may differ (ragged caches). score is NULL, or the

@@ -94,7 +94,7 @@ INLINE void softmax_row_512(const struct k_attn_tile *t, const struct k_attn_gro
     __m512 sum = _mm512_loadu_ps(l);
     if (_mm512_cmp_ps_mask(mx, _mm512_add_ps(m, _mm512_set1_ps(K_SLACK)), _CMP_GT_OQ)) {
         float top = _mm512_reduce_max_ps(mx), *o = t->o + (size_t)r * (size_t)t->dim;
-        if (t->m[r] > K_M0) {           /* before the first keys there is nothing to rescale */
+        if (t->m[r] > K_M0) { /* before the first keys there is nothing to rescale */
             __m512 z = exp2_512(_mm512_set1_ps(t->m[r] - top));
             sum = _mm512_mul_ps(sum, z);
             for (int d = 0; d < t->dim; d += 16)

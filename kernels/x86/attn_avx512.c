@@ -114,6 +114,10 @@ void k_fold_avx512(const float *e, int rows, const float *factor, float *mass, f
 }
 
 const struct k_attn attn_avx512 = {
-    .name = "f32 avx512", .elem = 4, .pack_q = attn_pack_q_c, .pack_group = pack_group_avx512,
-    .step = attn_step_avx512, .finish = k_attn_finish_avx512,
+    .name = "f32 avx512",
+    .elem = 4,
+    .pack_q = attn_pack_q_c,
+    .pack_group = pack_group_avx512,
+    .step = attn_step_avx512,
+    .finish = k_attn_finish_avx512,
 };

@@ -108,6 +108,10 @@ static void pack_group_bf16(const float *const *k, const float *const *v, int n,
 }
 
 const struct k_attn attn_bf16 = {
-    .name = "bf16", .elem = 2, .pack_q = pack_q_bf16, .pack_group = pack_group_bf16, .step = attn_step_bf16,
+    .name = "bf16",
+    .elem = 2,
+    .pack_q = pack_q_bf16,
+    .pack_group = pack_group_bf16,
+    .step = attn_step_bf16,
     .finish = k_attn_finish_avx512,
 };

@@ -13,6 +13,7 @@ void level_avx2(struct k_ops *ops)
     ops->max = k_max_avx2;
     ops->softcap = k_softcap_avx2;
     ops->exp_pool = k_exp_pool_avx2;
+    ops->add_rows = k_add_rows_avx2;
     ops->page_bound = k_page_bound_avx2;
     ops->to_f16 = k_to_f16_avx2;
     ops->from_f16 = k_from_f16_avx2;

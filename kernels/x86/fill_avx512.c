@@ -11,6 +11,11 @@ void level_avx512(struct k_ops *ops)
     ops->scores = k_scores_avx512;
     ops->values = k_values_avx512;
     ops->exp_pool = k_exp_pool_avx512;
+    ops->dot = k_dot_avx512;
+    ops->rms_norm = k_rms_norm_avx512;
+    ops->silu_mul = k_silu_mul_avx512;
+    ops->add = k_add_avx512;
+    ops->add_rows = k_add_rows_avx512;
     ops->fold = k_fold_avx512;
     ops->f32 = f32_avx512;
     ops->attn = ops->attn_fast = attn_avx512;

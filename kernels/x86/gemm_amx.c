@@ -97,6 +97,43 @@ static void pack_rows(const float *w, size_t ldw, int n, void *dst)
     }
 }
 
+/* 32 floats as hi + lo. */
+INLINE void halves(const float *x, __m512i *hi, __m512i *lo)
+{
+    __m512 a = _mm512_loadu_ps(x), b = _mm512_loadu_ps(x + 16);
+    *hi = (__m512i)_mm512_cvtne2ps_pbh(b, a);
+    __m512i wa = _mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm512_castsi512_si256(*hi)), 16),
+            wb = _mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm512_extracti64x4_epi64(*hi, 1)), 16);
+    *lo = (__m512i)_mm512_cvtne2ps_pbh(_mm512_sub_ps(b, _mm512_castsi512_ps(wb)),
+                                       _mm512_sub_ps(a, _mm512_castsi512_ps(wa)));
+}
+
+static void split_panel(const float *w, size_t ldw, int n, void *hi, void *lo)
+{
+    uint32_t *out_hi = hi, *out_lo = lo;
+    for (int i = 0; i < n; i += 32, out_hi += 16 * K_PANEL, out_lo += 16 * K_PANEL) {
+        __m512i a[16], b[16];
+        UNROLL for (int r = 0; r < 16; r++) halves(w + (size_t)r * ldw + i, &a[r], &b[r]);
+        transpose_words_512(a);
+        transpose_words_512(b);
+        UNROLL for (int r = 0; r < 16; r++)
+        {
+            _mm512_storeu_si512(out_hi + r * K_PANEL, a[r]);
+            _mm512_storeu_si512(out_lo + r * K_PANEL, b[r]);
+        }
+    }
+}
+
+static void split_row(const float *x, int n, uint16_t *hi, uint16_t *lo)
+{
+    for (int i = 0; i < n; i += 32) {
+        __m512i a, b;
+        halves(x + i, &a, &b);
+        _mm512_storeu_si512(hi + i, a);
+        _mm512_storeu_si512(lo + i, b);
+    }
+}
+
 /* A panel as int8_vnni packs it ([n/4][16][4], 128 added) becomes pairs of bf16: inputs k0 .. k0+n-1. */
 INLINE void widen_panel(const struct k_panel *w, int k0, int n, void *dst, int sub)
 {
@@ -138,6 +175,8 @@ static void widen_amx(const struct k_panel *w, int k0, int n, void *dst)
 const struct k_wide_gemm gemm_amx = {
     .name = "bf16 amx",
     .pack = pack_rows,
+    .split = split_panel,
+    .split_row = split_row,
     .widen = widen_amx,
     .matmul = matmul_amx,
 };

@@ -20,6 +20,12 @@ void k_exp_pool_avx2(const float *x, float max, const int *end, int pieces, cons
                      float *top, float *lost);
 void k_exp_pool_avx512(const float *x, float max, const int *end, int pieces, const float *skip, float *sum,
                        float *top, float *lost);
+void k_add_rows_avx2(float *y, const float *x, size_t ldx, const float *w, int rows, int n);
+float k_dot_avx512(const float *a, const float *b, int n);
+void k_rms_norm_avx512(const float *x, const float *w, int n, float eps, float *y);
+void k_silu_mul_avx512(const float *gate, const float *up, int n, float *y);
+void k_add_avx512(float *y, const float *x, int n);
+void k_add_rows_avx512(float *y, const float *x, size_t ldx, const float *w, int rows, int n);
 void k_page_bound_avx2(const float *q, const float *lo, const float *hi, int dim, int n, float *out);
 void k_to_f16_avx2(const float *x, int n, uint16_t *y);
 void k_from_f16_avx2(const uint16_t *x, int n, float *y);

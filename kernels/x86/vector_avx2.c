@@ -76,6 +76,22 @@ void k_add_avx2(float *y, const float *x, int n)
     for (; i < n; i++) y[i] += x[i];
 }
 
+void k_add_rows_avx2(float *y, const float *x, size_t ldx, const float *w, int rows, int n)
+{
+    int i = 0;
+    for (; i + 32 <= n; i += 32) {
+        __m256 s[4];
+        UNROLL for (int j = 0; j < 4; j++) s[j] = _mm256_loadu_ps(y + i + 8 * j);
+        const float *at = x + i;
+        for (int r = 0; r < rows; r++, at += ldx) {
+            __m256 f = _mm256_set1_ps(w[r]);
+            UNROLL for (int j = 0; j < 4; j++) s[j] = _mm256_fmadd_ps(f, _mm256_loadu_ps(at + 8 * j), s[j]);
+        }
+        UNROLL for (int j = 0; j < 4; j++) _mm256_storeu_ps(y + i + 8 * j, s[j]);
+    }
+    add_rows_c(y + i, x + i, ldx, w, rows, n - i);
+}
+
 float k_exp_sum_avx2(float *x, int n, float max)
 {
     const __m256 l2e = _mm256_set1_ps(1.44269504f), m = _mm256_set1_ps(max);
