@@ -414,15 +414,45 @@ static void test_focus(void **state)
 {
     (void)state;
     static float w[F_ROWS + 1];
+    static struct sac_run run_store[F_ROWS];
+    struct sac_lane la;
     struct ui_focus *f = ui_focus_compute(&fake_one, 1, NULL);
     assert_non_null(f);
+    sac_trace_lane(&fake_one, 1, &la);
+    assert_true(f->lost && la.score < 1 &&
+                f->row == F_PROMPT - 1 + la.first_diff); /* lane 1 answers wrongly */
+    double most = 0, at_focus = 0, heavy = 0;
+    for (int i = 0; i < F_LAYERS * F_HEADS; i++) {
+        struct sac_rows rows = { .run = run_store, .cap = F_ROWS };
+        double lost = 0;
+        assert_true(sac_trace_weights(&fake_one, 1, i / F_HEADS, i % F_HEADS, f->row, w));
+        assert_true(sac_trace_rows(&fake_one, 1, i / F_HEADS, i % F_HEADS, f->row, &rows));
+        for (int g = 0; g < 2; g++)
+            for (int k = fake_span[g].lo; k < fake_span[g].hi; k++) {
+                if (sac_rows_has(&rows, k)) continue;
+                lost += (double)w[k];
+                if (i == f->layer * F_HEADS + f->head) heavy = fmax(heavy, (double)w[k]);
+            }
+        most = fmax(most, lost);
+        if (i != f->layer * F_HEADS + f->head) continue;
+        at_focus = lost;
+        assert_false(sac_rows_has(&rows, f->key));
+        assert_true((double)w[f->key] <= 1);
+    }
+    assert_true(most > 0 && at_focus >= most - 1e-9);
+    assert_true(sac_trace_weights(&fake_one, 1, f->layer, f->head, f->row, w) &&
+                (double)w[f->key] >= heavy - 1e-9);
+    free(f);
+    f = ui_focus_compute(&fake_one, 0, NULL); /* dense answers well: where it looks the gold up */
+    assert_non_null(f);
+    assert_false(f->lost);
     assert_int_equal(f->head, 2); /* the made-up retrieval head */
     assert_true(f->row >= F_PROMPT && f->row < F_ROWS);
     assert_true((f->key >= 64 && f->key < 76) || (f->key >= 180 && f->key < 196));
     double best = 0, here = 0;
     for (int row = F_PROMPT; row < F_ROWS; row++) {
         double gold = 0;
-        assert_true(sac_trace_weights(&fake_one, 1, f->layer, 2, row, w));
+        assert_true(sac_trace_weights(&fake_one, 0, f->layer, 2, row, w));
         for (int i = 0; i < 2; i++)
             for (int k = fake_span[i].lo; k < fake_span[i].hi; k++) gold += (double)w[k];
         if (row == f->row) here = gold;

@@ -52,6 +52,7 @@ struct ui_run {
     struct sac_job *job;
     double model_s, prompt_s;
     enum ui_load_state load;
+    bool was_busy;                   /* when polled last */
     bool again;                      /* asked for another run while loading */
     char only[200]; /* the next run has this method beside dense, instead of the ticked ones */
     bool reopen;                     /* the model has to be opened again: the number of threads changed */

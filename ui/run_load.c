@@ -1,6 +1,7 @@
 /* The loader: opens the model, makes the prompt, prepares and starts the job, away from the UI thread. */
 #include "base.h"
 #include "run.h"
+#include "view_run.h"
 #include "work.h"
 
 #include <signal.h>
@@ -328,12 +329,34 @@ static void log_lanes(struct ui_state *st)
     }
 }
 
+/* When a run is over and nobody has looked around yet, the method looked at is one that did worse than dense.
+ * As a command, so that a replay of the session shows the same. */
+static void look_at_worse(struct ui_state *st)
+{
+    struct ui_run *r = st->run;
+    bool over = r->job && st->n_lanes > 1;
+    for (int l = 0; l < st->n_lanes; l++) over = over && st->lane[l].state >= SAC_LANE_DONE;
+    bool ended = over && r->was_busy;
+    r->was_busy = !over;
+    struct ui_where *w = &st->at;
+    if (!ended || st->app->headless || st->plain || st->app->opts->script || st->looked ||
+        w->screen != UI_SCREEN_RUN || w->a != 1)
+        return;
+    int worse = ui_run_worse(st);
+    if (worse <= 1) return;
+    char line[24];
+    snprintf(line, sizeof line, "method %d", worse);
+    ui_run_line(st, line);
+    st->app->say[0] = 0;
+}
+
 void ui_run_poll(struct ui_state *st)
 {
     struct ui_run *r = st->run;
     if (r->load == UI_LOAD_BUSY && atomic_load(&r->finished)) take_over(st);
     lanes_changed(st);
     log_lanes(st);
+    look_at_worse(st);
 }
 
 bool ui_run_busy(const struct ui_state *st)

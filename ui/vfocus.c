@@ -2,11 +2,55 @@
  *
  * A run has thousands of rows and hundreds of heads, and most show a diagonal. What a person wants to see
  * first is the moment the answer is looked up: among heads the one with the most dense mass on the gold
- * spans, among its answer rows the one where that mass is largest, among the gold tokens the heaviest. */
+ * spans, among its answer rows the one where that mass is largest, among the gold tokens the heaviest. Where
+ * the answer went wrong it is the moment it was lost: the step at which it parts from dense's, the head that
+ * leaves out most of the gold there, and the heaviest token of that. */
 #include "vdata.h"
 
 #include <math.h>
 #include <stdlib.h>
+
+/* The gold mass of row `row` that is not read, and its heaviest key; 0 when all of it is read or not
+ * recorded. */
+static double gold_lost(struct sac_trace *t, const struct sac_trace_info *info, int lane, int layer, int head,
+                        int row, float *w, struct sac_run *run, int *key)
+{
+    struct sac_rows rows = { .run = run, .cap = row / 2 + 2 };
+    double lost = 0, heavy = 0;
+    if (!sac_trace_weights(t, lane, layer, head, row, w)) return 0;
+    if (!sac_trace_rows(t, lane, layer, head, row, &rows)) return 0;
+    for (int g = 0; g < info->n_spans; g++)
+        for (int k = info->span[g].lo; k < info->span[g].hi && k <= row; k++) {
+            if (sac_rows_has(&rows, k)) continue;
+            lost += (double)w[k];
+            if ((double)w[k] <= heavy) continue;
+            heavy = (double)w[k];
+            *key = k;
+        }
+    return lost;
+}
+
+/* A method that answers worse than dense: the head that loses most gold where the two answers part. */
+static bool where_lost(struct sac_trace *t, const struct sac_trace_info *info, int lane,
+                       const struct sac_lane *la, float *w, struct ui_focus *f, const atomic_bool *cancel)
+{
+    struct sac_lane dense;
+    int row = info->n_prompt - 1 + la->first_diff;
+    double most = 0.02;
+    sac_trace_lane(t, 0, &dense);
+    if (lane == 0 || la->first_diff < 0 || !(la->score < dense.score - 0.001)) return false;
+    struct sac_run *run = malloc(((size_t)row / 2 + 2) * sizeof *run);
+    for (int i = 0; run && i < info->shape.n_layers * info->shape.n_heads; i++) {
+        int layer = i / info->shape.n_heads, head = i % info->shape.n_heads, key = -1;
+        if (cancel && atomic_load_explicit(cancel, memory_order_relaxed)) break;
+        double lost = gold_lost(t, info, lane, layer, head, row, w, run, &key);
+        if (lost <= most) continue;
+        most = lost;
+        *f = (struct ui_focus){ layer, head, row, key, true };
+    }
+    free(run);
+    return f->lost;
+}
 
 struct ui_focus *ui_focus_compute(struct sac_trace *t, int lane, const atomic_bool *cancel)
 {
@@ -18,6 +62,10 @@ struct ui_focus *ui_focus_compute(struct sac_trace *t, int lane, const atomic_bo
     if (!info.n_spans || la.state != SAC_LANE_DONE || la.n_steps < 2) return NULL;
     struct ui_focus *f = calloc(1, sizeof *f);
     float *w = malloc(((size_t)info.n_prompt + (size_t)la.n_steps) * sizeof *w);
+    if (f && w && where_lost(t, &info, lane, &la, w, f, cancel)) {
+        free(w);
+        return f;
+    }
     double best = 0;
     for (int i = 0; f && w && i < info.shape.n_layers * info.shape.n_heads; i++) {
         struct sac_recall r;

@@ -531,13 +531,36 @@ static void context(const struct ui_state *st, char *buf, size_t cap, int w)
                  r->want.length, (unsigned long long)r->want.seed);
         return;
     }
+    const struct sac_task *task = w >= 100 ? sac_task_find(st->info.task) : NULL;
     if (*st->info.task)
-        snprintf(buf, cap, "task %s  sample %d  seed %llu%s%d tokens  |  %d gold spans%s", st->info.task,
-                 st->info.sample, (unsigned long long)st->info.seed, w > 80 ? "  |  prompt " : "  ",
-                 st->info.n_prompt, st->info.n_spans, st->info.recorded ? "  |  recorded run" : "");
+        snprintf(buf, cap, "%s%stask %s  sample %d  seed %llu%s%d tokens  |  %d gold spans%s%s",
+                 task ? task->title : "", task ? "  |  " : "", st->info.task, st->info.sample,
+                 (unsigned long long)st->info.seed, w > 80 ? "  |  prompt " : "  ", st->info.n_prompt,
+                 st->info.n_spans, w >= 100 ? ", what the answer needs" : "",
+                 st->info.recorded ? "  |  recorded run" : "");
     else
         snprintf(buf, cap, "own prompt of %d tokens%s", st->info.n_prompt,
                  st->info.recorded ? "  |  recorded run" : "");
+}
+
+int ui_run_worse(const struct ui_state *st)
+{
+    for (int l = 1; l < st->n_lanes; l++)
+        if (!st->lane[l].intervention && st->lane[l].score < st->lane[0].score - 0.001) return l;
+    return -1;
+}
+
+/* What to look at when all have answered. */
+static void where_next(const struct ui_state *st, char *buf, size_t cap)
+{
+    int worse = ui_run_worse(st);
+    if (worse >= 0)
+        snprintf(buf, cap,
+                 st->body.w >= 100 ? "   %s is worse than dense: 4 compares them, 3 shows why"
+                                   : "   %s is worse: 4 compares, 3 why",
+                 ui_lane_name(st, worse));
+    else
+        snprintf(buf, cap, "   2 to 6 show what each method reads");
 }
 
 static void status(const struct ui_state *st, char *buf, size_t cap)
@@ -556,6 +579,8 @@ static void status(const struct ui_state *st, char *buf, size_t cap)
     const struct ui_method_row *m = &st->run->row[st->at.cur[UI_SCREEN_RUN]];
     if (focus(st) == P_METHODS && *m->params && n < cap)
         snprintf(buf + n, cap - n, "%s%s  %s", n ? "   " : "", m->name, m->params);
+    else if (scored > 1 && done == st->n_lanes && n < cap)
+        where_next(st, buf + n, cap - n);
 }
 
 static void copy(const struct ui_state *st, char *buf, size_t cap)

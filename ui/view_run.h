@@ -6,4 +6,6 @@
 
 void ui_run_draw_methods(const struct ui_state *st, struct cell_buf *b, struct ui_rect box, int pane);
 void ui_run_draw_progress(const struct ui_state *st, struct cell_buf *b, struct ui_rect box);
+/* The first lane that answers worse than dense, interventions left out; -1: none. */
+int ui_run_worse(const struct ui_state *st);
 #endif

@@ -70,9 +70,9 @@ static void share(double v, char *buf, size_t cap)
 void ui_run_draw_methods(const struct ui_state *st, struct cell_buf *b, struct ui_rect box, int pane)
 {
     const struct ui_run *run = st->run;
-    struct ui_rect r =
-        ui_pane(st, b, box, pane,
-                box.w >= 76 ? "Methods   sparsity of what acts, mass recall against dense" : "Methods");
+    struct ui_rect r = ui_pane(
+        st, b, box, pane,
+        box.w >= 76 ? "Methods   sparsity: share not read   recall: dense mass that is read" : "Methods");
     int rows = r.h - 1, cur = st->at.cur[UI_SCREEN_RUN], top = st->at.scroll[UI_SCREEN_RUN];
     if (r.h < 2) return;
     int wname = 15, wstate = 11, wnum = r.w >= 70 ? 8 : 0, wphase = r.w >= 64 ? 7 : 0;
@@ -108,7 +108,7 @@ void ui_run_draw_methods(const struct ui_state *st, struct cell_buf *b, struct u
             snprintf(params, sizeof params, "sparsity=%g", m->sparsity);
         else if (*m->params) short_params(m->params, m->sparsity, params, sizeof params);
         else
-            snprintf(params, sizeof params, "%s", strcmp(m->name, "dense") ? "" : "the reference: reads all");
+            snprintf(params, sizeof params, "%s", strcmp(m->name, "dense") ? "" : "reads all: reference");
         cells_fit(b, xparam, y, wparam, params, dd);
         const struct sac_lane *l = m->lane >= 0 && m->lane < st->n_lanes ? &st->lane[m->lane] : NULL;
         if (l && wnum) {

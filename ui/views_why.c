@@ -53,8 +53,14 @@ void uv_first_look(struct ui_state *st)
     w->head = f->head;
     uv_set_row(st, f->row);
     w->key = f->key;
-    ui_say(st, UI_SAY_INFO, "shown first: L%d H%d at step %d, which reads the most gold", f->layer, f->head,
-           w->step + 1);
+    bool wide = st->body.w >= 100;
+    ui_say(
+        st, UI_SAY_INFO,
+        !f->lost ? "shown first: L%d H%d at step %d, which reads the most gold"
+        : wide
+            ? "shown first: L%d H%d at step %d, where the answer parts from dense's and most gold is not read"
+            : "shown first: L%d H%d at step %d, which loses most gold (answers part)",
+        f->layer, f->head, w->step + 1);
 }
 
 /* ---- the panel ---- */
