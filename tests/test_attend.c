@@ -439,6 +439,10 @@ static void decode_cases(void)
             for (int kind = -1; kind < 4; kind++)
                 decode_case(shape[i][0], shape[i][1], shape[i][2], shape[i][3], (enum sac_kv_type)type, kind,
                             kind >= 0 && i % 2, i == 3 ? 20.0f : 0.0f);
+    for (int group = 1; group <= 8; group++) /* all ways to take heads together, all widths of values */
+        decode_case(2 * group, 2, 32 * group, 37 + group, (enum sac_kv_type)(group % 3), -1, false, 0);
+    decode_case(6, 2, 80, 45, SAC_KV_F16, 1, false, 0);
+    decode_case(3, 1, 112, 50, SAC_KV_BF16, 2, true, 15.0f);
     decode_case(8, 2, 64, 1700, SAC_KV_F16, -1, false, 0);
     decode_case(8, 2, 64, 1700, SAC_KV_F16, 0, false, 0);
 }

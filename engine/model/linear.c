@@ -11,6 +11,7 @@
  * and every output is summed by one thread in one order, whatever the thread count. */
 #include "model/linear_int.h"
 
+#include <math.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -142,7 +143,7 @@ static bool unpacked_int8(const struct product *c, const struct linear_job *j, i
 {
     struct unpacked u;
     struct k_panel w[K_NP];
-    if (!unpack_room(c, thread, p1 - p0, &u)) return false;
+    if (!unpack_room(c, thread, c->m < FEW ? 0 : p1 - p0, &u)) return false;
     if (c->m < FEW) {
         for (int row = p0 * K_PANEL; row < p1 * K_PANEL && row < j->w->rows; row++) {
             bool has_m;
@@ -287,15 +288,13 @@ static void run_units(void *ctx, int lo, int hi, int thread)
         enum path path = path_of(j->w);
         bool ok = true;
         if (c->wide && path != PATH_F32) ok = wide_tiles(c, j, p0, p1, thread);
-        else if (path == PATH_INT8 && j->w->packed && j->w->type == K_Q8_0)
-            packed_int8(c, j, p0, p1);
-        else if (path == PATH_INT8 && j->w->packed && c->m < FEW)
-            planes_int8(c, j, p0, p1);
+        else if (path == PATH_INT8 && j->w->packed && j->w->type == K_Q8_0) packed_int8(c, j, p0, p1);
+        else if (path == PATH_INT8 && j->w->packed && c->m < FEW) planes_int8(c, j, p0, p1);
         else if (path == PATH_INT8) ok = unpacked_int8(c, j, p0, p1, thread);
         else if (path == PATH_F32) ok = dequant_f32(c, j, p0, p1, thread);
-        else
-            tiles_float(c, j, &k_ops()->bf16, packed_panel(j->w, p0), (size_t)K_PANEL * (size_t)c->cols, p0,
-                        p1, 0, c->cols);
+        else for (int p = p0; p < p1; p += K_NP)
+            tiles_float(c, j, &k_ops()->bf16, packed_panel(j->w, p), (size_t)K_PANEL * (size_t)c->cols, p,
+                        p + K_NP < p1 ? p + K_NP : p1, 0, c->cols);
         if (!ok) atomic_store(&c->failed, true);
         int n = (p1 * K_PANEL < j->w->rows ? p1 * K_PANEL : j->w->rows);
         for (int r = 0; j->bias && r < c->m; r++)
@@ -358,13 +357,17 @@ static void run_chunk(struct product *c)
     pool_run(c->p, units, 1, run_units, c);
 }
 
-/* Panels of a unit of work for few rows of x: reads long enough for the memory to run, and units short enough
- * for all threads to end together. */
-static int few_panels(const struct linear_job *job)
+/* Panels of a unit of work for few rows of x. Starting on a unit costs what START bytes cost to read, while the
+ * end of the job waits for half a unit: the sum is least when each thread gets the root of its bytes over
+ * START in units. */
+static int few_panels(const struct sac_pool *p, const struct linear_job *job, int n_jobs)
 {
-    enum { UNIT_BYTES = 48 << 10, MOST = 8 };
-    size_t panels = UNIT_BYTES / (K_PANEL * job->w->row_bytes + 1) + 1;
-    return panels < MOST ? (int)panels : MOST;
+    const double START = 50e3;
+    int panels = 0, threads = pool_threads(p);
+    for (int j = 0; j < n_jobs; j++) panels += (job[j].w->rows + K_PANEL - 1) / K_PANEL;
+    double bytes = (double)panels * K_PANEL * (double)job->w->row_bytes / threads;
+    int units = threads * (int)(sqrt(bytes / START) + 1);
+    return (panels + units - 1) / units;
 }
 
 void linear_many(struct sac_pool *p, const struct linear_job *job, int n_jobs, const float *x, size_t ldx,
@@ -380,7 +383,7 @@ void linear_many(struct sac_pool *p, const struct linear_job *job, int n_jobs, c
             }
             struct product c = { .p = p, .job = part, .n_jobs = n, .m = m - r < CHUNK ? m - r : CHUNK,
                                  .x = x + (size_t)r * ldx, .ldx = ldx, .cols = part[0].w->cols };
-            c.per_unit = c.m < FEW ? few_panels(part) : K_NP;
+            c.per_unit = c.m < FEW ? few_panels(p, part, n) : K_NP;
             c.wide = k_ops()->wide.name && c.m >= FEW && c.cols % 32 == 0;
             run_chunk(&c);
         }
