@@ -4,6 +4,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/statvfs.h>
 
 const char *const setup_styles[] = { "auto", "compact", "paper", NULL };
 const char *const setup_kv_types[] = { "f32", "f16", "bf16", NULL };
@@ -91,7 +92,15 @@ static enum sac_code settle_length(struct setup *s, const struct setup_args *a, 
     return SAC_OK;
 }
 
-static enum sac_code check_memory(const struct setup *s, const struct setup_args *a, struct sac_err *err)
+/* Bytes free where temporary files go. */
+static size_t temporary_room(void)
+{
+    const char *tmp = getenv("TMPDIR");
+    struct statvfs fs;
+    return statvfs(tmp && *tmp ? tmp : "/var/tmp", &fs) ? 0 : (size_t)fs.f_bavail * (size_t)fs.f_frsize;
+}
+
+static enum sac_code check_memory(struct setup *s, const struct setup_args *a, struct sac_err *err)
 {
     struct sac_forecast f = { 0 };
     int own = 0, shared = 0;
@@ -106,6 +115,13 @@ static enum sac_code check_memory(const struct setup *s, const struct setup_args
     sac_model_forecast(s->model, s->tokens.n, s->max_tokens, own, shared, !a->no_recall, &f);
     size_t limit = a->memory ? a->memory : f.available;
     if (!limit || f.total <= limit) return SAC_OK;
+    if (f.trace && f.total - f.trace <= limit && f.trace < temporary_room()) {
+        s->spill = true;
+        if (!args_common.quiet)
+            fprintf(stderr, "saccade: needs about %.0f MiB and may take %.0f; the recording, %.0f, goes to a file\n",
+                    mib(f.total), mib(limit), mib(f.trace));
+        return SAC_OK;
+    }
     return sac_fail(err, SAC_ENOMEM,
                     "needs about %.0f MiB (weights %.0f, KV %.0f, trace %.0f, work %.0f) and may take %.0f; "
                     "use a shorter "
@@ -142,7 +158,7 @@ enum sac_code setup_open(struct setup *out, const struct setup_args *a, struct s
     out->job = (struct sac_job_opts){
         .max_tokens = out->max_tokens, .seed = a->seed,
         .sampling = { .temperature = a->temperature, .top_p = a->top_p, .seed = a->seed },
-        .no_reference = a->no_reference, .no_trace = a->no_recall, .no_kl = a->no_kl,
+        .no_reference = a->no_reference, .no_trace = a->no_recall, .no_kl = a->no_kl, .spill = out->spill,
     };
     return SAC_OK;
 }

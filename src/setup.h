@@ -93,7 +93,8 @@ extern const char *const setup_styles[], *const setup_kv_types[];
 #define SETUP_LIMIT_OPTS(a)                                                                                  \
     { "no-reference", 0, NULL, "do not run dense attention first", ARG_FLAG, .to = &(a).no_reference },      \
     {                                                                                                        \
-        "memory", 0, "SIZE", "refuse what would take more, such as 800M or 4G (default: what is available)", \
+        "memory", 0, "SIZE", "what the run may take, such as 800M or 4G (default: what is available): the "  \
+        "recording goes to a file where that helps, more is refused",                                        \
             ARG_SIZE, .to = &(a).memory                                                                      \
     }
 
@@ -105,6 +106,7 @@ struct setup {
     struct sac_sample sample;
     bool has_sample;
     int max_tokens;
+    bool spill;                 /* memory is short: the recording goes to a file */
     struct sac_job_opts job;    /* seed, sampling, lengths filled in; notify left to the caller */
 };
 

@@ -420,6 +420,31 @@ static void note_reserved(void *ctx)
     if (now->state == SAC_LANE_DECODE && now->n_steps > 1 && bytes > d->most) d->most = bytes;
 }
 
+/* A recording in a mapped file is the same recording. */
+static void a_recording_may_lie_in_a_file(void **state)
+{
+    struct fixture *f = *state;
+    struct sac_job_opts o = { .max_tokens = MAX_NEW, .seed = 7, .spill = true };
+    struct sac_err e = { 0 };
+    struct sac_job *j;
+    check_err(sac_job_new(&j, f->m, f->text, &f->tok, &f->s, f->at, &o, &e), &e);
+    if (sac_job_add_lane(j, LANES[VS - 1], &e) < 0) fail_msg("%s", e.msg);
+    check_err(sac_job_start(j, &e), &e);
+    sac_job_wait(j);
+    const struct sac_trace *t = sac_job_trace(j);
+    size_t n = (size_t)f->tok.n * 64 * sizeof(float);
+    for (int lane = 0; lane < 2; lane++)
+        for (int layer = 0; layer < 10; layer++) {
+            const struct layer_rec *a = trace_layer(f->t, lane, layer), *b = trace_layer(t, lane, layer);
+            assert_memory_equal(a->q->data, b->q->data, 8 * n);
+            assert_memory_equal(a->k->data, b->k->data, 2 * n);
+            assert_memory_equal(a->v->data, b->v->data, 2 * n);
+            assert_memory_equal(a->lse->data, b->lse->data, 8 * (size_t)f->tok.n * sizeof(float));
+        }
+    assert_true(same_tokens(t, VS, f->t, VS));
+    sac_job_free(j);
+}
+
 static void eviction_frees_the_prefill(void **state)
 {
     struct fixture *f = *state;
@@ -530,6 +555,7 @@ int main(void)
         cmocka_unit_test(decode_equals_prefill),
         cmocka_unit_test(eviction_frees_memory),
         cmocka_unit_test(eviction_frees_the_prefill),
+        cmocka_unit_test(a_recording_may_lie_in_a_file),
         cmocka_unit_test(overlap_and_errors_at_their_ends),
         cmocka_unit_test(forced_keys_are_read),
         cmocka_unit_test(stopping_keeps_what_exists),

@@ -22,6 +22,7 @@ struct work {
     int n, first;                   /* rows first .. n-1 are computed, those before are taken over */
     float *x;                       /* [n][n_embd] residual stream */
     float *att;                     /* [n][n_heads * D] */
+    void *block;                    /* of the four that follow */
     float *q, *k, *v;               /* head-major, one layer */
     float *lse;
     float *xn, *qt, *kt, *vt, *gate, *up;   /* [CHUNK][...] */
@@ -37,18 +38,26 @@ struct work {
     atomic_bool failed;
 };
 
+/* Written once from end to end: on large pages the system clears them faster than it finds small ones. */
 static float *floats(size_t n) { return pages_alloc(n * sizeof(float) + 64); }
 
+/* q, k, v and lse of one layer, in one block: a sink that keeps it pays for few pages. */
 static bool layer_buffers(struct work *w)
 {
     const struct sac_shape *sh = &w->s->hp->shape;
-    size_t n = (size_t)w->n, d = (size_t)sh->head_dim, heads = (size_t)sh->n_heads,
-           kvs = (size_t)sh->n_kv_heads;
-    if (!w->q) w->q = floats(heads * n * d);
-    if (!w->k) w->k = floats(kvs * n * d);
-    if (!w->v) w->v = floats(kvs * n * d);
-    if (!w->lse && w->a->want_lse) w->lse = floats(heads * n);
-    return w->q && w->k && w->v && (w->lse || !w->a->want_lse);
+    const struct prefill_args *a = w->a;
+    size_t line = 16, row = (size_t)w->n * (size_t)sh->head_dim, q = (size_t)sh->n_heads * row,
+           kv = (size_t)sh->n_kv_heads * row, lse = a->want_lse ? (size_t)sh->n_heads * (size_t)w->n : 0;
+    if (w->block) return true;
+    q = (q + line - 1) / line * line;
+    kv = (kv + line - 1) / line * line;
+    size_t bytes = (q + 2 * kv + lse) * sizeof(float) + 64;
+    w->block = a->room ? a->room(a->ctx, bytes) : pages_alloc(bytes);
+    w->q = w->block;
+    w->k = w->q ? w->q + q : NULL;
+    w->v = w->q ? w->k + kv : NULL;
+    w->lse = w->q && lse ? w->v + kv : NULL;
+    return w->block != NULL;
 }
 
 static bool work_init(struct work *w)
@@ -72,8 +81,10 @@ static bool work_init(struct work *w)
 
 static void work_free(struct work *w)
 {
-    float *own[] = { w->x, w->att, w->q, w->k, w->v, w->lse, w->xn, w->qt, w->kt, w->vt, w->gate, w->up };
+    float *own[] = { w->x, w->att, w->xn, w->qt, w->kt, w->vt, w->gate, w->up };
     for (size_t i = 0; i < sizeof own / sizeof *own; i++) free(own[i]);
+    if (w->block && w->a->leave) w->a->leave(w->a->ctx, w->block);
+    else free(w->block);
     for (int h = 0; w->plan && h < w->s->hp->shape.n_heads; h++) sac_plan_free(&w->plan[h]);
     free(w->plan);
     for (int t = 0; w->scratch && t < pool_threads(w->s->m->pool); t++) sac_arena_free(&w->scratch[t]);
@@ -343,12 +354,9 @@ static bool attend(struct work *w)
     if (!a->layer_done) return true;
 
     struct prefill_layer pl = { .layer = w->layer, .n = w->n, .q = w->q, .k = w->k, .v = w->v, .lse = w->lse,
-                                .plan = sparse ? w->plan : NULL, .in = &w->in };
+                                .block = w->block, .plan = sparse ? w->plan : NULL, .in = &w->in };
     a->layer_done(a->ctx, &pl);
-    if (pl.took_q) w->q = NULL;
-    if (pl.took_k) w->k = NULL;
-    if (pl.took_v) w->v = NULL;
-    if (pl.took_lse) w->lse = NULL;
+    if (pl.took_block) w->block = NULL;
     if (pl.took_plan && sparse) memset(w->plan, 0, (size_t)sh->n_heads * sizeof *w->plan);
     return w->layer + 1 == sh->n_layers || layer_buffers(w);
 }

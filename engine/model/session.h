@@ -13,15 +13,17 @@
 
 struct session;
 
-/* One layer of a prefill as it completes. Pointers are the session's; a sink may keep q, k, v or plan by
- * setting the matching `took_` flag (it then frees q, k, v with free(), plans with sac_plan_free). */
+/* One layer of a prefill as it completes. Pointers are the session's; a sink may keep what q, k, v and lse lie
+ * in or the plans by setting the matching `took_` flag: the block is then its own, as prefill_args.room gave it
+ * (without that free() gives it back), and so are the plans (sac_plan_free). */
 struct prefill_layer {
     int layer, n;
     float *q, *k, *v;              /* [n_heads][n][D], [n_kv_heads][n][D] twice; rotated */
     float *lse;                    /* [n_heads][n] over the keys read */
+    void *block;                   /* these four, one after the other */
     struct sac_plan *plan;         /* [n_heads], NULL where the layer was dense */
     const struct sac_prefill_in *in;
-    bool took_q, took_k, took_v, took_lse, took_plan;
+    bool took_block, took_plan;
 };
 
 /* Rows of an earlier dense prefill whose prompt began with the same tokens: they are copied instead of
@@ -50,6 +52,9 @@ struct prefill_args {
     void *ctx;
     float *all_logits;             /* [n][n_vocab] or NULL */
     const atomic_bool *cancel;
+    /* Memory for the block of one layer, and back what no sink took; NULL: from the heap. */
+    void *(*room)(void *ctx, size_t bytes);
+    void (*leave)(void *ctx, void *block);
     /* out */
     double total_s, select_s, attend_s, flops_attend;
 };

@@ -50,6 +50,8 @@ struct lane_run {
     struct sac_kept *kept;         /* [n_layers][n_kv_heads], pos malloc'ed; NULL: nothing is evicted */
     float *prompt_logits, *scratch;
     double layer_t0;
+    struct blob *room;             /* of the layer in work */
+    bool spill;                    /* such rooms are mapped files */
     bool out_of_memory;
     struct sac_err err;
 };

@@ -45,25 +45,47 @@ static struct plans *adopt_plans(struct prefill_layer *pl, int heads)
     return p;
 }
 
+/* Room for what a layer records; record_layer keeps it. */
+static void *layer_room(void *ctx, size_t bytes)
+{
+    struct lane_run *r = ctx;
+    r->room = blob_room(bytes, r->spill);
+    return r->room ? r->room->data : NULL;
+}
+
+static void leave_room(void *ctx, void *block)
+{
+    struct lane_run *r = ctx;
+    (void)block;
+    blob_drop(r->room);
+    r->room = NULL;
+}
+
 static void record_layer(struct lane_run *r, struct prefill_layer *pl)
 {
     const struct sac_shape *s = &r->j->m->hp.shape;
     struct layer_rec *rec = &r->rec->layer[pl->layer];
     size_t row = (size_t)pl->n * (size_t)s->head_dim * sizeof(float);
-    pl->took_q = pl->took_k = pl->took_v = true;
-    rec->q = blob_take(pl->q, row * (size_t)s->n_heads);
-    rec->k = blob_take(pl->k, row * (size_t)s->n_kv_heads);
-    rec->v = blob_take(pl->v, row * (size_t)s->n_kv_heads);
-    if (pl->lse) {
-        pl->took_lse = true;
-        rec->lse = blob_take(pl->lse, (size_t)s->n_heads * (size_t)pl->n * sizeof(float));
-    }
+    pl->took_block = true;
+    rec->q = blob_part(r->room, pl->q, row * (size_t)s->n_heads);
+    rec->k = blob_part(r->room, pl->k, row * (size_t)s->n_kv_heads);
+    rec->v = blob_part(r->room, pl->v, row * (size_t)s->n_kv_heads);
+    if (pl->lse) rec->lse = blob_part(r->room, pl->lse, (size_t)s->n_heads * (size_t)pl->n * sizeof(float));
+    leave_room(r, NULL);               /* its parts hold it */
     rec->plans = adopt_plans(pl, s->n_heads);
     if (!rec->q || !rec->k || !rec->v || (pl->plan && !rec->plans)) {
         r->out_of_memory = true;
         return;
     }
     atomic_store_explicit(&rec->ready, true, memory_order_release);
+}
+
+/* Does a lane's recording outgrow memory? It goes to a mapped file then. */
+static bool spills(const struct sac_job *j)
+{
+    struct sac_forecast f;
+    sac_model_forecast(j->m, j->n, 1, 1, 0, true, &f);
+    return j->opts.spill || blob_spill_wanted((double)f.trace);
 }
 
 /* Without a recording, the last rows of q stay for methods that evict after the shared prefill. */
@@ -159,6 +181,11 @@ static enum sac_code run_prefill(struct lane_run *r, struct session *s)
                               .layer_done = on_layer,
                               .ctx = r,
                               .cancel = &j->cancel };
+    if (r->rec->layer) {
+        a.room = layer_room;
+        a.leave = leave_room;
+        r->spill = spills(j);
+    }
     if (!a.spec && r->rec->layer && a.force.hi <= a.force.lo) a.prefix = common_prefix(j);
     enum sac_code rc = session_prefill(s, &a, &r->err);
     if (!a.spec && rc == SAC_OK) {

@@ -1,10 +1,15 @@
 /* Life of a trace and of its lanes, and the readers that copy plain facts. */
 #include "trace/trace_int.h"
 
+#include "base/pages.h"
+
+#include <fcntl.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 struct blob *blob_take(void *data, size_t bytes)
 {
@@ -31,6 +36,75 @@ void blob_drop(struct blob *b)
     if (b->release) b->release(b);
     else free(b->data);
     free(b);
+}
+
+/* ---- memory of recorded arrays ---- */
+
+static void spill_free(struct blob *b) { munmap(b->data, b->bytes); }
+
+/* A file that has no name, or none any more; -1 where the folder takes none. */
+static int nameless(const char *folder)
+{
+#ifdef O_TMPFILE
+    return open(folder, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+#else
+    char path[1024];
+    snprintf(path, sizeof path, "%s/saccade-XXXXXX", folder);
+    int fd = mkstemp(path);
+    if (fd >= 0) unlink(path);
+    return fd;
+#endif
+}
+
+/* Blocks are taken at once: a disk that is full must not end the program in the middle of a store. */
+static bool claim(int fd, size_t bytes)
+{
+#ifdef __linux__
+    return posix_fallocate(fd, 0, (off_t)bytes) == 0;
+#else
+    return ftruncate(fd, (off_t)bytes) == 0;
+#endif
+}
+
+struct blob *blob_room(size_t bytes, bool spill)
+{
+    const char *tmp = getenv("TMPDIR");
+    int fd = spill ? nameless(tmp && *tmp ? tmp : "/var/tmp") : -1;
+    void *p = MAP_FAILED;
+    if (fd >= 0 && claim(fd, bytes)) p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (fd >= 0) close(fd);
+    if (p == MAP_FAILED) return blob_take(pages_alloc(bytes), bytes);
+    struct blob *b = calloc(1, sizeof *b);
+    if (!b) {
+        munmap(p, bytes);
+        return NULL;
+    }
+    atomic_init(&b->refs, 1);
+    b->data = p;
+    b->bytes = bytes;
+    b->release = spill_free;
+    return b;
+}
+
+static void part_free(struct blob *b) { blob_drop(b->owner); }
+
+struct blob *blob_part(struct blob *whole, void *data, size_t bytes)
+{
+    struct blob *b = calloc(1, sizeof *b);
+    if (!b) return NULL;
+    atomic_init(&b->refs, 1);
+    b->data = data;
+    b->bytes = bytes;
+    b->release = part_free;
+    b->owner = blob_share(whole);
+    return b;
+}
+
+bool blob_spill_wanted(double bytes)
+{
+    double free_bytes = (double)sysconf(_SC_AVPHYS_PAGES) * (double)sysconf(_SC_PAGESIZE);
+    const char *force = getenv("SACCADE_TRACE_SPILL");       /* tests */
+    return bytes > free_bytes / 2 || (force && *force == '1');
 }
 
 void plans_drop(struct plans *p)

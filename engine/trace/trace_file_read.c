@@ -469,44 +469,6 @@ static enum sac_code read_chunk(struct reader *r, const struct head *h, size_t a
 
 /* ---- loading layers ---- */
 
-static void spill_free(struct blob *b) { munmap(b->data, b->bytes); }
-
-/* A file that has no name, or none any more; -1 where the folder takes none. */
-static int nameless(const char *folder)
-{
-#ifdef O_TMPFILE
-    return open(folder, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
-#else
-    char path[1024];
-    snprintf(path, sizeof path, "%s/saccade-XXXXXX", folder);
-    int fd = mkstemp(path);
-    if (fd >= 0) unlink(path);
-    return fd;
-#endif
-}
-
-static struct blob *room(struct file *f, size_t bytes)
-{
-    if (!f->spill) return blob_take(malloc(bytes), bytes);
-    const char *tmp = getenv("TMPDIR");
-    int fd = nameless(tmp && *tmp ? tmp : "/var/tmp");
-    void *p = MAP_FAILED;
-    if (fd >= 0 && ftruncate(fd, (off_t)bytes) == 0)
-        p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    if (fd >= 0) close(fd);
-    if (p == MAP_FAILED) return blob_take(malloc(bytes), bytes);
-    struct blob *b = calloc(1, sizeof *b);
-    if (!b) {
-        munmap(p, bytes);
-        return NULL;
-    }
-    atomic_init(&b->refs, 1);
-    b->data = p;
-    b->bytes = bytes;
-    b->release = spill_free;
-    return b;
-}
-
 static struct blob *load_floats(struct file *f, const struct place *p, int dim)
 {
     if (!p->at) return NULL;
@@ -515,7 +477,7 @@ static struct blob *load_floats(struct file *f, const struct place *p, int dim)
     struct tf_in in = { raw + 8, raw + 12, false };
     uint32_t how = tf_get32(&in);
     long long n = tf_float_count(p->raw, how, dim);
-    struct blob *b = n > 0 ? room(f, (size_t)n * sizeof(float)) : NULL;
+    struct blob *b = n > 0 ? blob_room((size_t)n * sizeof(float), f->spill) : NULL;
     if (b) tf_unpack(raw + 12, (size_t)n, (enum tf_precision)how, dim, b->data);
     free(raw);
     return b;
@@ -575,9 +537,7 @@ static bool wants_spill(const struct sac_trace *t, const struct file *f)
         for (int l = 0; f->heavy[i] && l < t->info.shape.n_layers; l++)
             bytes += 2.0 * ((double)f->heavy[i][l].q.raw + (double)f->heavy[i][l].k.raw +
                             (double)f->heavy[i][l].v.raw);
-    double free_bytes = (double)sysconf(_SC_AVPHYS_PAGES) * (double)sysconf(_SC_PAGESIZE);
-    const char *force = getenv("SACCADE_TRACE_SPILL");       /* tests */
-    return bytes > free_bytes / 2 || (force && *force == '1');
+    return blob_spill_wanted(bytes);
 }
 
 /* ---- opening ---- */

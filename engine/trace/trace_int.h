@@ -17,6 +17,11 @@ enum { TRACE_MAX_LANES = 64, TRACE_TOP = 5 };
 struct blob { atomic_int refs; size_t bytes; void *data; void (*release)(struct blob *b); void *owner; };
 struct blob *blob_take(void *data, size_t bytes); /* adopts malloc'ed data; NULL: out of memory, data freed */
 struct blob *blob_share(struct blob *b);              /* NULL stays NULL */
+/* Room that is filled later; spill: in a mapped file without a name, which the system can page out (in memory
+ * where no folder takes one). */
+struct blob *blob_room(size_t bytes, bool spill);
+struct blob *blob_part(struct blob *whole, void *data, size_t bytes);   /* keeps the whole as long as it lives */
+bool blob_spill_wanted(double bytes);                 /* more than half of the memory that is free, or tests */
 void blob_drop(struct blob *b);
 
 /* Plans of one layer, [n_heads]. */

@@ -21,6 +21,8 @@ struct sac_job_opts {
     bool no_kl;                /* skip the teacher-forced pass */
     bool maps;                 /* make overviews of all heads once nothing else is left to do; does not count
                                   as running */
+    bool spill;                /* recorded arrays go to a file without a name in $TMPDIR (/var/tmp) that is mapped; done
+                                  unasked where one lane's would take half of the free memory */
     int nice;                  /* > 0: worker threads give way to other work */
     uint64_t seed;             /* of randomised methods */
     /* An earlier run of the same model: where its prompt begins with the same tokens, the dense prefill
