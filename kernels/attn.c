@@ -1,6 +1,6 @@
 /* Scalar twin of the attention tile: online softmax of rows over groups of keys, in f32.
  *
- * It defines packing, masks, the running maximum and what overviews get; fast versions differ only in the
+ * It defines packing, masks and the running maximum; fast versions differ only in the
  * order of sums and in the rounding of products. */
 #include "twins.h"
 
@@ -58,14 +58,6 @@ void attn_step_c(const struct k_attn_tile *t, const struct k_attn_group *g, int 
             const float *v = (const float *)g[i / K_GROUP].v + (size_t)(i % K_GROUP) * (size_t)t->dim;
             for (int d = 0; d < t->dim; d++) o[d] += s[i] * v[d];
         }
-        if (t->rec_mode == K_REC_SUM) {
-            t->rec[r] = sum;
-            t->rec[t->rows + r] = mx;
-            t->rec[2 * t->rows + r] = t->m[r];
-        } else if (t->rec_mode == K_REC_ALL) {
-            for (int i = 0; i < K_STEP_KEYS; i++) t->rec[r * K_STEP_KEYS + i] = i < n ? s[i] : 0.0f;
-            t->rec[t->rows * K_STEP_KEYS + r] = t->m[r];
-        }
     }
 }
 
@@ -79,15 +71,4 @@ void attn_finish_c(const struct k_attn_tile *t, int dim, float *out, size_t ldo,
         for (int d = 0; d < dim; d++) out[(size_t)r * ldo + (size_t)d] = o[d] * inv;
         if (lse2) lse2[r] = sum > 0 ? t->m[r] + log2f(sum) : -INFINITY;
     }
-}
-
-void fold_c(const float *e, int rows, const float *factor, float *mass, float *max)
-{
-    for (int i = 0; i < K_STEP_KEYS; i++) mass[i] = max[i] = 0.0f;
-    for (int r = 0; r < rows; r++, e += K_STEP_KEYS)
-        for (int i = 0; i < K_STEP_KEYS; i++) {
-            float p = e[i] * factor[r];
-            mass[i] += p;
-            max[i] = p > max[i] ? p : max[i];
-        }
 }

@@ -76,7 +76,7 @@ static void fill(enum k_level level)
         .score_bf16 = score_bf16_c, .exp_sum = exp_sum_c, .max = max_c, .softcap = softcap_c,
         .exp_pool = exp_pool_c, .add_rows = add_rows_c, .page_bound = page_bound_c,
         .to_f16 = to_f16_c, .from_f16 = from_f16_c, .to_bf16 = to_bf16_c, .from_bf16 = from_bf16_c,
-        .scores = scores_c, .values = values_c, .fold = fold_c, .unpack = unpack_c,
+        .scores = scores_c, .values = values_c, .unpack = unpack_c,
         .int8 = { "int16 scalar", 4, sizeof(int16_t), 32767, quant_c, pack_int8_c, tile_int8_c, dot_int8_c,
                   NULL },
         .f32 = { "f32 scalar", sizeof(float), convert_f32_c, pack_f32_c, tile_f32_c },

@@ -41,19 +41,12 @@ struct k_attn_group {
     const int32_t *pos;   /* [K_GROUP] positions, absent keys INT32_MAX; NULL: every row sees every key */
 };
 
-/* What a step leaves for overviews: nothing; K_REC_SUM: [3][rows] sum of exp2(s - m), max of s, m; K_REC_ALL:
- * [rows][K_STEP_KEYS] exp2(s - m), then [rows] m. m is what the row's sums are relative to after the step:
- * a score met so far, at most K_SLACK below the largest of them. */
-enum k_rec { K_REC_NONE, K_REC_SUM, K_REC_ALL };
-
 struct k_attn_tile {
     int rows, dim, row0, window;   /* window 0: none */
     int first;                     /* rows before it see none of the keys of the step: they are left alone */
     float cap;                     /* softcap, 0: none */
     const void *q;                 /* [rows] packed rows */
     float *m, *l, *o; /* [rows] K_M0 at first; [rows][16] partial sums; [rows][dim]; zeros at first */
-    enum k_rec rec_mode;
-    float *rec;
 };
 #define K_SLACK 8.0f                  /* exp2 of it keeps sums far from any bound, and rescaling rare */
 #define K_M0 (-1e30f)              /* finite, so that masked rows never meet inf - inf */
@@ -184,8 +177,6 @@ struct k_ops {
                    float *out, size_t stride);
     void (*values)(enum k_type type, const float *w, size_t stride, int heads, const void *v, int dim, int n,
                    float *out);
-    /* mass[i] = sum over rows of factor[r] * e[r][i], max[i] the largest such product, i < K_STEP_KEYS */
-    void (*fold)(const float *e, int rows, const float *factor, float *mass, float *max);
     /* One row of n weights of a quantised type as q, d, m (see k_panel); returns sub. *has_m: m was written.
      */
     int (*unpack)(enum k_type type, const void *row, int n, int8_t *q, float *d, float *m, bool *has_m);

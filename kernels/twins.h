@@ -35,7 +35,6 @@ void attn_pack_group_c(const float *const *k, const float *const *v, int n, int 
                        void *vdst);
 void attn_step_c(const struct k_attn_tile *t, const struct k_attn_group *g, int n_groups);
 void attn_finish_c(const struct k_attn_tile *t, int dim, float *out, size_t ldo, float *lse2);
-void fold_c(const float *e, int rows, const float *factor, float *mass, float *max);
 int unpack_c(enum k_type type, const void *row, int n, int8_t *q, float *d, float *m, bool *has_m);
 void quant_c(const float *x, int n, void *q, float *d, float *s);
 void pack_int8_c(const int8_t *q, int n, int8_t *dst);

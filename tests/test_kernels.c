@@ -255,24 +255,6 @@ static void scores(void)
     }
 }
 
-static void folds(void)
-{
-    for (int rows = 0; rows < 40; rows++) {
-        struct block e = floats(rows * K_STEP_KEYS, 1), f = floats(rows, 1);
-        float a[K_STEP_KEYS], b[K_STEP_KEYS], c[K_STEP_KEYS], d[K_STEP_KEYS];
-        for (int i = 0; i < rows * K_STEP_KEYS; i++) e.x[i] = fabsf(e.x[i]);
-        for (int i = 0; i < rows; i++) f.x[i] = fabsf(f.x[i]);
-        fold_c(e.x, rows, f.x, a, b);
-        ops->fold(e.x, rows, f.x, c, d);
-        for (int i = 0; i < K_STEP_KEYS; i++) {
-            near(c[i], a[i], rows * EPS * rows);
-            assert_true(d[i] == b[i]);
-        }
-        free(e.base);
-        free(f.base);
-    }
-}
-
 static void at_levels(void (*f)(void))
 {
     int best = (int)k_cpu_init(-1)->level;
@@ -288,7 +270,6 @@ static void test_pools(void **state) { (void)state; at_levels(pools); }
 static void test_page_bounds(void **state) { (void)state; at_levels(page_bounds); }
 static void test_halves(void **state) { (void)state; at_levels(halves); }
 static void test_scores(void **state) { (void)state; at_levels(scores); }
-static void test_folds(void **state) { (void)state; at_levels(folds); }
 
 static void
 test_every_half(void **state) /* all 65536: to f32 and back is the identity, but for NaN payloads */
@@ -330,7 +311,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_sums), cmocka_unit_test(test_curves), cmocka_unit_test(test_pools),
         cmocka_unit_test(test_page_bounds),
-        cmocka_unit_test(test_halves), cmocka_unit_test(test_scores), cmocka_unit_test(test_folds),
+        cmocka_unit_test(test_halves), cmocka_unit_test(test_scores),
         cmocka_unit_test(test_every_half), cmocka_unit_test(test_levels),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -8,11 +8,6 @@
 #include <saccade/model.h>
 #include <stdatomic.h>
 
-/* Overview of one layer, accumulated while rows are in cache: for each query head a grid x grid table;
- * row bin i covers rows floor(i*n/grid) .., key bins likewise (built from blocks of 64 keys where n is
- * larger than 64*grid, exact otherwise as far as a block allows: `exact` tells). */
-struct attend_overview { int grid; float *max, *mass; /* [n_heads][grid][grid] */ };
-
 struct attend_prefill {
     int n_heads, n_kv_heads, head_dim, n;   /* rows and keys 0 .. n-1 */
     int row0;                               /* rows from here on are wanted; a few before may be written */
@@ -24,7 +19,6 @@ struct attend_prefill {
     const struct sac_plan *plan;            /* [n_heads]; NULL: dense */
     float *out; size_t ldo;                 /* row t at out + t*ldo, head h at + h*head_dim */
     float *lse;                             /* [n_heads][n] log-sum-exp over the keys read, or NULL */
-    struct attend_overview *overview;       /* or NULL */
     bool strict;                            /* f32 products; otherwise the fastest the CPU has (bf16) */
     const atomic_bool *cancel;              /* checked between tiles; NULL: never */
     double flops;                           /* out: multiply-adds done x 2, masked cells included */

@@ -1,5 +1,5 @@
 /* The inside of prefill attention, shared by attend_prefill.c (units and packing), attend_tile.c (one tile of
- * rows over its keys) and attend_overview.c (pooled grids from what the steps leave behind). */
+ * rows over its keys). */
 #ifndef MODEL_ATTEND_INT_H
 #define MODEL_ATTEND_INT_H
 
@@ -15,18 +15,11 @@ struct attend_pass {
     size_t group_bytes;             /* of K or of V */
     char *kp, *vp;                  /* [n_kv_heads][n_groups] */
     int32_t *iota;                  /* 0, 1, 2 ... past n: positions of aligned groups */
-    int32_t *bin;                   /* [n] grid bin of a row or key, with an overview */
     int n_words;                    /* of a set of groups */
     int unit_rows, n_units;         /* rows of a unit (a multiple of the tile), units of a head */
-    int max_steps;                  /* of one tile */
-    size_t rec_floats;              /* room for what one tile records */
-    float *partial;                 /* [n_heads][n_units][2][grid]: see attend_overview.c */
     atomic_bool failed;
     _Atomic uint64_t cells;         /* evaluated, masked ones included */
 };
-
-/* A step's record: `rec` as the kernel leaves it, and the keys it speaks of. */
-struct attend_step { float *rec; enum k_rec mode; int n, center; int32_t *pos; };
 
 /* Up to K_STEP groups of keys that make one step of the kernel. */
 struct attend_keys {
@@ -48,13 +41,7 @@ struct attend_work {
     int lo, hi;                     /* rows of the tile that the keys being collected are for */
     uint64_t *bits;                 /* [tiles of a unit][n_words]: whole groups that a tile reads */
     int expect;                     /* where the group after the last one begins */
-    struct attend_step *step;       /* [max_steps] */
-    int n_step;
-    float *rec;
-    size_t rec_used;
     uint64_t n_cells;
-    int32_t *rec_pos;               /* [max_steps][K_STEP_KEYS] */
-    float *factor, *last_m;         /* overview: [rows] each */
 };
 
 static inline int min_int(int a, int b) { return a < b ? a : b; }
@@ -62,14 +49,7 @@ static inline int max_int(int a, int b) { return a > b ? a : b; }
 
 size_t attend_work_bytes(const struct attend_pass *p);
 void attend_work_init(const struct attend_pass *p, struct attend_work *w, char *mem);
-/* Rows row0 .. row0+rows-1 of a head over the keys of its plan (NULL: all). With an overview the rows lie in
- * one tile of the plan. */
-void attend_tile(struct attend_pass *p, struct attend_work *w, int head, int unit, int row0, int rows,
+/* Rows row0 .. row0+rows-1 of a head over the keys of its plan (NULL: all). */
+void attend_tile(struct attend_pass *p, struct attend_work *w, int head, int row0, int rows,
                  const struct sac_plan *plan);
-
-size_t overview_bytes(const struct attend_pass *p);   /* of partial */
-void overview_begin(struct attend_pass *p);
-/* Add the tile that w describes; log2-sum-exps of its rows are in lse2. */
-void overview_tile(struct attend_pass *p, struct attend_work *w, int head, int unit, const float *lse2);
-void overview_end(struct attend_pass *p);
 #endif

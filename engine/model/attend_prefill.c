@@ -33,9 +33,9 @@ static void pack_groups(void *ctx, int lo, int hi, int thread)
     }
 }
 
-/* How many rows to take from `row` on: several tiles of the plan (one, where an overview speaks of them), or
- * an even part of one that is too large for the kernel. */
-static int take_rows(const struct attend_prefill *a, const struct sac_plan *plan, int row, int end)
+/* How many rows to take from `row` on: several tiles of the plan, or an even part of one that is too large for the
+ * kernel. */
+static int take_rows(const struct sac_plan *plan, int row, int end)
 {
     int most = min_int(K_TILE_ROWS, end - row);
     if (!plan) return most;
@@ -44,7 +44,7 @@ static int take_rows(const struct attend_prefill *a, const struct sac_plan *plan
         int parts = (left + K_TILE_ROWS - 1) / K_TILE_ROWS;
         return min_int((left / parts + K_GROUP - 1) / K_GROUP * K_GROUP, most);
     }
-    return a->overview ? left : left + (most - left) / plan->tile * plan->tile;
+    return left + (most - left) / plan->tile * plan->tile;
 }
 
 static void run_unit(struct attend_pass *p, struct attend_work *w, int head, int unit)
@@ -53,8 +53,8 @@ static void run_unit(struct attend_pass *p, struct attend_work *w, int head, int
     const struct sac_plan *plan = a->plan ? &a->plan[head] : NULL;
     int row = unit * p->unit_rows, end = min_int(row + p->unit_rows, a->n);
     while (row < end && !cancelled(a)) {
-        int rows = take_rows(a, plan, row, end);
-        attend_tile(p, w, head, unit, row, rows, plan);
+        int rows = take_rows(plan, row, end);
+        attend_tile(p, w, head, row, rows, plan);
         row += rows;
     }
 }
@@ -89,21 +89,6 @@ static int unit_rows(const struct attend_prefill *a)
     return rows >= UNIT_ROWS ? rows : (UNIT_ROWS + rows - 1) / rows * rows;
 }
 
-/* Steps that a tile can take at most: groups hold 13 keys at least, but for the last of a tile. */
-static int count_steps(const struct attend_prefill *a)
-{
-    enum { LEAST = 13 };
-    int most = a->plan ? 0 : a->n + 2 * K_GROUP;
-    for (int h = 0; a->plan && h < a->n_heads; h++)
-        for (int t = 0; t < a->plan[h].n_tiles; t++) {
-            int keys = 2 * K_GROUP;
-            for (size_t i = a->plan[h].at[t]; i < a->plan[h].at[t + 1]; i++)
-                keys += min_int(a->plan[h].run[i].hi, a->n + K_GROUP) - min_int(a->plan[h].run[i].lo, a->n);
-            most = max_int(most, keys);
-        }
-    return most / (a->plan ? LEAST : K_GROUP) / K_STEP + 3;
-}
-
 static size_t align64(size_t n) { return (n + 63) / 64 * 64; }
 
 static bool prepare(struct attend_pass *p)
@@ -116,21 +101,13 @@ static bool prepare(struct attend_pass *p)
     p->n_words = (p->n_groups + 63) / 64;
     p->unit_rows = unit_rows(a);
     p->n_units = (a->n + p->unit_rows - 1) / p->unit_rows;
-    size_t keys = ((size_t)p->n_groups + 1) * K_GROUP, overview = 0;
+    size_t keys = ((size_t)p->n_groups + 1) * K_GROUP;
     size_t packed = align64((size_t)a->n_kv_heads * (size_t)p->n_groups * p->group_bytes);
-    if (a->overview) {
-        p->max_steps = count_steps(a);
-        overview = align64(overview_bytes(p));
-        bool blocks = !a->plan && a->n >= K_STEP_KEYS * a->overview->grid;
-        p->rec_floats = (size_t)p->max_steps * K_TILE_ROWS * (size_t)(blocks ? 3 : K_STEP_KEYS + 1);
-    }
-    char *mem = pool_scratch(p->pool, -1, 2 * packed + 2 * align64(keys * sizeof(int32_t)) + overview);
+    char *mem = pool_scratch(p->pool, -1, 2 * packed + align64(keys * sizeof(int32_t)));
     if (!mem) return false;
     p->kp = mem;
     p->vp = mem + packed;
     p->iota = (int32_t *)(mem + 2 * packed);
-    p->bin = (int32_t *)(mem + 2 * packed + align64(keys * sizeof(int32_t)));
-    p->partial = (float *)(mem + 2 * packed + 2 * align64(keys * sizeof(int32_t)));
     for (size_t i = 0; i < keys; i++) p->iota[i] = (int32_t)i;
     return true;
 }
@@ -141,11 +118,9 @@ bool attend_prefill(struct sac_pool *pool, struct attend_prefill *a)
     a->flops = 0;
     if (a->n <= 0) return true;
     if (!prepare(&p)) return false;
-    if (a->overview) overview_begin(&p);
     pool_run(pool, a->n_kv_heads * p.n_groups, 16, pack_groups, &p);
     /* Units go from the last row up, so rows that are not wanted are at the end of the list. */
     pool_run(pool, a->n_heads * (p.n_units - a->row0 / p.unit_rows), 1, run_units, &p);
-    if (a->overview) overview_end(&p);
     a->flops = 4.0 * p.dim * (double)atomic_load(&p.cells);
     return !atomic_load(&p.failed) && !cancelled(a);
 }

@@ -14,11 +14,8 @@ static size_t round_up(size_t n) { return (n + 63) / 64 * 64; }
 size_t attend_work_bytes(const struct attend_pass *p)
 {
     size_t rows = K_TILE_ROWS, dim = (size_t)p->dim, f = sizeof(float);
-    size_t grid = p->a->overview ? (size_t)p->a->overview->grid : 0, steps = grid ? (size_t)p->max_steps : 1;
     return round_up(rows * dim * p->k->elem) + 4 * round_up(K_STEP * p->group_bytes) +
            round_up(rows * (2 + K_GROUP) * f) + round_up(rows * dim * f) +
-           round_up(steps * sizeof(struct attend_step)) + round_up(p->rec_floats * f) +
-           round_up(steps * K_STEP_KEYS * sizeof(int32_t)) + round_up(2 * rows * f) +
            round_up(((size_t)p->unit_rows + 1) * (size_t)p->n_words * sizeof(uint64_t));
 }
 
@@ -32,7 +29,6 @@ static void *take(char **mem, size_t bytes)
 void attend_work_init(const struct attend_pass *p, struct attend_work *w, char *mem)
 {
     size_t rows = K_TILE_ROWS, dim = (size_t)p->dim, f = sizeof(float);
-    size_t grid = p->a->overview ? (size_t)p->a->overview->grid : 0, steps = grid ? (size_t)p->max_steps : 1;
     memset(w, 0, sizeof *w);
     w->q = take(&mem, rows * dim * p->k->elem);
     for (int i = 0; i < 2; i++) {
@@ -42,46 +38,10 @@ void attend_work_init(const struct attend_pass *p, struct attend_work *w, char *
     w->t.m = take(&mem, rows * (2 + K_GROUP) * f);
     w->t.l = w->t.m + 2 * rows;
     w->t.o = take(&mem, rows * dim * f);
-    w->step = take(&mem, steps * sizeof(struct attend_step));
-    w->rec = take(&mem, p->rec_floats * f);
-    w->rec_pos = take(&mem, steps * K_STEP_KEYS * sizeof(int32_t));
-    w->factor = take(&mem, 2 * rows * f);
-    w->last_m = w->factor + rows;
     w->bits = take(&mem, ((size_t)p->unit_rows + 1) * (size_t)p->n_words * sizeof(uint64_t));
 }
 
 /* ---- steps ---- */
-
-/* Do the groups follow each other, so that the step is a block of keys? */
-static bool is_block(const struct attend_keys *k)
-{
-    for (int i = 0; i < k->n; i++)
-        if (k->base[i] < 0 || k->base[i] != k->base[0] + i * K_GROUP) return false;
-    return true;
-}
-
-static void record_step(struct attend_pass *p, struct attend_work *w, const struct attend_keys *k)
-{
-    int rows = w->t.rows, n = k->n * K_GROUP;
-    struct attend_step *s = &w->step[w->n_step];
-    s->mode = p->a->n >= K_STEP_KEYS * p->a->overview->grid && is_block(k) ? K_REC_SUM : K_REC_ALL;
-    s->rec = w->rec + w->rec_used;
-    s->n = n;
-    s->center = min_int(max_int(k->base[0], 0) + n / 2, p->a->n - 1);
-    s->pos = w->rec_pos + (size_t)w->n_step++ * K_STEP_KEYS;
-    for (int i = 0; i < k->n; i++) memcpy(s->pos + i * K_GROUP, k->pos[i], sizeof k->pos[i]);
-    size_t floats = s->mode == K_REC_SUM ? (size_t)rows * 3 : (size_t)rows * (K_STEP_KEYS + 1);
-    w->rec_used += floats;
-    w->t.rec = s->rec;
-    w->t.rec_mode = s->mode;
-    if (!w->t.first) return;
-    memset(s->rec, 0, floats * sizeof *s->rec);     /* rows the kernel leaves alone */
-    float *m = s->rec + (s->mode == K_REC_SUM ? 2 * rows : rows * K_STEP_KEYS);
-    for (int r = 0; r < w->t.first; r++) {
-        m[r] = w->t.m[r];
-        if (s->mode == K_REC_SUM) s->rec[rows + r] = -INFINITY;
-    }
-}
 
 static void run_step(struct attend_pass *p, struct attend_work *w, struct attend_keys *k)
 {
@@ -91,7 +51,6 @@ static void run_step(struct attend_pass *p, struct attend_work *w, struct attend
     w->t.first = max_int(low - w->t.row0, w->lo);
     w->t.rows = w->hi;
     if (w->t.first < w->t.rows) {
-        if (p->a->overview) record_step(p, w, k);
         p->k->step(&w->t, k->group, k->n);
         w->n_cells += (uint64_t)(w->t.rows - w->t.first) * (uint64_t)(k->n * K_GROUP);
     }
@@ -341,23 +300,22 @@ static void begin(struct attend_pass *p, struct attend_work *w, int head, int ro
     memset(t->l, 0, (size_t)rows * K_GROUP * sizeof *t->l);
     memset(t->o, 0, (size_t)rows * (size_t)p->dim * sizeof *t->o);
     if (a->plan) ask_for_rows(a, head, row0, rows);
-    w->keys[0].n = w->keys[1].n = w->n_gather = w->n_step = 0;
+    w->keys[0].n = w->keys[1].n = w->n_gather = 0;
     w->expect = -1;
     w->lo = 0;
     w->hi = rows;
-    w->rec_used = 0;
 }
 
 static void finish(struct attend_pass *p, struct attend_work *w, int head, float *lse2)
 {
     const struct attend_prefill *a = p->a;
     float *out = a->out + (size_t)w->t.row0 * a->ldo + (size_t)head * (size_t)a->head_dim;
-    p->k->finish(&w->t, a->head_dim, out, a->ldo, a->lse || a->overview ? lse2 : NULL);
+    p->k->finish(&w->t, a->head_dim, out, a->ldo, a->lse ? lse2 : NULL);
     float *lse = a->lse ? a->lse + (size_t)head * (size_t)a->n + (size_t)w->t.row0 : NULL;
     for (int r = 0; lse && r < w->t.rows; r++) lse[r] = lse2[r] * 0.69314718f;
 }
 
-void attend_tile(struct attend_pass *p, struct attend_work *w, int head, int unit, int row0, int rows,
+void attend_tile(struct attend_pass *p, struct attend_work *w, int head, int row0, int rows,
                  const struct sac_plan *plan)
 {
     const struct attend_prefill *a = p->a;
@@ -374,5 +332,4 @@ void attend_tile(struct attend_pass *p, struct attend_work *w, int head, int uni
         flush(p, w, s.kv);
     }
     finish(p, w, head, lse2);
-    if (a->overview) overview_tile(p, w, head, unit, lse2);
 }

@@ -69,16 +69,6 @@ INLINE void softmax_row(const struct k_attn_tile *t, const struct k_attn_group *
         }
     float *l = t->l + r * K_GROUP;
     UNROLL for (int c = 0; c < 4; c++) vst1q_f32(l + 4 * c, vaddq_f32(vld1q_f32(l + 4 * c), add[c]));
-    if (t->rec_mode == K_REC_SUM) {
-        t->rec[r] = vaddvq_f32(vaddq_f32(vaddq_f32(add[0], add[1]), vaddq_f32(add[2], add[3])));
-        t->rec[t->rows + r] = top;
-        t->rec[2 * t->rows + r] = t->m[r];
-    } else if (t->rec_mode == K_REC_ALL) {
-        float *rec = t->rec + r * K_STEP_KEYS;
-        memcpy(rec, s, (size_t)G * K_GROUP * sizeof *s);
-        if (G < K_STEP) memset(rec + G * K_GROUP, 0, (size_t)(K_STEP - G) * K_GROUP * sizeof *s);
-        t->rec[t->rows * K_STEP_KEYS + r] = t->m[r];
-    }
 }
 
 INLINE void rows_f32(const struct k_attn_tile *t, const struct k_attn_group *g, int r0, int R, int G,
@@ -159,25 +149,6 @@ static void pack_group_neon(const float *const *k, const float *const *v, int n,
         size_t have = i < n ? (size_t)dim : 0;
         if (have) memcpy(vt, v[i], have * sizeof *vt);
         memset(vt + have, 0, ((size_t)dim_pad - have) * sizeof *vt);
-    }
-}
-
-void k_fold_neon(const float *e, int rows, const float *factor, float *mass, float *max)
-{
-    for (int c = 0; c < K_STEP_KEYS; c += 32) {
-        float32x4_t s[8], m[8];
-        UNROLL for (int i = 0; i < 8; i++) s[i] = m[i] = vdupq_n_f32(0.0f);
-        for (int r = 0; r < rows; r++) {
-            UNROLL for (int i = 0; i < 8; i++) {
-                float32x4_t p = vmulq_n_f32(vld1q_f32(e + r * K_STEP_KEYS + c + i * 4), factor[r]);
-                s[i] = vaddq_f32(s[i], p);
-                m[i] = vmaxq_f32(m[i], p);
-            }
-        }
-        UNROLL for (int i = 0; i < 8; i++) {
-            vst1q_f32(mass + c + i * 4, s[i]);
-            vst1q_f32(max + c + i * 4, m[i]);
-        }
     }
 }
 

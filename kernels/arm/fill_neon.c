@@ -22,7 +22,6 @@ void level_neon(struct k_ops *ops)
     ops->score_bf16 = k_score_bf16_neon;
     ops->scores = k_scores_neon;
     ops->values = k_values_neon;
-    ops->fold = k_fold_neon;
     ops->unpack = k_unpack_neon;
     ops->int8 = int8_neon;
     ops->f32 = f32_neon;

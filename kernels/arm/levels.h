@@ -5,7 +5,6 @@
 #include "twins.h"
 
 extern const struct k_attn attn_neon;
-void k_fold_neon(const float *e, int rows, const float *factor, float *mass, float *max);
 
 float k_dot_neon(const float *a, const float *b, int n);
 void k_rms_norm_neon(const float *x, const float *w, int n, float eps, float *y);

@@ -107,15 +107,6 @@ INLINE void softmax_row_512(const struct k_attn_tile *t, const struct k_attn_gro
     __m512 add = v[0];
     UNROLL for (int c = 1; c < G; c++) add = _mm512_add_ps(add, v[c]);
     _mm512_storeu_ps(l, _mm512_add_ps(sum, add));
-    if (t->rec_mode == K_REC_SUM) {
-        t->rec[r] = _mm512_reduce_add_ps(add);
-        t->rec[t->rows + r] = _mm512_reduce_max_ps(mx);
-        t->rec[2 * t->rows + r] = t->m[r];
-    } else if (t->rec_mode == K_REC_ALL) {
-        UNROLL for (int c = 0; c < K_STEP; c++)
-            _mm512_storeu_ps(t->rec + r * K_STEP_KEYS + c * K_GROUP, c < G ? v[c] : _mm512_setzero_ps());
-        t->rec[t->rows * K_STEP_KEYS + r] = t->m[r];
-    }
 }
 
 /* One step for all rows: six at a time, the rest as four, two and one. BLOCK(t, g, r, R, G) is always

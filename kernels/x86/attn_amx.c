@@ -20,19 +20,6 @@ INLINE __m512 exp2_bf16(__m512 x)
     return _mm512_scalef_ps(p, n);
 }
 
-INLINE void record(const struct k_attn_tile *t, int r, __m512 add, __m512 mx, const __m512 *v, int G)
-{
-    if (t->rec_mode == K_REC_SUM) {
-        t->rec[r] = _mm512_reduce_add_ps(add);
-        t->rec[t->rows + r] = _mm512_reduce_max_ps(mx);
-        t->rec[2 * t->rows + r] = t->m[r];
-    } else if (t->rec_mode == K_REC_ALL) {
-        UNROLL for (int c = 0; c < K_STEP; c++)
-            _mm512_storeu_ps(t->rec + r * K_STEP_KEYS + c * K_GROUP, c < G ? v[c] : _mm512_setzero_ps());
-        t->rec[t->rows * K_STEP_KEYS + r] = t->m[r];
-    }
-}
-
 /* One row: scores s[64] become bf16 probabilities p[64]; m, l and o of the row follow the maximum. `masked`:
  * some group carries positions. */
 INLINE void softmax_row(const struct k_attn_tile *t, const struct k_attn_group *g, int r, const float *s,
@@ -78,7 +65,6 @@ INLINE void softmax_row(const struct k_attn_tile *t, const struct k_attn_group *
         __m512 a = c < G ? v[c] : _mm512_setzero_ps(), b = c + 1 < G ? v[c + 1] : _mm512_setzero_ps();
         if (c < G) _mm512_store_si512(p + c * K_GROUP, (__m512i)_mm512_cvtne2ps_pbh(b, a));
     }
-    if (t->rec_mode) record(t, r, add, mx, v, G);
 }
 
 /* Tiles 0-3: sums. 4: rows of q or p. 5-7: keys or values. */

@@ -73,16 +73,6 @@ INLINE void softmax_row(const struct k_attn_tile *t, const struct k_attn_group *
     float *l = t->l + r * K_GROUP;
     _mm256_storeu_ps(l, _mm256_add_ps(_mm256_loadu_ps(l), add[0]));
     _mm256_storeu_ps(l + 8, _mm256_add_ps(_mm256_loadu_ps(l + 8), add[1]));
-    if (t->rec_mode == K_REC_SUM) {
-        t->rec[r] = sum_256(_mm256_add_ps(add[0], add[1]));
-        t->rec[t->rows + r] = max_256(mx);
-        t->rec[2 * t->rows + r] = t->m[r];
-    } else if (t->rec_mode == K_REC_ALL) {
-        float *rec = t->rec + r * K_STEP_KEYS;
-        memcpy(rec, s, (size_t)G * K_GROUP * sizeof *s);
-        if (G < K_STEP) memset(rec + G * K_GROUP, 0, (size_t)(K_STEP - G) * K_GROUP * sizeof *s);
-        t->rec[t->rows * K_STEP_KEYS + r] = t->m[r];
-    }
 }
 
 INLINE void rows_f32(const struct k_attn_tile *t, const struct k_attn_group *g, int r0, int R, int G,
@@ -179,26 +169,6 @@ static void pack_group_avx2(const float *const *k, const float *const *v, int n,
         size_t have = i < n ? (size_t)dim : 0;
         if (have) memcpy(vt, v[i], have * sizeof *vt);
         memset(vt + have, 0, ((size_t)dim_pad - have) * sizeof *vt);
-    }
-}
-
-void k_fold_avx2(const float *e, int rows, const float *factor, float *mass, float *max)
-{
-    for (int c = 0; c < K_STEP_KEYS; c += 32) {
-        __m256 s[4], m[4];
-        UNROLL for (int i = 0; i < 4; i++) s[i] = m[i] = _mm256_setzero_ps();
-        for (int r = 0; r < rows; r++) {
-            __m256 f = _mm256_broadcast_ss(factor + r);
-            UNROLL for (int i = 0; i < 4; i++) {
-                __m256 p = _mm256_mul_ps(f, _mm256_loadu_ps(e + r * K_STEP_KEYS + c + i * 8));
-                s[i] = _mm256_add_ps(s[i], p);
-                m[i] = _mm256_max_ps(m[i], p);
-            }
-        }
-        UNROLL for (int i = 0; i < 4; i++) {
-            _mm256_storeu_ps(mass + c + i * 8, s[i]);
-            _mm256_storeu_ps(max + c + i * 8, m[i]);
-        }
     }
 }
 

@@ -95,24 +95,6 @@ void k_attn_finish_avx512(const struct k_attn_tile *t, int dim, float *out, size
     }
 }
 
-void k_fold_avx512(const float *e, int rows, const float *factor, float *mass, float *max)
-{
-    __m512 s[4], m[4];
-    UNROLL for (int c = 0; c < 4; c++) s[c] = m[c] = _mm512_setzero_ps();
-    for (int r = 0; r < rows; r++, e += K_STEP_KEYS) {
-        __m512 f = _mm512_set1_ps(factor[r]);
-        UNROLL for (int c = 0; c < 4; c++) {
-            __m512 p = _mm512_mul_ps(f, _mm512_loadu_ps(e + c * 16));
-            s[c] = _mm512_add_ps(s[c], p);
-            m[c] = _mm512_max_ps(m[c], p);
-        }
-    }
-    UNROLL for (int c = 0; c < 4; c++) {
-        _mm512_storeu_ps(mass + c * 16, s[c]);
-        _mm512_storeu_ps(max + c * 16, m[c]);
-    }
-}
-
 const struct k_attn attn_avx512 = {
     .name = "f32 avx512",
     .elem = 4,

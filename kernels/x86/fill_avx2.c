@@ -24,7 +24,6 @@ void level_avx2(struct k_ops *ops)
     ops->score_bf16 = k_score_bf16_avx2;
     ops->scores = k_scores_avx2;
     ops->values = k_values_avx2;
-    ops->fold = k_fold_avx2;
     ops->unpack = k_unpack_avx2;
     ops->int8 = int8_avx2;
     ops->f32 = f32_avx2;

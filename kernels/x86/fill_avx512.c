@@ -16,7 +16,6 @@ void level_avx512(struct k_ops *ops)
     ops->silu_mul = k_silu_mul_avx512;
     ops->add = k_add_avx512;
     ops->add_rows = k_add_rows_avx512;
-    ops->fold = k_fold_avx512;
     ops->f32 = f32_avx512;
     ops->attn = ops->attn_fast = attn_avx512;
 }

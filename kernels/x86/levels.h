@@ -5,8 +5,6 @@
 #include "twins.h"
 
 extern const struct k_attn attn_avx2, attn_avx512, attn_bf16;
-void k_fold_avx2(const float *e, int rows, const float *factor, float *mass, float *max);
-void k_fold_avx512(const float *e, int rows, const float *factor, float *mass, float *max);
 
 float k_dot_avx2(const float *a, const float *b, int n);
 void k_rms_norm_avx2(const float *x, const float *w, int n, float eps, float *y);
