@@ -40,7 +40,7 @@ void attn_step_c(const struct k_attn_tile *t, const struct k_attn_group *g, int 
 {
     int n = n_groups * K_GROUP;
     for (int r = t->first; r < t->rows; r++) {
-        float s[K_STEP_KEYS], mx = -INFINITY, sum = 0.0f, *o = t->o + (size_t)r * (size_t)t->dim;
+        float s[K_STEP_KEYS], mx = -INFINITY, *o = t->o + (size_t)r * (size_t)t->dim;
         for (int i = 0; i < n; i++) {
             s[i] = score(t, &g[i / K_GROUP], r, i % K_GROUP);
             mx = s[i] > mx ? s[i] : mx;
@@ -53,7 +53,6 @@ void attn_step_c(const struct k_attn_tile *t, const struct k_attn_group *g, int 
         }
         for (int i = 0; i < n; i++) {
             s[i] = exp2f(s[i] - t->m[r]);
-            sum += s[i];
             t->l[r * K_GROUP + i % K_GROUP] += s[i];
             const float *v = (const float *)g[i / K_GROUP].v + (size_t)(i % K_GROUP) * (size_t)t->dim;
             for (int d = 0; d < t->dim; d++) o[d] += s[i] * v[d];

@@ -1,8 +1,6 @@
 /* Life of a trace and of its lanes, and the readers that copy plain facts. */
 #include "trace/trace_int.h"
 
-#include "base/pages.h"
-
 #include <fcntl.h>
 #include <math.h>
 #include <stdio.h>
@@ -73,7 +71,9 @@ struct blob *blob_room(size_t bytes, bool spill)
     void *p = MAP_FAILED;
     if (fd >= 0 && claim(fd, bytes)) p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     if (fd >= 0) close(fd);
-    if (p == MAP_FAILED) return blob_take(pages_alloc(bytes), bytes);
+    /* Not on large pages: a system that lends free ones out (a virtual machine) clears them at a tenth of the
+     * speed, and what is written once would wait for it. */
+    if (p == MAP_FAILED) return blob_take(aligned_alloc(64, (bytes + 63) / 64 * 64), bytes);
     struct blob *b = calloc(1, sizeof *b);
     if (!b) {
         munmap(p, bytes);

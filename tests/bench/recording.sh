@@ -1,14 +1,15 @@
 #!/usr/bin/env bash
 # What recording costs: prefill time with everything recorded and with nothing, in turns, as a ratio; and the whole
-# command, measures included. Usage: recording.sh [SACCADE [LENGTH [ROUNDS]]]
+# command, measures included. Usage: recording.sh [SACCADE [LENGTH [ROUNDS [OPTION...]]]], such as --threads 1
 set -euo pipefail
 saccade=${1:-build/release/saccade} length=${2:-4096} rounds=${3:-5}
+shift $(($# < 3 ? $# : 3))
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
 
 for ((i = 0; i < rounds; i++)); do
     for how in record plain; do
-        opts=(--task niah --length "$length" -m dense --no-reference --no-kl --max-tokens 1 --json)
+        opts=(--task niah --length "$length" -m dense --no-reference --no-kl --max-tokens 1 --json "$@")
         [ "$how" = record ] || opts+=(--no-recall)
         /usr/bin/env bash -c 'TIMEFORMAT="%R %U %S"; time "$@"' - "$saccade" run "${opts[@]}" -o "$dir/$how.$i" 2> "$dir/$how.$i.time"
     done
