@@ -24,9 +24,17 @@ static json_t *row_json(const struct sac_bench_row *r, double efficiency)
     json_t *o = json_pack("{s:s, s:s, s:i}", "method", r->method, "phase", r->decode ? "decode" : "prefill",
                           "tokens", r->tokens);
     const struct { const char *name; double v; } field[] = {
-        { "tok_s", r->tok_s }, { "ratio_to_dense", r->ratio_to_dense }, { "select_share", r->select_share },
-        { "gflops", r->gflops }, { "gbytes_s", r->gbytes_s }, { "attend_share", r->attend_share },
-        { "of_ceiling", r->of_ceiling }, { "seconds", r->seconds }, { "best_seconds", r->best_seconds },
+        { "tok_s", r->tok_s },
+        { "ratio_to_dense", r->ratio_to_dense },
+        { "select_share", r->select_share },
+        { "gflops", r->gflops },
+        { "gbytes_s", r->gbytes_s },
+        { "attend_share", r->attend_share },
+        { "select_to_dense_attention", r->select_to_dense },
+        { "attend_to_density", r->attend_to_density },
+        { "of_ceiling", r->of_ceiling },
+        { "seconds", r->seconds },
+        { "best_seconds", r->best_seconds },
         { "thread_efficiency", efficiency },
     };
     for (size_t i = 0; i < sizeof field / sizeof *field; i++)
@@ -67,6 +75,8 @@ static void on_row(void *ctx, const struct sac_bench_row *r)
     cell(o->text, r->decode ? r->density.read : r->density.work, 6, 3, "");
     cell(o->text, 100 * r->select_share, 5, 1, "%");
     cell(o->text, 100 * r->attend_share, 5, 1, "%");
+    cell(o->text, 100 * r->select_to_dense, 5, 1, "%");
+    cell(o->text, r->attend_to_density, 5, 2, "");
     cell(o->text, r->gflops, 8, 1, "");
     cell(o->text, r->gbytes_s, 7, 1, "");
     cell(o->text, 100 * r->of_ceiling, 4, 0, "%");
@@ -122,9 +132,9 @@ static bool measure(const struct bench_args *a, int threads, struct output *out,
     if (ok && tops) json_array_append_new(tops, ceilings_json(&top));
     if (ok && out->text) {
         ceilings_text(out->text, &top);
-        fprintf(out->text, "%-34s %-7s %7s %3s %9s %7s %6s %6s %6s %8s %7s %5s %6s\n", "method", "phase",
-                "tokens", "thr", "tok/s", "dense", "densit", "select", "attend", "GFLOP/s", "GB/s", "ceil",
-                "eff");
+        fprintf(out->text, "%-34s %-7s %7s %3s %9s %7s %6s %6s %6s %6s %5s %8s %7s %5s %6s\n", "method",
+                "phase", "tokens", "thr", "tok/s", "dense", "densit", "select", "attend", "sel/dA", "at/rd",
+                "GFLOP/s", "GB/s", "ceil", "eff");
     }
     ok = ok && sac_bench(m, &bo, &top, on_row, out, err) == SAC_OK;
     sac_model_close(m);
@@ -194,7 +204,9 @@ int cmd_bench(int argc, char **argv)
         "bench [OPTIONS] [MODEL]",
         "Measures prefill and decode, dense and with methods: medians after a warm-up, ratios to dense, and "
         "shares of what "
-        "the machine can do. Without MODEL: the bundled one.",
+        "the machine can do. Without MODEL: the bundled one.\nsel/dA: selection over the time of dense "
+        "attention; "
+        "at/rd: attention over (work density x dense attention), 1 where skipped work costs nothing.",
         { "saccade bench --prefill 512,4096 --decode 64 --context 0,2500",
           "saccade bench --prefill 16384 --method vertical_slash:sparsity=0.9 --json",
           "saccade bench --prefill 4096 --threads 1,2" },
