@@ -128,6 +128,11 @@ static enum sac_code make_shot(const struct opts *o, const struct sac_trace *t, 
     s->at.head = o->head;
     if (o->row >= 0) s->at.row = s->at.key = o->row;
     s->at.step = o->step;
+    if (o->step < 0) { /* step 0 is the last row of the prompt: most methods read all of it there */
+        struct sac_lane l;
+        sac_trace_lane(t, a, &l);
+        s->at.step = l.n_steps > 1 ? 1 : 0;
+    }
     s->at.group = o->group;
     s->at.scale = (enum ui_scale)o->scale;
     s->at.pool = (enum sac_pooling)o->pool;
@@ -587,7 +592,8 @@ int cmd_snapshot(int argc, char **argv)
           .min = 0, .max = 63 },
         { "row", 0, "N", "text: the query's position (default: the row that starts the answer)", ARG_INT,
           &o.row, .min = 0, .max = 1 << 30 },
-        { "step", 0, "N", "pages: the decode step (default 0)", ARG_INT, &o.step, .min = 0, .max = 1 << 30 },
+        { "step", 0, "N", "pages: the decode step (default 1, the first after the prompt)", ARG_INT, &o.step,
+          .min = 0, .max = 1 << 30 },
         { "window", 0, "Q-Q,K-K", "part of a map: queries and keys, such as 900-1000,0-400", ARG_STR,
           .to = &o.window },
         { "metric", 0, "NAME", "heads: the measure shown", ARG_STR, .to = &o.metric },
@@ -667,7 +673,6 @@ int cmd_snapshot(int argc, char **argv)
     if (!o.screen) {
         if (o.layer < 0) o.layer = 0;
         if (o.head < 0) o.head = 0;
-        if (o.step < 0) o.step = 0;
     }
     return snapshot(&o, source.n ? source.v[0] : NULL);
 }

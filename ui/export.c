@@ -243,6 +243,13 @@ const char *shot_source(const struct shot_ctx *c, char *buf, size_t cap)
     return buf;
 }
 
+const char *shot_page_axis(struct shot_ctx *c, int own_page, int tokens)
+{
+    snprintf(c->axis, sizeof c->axis, "%s (%d tokens each)", own_page > 1 ? "page" : "stretch of the prompt",
+             tokens);
+    return c->axis;
+}
+
 void shot_cut_letters(struct shot_ctx *c)
 {
     size_t n = strlen(c->subtitle);

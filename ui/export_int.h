@@ -25,6 +25,7 @@ struct shot_ctx {
     char title[480], subtitle[480], caption[3000];
     uint32_t ramp[RAMP];           /* of the colour map, turned so that low is near the page */
     double tick_t[12]; char tick_text[12][16]; const char *tick[12]; int n_ticks;
+    char axis[48];
     bool cut_letters;              /* a label shows bytes of a letter */
 };
 /* Says in the subtitle what such labels are. */
@@ -62,6 +63,8 @@ struct shot_timeline {
  * the row reads everything. */
 uint32_t shot_page_colour(const struct shot_ctx *c, const unsigned char *state, int lo, int hi, int n_pages,
                           bool whole);
+/* "page (16 tokens each)": the title of an axis over pages, kept in c. */
+const char *shot_page_axis(struct shot_ctx *c, int own_page, int tokens);
 /* The legend of pages: at most 7 keys. */
 int shot_page_keys(const struct shot_ctx *c, bool whole, bool later, struct figure_key *k);
 struct shot_timeline *shot_timeline_compute(struct shot_ctx *c);
