@@ -44,8 +44,12 @@ keys Escape
 gone 'Measures: means' 20
 
 # ---- moving about in the map ----
+at() { cap | grep -oE 'L[0-9]+ H[0-9]+' | head -n 1; }
 screen 3 'L[0-9]+ H[0-9]+'
-before=$(cap | grep -oE 'L[0-9]+ H[0-9]+' | head -n 1)
+keys ']'              # whoever has moved is not taken to the head that lost most when that is found
+sleep 1
+before=$(at)
+until sleep 1; [ "$(at)" = "$before" ]; do before=$(at); done
 keys ']'
 gone "\\| $before " 20
 layer=${before% *} layer=${layer#L}
