@@ -259,7 +259,8 @@ static float llama3_factors[8], long_factors[8] = { 1, 1, 1.5f, 2, 2.5f, 3, 3.5f
 
 #define BASE                                                                                                 \
     .layers = 3, .embd = 64, .ff = 96, .heads = 4, .kv = 2, .dim = 16, .vocab = 100, .ctx = 256, .base = 1e4
-#define GEMMA .gelu = true, .post_norms = true, .plus_one = true, .scale_embd = true, .tied = true
+#define UNTIED .gelu = true, .post_norms = true, .plus_one = true, .scale_embd = true
+#define GEMMA UNTIED, .tied = true
 static const struct made { const char *what; struct tiny t; bool yarn; int shards;
 } made[] = {
     { "mistral with a window",
@@ -334,6 +335,11 @@ static const struct made { const char *what; struct tiny t; bool yarn; int shard
         .local_base = 1e4,
         .qk_norm = true,
         .scalar = 16 },
+      false,
+      1 },
+    { "gemma2 with a head of its own",
+      { BASE, UNTIED, .family = "gemma2", .hf_class = "Gemma2ForCausalLM", .hf_type = "gemma2", .window = 7,
+        .period = 2, .softcap = 2, .final_cap = 5, .scalar = 16 },
       false,
       1 },
     { "phi3 with a window",
@@ -427,6 +433,74 @@ static void test_rounded_frequencies(void **state)
             assert_true(fabs(b - (double)want) <= 1e-7 * (double)want);   /* the factor is an f32 */
             assert_true(fabs(m1 - m0) <= 1e-12);
         }
+        sac_arena_free(&arena);
+    }
+}
+
+/* YaRN as the reference implementation spells it out: frequencies for base 1e4, 16 dimensions, an original
+ * context of 4096 and one of 16384, computed apart from this program. */
+static void test_yarn_settings(void **state)
+{
+    (void)state;
+    static const struct { const char *json; double inv[6], mscale; } cases[] = {
+        { "\"factor\": 4.0", { 1, 0.316227766, 0.1, 0.025693506, 0.00625, 0.00138349648 }, 1.13862944 },
+        { "\"factor\": null", { 1, 0.316227766, 0.1, 0.025693506, 0.00625, 0.00138349648 }, 1.13862944 },
+        { "\"factor\": 4.0, \"mscale\": 0.707, \"mscale_all_dim\": 0.5",
+          { 1, 0.316227766, 0.1, 0.025693506, 0.00625, 0.00138349648 },
+          1.02683615 },
+        { "\"factor\": 4.0, \"mscale\": 0.707", { 1, 0.316227766, 0.1, 0.025693506, 0.00625, 0.00138349648 },
+          1.13862944 },
+        { "\"factor\": 4.0, \"attention_factor\": 1.5",
+          { 1, 0.316227766, 0.1, 0.025693506, 0.00625, 0.00138349648 },
+          1.5 },
+        { "\"factor\": 4.0, \"truncate\": false",
+          { 1, 0.316227766, 0.1, 0.0286136088, 0.00655697152, 0.00128563203 },
+          1.13862944 },
+        { "\"factor\": 0.5", { 1, 0.316227766, 0.1, 0.0395284708, 0.015, 0.00553398591 }, 1 },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char json[512];
+        struct sac_err err = { SAC_OK, "" };
+        struct sac_arena arena = { 0 };
+        struct config c = { 0 };
+        snprintf(json, sizeof json,
+                 "{\"model_type\": \"qwen2\", \"hidden_size\": 64, \"intermediate_size\": 64, "
+                 "\"num_hidden_layers\": 2, \"num_attention_heads\": 4, \"vocab_size\": 10, "
+                 "\"max_position_embeddings\": 16384, \"rope_scaling\": {\"rope_type\": \"yarn\", "
+                 "\"original_max_position_embeddings\": 4096, %s}}", cases[i].json);
+        json_t *o = json_loads(json, 0, NULL);
+        assert_non_null(o);
+        if (config_hf(&c, o, "folder", &arena, &err)) fail_msg("%s", err.msg);
+        for (int k = 0; k < 6; k++) {
+            double mscale, inv = rope_frequency(&c.hp.rope, k, &mscale);
+            if (fabs(inv - cases[i].inv[k]) > 1e-7 * cases[i].inv[k] || fabs(mscale - cases[i].mscale) > 1e-7)
+                fail_msg("%s: frequency %d is %g, mscale %g", cases[i].json, k, inv, mscale);
+        }
+        json_decref(o);
+        sac_arena_free(&arena);
+    }
+}
+
+/* What a family's own class takes where config.json is silent. */
+static void test_defaults(void **state)
+{
+    (void)state;
+    static const struct { const char *type; double eps; bool tied; } cases[] = {
+        { "llama", 1e-6, false }, { "mistral", 1e-6, false }, { "qwen2", 1e-6, false },
+        { "gemma2", 1e-6, true }, { "gemma3", 1e-6, true },   { "phi3", 1e-5, false },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct sac_err err = { SAC_OK, "" };
+        struct sac_arena arena = { 0 };
+        struct config c = { 0 };
+        json_t *o = json_pack("{ss si si si si si si}", "model_type", cases[i].type, "hidden_size", 64,
+                              "intermediate_size", 64, "num_hidden_layers", 2, "num_attention_heads", 4,
+                              "vocab_size", 10, "max_position_embeddings", 64);
+        assert_non_null(o);
+        if (config_hf(&c, o, "folder", &arena, &err)) fail_msg("%s", err.msg);
+        if (c.hp.norm_eps != cases[i].eps || c.tied != cases[i].tied || c.tied_known)
+            fail_msg("%s: epsilon %g, head tied: %d", cases[i].type, c.hp.norm_eps, c.tied);
+        json_decref(o);
         sac_arena_free(&arena);
     }
 }
@@ -547,6 +621,8 @@ int main(void)
         cmocka_unit_test(test_reference_outputs),
         cmocka_unit_test(test_conversion),
         cmocka_unit_test(test_families),
+        cmocka_unit_test(test_yarn_settings),
+        cmocka_unit_test(test_defaults),
         cmocka_unit_test(test_longrope),
         cmocka_unit_test(test_rounded_frequencies),
         cmocka_unit_test(test_all_types),

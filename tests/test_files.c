@@ -319,6 +319,28 @@ static void m_extra_norm(struct gw *g)
     static const float x[16];
     gw_tensor(g, "blk.0.attn_q_norm.weight", 1, (uint64_t[]){ 16 }, 0, x, 64);
 }
+static void m_seen_behind(struct gw *g) { gw_bool(g, "llama.attention.causal", 0); }
+static void m_stranger(struct gw *g)
+{
+    static const float x[1];
+    gw_tensor(g, "blk.0.attn_q.scale", 1, (uint64_t[]){ 1 }, 0, x, 4);
+}
+static void m_third_layer(struct gw *g)
+{
+    static const float x[32];
+    gw_tensor(g, "blk.2.attn_norm.weight", 1, (uint64_t[]){ 32 }, 0, x, 128);
+}
+static void m_head_bias(struct gw *g)
+{
+    static const float x[40];
+    gw_tensor(g, "output.bias", 1, (uint64_t[]){ 40 }, 0, x, 160);
+}
+static void m_bystander(struct gw *g)
+{
+    static const float x[4];
+    gw_tensor(g, "blk.0.attn_rot_embd.weight", 1, (uint64_t[]){ 4 }, 0, x, 16);
+    gw_tensor(g, "vision.patch.weight", 1, (uint64_t[]){ 4 }, 0, x, 16);
+}
 static void m_tokens(struct gw *g)
 {
     static const char *const one[] = { "a" };
@@ -350,6 +372,11 @@ static void test_gguf_models(void **state)
         { NULL, m_values, false, SAC_EFORMAT, "RoPE over 5 dimensions" },
         { NULL, m_extra_norm, false, SAC_ENOTSUP,
           "'blk.0.attn_q_norm.weight', for which the llama family has no place" },
+        { NULL, m_seen_behind, false, SAC_ENOTSUP, "llama.attention.causal is false" },
+        { NULL, m_stranger, false, SAC_ENOTSUP, "'blk.0.attn_q.scale'" },
+        { NULL, m_third_layer, false, SAC_ENOTSUP, "'blk.2.attn_norm.weight'" },
+        { NULL, m_head_bias, false, SAC_ENOTSUP, "'output.bias'" },
+        { NULL, m_bystander, false, SAC_OK, "" },
         { NULL, m_tokens, false, SAC_EFORMAT, "tokenizer.ggml.scores has 2 entries for 1 tokens" },
         { NULL, m_arch, true, SAC_ENOTSUP, "architecture mamba cannot be run" },
         { NULL, NULL, true, SAC_EFORMAT, "lacks the key general.architecture" },
@@ -528,6 +555,20 @@ static void test_config(void **state)
     config_says(LLAMA ", \"use_bidirectional_attention\": true", SAC_ENOTSUP, "use_bidirectional_attention");
     config_says(LLAMA ", \"rope_scaling\": {\"type\": \"dynamic\", \"factor\": 2}", SAC_ENOTSUP,
                 "RoPE type dynamic");
+    config_says(LLAMA ", \"rope_scaling\": {\"type\": \"linear\"}", SAC_EFORMAT, "lacks factor");
+    config_says(LLAMA ", \"rope_scaling\": {\"type\": \"yarn\"}", SAC_EFORMAT, "lacks factor");
+    config_says(LLAMA ", \"rope_scaling\": {\"type\": \"llama3\", \"factor\": 8}", SAC_EFORMAT,
+                "lacks low_freq_factor");
+    config_says(LLAMA ", \"rope_scaling\": \"linear\"", SAC_EFORMAT, "rope_scaling must be an object");
+    config_says(LLAMA ", \"rope_parameters\": [1]", SAC_EFORMAT, "rope_parameters must be an object");
+    config_says(LLAMA ", \"rope_parameters\": {\"full_attention\": {\"rope_theta\": 100}}", SAC_EFORMAT,
+                "must not have full_attention");
+    config_says(", \"model_type\": \"gemma3_text\", \"rope_parameters\": {\"rope_theta\": 100}", SAC_EFORMAT,
+                "must have full_attention");
+    config_says(", \"model_type\": \"gemma3_text\", \"use_bidirectional_attention\": true", SAC_ENOTSUP,
+                "use_bidirectional_attention");
+    config_says(LLAMA ", \"sliding_window\": 4, \"layer_types\": [\"full_attention\", "
+                "\"sliding_attention\"]", SAC_ENOTSUP, "layer 1 has a sliding window");
     config_says(LLAMA ", \"rope_parameters\": {\"rope_type\": \"mrope\"}", SAC_ENOTSUP, "RoPE type mrope");
     config_says(LLAMA ", \"rope_scaling\": {\"factor\": 2}", SAC_EFORMAT, "without a type");
     config_says(LLAMA ", \"rope_scaling\": {\"type\": \"linear\", \"factor\": -2}", SAC_EFORMAT,

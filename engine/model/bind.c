@@ -47,12 +47,13 @@ static const struct role roles[] = {
 };
 enum { N_ROLES = sizeof roles / sizeof *roles };
 
-/* Parts that change what a model computes and that no family here has a place for. */
-static const struct { const char *gguf, *hf; } foreign[] = {
-    { "ffn_gate.bias", "mlp.gate_proj.bias" }, { "ffn_up.bias", "mlp.up_proj.bias" },
-    { "ffn_down.bias", "mlp.down_proj.bias" }, { "ffn_gate_inp.weight", "mlp.gate.weight" },
-    { "attn_norm.bias", "input_layernorm.bias" }, { "attn_qkv.bias", "self_attn.qkv_proj.bias" },
+/* Parts outside the layers that change what a model computes and that no family here has a place for. */
+static const char *const foreign[] = {
+    "output.bias", "output_norm.bias", "token_embd_norm.weight", "position_embd.weight", "lm_head.bias",
+    "norm.bias", "model.norm.bias",
 };
+/* Parts of layers that carry nothing which the settings do not say. */
+static const char *const idle[] = { "attn_rot_embd.weight", "self_attn.rotary_emb.inv_freq" };
 
 struct binder {
     struct sac_model *m;
@@ -217,11 +218,34 @@ static enum sac_code bind_layer(struct binder *b, int layer)
         if (want > 0 || (want == 0 && there)) rc = bind_role(b, layer, &roles[i]);
         else if (want < 0 && there && !used_otherwise(b, &roles[i])) rc = refuse(b, name);
     }
-    for (size_t i = 0; i < sizeof foreign / sizeof *foreign && !rc; i++) {
-        name_of(b, layer, foreign[i].gguf, foreign[i].hf, name, sizeof name);
-        if (dir_find(b->dir, name)) rc = refuse(b, name);
-    }
     return rc;
+}
+
+static bool is_one_of(const char *name, const char *const *list, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (!strcmp(name, list[i])) return true;
+    return false;
+}
+
+/* Has every tensor of the layers a place? What a layer holds is part of what it computes: a scale, a bias or a
+ * gate that is not known here must not be dropped. */
+static enum sac_code check_strangers(const struct binder *b)
+{
+    char lead[64];
+    int lead_n = snprintf(lead, sizeof lead, b->gguf ? "blk." : "%slayers.", b->prefix);
+    for (int i = 0; i < b->dir->n; i++) {
+        const char *name = b->dir->t[i].name;
+        if (is_one_of(name, foreign, sizeof foreign / sizeof *foreign)) return refuse(b, name);
+        if (strncmp(name, lead, (size_t)lead_n) != 0) continue;
+        char *part;
+        long layer = strtol(name + lead_n, &part, 10);
+        bool known = *part == '.' && is_one_of(part + 1, idle, sizeof idle / sizeof *idle);
+        for (int k = 0; k < N_ROLES && *part == '.' && !known; k++)
+            known = !strcmp(part + 1, b->gguf ? roles[k].gguf : roles[k].hf);
+        if (!known || (b->gguf && layer >= b->m->hp.shape.n_layers)) return refuse(b, name);
+    }
+    return SAC_OK;
 }
 
 /* The prefix of safetensors names, told by where the embedding is. */
@@ -319,5 +343,5 @@ enum sac_code bind_weights(struct sac_model *m, struct sac_err *err)
     enum sac_code rc = bind_ends(&b);
     if (!rc) rc = bind_rope(&b);
     for (int i = 0; i < m->hp.shape.n_layers && !rc; i++) rc = bind_layer(&b, i);
-    return rc;
+    return rc ? rc : check_strangers(&b);
 }

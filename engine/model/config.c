@@ -41,6 +41,14 @@ static double get_real(struct reader *r, const json_t *o, const char *key, doubl
     return def;
 }
 
+/* A number that has no default. */
+static double need_real(struct reader *r, const json_t *o, const char *key)
+{
+    if (!r->rc && !get(o, key))
+        r->rc = sac_fail(r->err, SAC_EFORMAT, "%s/config.json: its RoPE scaling lacks %s", r->path, key);
+    return get_real(r, o, key, 1);
+}
+
 static bool get_bool(struct reader *r, const char *key, bool def)
 {
     const json_t *v = get(r->o, key);
@@ -80,6 +88,11 @@ static void refuse_unsupported(struct reader *r)
         r->rc = sac_fail(r->err, SAC_ENOTSUP,
                          "%s: its weights are quantised in a way only other programs read "
                          "(quantization_config); use a GGUF file or the original weights",
+                         r->path);
+    if (!r->rc && json_is_true(get(r->o, "use_bidirectional_attention")))
+        r->rc = sac_fail(r->err, SAC_ENOTSUP,
+                         "%s: its tokens see those behind them too (use_bidirectional_attention), which "
+                         "cannot be run",
                          r->path);
     if (!r->rc && get_bool(r, "mlp_bias", false))
         r->rc = sac_fail(r->err, SAC_ENOTSUP,
@@ -149,20 +162,24 @@ static void read_longrope(struct reader *r, struct config *c, struct rope_params
     p->attn_factor = get_real(r, s, "attention_factor", own);
 }
 
+/* 1 + 0.1 m ln s for s above 1. */
+static double yarn_mscale(double s, double m) { return s > 1 ? 1.0 + 0.1 * m * log(s) : 1.0; }
+
 static void read_yarn(struct reader *r, struct config *c, struct rope_params *p, const json_t *s)
 {
+    bool ratio = !get(s, "factor") && get(s, "original_max_position_embeddings");
     p->scaling = ROPE_YARN;
     p->orig_ctx = get_real(r, s, "original_max_position_embeddings", c->hp.shape.max_ctx);
+    p->factor = ratio ? c->hp.shape.max_ctx / p->orig_ctx : need_real(r, s, "factor");
     p->ext_factor = 1;
     p->beta_fast = get_real(r, s, "beta_fast", 32);
     p->beta_slow = get_real(r, s, "beta_slow", 1);
-    const json_t *exact = get(s, "truncate");
-    if (!r->rc && (get(s, "mscale") || get(s, "mscale_all_dim") || json_is_false(exact)))
-        r->rc = sac_fail(r->err, SAC_ENOTSUP, "%s: YaRN with mscale or without truncation cannot be run",
-                         r->path);
-    /* The tables multiply by attn_factor * (1 + 0.1 ln factor); a factor given in the file stands alone. */
-    double usual = 1.0 + 0.1 * log(p->factor > 1 ? p->factor : 1);
-    p->attn_factor = get_real(r, s, "attention_factor", usual) / usual;
+    p->between_dims = json_is_false(get(s, "truncate"));
+    double one = get_real(r, s, "mscale", 0), all = get_real(r, s, "mscale_all_dim", 0);
+    /* The tables multiply by attn_factor and the usual mscale; a factor given in the file stands alone. */
+    double usual = yarn_mscale(p->factor, 1);
+    double own = one != 0 && all != 0 ? yarn_mscale(p->factor, one) / yarn_mscale(p->factor, all) : usual;
+    p->attn_factor = get_real(r, s, "attention_factor", own) / usual;
 }
 
 /* One set of RoPE settings: `s` is rope_scaling, rope_parameters or one of its parts, or NULL. */
@@ -176,14 +193,15 @@ static void read_rope(struct reader *r, struct config *c, struct rope_params *p,
     if (!type && get(s, "factor"))
         r->rc = sac_fail(r->err, SAC_EFORMAT, "%s/config.json: RoPE scaling without a type", r->path);
     if (r->rc || !type || !strcmp(type, "default")) return;
-    p->factor = get_real(r, s, "factor", 1);
     if (!strcmp(type, "linear")) {
         p->scaling = ROPE_LINEAR;
+        p->factor = need_real(r, s, "factor");
     } else if (!strcmp(type, "llama3")) {
         p->scaling = ROPE_LLAMA3;
-        p->low_freq_factor = get_real(r, s, "low_freq_factor", 1);
-        p->high_freq_factor = get_real(r, s, "high_freq_factor", 4);
-        p->orig_ctx = get_real(r, s, "original_max_position_embeddings", 8192);
+        p->factor = need_real(r, s, "factor");
+        p->low_freq_factor = need_real(r, s, "low_freq_factor");
+        p->high_freq_factor = need_real(r, s, "high_freq_factor");
+        p->orig_ctx = need_real(r, s, "original_max_position_embeddings");
     } else if (!strcmp(type, "yarn")) {
         read_yarn(r, c, p, s);
     } else if (!strcmp(type, "longrope") || !strcmp(type, "su")) {
@@ -201,6 +219,15 @@ static void read_ropes(struct reader *r, struct config *c, struct sac_arena *a)
     const json_t *params = get(r->o, "rope_parameters"), *scaling = get(r->o, "rope_scaling");
     const json_t *full = get(params, "full_attention"), *local = get(params, "sliding_attention");
     const json_t *flat = full || local ? NULL : params;
+    bool parts = c->fam->rope_local_base > 0;   /* the family has settings for each kind of layer */
+    if (!r->rc && ((params && !json_is_object(params)) || (scaling && !json_is_object(scaling))))
+        r->rc = sac_fail(r->err, SAC_EFORMAT, "%s/config.json: %s must be an object", r->path,
+                         params ? "rope_parameters" : "rope_scaling");
+    if (!r->rc && params && json_object_size(params) && parts == (flat != NULL))
+        r->rc = sac_fail(r->err, SAC_EFORMAT,
+                         "%s/config.json: rope_parameters of %s must %shave full_attention and "
+                         "sliding_attention",
+                         r->path, c->fam->name, parts ? "" : "not ");
     double base = get_real(r, r->o, "rope_theta", c->fam->rope_local_base > 0 ? 1e6 : 10000);
     double share = get_real(r, r->o, "partial_rotary_factor", get_real(r, flat, "partial_rotary_factor", 1));
     if (!r->rc && share != 1 && !c->fam->fused)
@@ -249,7 +276,12 @@ static void read_windows(struct reader *r, struct config *c, struct sac_arena *a
                              "sliding_attention can be run", r->path, i, type ? type : "(no name)");
             return;
         }
-        switch (types && c->fam->window != WINDOW_NONE ? WINDOW_NONE : c->fam->window) {
+        if (local && c->fam->window == WINDOW_NONE) {
+            r->rc = sac_fail(r->err, SAC_ENOTSUP, "%s: layer %d has a sliding window, which layers of the %s "
+                             "family have not", r->path, i, c->fam->name);
+            return;
+        }
+        switch (types ? WINDOW_NONE : c->fam->window) {
         case WINDOW_NONE: break;
         case WINDOW_ALL: local = true; break;
         case WINDOW_QWEN: local = i >= from; break;
@@ -298,7 +330,7 @@ enum sac_code config_hf(struct config *c, const json_t *config, const char *path
                             path, s->n_embd, s->n_heads);
         else s->head_dim = s->n_embd / s->n_heads;
     }
-    c->hp.norm_eps = get_real(&r, r.o, "rms_norm_eps", 1e-6);
+    c->hp.norm_eps = get_real(&r, r.o, "rms_norm_eps", c->fam->fused ? 1e-5 : 1e-6);
     double scalar = get_real(&r, r.o, "query_pre_attn_scalar", c->fam->plus_one ? 256 : s->head_dim);
     c->hp.attn_scale = scalar > 0 ? 1.0 / sqrt(scalar) : 0;
     c->hp.attn_softcap =
@@ -313,8 +345,8 @@ enum sac_code config_hf(struct config *c, const json_t *config, const char *path
                         path, c->fam->name);
     const json_t *tie = get(r.o, "tie_word_embeddings");
     if (!tie) tie = get(config, "tie_word_embeddings");
-    c->tied_known = tie && !c->fam->tied_always;
-    c->tied = c->fam->tied_always || json_is_true(tie);
+    c->tied_known = tie != NULL;
+    c->tied = tie ? json_is_true(tie) : c->fam->tied;
     if (!r.rc) read_activation(&r, c);
     if (!r.rc) read_ropes(&r, c, a);
     if (!r.rc) read_windows(&r, c, a);

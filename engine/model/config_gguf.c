@@ -180,6 +180,11 @@ enum sac_code config_gguf(struct config *c, const struct gguf *g, struct sac_are
     read_shape(&r, c);
     if (get_int(&r, "expert_count", 0, MAX_WIDTH, 0) > 0 && !r.rc)
         r.rc = sac_fail(err, SAC_ENOTSUP, "%s: a mixture of experts, which cannot be run", r.path);
+    bool causal = true;
+    gguf_bool(g, key_of(&r, "attention.causal"), &causal, &r.rc, err);
+    if (!causal && !r.rc)
+        r.rc = sac_fail(err, SAC_ENOTSUP, "%s: its tokens see those behind them too (%s is false), which "
+                        "cannot be run", r.path, r.key);
     struct hparams *hp = &c->hp;
     hp->norm_eps = get_real(&r, "attention.layer_norm_rms_epsilon", -1);
     if (hp->norm_eps == -1) missing(&r);
@@ -194,7 +199,6 @@ enum sac_code config_gguf(struct config *c, const struct gguf *g, struct sac_are
         hp->final_softcap = get_real(&r, "final_logit_softcapping", c->fam->softcap_final);
     }
     c->qkv_bias = c->fam->qkv_bias;
-    c->tied = c->fam->tied_always;
     read_rope(&r, c);
     read_windows(&r, c, a);
     return r.rc ? r.rc : config_finish(c, r.path, a, err);

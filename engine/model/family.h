@@ -21,7 +21,7 @@ struct family {
     bool post_norms;               /* a norm after attention and after the feed-forward too */
     bool plus_one;                 /* safetensors hold norm weights minus one */
     bool scale_embd;               /* embeddings times sqrt(n_embd) */
-    bool tied_always;
+    bool tied;                     /* config.json without the key means a tied head */
     bool fused;                    /* q, k, v in one matrix; gate and up in one */
     enum window_rule window;
     int window_period;

@@ -15,6 +15,7 @@ struct rope_params {
     enum rope_scaling scaling;
     double low_freq_factor, high_freq_factor, orig_ctx, attn_factor;
     double ext_factor, beta_fast, beta_slow;
+    bool between_dims;              /* yarn: the ends of the blend are not rounded to whole dimensions */
     const float *freq_factors;      /* [dim/2] divides inv_freq (llama3, longrope), NULL: none */
     const float
         *freq_factors_long; /* longrope: in place of those once a timeline exceeds orig_ctx, NULL: none */

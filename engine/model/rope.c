@@ -27,11 +27,12 @@ double rope_frequency(const struct rope_params *p, int i, double *mscale)
         *mscale = p->attn_factor;
         return p->freq_factors ? inv / (double)p->freq_factors[i] : inv;
     case ROPE_YARN: {
-        double lo = fmax(0.0, floor(yarn_dim(p, p->beta_fast)));
-        double hi = fmin(p->dim - 1.0, ceil(yarn_dim(p, p->beta_slow)));
+        double lo = yarn_dim(p, p->beta_fast), hi = yarn_dim(p, p->beta_slow);
+        lo = fmax(0.0, p->between_dims ? lo : floor(lo));
+        hi = fmin(p->dim - 1.0, p->between_dims ? hi : ceil(hi));
         double at = (i - lo) / fmax(0.001, hi - lo);
         double ramp = (1.0 - fmin(1.0, fmax(0.0, at))) * p->ext_factor;
-        *mscale = p->attn_factor * (1.0 + 0.1 * log(p->factor));
+        *mscale = p->attn_factor * (1.0 + 0.1 * log(fmax(1.0, p->factor)));
         return inv * ((1.0 - ramp) / p->factor + ramp);
     }
     }
