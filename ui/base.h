@@ -172,6 +172,9 @@ bool ui_player_cast_write(struct ui_state *st, struct sac_err *err);
 /* search.c: the smallest budget that still answers */
 bool ui_search_start(struct ui_state *st, const char *spec);
 void ui_search_poll(struct ui_state *st);
+bool ui_search_has(const struct ui_state *st, int lane); /* is this lane one of its trials? */
+/* Its name and the budgets tried so far, in one line; false: nothing was searched for in this run. */
+bool ui_search_text(const struct ui_state *st, char *name, size_t name_cap, char *buf, size_t cap);
 
 /* tasks.c */
 struct ui_tasks *ui_tasks_new(struct ui_state *st);

@@ -170,8 +170,8 @@ void ui_ruler_down(const struct ui_look *l, struct cell_buf *b, int x, int y, in
     }
     if (m < 0) return;
     char label[16];
-    if (mark < 10000) snprintf(label, sizeof label, "%d", mark);
-    else ui_pos_label(mark, label, sizeof label);
+    snprintf(label, sizeof label, "%d", mark); /* as it is, where the digits have room */
+    if ((int)strlen(label) > cols - 1) ui_pos_label(mark, label, sizeof label);
     cells_right(b, x + cols - 1, y + m, cols - 1, label, ui_style(l, UI_QUERY));
     cells_put(b, x + cols - 1, y + m, l->ascii ? U'>' : 0x25B6, ui_style(l, UI_QUERY));
 }

@@ -17,6 +17,11 @@ static struct search {
     int lane, done;
     struct sac_trace *trace;
     double score;           /* to reach: what dense reaches */
+    struct {
+        int lane;
+        double sparsity;
+        bool right;
+    } tried[STEPS];
 } s;
 
 static bool next(struct ui_state *st)
@@ -59,11 +64,8 @@ bool ui_search_start(struct ui_state *st, const char *method)
 
 void ui_search_poll(struct ui_state *st)
 {
-    if (!s.on) return;
-    if (s.trace != st->trace || s.lane >= st->n_lanes) {
-        s.on = s.trace == st->trace;
-        return;
-    }
+    if (s.trace != st->trace) memset(&s, 0, sizeof s); /* another run: what was tried is not of it */
+    if (!s.on || s.lane >= st->n_lanes) return;
     const struct sac_lane *l = &st->lane[s.lane];
     if (l->state < SAC_LANE_DONE) return;
     if (l->state != SAC_LANE_DONE) {
@@ -76,6 +78,9 @@ void ui_search_poll(struct ui_state *st)
     bool right = l->score >= s.score - 1e-9;
     if (right) s.lo = mid;
     else s.hi = mid;
+    s.tried[s.done].lane = s.lane;
+    s.tried[s.done].sparsity = mid;
+    s.tried[s.done].right = right;
     ui_log(st, "budget search: %s at sparsity %.3f answers %s", s.method, mid, right ? "right" : "wrong");
     if (++s.done >= STEPS) {
         s.on = false;
@@ -84,4 +89,27 @@ void ui_search_poll(struct ui_state *st)
         return;
     }
     next(st);
+}
+
+bool ui_search_has(const struct ui_state *st, int lane)
+{
+    if (!st->trace || s.trace != st->trace) return false;
+    for (int i = 0; i < s.done; i++)
+        if (s.tried[i].lane == lane) return true;
+    return s.on && s.lane == lane;
+}
+
+bool ui_search_text(const struct ui_state *st, char *name, size_t name_cap, char *buf, size_t cap)
+{
+    size_t n = 0;
+    if (!st->trace || s.trace != st->trace || (!s.on && !s.done)) return false;
+    snprintf(name, name_cap, "! %s", s.method);
+    for (int i = 0; i < s.done && n < cap; i++) /* in the order tried: the last ones lie close together */
+        n += (size_t)snprintf(buf + n, cap - n, "%s%.1f %% %s", i ? "  " : "",
+                              100 * (1 - s.tried[i].sparsity), s.tried[i].right ? "ok" : "WRONG");
+    if (s.on && n < cap)
+        snprintf(buf + n, cap - n, "%s%.1f %% ...", n ? "  " : "", 50 * (2 - s.lo - s.hi));
+    else if (n < cap)
+        snprintf(buf + n, cap - n, "  => %.1f %% of the keys answer", 100 * (1 - s.lo));
+    return true;
 }

@@ -236,8 +236,24 @@ int ui_gold_at(const struct ui_state *st, int pos)
     return -1;
 }
 
+/* The method's name; where two lanes have the same one, with what tells them apart: "SnapKV s.883". */
 const char *ui_lane_name(const struct ui_state *st, int lane)
 {
+    static char name[UI_MAX_LANES][64]; /* drawn by the UI thread alone */
     if (lane < 0 || lane >= st->n_lanes) return "-";
-    return *st->lane[lane].title ? st->lane[lane].title : st->lane[lane].method;
+    const struct sac_lane *l = &st->lane[lane];
+    const char *title = *l->title ? l->title : l->method, *colon = strchr(l->spec, ':');
+    bool twice = false;
+    for (int i = 0; i < st->n_lanes; i++)
+        twice = twice || (i != lane && !st->lane[i].intervention && !strcmp(st->lane[i].title, l->title) &&
+                          strcmp(st->lane[i].spec, l->spec) != 0);
+    if (!twice || !colon || l->intervention || lane >= UI_MAX_LANES) return title;
+    double share;
+    size_t n = strlen(title) < 14 ? strlen(title) : 8;
+    if (sscanf(colon + 1, "sparsity=%lf", &share) == 1)
+        snprintf(name[lane], sizeof name[0], "%.*s s.%03.0f", (int)n, title, 1000 * share);
+    else
+        snprintf(name[lane], sizeof name[0], "%.*s %.20s", (int)n, title,
+                 strcspn(colon, "=") < strlen(colon) ? strchr(colon, '=') + 1 : colon + 1);
+    return name[lane];
 }

@@ -27,10 +27,11 @@ static struct boxes layout(const struct ui_state *st, struct ui_rect r)
 {
     struct boxes x = { .n_maps = one_pane(st, r) ? 1 : 2 };
     int text = r.h >= 26 ? 4 : 0,
-        low = r.h >= 40   ? 10
-              : r.h >= 26 ? 8
-              : r.h >= 16 ? 6
-                          : 0,
+        low = r.h >= 40                ? 10
+              : r.h >= 26              ? 8
+              : r.h >= 20 && r.w < 100 ? 7
+              : r.h >= 16              ? 6
+                                       : 0,
         h = r.h - text - low;
     x.a = (struct ui_rect){ r.x, r.y, x.n_maps == 2 ? r.w / 2 : r.w, h };
     if (x.n_maps == 2) x.b = (struct ui_rect){ r.x + r.w / 2, r.y, r.w - r.w / 2, h };
@@ -42,7 +43,7 @@ static struct boxes layout(const struct ui_state *st, struct ui_rect r)
     }
     if (text) x.text = (struct ui_rect){ r.x, r.y + h + low, r.w, text };
     x.left = r.w >= 100 || x.n_maps == 1 ? 6 : 0;
-    x.under = h >= 14 ? 2 : 1;
+    x.under = h >= 13 ? 2 : 1;
     x.map = (struct ui_rect){ x.a.x + 1 + x.left, x.a.y + 2, x.a.w - 2 - x.left, h - 3 - x.under };
     return x;
 }
@@ -225,6 +226,31 @@ static void draw_recall(const struct ui_state *st, struct cell_buf *b, struct ui
     if (in.h > 3) ui_ruler(&st->look, b, in.x + 5, in.y + in.h - 1, in.w - 5, w.q0, w.q1, st->at.row);
 }
 
+/* The same in one line, where there is no room for the plot. */
+static void recall_line(const struct ui_state *st, struct cell_buf *b, struct ui_rect r)
+{
+    enum ui_req_state rs;
+    struct ui_window w = window(st);
+    int label = 9, n = r.w - label < w.q1 - w.q0 ? r.w - label : w.q1 - w.q0;
+    uv_at(st, b, r.x, r.y, r.w, UI_DIM, "recall A");
+    if (n < 2) return;
+    const struct ui_along *a = uv_along(st, st->at.a, st->at.layer, ui_head_arg(st), w.q0, w.q1, n, &rs);
+    if (!a) {
+        uv_at(st, b, r.x + label, r.y, r.w - label, UI_DIM,
+              rs == UI_REQ_NOTHING ? "not recorded" : "computing");
+        return;
+    }
+    ui_spark_line(&st->look, b, r.x + label, r.y, r.w - label, a->mass, a->n, UI_LANE_A);
+    if (st->at.row < w.q0 || st->at.row >= w.q1) return;
+    int at = ui_bin_of(st->at.row - w.q0, w.q1 - w.q0, r.w - label);
+    struct ui_style here = uv_style(st, UI_QUERY);
+    if (st->look.tier >= UI_TIER_256)
+        here.bg = here.fg, here.fg = uv_style(st, UI_LANE_A).fg;
+    else
+        here.attr |= CELL_REVERSE;
+    cells_paint(b, (struct ui_rect){ r.x + label + at, r.y, 1, 1 }, here);
+}
+
 /* Keys to which B gives weight and that A does not read. */
 static int lost_keys(const struct ui_row *a, const struct ui_row *b, int *out, int cap)
 {
@@ -251,8 +277,8 @@ static void draw_keys(const struct ui_state *st, struct cell_buf *b, struct ui_r
     int key[UI_ROW_TOP], cur = st->at.cur[UI_SCREEN_COMPARE];
     if (!ra || !rb) { ui_empty(st, b, in, "computing", ""); return; }
     int n = lost_keys(ra, rb, key, UI_ROW_TOP), page = sac_trace_page_size(st->trace, st->at.a),
-        answers = st->body.w < 100 && in.h >= 4 ? 2 : 0;
-    int lines = in.h - answers, from = cur >= lines ? cur - lines + 1 : 0;
+        answers = st->body.w < 100 && in.h >= 4 ? 2 : 0, along = answers != 0;
+    int lines = in.h - answers - along, from = cur >= lines ? cur - lines + 1 : 0;
     if (!n) uv_at(st, b, in.x, in.y, in.w, UI_OK, "none of the %d largest: A reads them all", rb->n_top);
     for (int i = from; i < n && i - from < lines; i++) {
         const struct sac_top *t = &rb->top[key[i]];
@@ -271,7 +297,8 @@ static void draw_keys(const struct ui_state *st, struct cell_buf *b, struct ui_r
         snprintf(line, sizeof line, "%s  B %s rank %d  %s", tok, num, key[i] + 1, where);
         cells_fit(b, x, in.y + i - from, in.x + in.w - x, line, s);
     }
-    if (answers) uv_answers(st, b, (struct ui_rect){ in.x, in.y + lines, in.w, answers }, false);
+    if (along) recall_line(st, b, (struct ui_rect){ in.x, in.y + lines, in.w, 1 });
+    if (answers) uv_answers(st, b, (struct ui_rect){ in.x, in.y + lines + 1, in.w, answers }, false);
 }
 
 static void draw_answers(const struct ui_state *st, struct cell_buf *b, struct ui_rect r)
@@ -316,13 +343,12 @@ static void compare_context(const struct ui_state *st, char *buf, size_t cap, in
     ui_head_name(st, head, sizeof head);
     n += snprintf(buf + n, cap - (size_t)n, " | %s | A %s  B %s", head, ui_lane_name(st, st->at.a),
                   has(st, st->at.b) ? ui_lane_name(st, st->at.b) : "-");
-    if (st->at.blink && (size_t)n < cap) n += snprintf(buf + n, cap - (size_t)n, " | blink: B is shown");
-    if (w >= 100 && (size_t)n < cap)
-        n += snprintf(buf + n, cap - (size_t)n, " | %s | %s, pixel: %s",
-                      st->at.sparse ? "dense weights" : "empty: not read", ui_scale_name[st->at.scale],
-                      ui_pool_name[st->at.pool]);
+    if (st->at.blink && (size_t)n < cap) n += snprintf(buf + n, cap - (size_t)n, " | blink: B");
     if (st->at.sinks && (size_t)n < cap)
         n += snprintf(buf + n, cap - (size_t)n, " | sinks %s", ui_sinks_name[st->at.sinks]);
+    if (w >= 100 && (size_t)n < cap)
+        n += snprintf(buf + n, cap - (size_t)n, " | %s, %s | %s", ui_scale_name[st->at.scale],
+                      ui_pool_name[st->at.pool], st->at.sparse ? "dense weights" : "empty: not read");
 }
 
 static void compare_status(const struct ui_state *st, char *buf, size_t cap)
@@ -339,9 +365,11 @@ static void compare_status(const struct ui_state *st, char *buf, size_t cap)
             if (ra->flag[k] & UI_KEY_GOLD) gold += (double)rb->w[k];
         }
     char tok[72], wa[24], wb[24];
-    int m = snprintf(buf, cap, "A misses %.1f %% of B's weight", 100 * lost);
+    bool wide = st->plain || st->body.w >= 100;
+    int m = snprintf(buf, cap, wide ? "A misses %.1f %% of B's weight" : "A misses %.1f %% of B", 100 * lost);
     if (lost > 0.001 && st->info.n_spans && m > 0 && (size_t)m < cap)
-        m += snprintf(buf + m, cap - (size_t)m, " (%.0f %% of it gold)", 100 * gold / lost);
+        m += snprintf(buf + m, cap - (size_t)m, wide ? " (%.0f %% of it gold)" : " (%.0f %% gold)",
+                      100 * gold / lost);
     if (st->at.key >= n || m <= 0 || (size_t)m >= cap) return;
     uv_quote(st, st->at.a, st->at.key, tok, sizeof tok);
     ui_fmt_weight((double)ra->w[st->at.key], wa, sizeof wa);

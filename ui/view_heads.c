@@ -427,7 +427,9 @@ static void heads_context(const struct ui_state *st, char *buf, size_t cap, int 
     if (!st->trace || st->at.a >= st->n_lanes || n < 0 || (size_t)n >= cap) return;
     const struct ui_heads *hs = uv_heads(st, st->at.a, &rs);
     snprintf(buf + n, cap - (size_t)n,
-             w >= 100 ? " | %s | cell: %s%s of %s, its own q and k | %s" : " | %s | cell: %s%s of %s",
+             w >= 100  ? " | %s | cell: %s%s of %s, its own q and k | %s"
+             : w >= 80 ? " | %s | cell: %s%s of %s"
+                       : " | %s | %s%s",
              ui_lane_name(st, st->at.a), ui_metric_info[metric(st)].title,
              metric(st) == UI_M_ENTROPY ? " (bits)" : " (%)",
              hs && hs->decode ? "answer rows" : "prefill rows (sample)",
@@ -444,9 +446,11 @@ static void heads_status(const struct ui_state *st, char *buf, size_t cap)
     const struct ui_metric_info *m = &ui_metric_info[metric(st)];
     struct ui_heads_sum s = ui_heads_summary(hs, metric(st));
     if (!s.n) { snprintf(buf, cap, "%s is not defined for this run", m->title); return; }
-    int n = snprintf(buf, cap, "%d heads, %s: mean %.2f  median %.2f  %s L%d H%d %.2f", s.n, m->title, s.mean,
-                     s.median, m->good ? "worst" : "largest", s.worst / hs->n_heads, s.worst % hs->n_heads,
-                     s.worst_value);
+    char mid[32] = "";
+    if (st->plain || st->body.w >= 80) snprintf(mid, sizeof mid, "  median %.2f", s.median);
+    int n =
+        snprintf(buf, cap, "%d heads, %s: mean %.2f%s  %s L%d H%d %.2f", s.n, m->title, s.mean, mid,
+                 m->good ? "worst" : "largest", s.worst / hs->n_heads, s.worst % hs->n_heads, s.worst_value);
     if (m->good && n > 0 && (size_t)n < cap)
         snprintf(buf + n, cap - (size_t)n, "  %d %s %.2f", s.n_bad, m->good > 0 ? "below" : "above",
                  s.bad_line);

@@ -172,10 +172,13 @@ static void hit_ticks(const struct ui_state *st, struct cell_buf *b, const struc
 {
     int pos[512], n = uv_hits(st, st->at.a, pos, 512);
     const struct ui_window *w = &m->win;
-    for (int i = 0; i < n; i++)
-        if (pos[i] >= w->k0 && pos[i] < w->k1)
-            cells_put(b, x->map.x + ui_bin_of(pos[i] - w->k0, w->k1 - w->k0, m->w), x->map.y - 1,
-                      st->look.ascii ? U'*' : 0x2022, uv_style(st, UI_MATCH));
+    for (int i = 0; i < n; i++) {
+        if (pos[i] < w->k0 || pos[i] >= w->k1) continue;
+        int at = x->map.x + ui_bin_of(pos[i] - w->k0, w->k1 - w->k0, m->w), y = x->map.y - 1;
+        char32_t on = b->cell[(size_t)y * (size_t)b->w + (size_t)at].ch;
+        if (on == U' ' || !on) /* the numbers stay */
+            cells_put(b, at, y, st->look.ascii ? U'*' : 0x2022, uv_style(st, UI_MATCH));
+    }
 }
 
 /* ---- side panes ---- */
@@ -411,6 +414,28 @@ static void draw_text(const struct ui_state *st, struct cell_buf *b, struct ui_r
 
 /* ---- the view ---- */
 
+/* What was done to the picture, for its title: sinks left out, and what the overlay marks. */
+static void transformed(const struct ui_state *st, char *buf, size_t cap)
+{
+    static const char *const over[UI_N_OVERLAYS] = { "", "dim: not read", "outline: read", "",
+                                                     "- missed: > 1 %" };
+    const struct sac_plan *p = sac_trace_plan(st->trace, st->at.a, st->at.layer, st->at.head);
+    char ticks[64];
+    const char *mark = over[st->at.overlay];
+    if (st->at.overlay == UI_OVER_MASK && ui_pic_rows(&st->look) < 2) mark = "blank: not read";
+    if (st->at.overlay == UI_OVER_LISTS) {
+        mark = ticks;
+        if (p && p->n_vertical + p->n_slash > 0)
+            snprintf(ticks, sizeof ticks,
+                     st->body.w >= 100 ? "ticks: %d columns, %d diagonals" : "%d cols, %d diags",
+                     p->n_vertical, p->n_slash);
+        else
+            snprintf(ticks, sizeof ticks, "no columns or diagonals here");
+    }
+    snprintf(buf, cap, "%s%s%s%s", st->at.sinks ? "sinks " : "",
+             st->at.sinks ? ui_sinks_name[st->at.sinks] : "", st->at.sinks && *mark ? " | " : "", mark);
+}
+
 static void map_draw(const struct ui_state *st, struct cell_buf *b, struct ui_rect r)
 {
     struct boxes x = layout(st, r);
@@ -420,11 +445,13 @@ static void map_draw(const struct ui_state *st, struct cell_buf *b, struct ui_re
     struct ui_window win = uv_window(st, UI_SCREEN_MAP, st->at.a);
     bool lane = st->trace && st->at.a < st->n_lanes;
     if (lane) m = uv_map_get(st, 0, st->at.a, &win, px.w, px.h, &rs);
-    char more[80] = "";
+    char more[80] = "", done[100] = "";
     if (lane) uv_lane_state(st, st->at.a, more, sizeof more);
+    if (lane) transformed(st, done, sizeof done);
     struct ui_rect in =
-        ui_pane(st, b, x.c.main, 0, "%s%s queries (down) x keys (across)%s%s", m.approx ? "~ " : "",
-                st->at.sparse ? "Sparse weights," : "Attention,", more[0] ? "  " : "", more);
+        ui_pane(st, b, x.c.main, 0, "%s%s, queries %sx keys%s%s%s%s%s", m.approx ? "~ " : "",
+                st->at.sparse ? "Sparse weights" : "Attention", done[0] ? "" : "(down) ",
+                done[0] ? "" : " (across)", done[0] ? "   " : "", done, more[0] ? "  " : "", more);
     if (!m.have && uv_notice(st, b, in, st->at.a, st->at.layer, rs)) return;
     if (!m.have) { ui_empty(st, b, in, "The window is too small for a map.", "widen the terminal"); return; }
     const struct ui_row *row = uv_row(st, st->at.a, st->at.layer, ui_head_arg(st), st->at.row, &rrs);
@@ -453,9 +480,7 @@ static void map_draw(const struct ui_state *st, struct cell_buf *b, struct ui_re
 
 static void map_context(const struct ui_state *st, char *buf, size_t cap, int w)
 {
-    static const char *const over[UI_N_OVERLAYS] = { "", " | dim: not read", " | outline: read", "",
-                                                     " | - missed: > 1 %" };
-    char head[48], heat[48];
+    char head[48], heat[48], keys[32], rows[32];
     int n = uv_what(st, buf, cap, w);
     if (!st->trace || st->at.a >= st->n_lanes || n < 0 || (size_t)n >= cap) return;
     struct ui_window win = uv_window(st, UI_SCREEN_MAP, st->at.a);
@@ -466,27 +491,18 @@ static void map_context(const struct ui_state *st, char *buf, size_t cap, int w)
     ui_head_name(st, head, sizeof head);
     ui_heat_label(&m.heat, heat, sizeof heat);
     n += snprintf(buf + n, cap - (size_t)n, " | %s | %s | %s", head, ui_lane_name(st, st->at.a), heat);
-    if (st->at.sinks && (size_t)n < cap)
-        n += snprintf(buf + n, cap - (size_t)n, " | sinks %s", ui_sinks_name[st->at.sinks]);
-    if (px.w > 0 && px.h > 0 && (size_t)n < cap)
-        n += snprintf(buf + n, cap - (size_t)n,
-                      w >= 140   ? " | pixel: %s of %.3g keys x %.3g queries"
-                      : w >= 100 ? " | pixel: %s of %.3g x %.3g"
-                                 : " | %s of %.3gx%.3g",
-                      ui_pool_name[st->at.pool], (double)(win.k1 - win.k0) / px.w,
-                      (double)(win.q1 - win.q0) / px.h);
-    const struct sac_plan *p = sac_trace_plan(st->trace, st->at.a, st->at.layer, st->at.head);
-    if ((size_t)n >= cap) return;
-    if (st->at.overlay != UI_OVER_LISTS)
-        snprintf(buf + n, cap - (size_t)n, "%s",
-                 st->at.overlay == UI_OVER_MASK && ui_pic_rows(&st->look) < 2 ? " | blank: not read"
-                                                                              : over[st->at.overlay]);
-    else if (p && p->n_vertical + p->n_slash > 0)
-        snprintf(buf + n, cap - (size_t)n,
-                 w >= 140 ? " | ticks: %d columns, %d diagonals" : " | %d cols, %d diags", p->n_vertical,
-                 p->n_slash);
+    if (px.w < 1 || px.h < 1 || (size_t)n >= cap) return;
+    double k = (double)(win.k1 - win.k0) / px.w, q = (double)(win.q1 - win.q0) / px.h;
+    if (w >= 100)
+        n += snprintf(buf + n, cap - (size_t)n, " | pixel: %s of %s x %s", ui_pool_name[st->at.pool],
+                      uv_covers(k, "key", "keys", keys, sizeof keys),
+                      uv_covers(q, "query", "queries", rows, sizeof rows));
     else
-        snprintf(buf + n, cap - (size_t)n, " | no columns or diagonals here");
+        n += snprintf(buf + n, cap - (size_t)n, " | %s of %.3gx%.3g", ui_pool_name[st->at.pool], k, q);
+    if (st->plain && (size_t)n < cap) { /* what the title of the pane says on screen */
+        transformed(st, heat, sizeof heat);
+        if (*heat) snprintf(buf + n, cap - (size_t)n, " | %s", heat);
+    }
 }
 
 /* The read-out in one line. */
@@ -499,14 +515,17 @@ static void map_readout(const struct ui_state *st, char *buf, size_t cap)
     const struct ui_row *r = uv_row(st, st->at.a, st->at.layer, ui_head_arg(st), st->at.row, &rs);
     uv_quote(st, st->at.a, st->at.row, q, sizeof q);
     uv_quote(st, st->at.a, st->at.key, k, sizeof k);
-    int n = snprintf(buf, cap, "query %d %s x key %d %s", st->at.row, q, st->at.key, k);
+    bool small = !st->plain && st->body.w < 80;
+    int n =
+        snprintf(buf, cap, small ? "%d %s x %d %s" : "query %d %s x key %d %s", st->at.row, q, st->at.key, k);
     if (!r || st->at.key >= r->n_keys || n < 0 || (size_t)n >= cap) return;
     int rank = ui_row_rank(r, st->at.key);
     ui_fmt_weight((double)r->w[st->at.key], num, sizeof num);
+    const char *word = uv_key_word(r, st->at.key, rank, &role), *brief = strchr(word, '*') ? "* read" : word;
     snprintf(buf + n, cap - (size_t)n, "%s: %s%s rank %d, %s: %s",
              (r->flag[st->at.key] & UI_KEY_GOLD) ? " [gold]" : "",
              st->plain || st->body.w >= 100 ? "dense " : "", num, rank, ui_lane_name(st, st->at.a),
-             uv_key_word(r, st->at.key, rank, &role));
+             small ? brief : word);
 }
 
 static void map_plain(const struct ui_state *st, char *buf, size_t cap)

@@ -423,8 +423,11 @@ static void pages_status(const struct ui_state *st, char *buf, size_t cap)
         gold = uv_gold(st, k);
     char what[32] = "";
     if (gold > 0) snprintf(what, sizeof what, "gold %d ", gold);
-    snprintf(buf, cap, "%s%s %d: read by %d of %d (layer, KV head) at step %d, in the dense top of %d", what,
-             p->own_page > 1 ? "page" : "bin", st->at.page, pairs, p->n_pairs, p->step + 1, dense);
+    snprintf(buf, cap,
+             st->plain || st->body.w >= 100
+                 ? "%s%s %d: read by %d of %d (layer, KV head) at step %d, in the dense top of %d"
+                 : "%s%s %d: read by %d of %d pairs, step %d; dense top of %d",
+             what, p->own_page > 1 ? "page" : "bin", st->at.page, pairs, p->n_pairs, p->step + 1, dense);
 }
 
 static void pages_plain(const struct ui_state *st, char *buf, size_t cap)

@@ -35,11 +35,25 @@ const char *ui_verdict(const struct sac_lane *l, char buf[8], enum ui_role *role
 
 struct layout { struct ui_rect of[N_PANES], progress; };
 
+/* Lanes with a line of their own: the trials of a budget search share one, which is counted here too. */
+static int shown_lanes(const struct ui_state *st, int lane[UI_MAX_LANES])
+{
+    int n = 0;
+    bool search = false;
+    for (int l = 0; l < st->n_lanes; l++)
+        if (ui_search_has(st, l))
+            search = true;
+        else
+            lane[n++] = l;
+    if (search) lane[n++] = -1;
+    return n;
+}
+
 static void layout(const struct ui_state *st, struct ui_rect r, struct layout *l)
 {
     memset(l, 0, sizeof *l);
     enum pane p = focus(st);
-    int n = st->n_lanes ? st->n_lanes : 4;
+    int lane[UI_MAX_LANES], n = st->n_lanes ? shown_lanes(st, lane) : 4;
     if (r.h < 14) {                                     /* one pane at a time */
         l->of[p] = r;
         return;
@@ -53,7 +67,7 @@ static void layout(const struct ui_state *st, struct ui_rect r, struct layout *l
         return;
     }
     int top = r.h >= 36 ? 13 : r.h >= 32 ? 11 : 9, answers = n + 3, log = r.h >= 30 ? 6 : 0;
-    if (answers > r.h / 3) answers = r.h / 3;
+    if (answers > r.h - top - log - 9) answers = r.h - top - log - 9; /* methods keep some lines */
     if (answers < 6) answers = 6;
     int mid = r.h - top - answers - log;
     if (mid > st->run->n_rows + 4 && log) log += mid - st->run->n_rows - 4, mid = st->run->n_rows + 4;
@@ -335,13 +349,21 @@ static void draw_answers(const struct ui_state *st, struct cell_buf *b, struct u
         cells_text(b, r.x + 1, y, wn, "gold answer", style(st, UI_GOLD));
         cells_textn(b, x, y++, w, st->info.gold, n, style(st, UI_GOLD));
     }
+    int lane[UI_MAX_LANES], n_shown = shown_lanes(st, lane);
     int rows = r.y + r.h - y, top = st->run->top_answers;
-    if (top > st->n_lanes - rows) top = st->n_lanes - rows;
+    if (top > n_shown - rows) top = n_shown - rows;
     if (top < 0) top = 0;
     st->run->top_answers = top;
-    for (int i = 0; i < rows && top + i < st->n_lanes; i++, y++) {
-        int l = top + i;
-        char buf[8];
+    for (int i = 0; i < rows && top + i < n_shown; i++, y++) {
+        int l = lane[top + i];
+        char buf[8], trials[200], who[80];
+        if (l < 0) {
+            if (!ui_search_text(st, who, sizeof who, trials, sizeof trials)) continue;
+            cells_fit(b, r.x + 1, y, wn - 1, who, style(st, UI_WARN));
+            cells_text(b, r.x + 1 + wn, y, 6, "search", style(st, UI_DIM));
+            cells_fit(b, x + 1, y, w - 1, trials, style(st, UI_TEXT));
+            continue;
+        }
         enum ui_role role;
         const char *verdict = ui_verdict(&st->lane[l], buf, &role);
         struct ui_style name = style(st, l == st->at.a ? UI_LANE_A : l == st->at.b ? UI_LANE_B : UI_TEXT);
@@ -546,7 +568,9 @@ static void context(const struct ui_state *st, char *buf, size_t cap, int w)
 int ui_run_worse(const struct ui_state *st)
 {
     for (int l = 1; l < st->n_lanes; l++)
-        if (!st->lane[l].intervention && st->lane[l].score < st->lane[0].score - 0.001) return l;
+        if (!st->lane[l].intervention && !ui_search_has(st, l) &&
+            st->lane[l].score < st->lane[0].score - 0.001)
+            return l;
     return -1;
 }
 
@@ -565,21 +589,24 @@ static void where_next(const struct ui_state *st, char *buf, size_t cap)
 
 static void status(const struct ui_state *st, char *buf, size_t cap)
 {
-    int done = 0, right = 0, scored = 0;
+    int done = 0, right = 0, scored = 0, all = 0;
     for (int l = 0; l < st->n_lanes; l++) {
+        if (st->lane[l].intervention || ui_search_has(st, l)) continue; /* never in the count */
+        all++;
         done += st->lane[l].state == SAC_LANE_DONE;
         if (st->lane[l].state == SAC_LANE_DONE && st->lane[l].score == st->lane[l].score)
             scored++, right += st->lane[l].score >= 0.999;
     }
     size_t n = 0;
     if (scored)
-        n = (size_t)snprintf(buf, cap, "%d of %d methods done, %d answer%s right", done, st->n_lanes, right,
+        n = (size_t)snprintf(buf, cap, "%d of %d methods done, %d answer%s right", done, all, right,
                              right == 1 ? "" : "s");
-    else if (st->n_lanes) n = (size_t)snprintf(buf, cap, "%d of %d methods done", done, st->n_lanes);
+    else if (st->n_lanes)
+        n = (size_t)snprintf(buf, cap, "%d of %d methods done", done, all);
     const struct ui_method_row *m = &st->run->row[st->at.cur[UI_SCREEN_RUN]];
     if (focus(st) == P_METHODS && *m->params && n < cap)
         snprintf(buf + n, cap - n, "%s%s  %s", n ? "   " : "", m->name, m->params);
-    else if (scored > 1 && done == st->n_lanes && n < cap)
+    else if (scored > 1 && done == all && n < cap)
         where_next(st, buf + n, cap - n);
 }
 

@@ -201,13 +201,16 @@ void ui_run_draw_progress(const struct ui_state *st, struct cell_buf *b, struct 
     }
     double total = 0;
     bool busy = false;
-    int room = r.h - (y - r.y) - 2, first = st->n_lanes > room ? st->n_lanes - room : 0;
+    int room = r.h - (y - r.y) - 2, shown = 0, first = 0;
+    for (int l = 0; l < st->n_lanes; l++) shown += !ui_search_has(st, l);
+    for (int l = 0, over = shown - room; l < st->n_lanes && over > 0; l++, first = l)
+        over -= !ui_search_has(st, l);
     for (int l = 0; l < st->n_lanes; l++) {
         const struct sac_lane *x = &st->lane[l];
         bool done = x->state >= SAC_LANE_DONE;
         total += done ? 1 : x->progress;
         busy |= !done;
-        if (l < first || y >= r.y + r.h - 2) continue;
+        if (l < first || y >= r.y + r.h - 2 || ui_search_has(st, l)) continue;
         char buf[40];
         enum ui_role role;
         const char *state = lane_state(st, l, buf, sizeof buf, &role);

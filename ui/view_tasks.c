@@ -205,8 +205,10 @@ static void note(const struct ui_t_cell *c, char *buf, size_t cap)
     size_t n = 0;
     *buf = 0;
     if (c->state != UI_T_DONE) return;
-    if (c->has_why && c->why.n_lost)
-        n += (size_t)snprintf(buf + n, cap - n, "gold %d/%d lost", c->why.n_lost, c->why.n_spans);
+    if (c->has_why && c->why.n_lost && c->first_diff >= 0) {
+        n += (size_t)snprintf(buf + n, cap - n, "gold %d lost", c->why.item + 1);
+        if (c->why.n_lost > 1 && n < cap) n += (size_t)snprintf(buf + n, cap - n, " +%d", c->why.n_lost - 1);
+    }
     if (c->loops && n < cap) n += (size_t)snprintf(buf + n, cap - n, "%srepeats", n ? ", " : "");
     if (!strcmp(c->stop, "length") && n < cap)
         n += (size_t)snprintf(buf + n, cap - n, "%shit the limit", n ? ", " : "");
@@ -229,14 +231,18 @@ static void draw_samples(const struct ui_state *st, struct cell_buf *b, struct u
     ui_tasks_order(st, idx);
     struct ui_style d = style(st, UI_DIM);
     cells_fit(b, r.x + 1, r.y, r.w - 2, " #  score   dense  mass  parts at tok  stop    note", d);
-    int rows = r.h - 1, top = st->at.sample >= rows ? st->at.sample - rows + 1 : 0;
+    struct ui_t_cell at = ui_tasks_cell(t, st->at.task, st->at.cell, ui_tasks_shown(st, st->at.sample));
+    bool brief = st->body.w < 100 && r.h >= 6 && st->at.cell > 0 && at.state == UI_T_DONE;
+    int rows = r.h - (brief ? 4 : 1), top = st->at.sample >= rows ? st->at.sample - rows + 1 : 0;
+    if (brief) ui_tasks_draw_brief(st, b, (struct ui_rect){ r.x, r.y + r.h - 3, r.w, 3 });
     for (int i = 0; i < rows && top + i < t->n_samples; i++) {
         int s = idx[top + i], y = r.y + 1 + i;
         struct ui_t_cell c = ui_tasks_cell(t, st->at.task, st->at.cell, s),
                          ref = ui_tasks_cell(t, st->at.task, 0, s);
         bool on = top + i == st->at.sample, done = c.state == UI_T_DONE;
         char sc[16] = "", rf[16] = "", ms[16] = "", diff[24] = "", tokens[16] = "", what[80], line[700];
-        if (done && c.first_diff >= 0) snprintf(diff, sizeof diff, "step %d", c.first_diff);
+        if (done && c.first_diff >= 0)
+            snprintf(diff, sizeof diff, "step %d", c.first_diff + 1);
         else if (done) snprintf(diff, sizeof diff, "%s", st->at.cell ? "never" : "");
         if (c.steps) snprintf(tokens, sizeof tokens, "%d", c.steps);
         note(&c, what, sizeof what);
@@ -352,11 +358,13 @@ static bool click(struct ui_state *st, int x, int y, enum ui_click what)
 static void context(const struct ui_state *st, char *buf, size_t cap, int w)
 {
     struct ui_tasks *t = st->tasks;
-    (void)w;
-    snprintf(buf, cap,
-             "length %d  |  %d samples a task, seed %llu  |  score = mean over the samples that are done",
-             t->n_methods ? t->length : st->run->want.length, t->n_samples,
-             (unsigned long long)(t->n_methods ? t->seed : st->run->want.seed));
+    snprintf(
+        buf, cap,
+        w >= 100
+            ? "length %d  |  %d samples a task, seed %llu  |  score = mean over the samples that are done"
+            : "length %d  |  %d samples a task, seed %llu",
+        t->n_methods ? t->length : st->run->want.length, t->n_samples,
+        (unsigned long long)(t->n_methods ? t->seed : st->run->want.seed));
 }
 
 static void status(const struct ui_state *st, char *buf, size_t cap)

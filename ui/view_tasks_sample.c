@@ -16,7 +16,7 @@ static struct ui_style style(const struct ui_state *st, enum ui_role r)
 
 /* ---- answers ---- */
 
-enum { MAX_ITEMS = 24, LABEL = 12 };
+enum { MAX_ITEMS = 24, LABEL = 15 };
 struct item { const char *s; size_t n; };
 
 static int split(const char *s, struct item *out)
@@ -84,7 +84,7 @@ static void verdict(struct pen *p, const char *name, const struct ui_t_cell *c)
     cells_fit(p->b, p->r.x + 1, p->y, LABEL - 1, name, style(p->st, UI_STRONG));
     if (c->state == UI_T_DONE)
         cells_printf(p->b, p->r.x + 1 + LABEL, p->y, p->r.w - LABEL - 2, style(p->st, right ? UI_OK : UI_BAD),
-                     "%s %.2f   %d tokens, stopped by %s%s%s", right ? "ok" : "WRONG", c->score, c->steps,
+                     "%s %.2f  %d tokens, stopped by %s%s%s", right ? "ok" : "WRONG", c->score, c->steps,
                      *c->stop ? c->stop : "-", c->parsed ? "" : ", not in the asked form",
                      c->loops ? ", repeats" : "");
     else
@@ -165,11 +165,12 @@ static int why_lines(const struct ui_state *st, const struct ui_t_cell *c, int s
     int n = 0;
     ui_text_visible(y->token, (int)strlen(y->token), token, sizeof token - 1);
     snprintf(line[n++], 240,
-             "gold %d, tokens %d-%d, step %d: %s reads %.0f %% of dense's mass on it (all heads); %d of %d "
+             "%sgold %d, tokens %d-%d, step %d: %s reads %.0f %% of dense's mass on it (all heads); %d of %d "
              "(layer, "
              "KV head) pairs read it",
-             y->item + 1, y->lo, y->hi - 1, y->step, title,
-             y->span_mass > 0 ? 100 * y->span_kept / y->span_mass : 100, y->pairs, y->n_pairs);
+             y->differs ? "" : "the answers never part; read least: ", y->item + 1, y->lo, y->hi - 1,
+             y->step + 1, title, y->span_mass > 0 ? 100 * y->span_kept / y->span_mass : 100, y->pairs,
+             y->n_pairs);
     if (y->key >= 0)
         snprintf(
             line[n++], 240,
@@ -236,4 +237,33 @@ void ui_tasks_draw_why(const struct ui_state *st, struct cell_buf *b, struct ui_
             while (left && *p == ' ') p++, left--;
         }
     }
+}
+
+/* ---- both in three lines ---- */
+
+void ui_tasks_draw_brief(const struct ui_state *st, struct cell_buf *b, struct ui_rect r)
+{
+    struct ui_tasks *t = st->tasks;
+    int s = ui_tasks_shown(st, st->at.sample), i = 0;
+    struct ui_t_cell own = ui_tasks_cell(t, st->at.task, st->at.cell, s);
+    const struct ui_why *y = &own.why;
+    char gold[400];
+    pthread_mutex_lock(&t->mu);
+    memcpy(gold, t->gold[st->at.task][s], sizeof gold);
+    pthread_mutex_unlock(&t->mu);
+    struct item g[MAX_ITEMS], o[MAX_ITEMS];
+    int ng = split(gold, g), no = own.state == UI_T_DONE ? split(own.answer, o) : 0;
+    while (i < ng && i < no && same_item(&g[i], &o[i])) i++; /* the first item that went wrong */
+    if (i >= ng) i = 0;
+    struct pen p = { st, b, (struct ui_rect){ r.x, r.y, r.w, 1 }, r.y, !st->at.answer_diff };
+    if (i < ng) write_item(&p, "gold", UI_GOLD, &g[i], g[i].n, UI_GOLD);
+    p.y = ++p.r.y;
+    if (i < no)
+        write_item(&p, t->title[st->at.cell], UI_LANE_A, &o[i], i < ng ? common(&o[i], &g[i]) : 0, UI_TEXT);
+    if (r.h < 3 || !own.has_why || st->at.cell == 0) return;
+    char line[200];
+    snprintf(line, sizeof line, "gold %d, tokens %d-%d: %.0f %% of dense's mass read; L%d H%d   F forces it",
+             y->item + 1, y->lo, y->hi - 1, y->span_mass > 0 ? 100 * y->span_kept / y->span_mass : 100,
+             y->layer, y->head);
+    cells_fit(b, r.x + 1, r.y + 2, r.w - 2, line, style(st, UI_DIM));
 }

@@ -18,8 +18,10 @@ struct boxes { struct uv_cols c; struct ui_rect text; int strips; };
 
 static struct boxes layout(const struct ui_state *st, struct ui_rect r)
 {
-    (void)st;
-    struct boxes x = { .c = uv_layout(r, 34, 0, r.h >= 32 ? 10 : 0) };
+    int n = st->trace ? st->info.shape.n_layers : 0, foot = r.h >= 32 ? 10 : 0;
+    if (foot && n > 0 && n <= 16) /* no more lines than the layers take, two of them a line from nine on */
+        foot = 2 + (n <= 8 ? n : ui_pic_rows(&st->look) == 2 ? (n + 1) / 2 : 8);
+    struct boxes x = { .c = uv_layout(r, 34, 0, foot) };
     if (x.c.side2.w) {
         x.c.main.w += x.c.side2.w - 20;
         x.c.side.x += x.c.side2.w - 20;
@@ -164,20 +166,28 @@ static void draw_line(const struct ui_state *st, struct cell_buf *b, struct ui_r
               st->look.ascii ? "..." : "\u22ef");
         return;
     }
-    int missed = 0, at = t.x + 8, end = t.x + t.w;
+    int missed = 0, at = t.x + 8, end = t.x + t.w, from = l->lo, k = from;
     for (int i = l->lo; i < l->hi; i++)
         missed +=
             row && row->have_rows && i < row->n_keys && !(row->flag[i] & UI_KEY_KEPT) && cache.lift[i] >= 20;
     uv_at(st, b, t.x, y, 6, UI_DIM, "%6d", l->lo);
     if (missed) cells_put(b, t.x + 6, y, U'-', uv_style(st, UI_MISSED));
-    for (int i = l->lo; i < l->hi && at < end; i++) {
-        int g = ui_gold_at(st, i), before = i > 0 ? ui_gold_at(st, i - 1) : -1;
+    if (!st->at.wrap && st->at.key >= l->lo && st->at.key < l->hi) { /* a long line follows the cursor */
+        int cols = 0;
+        for (int i = from; i <= st->at.key; i++) cols += x->tok[i].cols;
+        while (cols > t.w - 14 && from < st->at.key) cols -= x->tok[from++].cols;
+    }
+    char32_t more = st->look.ascii ? U'~' : 0x2026;
+    if (from > l->lo) cells_put(b, at++, y, more, uv_style(st, UI_DIM));
+    for (k = from; k < l->hi && at < end; k++) {
+        int g = ui_gold_at(st, k), before = k > 0 ? ui_gold_at(st, k - 1) : -1;
         if (g >= 0 && g != before && at < end) cells_put(b, at++, y, U'[', uv_style(st, UI_GOLD));
-        draw_token(st, b, at, y, end - at, x, row, other, i);
-        at += x->tok[i].cols;
-        if (g >= 0 && ui_gold_at(st, i + 1) != g && at < end)
+        draw_token(st, b, at, y, end - at, x, row, other, k);
+        at += x->tok[k].cols;
+        if (g >= 0 && ui_gold_at(st, k + 1) != g && at < end)
             cells_put(b, at++, y, U']', uv_style(st, UI_GOLD));
     }
+    if (k < l->hi) cells_put(b, end - 1, y, more, uv_style(st, UI_DIM));
 }
 
 /* First line shown: the cursor's line stays inside, the state's scroll is kept when it can be. */
@@ -235,9 +245,9 @@ static void draw_spans(const struct ui_state *st, struct cell_buf *b, struct ui_
         char32_t bar[6];
         snprintf(label, sizeof label, "%d-%d", s[i].lo, s[i].hi - 1);
         uv_at(st, b, r.x, y, 11, UI_DIM, "%-11s", label);
-        ui_bar(s[i].sum, 6, st->look.ascii, bar);
-        for (int k = 0; k < 6; k++)
-            cells_put(b, r.x + 11 + k, y, bar[k] == U'.' ? U' ' : bar[k], uv_style(st, UI_BAR));
+        ui_bar(s[i].sum, 5, st->look.ascii, bar);
+        for (int k = 0; k < 5; k++)
+            cells_put(b, r.x + 12 + k, y, bar[k] == U'.' ? U' ' : bar[k], uv_style(st, UI_BAR));
         int x = r.x + 18 + uv_at(st, b, r.x + 18, y, r.w - 18, UI_TEXT, "%.2f ", s[i].sum), end = r.x + r.w;
         for (int k = s[i].lo; k < s[i].hi && x < end; k++) {
             if (ui_token_text(st, row->lane, k, text, sizeof text)) continue;
@@ -330,14 +340,34 @@ static void draw_layers(const struct ui_state *st, struct cell_buf *b, struct ui
     const struct ui_strips *s = uv_strips(st, st->at.a, st->at.row, w, &rs);
     if (!s) { ui_empty(st, b, in, rs == UI_REQ_NOTHING ? "not recorded" : "computing", ""); return; }
     struct ui_heat h = ui_heat_default(UI_SCALE_LOG);
-    float t[480];
+    float t[2 * 480];
+    /* Two layers a line where cells hold two pixels and one a line is too many; some only in the last resort.
+     */
+    int per = in.h < s->n_layers && ui_pic_rows(&st->look) == 2 ? 2 : 1, rows = in.h * per;
     for (int i = 0; i < in.h; i++) {
-        int l = in.h >= s->n_layers ? i : i * (s->n_layers - 1) / (in.h - 1);
-        if (l >= s->n_layers) break;
-        uv_at(st, b, in.x, in.y + i, 5, l == st->at.layer ? UI_STRONG : UI_DIM, "L%d", l);
-        for (int c = 0; c < s->bins && c < 480; c++)
-            t[c] = (float)ui_heat_t(&h, (double)s->v[(size_t)l * (size_t)s->bins + (size_t)c], n);
-        ui_strip(&st->look, b, in.x + 5, in.y + i, s->bins, t, false);
+        int shown[2] = { -1, -1 };
+        for (int k = 0; k < per; k++) {
+            int j = i * per + k, l = rows >= s->n_layers ? j : j * (s->n_layers - 1) / (rows - 1);
+            if (l < s->n_layers) shown[k] = l;
+        }
+        if (shown[0] < 0) break;
+        bool on = shown[0] == st->at.layer || shown[1] == st->at.layer;
+        if (shown[1] >= 0)
+            uv_at(st, b, in.x, in.y + i, 5, on ? UI_STRONG : UI_DIM, shown[1] < 10 ? "L%d,%d" : "L%d+",
+                  shown[0], shown[1]);
+        else
+            uv_at(st, b, in.x, in.y + i, 5, on ? UI_STRONG : UI_DIM, "L%d", shown[0]);
+        for (int k = 0; k < per; k++)
+            for (int c = 0; c < s->bins && c < 480; c++)
+                t[k * s->bins + c] =
+                    shown[k] < 0 ? NAN
+                                 : (float)ui_heat_t(
+                                       &h, (double)s->v[(size_t)shown[k] * (size_t)s->bins + (size_t)c], n);
+        struct ui_pic p = { .w = s->bins, .h = per, .t = t, .cx = -1, .cy = -1, .sx = -1, .sy = -1 };
+        if (per == 2)
+            ui_pic_draw(&st->look, b, in.x + 5, in.y + i, &p);
+        else
+            ui_strip(&st->look, b, in.x + 5, in.y + i, s->bins, t, false);
     }
 }
 
@@ -431,8 +461,10 @@ static void text_status(const struct ui_state *st, char *buf, size_t cap)
     }
     ui_fmt_weight((double)r->w[st->at.key], num, sizeof num);
     ui_fmt_lift((double)r->w[st->at.key] * r->n_keys, lift, sizeof lift);
-    snprintf(buf + n, cap - (size_t)n, "  weight %s = %s x uniform, %s: %s%s", num, lift,
-             ui_lane_name(st, st->at.a), uv_key_word(r, st->at.key, ui_row_rank(r, st->at.key), &role),
+    if (!st->plain && st->body.w < 80) snprintf(lift, sizeof lift, "%s", "");
+    snprintf(buf + n, cap - (size_t)n, "  weight %s%s%s%s, %s: %s%s", num, *lift ? " = " : "", lift,
+             *lift ? " x uniform" : "", ui_lane_name(st, st->at.a),
+             uv_key_word(r, st->at.key, ui_row_rank(r, st->at.key), &role),
              (r->flag[st->at.key] & UI_KEY_GOLD) ? "  [gold]" : "");
 }
 

@@ -42,6 +42,8 @@ bool uv_notice(const struct ui_state *st, struct cell_buf *b, struct ui_rect r, 
 void uv_lane_state(const struct ui_state *st, int lane, char *buf, size_t cap);
 /* "niah#3 N=1200 step 17/64": the start of every context line. */
 int uv_what(const struct ui_state *st, char *buf, size_t cap, int w);
+/* "61 keys", "1.9 keys", "1/8 key": what one pixel covers. */
+const char *uv_covers(double n, const char *one, const char *many, char *buf, size_t cap);
 struct ui_style uv_style(const struct ui_state *st, enum ui_role role);
 /* printf at a place, clipped to w columns; returns the columns used. */
 int uv_at(const struct ui_state *st, struct cell_buf *b, int x, int y, int w, enum ui_role role,

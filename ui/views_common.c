@@ -198,6 +198,15 @@ int uv_what(const struct ui_state *st, char *buf, size_t cap, int w)
     return n;
 }
 
+const char *uv_covers(double n, const char *one, const char *many, char *buf, size_t cap)
+{
+    if (n < 0.999)
+        snprintf(buf, cap, "1/%.0f %s", 1 / n, one);
+    else
+        snprintf(buf, cap, n > 1.001 && n < 9.95 ? "%.1f %s" : "%.0f %s", n, n > 1.001 ? many : one);
+    return buf;
+}
+
 /* ---- layout ---- */
 
 struct uv_cols uv_layout(struct ui_rect r, int side_wide, int side_small, int foot_lines)

@@ -54,6 +54,11 @@ void uv_first_look(struct ui_state *st)
     uv_set_row(st, f->row);
     w->key = f->key;
     bool wide = st->body.w >= 100;
+    if (w->step < 0) { /* a row of the prompt, which methods of prefill choose for */
+        ui_say(st, UI_SAY_INFO, "shown first: L%d H%d at query %d, which reads the most gold", f->layer,
+               f->head, f->row);
+        return;
+    }
     ui_say(
         st, UI_SAY_INFO,
         !f->lost ? "shown first: L%d H%d at step %d, which reads the most gold"
@@ -150,8 +155,8 @@ void uv_draw_why(const struct ui_state *st, struct cell_buf *b, struct ui_rect r
     uv_at(st, b, r.x, y++, r.w, role, "key %d: %s", st->at.key, word);
     uv_at(st, b, r.x, y++, r.w, UI_TEXT,
           r.w < 30      ? "rank %d, reads %d"
-          : row->shared ? "its weight ranks %d, keys read %d"
-                        : "mean weight ranks %d, read %d",
+          : row->shared ? "weight rank %d, cut-off at %d"
+                        : "mean weight rank %d, read %d",
           rank, row->n_kept);
     const struct ui_key_why *w = why_here(st, &rs);
     if (w && w->n_heads) y = group_lines(st, b, (struct ui_rect){ r.x, y, r.w, end - y }, w);

@@ -59,10 +59,13 @@ static void choose_span(struct work *w, struct ui_why *y)
     double most = -1;
     for (int i = 0; i < w->n_spans; i++) {
         double mass = 0, kept = 0;
+        bool looked_at = false; /* a span no head turns to at this step cannot be lost at it */
         for (int l = 0; l < w->shape.n_layers; l++)
-            for (int h = 0; h < w->shape.n_heads; h++)
+            for (int h = 0; h < w->shape.n_heads; h++) {
                 mass += (double)w->mass[at_of(w, l, h, i)], kept += (double)w->kept[at_of(w, l, h, i)];
-        y->n_lost += mass > 0 && kept < mass / 2;
+                looked_at = looked_at || w->mass[at_of(w, l, h, i)] >= 0.1f;
+            }
+        y->n_lost += looked_at && kept < mass / 2;
         if (mass - kept <= most) continue;
         most = mass - kept;
         y->span = i;

@@ -11,7 +11,8 @@ struct ui_why {
     int step, row;                /* first step that differs from dense (else 1), and its query row */
     bool differs;
     int span, item, lo, hi; /* the gold span that loses most dense mass over all heads; tokens lo..hi-1 */
-    int n_spans, n_lost;          /* gold spans; those that lose half of their mass or more */
+    int n_spans;
+    int n_lost; /* gold spans that a head looks at (a tenth of its mass) and that lose half of it or more */
     double span_mass,
         span_kept; /* dense mass on that span summed over all heads, and the part that is read */
     int layer, head;              /* the query head that loses most of it */
