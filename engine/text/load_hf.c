@@ -14,6 +14,7 @@ struct loader {
     enum sac_code rc;
     struct sac_err *err;
     bool byte_level, spaces, byte_fallback;
+    bool normalizes;            /* has a normalizer, and no part behind it that puts a space in front */
 };
 
 static const char *text_of(const json_t *o, const char *key)
@@ -195,6 +196,10 @@ static void read_metaspace(struct loader *l, const json_t *o)
     if (!json_is_false(json_object_get(o, "split"))) add_split(l, " ", true, SPLIT_WITH_NEXT, false);
 }
 
+#define RUST_WORD                                                                                            \
+    "\\p{L}\\p{M}\\p{Nd}\\p{Nl}\\p{Pc}\\x{200c}\\x{200d}\\x{24b6}-\\x{24e9}"                                  \
+    "\\x{1f130}-\\x{1f149}\\x{1f150}-\\x{1f169}\\x{1f170}-\\x{1f189}"
+
 static void read_pre_tokenizer(struct loader *l, const json_t *o, int depth)
 {
     const char *type = text_of(o, "type");
@@ -221,7 +226,8 @@ static void read_pre_tokenizer(struct loader *l, const json_t *o, int depth)
     } else if (same(type, "CharDelimiterSplit") && text_of(o, "delimiter")) {
         add_split(l, text_of(o, "delimiter"), true, SPLIT_REMOVED, false);
     } else if (same(type, "Whitespace")) {
-        add_split(l, "\\w+|[^\\w\\s]+", false, SPLIT_REMOVED, true);
+        /* Rust's \w: alphabetic, marks, digits, connectors and joiners */
+        add_split(l, "[" RUST_WORD "]+|[^" RUST_WORD "\\s]+", false, SPLIT_REMOVED, true);
     } else if (same(type, "WhitespaceSplit")) {
         add_split(l, "\\s+", false, SPLIT_REMOVED, false);
     } else if (same(type, "Metaspace")) {
@@ -298,6 +304,7 @@ static void add_token(struct loader *l, const json_t *o)
     k->lstrip = json_is_true(json_object_get(o, "lstrip"));
     k->rstrip = json_is_true(json_object_get(o, "rstrip"));
     k->single_word = json_is_true(json_object_get(o, "single_word"));
+    k->late = l->normalizes && json_is_true(json_object_get(o, "normalized"));
 }
 
 static void read_vocab(struct loader *l, const json_t *vocab, const json_t *added)
@@ -445,7 +452,10 @@ enum sac_code tok_load_hf(struct tokenizer *t, const struct model_files *f, stru
 {
     struct loader l = { .t = t, .path = f->path, .err = err };
     read_normalizer(&l, json_object_get(f->tokenizer, "normalizer"), 0);
+    l.normalizes = t->n_norm || t->prefix || l.spaces || l.byte_level;
+    t->late_blanks = l.byte_level ? BLANKS_NONE : l.spaces ? BLANKS_BUT_SPACES : BLANKS_ALL;
     read_pre_tokenizer(&l, json_object_get(f->tokenizer, "pre_tokenizer"), 0);
+    if (t->prefix_unless_space) l.normalizes = false;
     if (l.byte_level && l.spaces) refuse(&l, "a byte-level vocabulary with", "marked spaces");
     if (!l.rc) read_model(&l, f->tokenizer);
     if (l.rc) return l.rc;

@@ -16,6 +16,9 @@ struct tok {
     uint32_t len;
     uint8_t type;
     bool stop, lstrip, rstrip, single_word;
+    bool late;                  /* an added token that is looked for in the normal form, by its own */
+    size_t match_at;            /* what an added token is looked for by, in the pool */
+    uint32_t match_len;
     bool foreign;               /* byte-level: has characters no byte maps to, so text never becomes it */
     uint32_t rank;              /* SentencePiece: 0 is the highest score, equal scores share a rank */
 };
@@ -66,6 +69,12 @@ struct norm_step {
     char *text;
 };
 
+/* What the normal form has left of blanks: it may have made marks of spaces, or byte-level letters of all. */
+enum tok_blanks { BLANKS_ALL, BLANKS_BUT_SPACES, BLANKS_NONE };
+
+/* Added tokens that are looked for in a text, sorted by what they are looked for by. */
+struct tok_list { int *id; int n; };
+
 struct tokenizer {
     int n;
     int limit;                  /* ids from here on are known but never made: the model has no row for them */
@@ -78,8 +87,9 @@ struct tokenizer {
     size_t n_pair;
     size_t n_ranks;             /* ranks of pairs and of SentencePiece tokens are below it */
     int byte_id[256];           /* token of a single byte, or -1 */
-    int *added;                 /* [n_added] ids matched before anything else, sorted by text */
-    int n_added;
+    struct tok_list added;      /* matched before anything else */
+    struct tok_list late;       /* matched in the normal form of what is left */
+    enum tok_blanks late_blanks;
     enum tok_algorithm algorithm;
     enum tok_prefix prefix;
     bool prefix_unless_space;   /* no second space before text that begins with one */

@@ -2,6 +2,8 @@
  *
  *   text -> fragments between special tokens -> normal form -> words -> symbols -> merged -> ids with spans
  *
+ * Some added tokens are looked for in the normal form, and cut it into words once more.
+ *
  * Words repeat, so what a word became is remembered for the length of one call. */
 #include "text/tok_int.h"
 
@@ -17,11 +19,14 @@ struct piece_id { int id; unsigned len; };
 struct encoder {
     const struct tokenizer *t;
     const char *text;
+    const struct tok_part *part;
+    int n_parts;
     struct sac_tokens *out;
     struct split_run *run;
-    /* the fragment: s is its normal form behind `prefix` bytes that are not in the text */
+    /* the fragment: its normal form, behind `prefix` bytes that are not in the text; s is what begins `skip`
+     * bytes into it */
     const char *s;
-    size_t n, prefix, base;
+    size_t skip, prefix, base;
     const size_t *map;
     struct symbol *sym;
     size_t cap_sym;
@@ -61,10 +66,10 @@ static bool emit(struct encoder *e, int id, size_t lo, size_t hi)
     return true;
 }
 
-/* Offset in the text of byte i of the fragment. */
+/* Offset in the text of byte i of s. */
 static size_t source(const struct encoder *e, size_t i)
 {
-    size_t at = i < e->prefix ? 0 : i - e->prefix;
+    size_t at = i + e->skip < e->prefix ? 0 : i + e->skip - e->prefix;
     return e->base + (e->map ? e->map[at] : at);
 }
 
@@ -185,6 +190,91 @@ static bool long_word(void *ctx, size_t lo, size_t hi)
     return word(e, from, hi);
 }
 
+/* ---- added tokens ---- */
+
+/* Where added tokens are looked for: all of a part of the text, or the normal form of a fragment. */
+struct stretch { const char *s; size_t lo, hi; bool special; const struct tok_list *list; };
+
+static int byte_at(const struct tokenizer *t, int id, size_t depth)
+{
+    const struct tok *k = &t->tok[id];
+    return depth < k->match_len ? (unsigned char)t->pool[k->match_at + depth] : -1;
+}
+
+/* Does a word go on over the border s[at]? */
+static bool word_before(const struct stretch *x, size_t at)
+{
+    if (at <= x->lo) return false;
+    size_t n = utf8_back(x->s, at);
+    return char_is_word(x->s + at - n, n);
+}
+
+static bool word_after(const struct stretch *x, size_t at)
+{
+    bool valid;
+    return at < x->hi && char_is_word(x->s + at, (size_t)utf8_step(x->s + at, x->hi - at, &valid));
+}
+
+/* The longest added token at s[at], or -1. The list is sorted, so each byte narrows a range. */
+static int added_at(const struct tokenizer *t, const struct stretch *x, size_t at)
+{
+    const int *id = x->list->id;
+    int lo = 0, hi = x->list->n, best = -1;
+    for (size_t depth = 0; lo < hi; depth++) {
+        for (int i = lo; i < hi && byte_at(t, id[i], depth) < 0; i++) {   /* those that end here come first */
+            const struct tok *k = &t->tok[id[i]];
+            bool alone = !k->single_word || (!word_before(x, at) && !word_after(x, at + depth));
+            if ((x->special || k->type == TOK_USER) && alone) {
+                best = id[i];
+                break;
+            }
+        }
+        if (at + depth >= x->hi) break;
+        int c = (unsigned char)x->s[at + depth], a = lo, b = hi;
+        while (a < b) {
+            int mid = a + (b - a) / 2;
+            if (byte_at(t, id[mid], depth) < c) a = mid + 1;
+            else b = mid;
+        }
+        lo = a;
+        b = hi;
+        while (a < b) {
+            int mid = a + (b - a) / 2;
+            if (byte_at(t, id[mid], depth) <= c) a = mid + 1;
+            else b = mid;
+        }
+        hi = a;
+    }
+    return best;
+}
+
+/* The text around a token that swallows blanks on a side: how far they reach. */
+static size_t blanks_before(const char *s, size_t lo, size_t at, enum tok_blanks blanks)
+{
+    for (size_t n; at > lo && blanks != BLANKS_NONE; at -= n) {
+        n = utf8_back(s, at);
+        if (n > at - lo || !char_is_space(s + at - n, n) || (blanks == BLANKS_BUT_SPACES && s[at - n] == ' '))
+            break;
+    }
+    return at;
+}
+
+static size_t blanks_after(const char *s, size_t at, size_t hi, enum tok_blanks blanks)
+{
+    bool valid;
+    for (size_t n; at < hi && blanks != BLANKS_NONE; at += n) {
+        n = (size_t)utf8_step(s + at, hi - at, &valid);
+        if (!char_is_space(s + at, n) || (blanks == BLANKS_BUT_SPACES && s[at] == ' ')) break;
+    }
+    return at;
+}
+
+static void first_bytes(const struct tokenizer *t, const struct tok_list *list, bool starts[256])
+{
+    memset(starts, 0, 256 * sizeof *starts);
+    for (int i = 0; i < list->n; i++) starts[(unsigned char)t->pool[t->tok[list->id[i]].match_at]] = true;
+}
+
 /* ---- fragments ---- */
 
 /* U+2581 written in the text is a space for these vocabularies. */
@@ -214,6 +304,49 @@ static bool plain_spaces(char **s, size_t *n, size_t **map, const char *src)
     return true;
 }
 
+/* The words of bytes lo..hi of the normal form. */
+static bool words(struct encoder *e, const char *normal, size_t lo, size_t hi)
+{
+    e->s = normal + lo;
+    e->skip = lo;
+    return split_words(e->run, e->s, hi - lo, e->t->algorithm == TOK_BYTE_BPE ? word : long_word, e);
+}
+
+static bool reads_special(const struct encoder *e, size_t at)
+{
+    for (int p = 0; p < e->n_parts; p++)
+        if (at < e->part[p].hi) return e->part[p].special;
+    return false;
+}
+
+/* The normal form s[0..n), cut at the added tokens that are looked for there. Where spaces have become marks
+ * they are no blanks that a token could swallow. */
+static bool normal_words(struct encoder *e, const char *s, size_t n)
+{
+    const struct tokenizer *t = e->t;
+    struct stretch x = { s, 0, n, false, &t->late };
+    bool starts[256];
+    size_t from = 0;
+    first_bytes(t, x.list, starts);
+    for (size_t i = 0; i < n && x.list->n;) {
+        e->skip = 0;
+        x.special = reads_special(e, source(e, i));
+        int id = starts[(unsigned char)s[i]] ? added_at(t, &x, i) : -1;
+        if (id < 0) {
+            i++;
+            continue;
+        }
+        const struct tok *k = &t->tok[id];
+        size_t end = i, next = i + k->match_len;
+        if (k->lstrip) end = blanks_before(s, from, i, t->late_blanks);
+        if (k->rstrip) next = blanks_after(s, next, n, t->late_blanks);
+        size_t lo = source(e, i), hi = source(e, i + k->match_len);
+        if (!words(e, s, from, end) || !emit(e, id, lo, hi)) return false;
+        from = i = next;
+    }
+    return words(e, s, from, n);
+}
+
 static bool fragment(struct encoder *e, size_t lo, size_t hi, bool first)
 {
     const struct tokenizer *t = e->t;
@@ -237,12 +370,10 @@ static bool fragment(struct encoder *e, size_t lo, size_t hi, bool first)
         n++;
     }
     if (ok) {
-        e->s = use;
-        e->n = n;
         e->prefix = prefix;
         e->base = lo;
         e->map = map;
-        ok = split_words(e->run, use, n, t->algorithm == TOK_BYTE_BPE ? word : long_word, e);
+        ok = normal_words(e, use, n);
     }
     free(own);
     free(s);
@@ -250,98 +381,28 @@ static bool fragment(struct encoder *e, size_t lo, size_t hi, bool first)
     return ok;
 }
 
-/* ---- special tokens ---- */
+/* ---- parts ---- */
 
-static int byte_at(const struct tokenizer *t, int i, size_t depth)
-{
-    const struct tok *k = &t->tok[t->added[i]];
-    return depth < k->len ? (unsigned char)t->pool[k->at + depth] : -1;
-}
-
-/* Does a word go on over the border text[at] inside the part? */
-static bool word_before(const struct encoder *e, const struct tok_part *p, size_t at)
-{
-    if (at <= p->lo) return false;
-    size_t n = utf8_back(e->text, at);
-    return char_is_word(e->text + at - n, n);
-}
-
-static bool word_after(const struct encoder *e, const struct tok_part *p, size_t at)
-{
-    bool valid;
-    return at < p->hi && char_is_word(e->text + at, (size_t)utf8_step(e->text + at, p->hi - at, &valid));
-}
-
-/* The longest added token at text[at], or -1. The list is sorted, so each byte narrows a range. */
-static int special_at(const struct encoder *e, const struct tok_part *p, size_t at)
+static bool encode_parts(struct encoder *e)
 {
     const struct tokenizer *t = e->t;
-    int lo = 0, hi = t->n_added, best = -1;
-    for (size_t depth = 0; lo < hi; depth++) {
-        for (int i = lo; i < hi && byte_at(t, i, depth) < 0; i++) {   /* those that end here come first */
-            const struct tok *k = &t->tok[t->added[i]];
-            bool alone = !k->single_word || (!word_before(e, p, at) && !word_after(e, p, at + depth));
-            if ((p->special || k->type == TOK_USER) && alone) {
-                best = t->added[i];
-                break;
-            }
-        }
-        if (at + depth >= p->hi) break;
-        int c = (unsigned char)e->text[at + depth], a = lo, b = hi;
-        while (a < b) {
-            int mid = a + (b - a) / 2;
-            if (byte_at(t, mid, depth) < c) a = mid + 1;
-            else b = mid;
-        }
-        lo = a;
-        b = hi;
-        while (a < b) {
-            int mid = a + (b - a) / 2;
-            if (byte_at(t, mid, depth) <= c) a = mid + 1;
-            else b = mid;
-        }
-        hi = a;
-    }
-    return best;
-}
-
-/* The text around a token that swallows blanks on a side: how far they reach. */
-static size_t blanks_before(const char *s, size_t lo, size_t at)
-{
-    for (size_t n; at > lo; at -= n) {
-        n = utf8_back(s, at);
-        if (n > at - lo || !char_is_space(s + at - n, n)) break;
-    }
-    return at;
-}
-
-static size_t blanks_after(const char *s, size_t at, size_t hi)
-{
-    bool valid;
-    for (size_t n; at < hi; at += n) {
-        n = (size_t)utf8_step(s + at, hi - at, &valid);
-        if (!char_is_space(s + at, n)) break;
-    }
-    return at;
-}
-
-static bool encode_parts(struct encoder *e, const struct tok_part *part, int n_parts)
-{
-    const struct tokenizer *t = e->t;
-    bool starts[256] = { false };
-    for (int i = 0; i < t->n_added; i++) starts[(unsigned char)t->pool[t->tok[t->added[i]].at]] = true;
+    const struct tok_part *part = e->part;
+    int n_parts = e->n_parts;
+    bool starts[256];
+    first_bytes(t, &t->added, starts);
     size_t from = part[0].lo;
     bool first = true;
     for (int p = 0; p < n_parts; p++) {
+        struct stretch x = { e->text, part[p].lo, part[p].hi, part[p].special, &t->added };
         for (size_t i = part[p].lo > from ? part[p].lo : from; i < part[p].hi;) {
-            int id = starts[(unsigned char)e->text[i]] ? special_at(e, &part[p], i) : -1;
+            int id = starts[(unsigned char)e->text[i]] ? added_at(t, &x, i) : -1;
             if (id < 0) {
                 i++;
                 continue;
             }
             const struct tok *k = &t->tok[id];
-            size_t end = k->lstrip ? blanks_before(e->text, from, i) : i;
-            size_t next = k->rstrip ? blanks_after(e->text, i + k->len, part[p].hi) : i + k->len;
+            size_t end = k->lstrip ? blanks_before(e->text, from, i, BLANKS_ALL) : i;
+            size_t next = k->rstrip ? blanks_after(e->text, i + k->len, part[p].hi, BLANKS_ALL) : i + k->len;
             if (!fragment(e, from, end, first) || !emit(e, id, i, i + k->len)) return false;
             first = false;
             from = i = next;
@@ -353,13 +414,13 @@ static bool encode_parts(struct encoder *e, const struct tok_part *part, int n_p
 enum sac_code tokenizer_encode(const struct tokenizer *t, const char *text, const struct tok_part *part,
                                int n_parts, bool bos, struct sac_tokens *out, struct sac_err *err)
 {
-    struct encoder e = { .t = t, .text = text, .out = out, .run = split_run_new(t),
-                         .cache = calloc(CACHE_SLOTS, sizeof *e.cache) };
+    struct encoder e = { .t = t, .text = text, .part = part, .n_parts = n_parts, .out = out,
+                         .run = split_run_new(t), .cache = calloc(CACHE_SLOTS, sizeof *e.cache) };
     bool ok = e.run && e.cache && emit(&e, -1, 0, 0);   /* allocates, so that no text leaves NULL arrays */
     out->n = 0;
     bool long_text = n_parts > 0 && part[n_parts - 1].hi > INT_MAX / 2;
     if (ok && !long_text && bos && t->add_bos && t->bos >= 0) ok = emit(&e, t->bos, 0, 0);
-    if (ok && !long_text && n_parts > 0) ok = encode_parts(&e, part, n_parts);
+    if (ok && !long_text && n_parts > 0) ok = encode_parts(&e);
     split_run_free(e.run);
     free(e.sym);
     free(e.id);
@@ -405,7 +466,8 @@ void tokenizer_free(struct tokenizer *t)
     free(t->pool);
     free(t->bucket);
     free(t->pair);
-    free(t->added);
+    free(t->added.id);
+    free(t->late.id);
     free(t);
 }
 
@@ -413,11 +475,13 @@ int tokenizer_size(const struct tokenizer *t) { return t->n; }
 
 int tokenizer_find(const struct tokenizer *t, const char *text)
 {
+    const struct tok_list *lists[] = { &t->added, &t->late };
     size_t len = strlen(text);
-    for (int i = 0; i < t->n_added; i++) {
-        const struct tok *k = &t->tok[t->added[i]];
-        if (k->len == len && !memcmp(t->pool + k->at, text, len)) return t->added[i];
-    }
+    for (int l = 0; l < 2; l++)
+        for (int i = 0; i < lists[l]->n; i++) {
+            const struct tok *k = &t->tok[lists[l]->id[i]];
+            if (k->len == len && !memcmp(t->pool + k->at, text, len)) return lists[l]->id[i];
+        }
     return -1;
 }
 

@@ -80,7 +80,7 @@ bool vocab_reserve(struct tokenizer *t, int n)
     return t->tok != NULL;
 }
 
-bool vocab_set(struct tokenizer *t, int id, const char *bytes, size_t len, enum tok_type type)
+static bool pool_add(struct tokenizer *t, const char *bytes, size_t len, size_t *at)
 {
     if (len > UINT32_MAX) return false;
     if (len > t->pool_cap - t->pool_n) {
@@ -91,11 +91,17 @@ bool vocab_set(struct tokenizer *t, int id, const char *bytes, size_t len, enum 
         t->pool_cap = cap;
     }
     if (len) memcpy(t->pool + t->pool_n, bytes, len);
+    *at = t->pool_n;
+    t->pool_n += len;
+    return true;
+}
+
+bool vocab_set(struct tokenizer *t, int id, const char *bytes, size_t len, enum tok_type type)
+{
     struct tok *k = &t->tok[id];
-    k->at = t->pool_n;
+    if (!pool_add(t, bytes, len, &k->at)) return false;
     k->len = (uint32_t)len;
     k->type = (uint8_t)type;
-    t->pool_n += len;
     return true;
 }
 
@@ -226,27 +232,60 @@ static int compare_text(const void *a, const void *b)
 {
     const struct by_text *x = a, *y = b;
     const struct tok *p = &x->t->tok[x->id], *q = &y->t->tok[y->id];
-    uint32_t n = p->len < q->len ? p->len : q->len;
-    int c = memcmp(x->t->pool + p->at, y->t->pool + q->at, n);
-    return c ? c : p->len != q->len ? (p->len < q->len ? -1 : 1) : x->id - y->id;
+    uint32_t n = p->match_len < q->match_len ? p->match_len : q->match_len;
+    int c = memcmp(x->t->pool + p->match_at, y->t->pool + q->match_at, n);
+    return c ? c : p->match_len != q->match_len ? (p->match_len < q->match_len ? -1 : 1) : x->id - y->id;
 }
 
-static bool sort_added(struct tokenizer *t)
+/* What a late token is looked for by: its text as normalisation leaves it. */
+static bool set_match(struct tokenizer *t, struct tok *k)
+{
+    char *s, *text = malloc((size_t)k->len + 1);
+    size_t *map, n;
+    if (!text) return false;
+    memcpy(text, t->pool + k->at, k->len);
+    bool ok = normal_text(t, text, k->len, &s, &n, &map);
+    const char *from = s ? s : text;
+    char *out = ok ? malloc(n + 1) : NULL;
+    if (out) {
+        size_t at = t->prefix == PREFIX_EVERY && n;
+        if (at) out[0] = ' ';
+        if (t->spaces) n = decode_spaces(from, n, out + at);
+        else memcpy(out + at, from, n);
+        ok = pool_add(t, out, n + at, &k->match_at);
+        k->match_len = (uint32_t)(n + at);
+    }
+    free(out);
+    free(s);
+    free(map);
+    free(text);
+    return ok && out;
+}
+
+static bool sort_added(struct tokenizer *t, bool late, struct tok_list *out)
 {
     int n = 0;
     struct by_text *list = malloc(sizeof *list * (size_t)(t->n > 0 ? t->n : 1));
     if (!list) return false;
     for (int i = 0; i < t->n; i++) {
-        int type = t->tok[i].type;
-        if (t->tok[i].len && (type == TOK_CONTROL || type == TOK_USER || type == TOK_UNKNOWN))
-            list[n++] = (struct by_text){ t, i };
+        struct tok *k = &t->tok[i];
+        if (!k->len || (k->type != TOK_CONTROL && k->type != TOK_USER && k->type != TOK_UNKNOWN) ||
+            k->late != late)
+            continue;
+        k->match_at = k->at;
+        k->match_len = k->len;
+        if (late && !set_match(t, k)) {
+            free(list);
+            return false;
+        }
+        if (k->match_len) list[n++] = (struct by_text){ t, i };
     }
     qsort(list, (size_t)n, sizeof *list, compare_text);
-    t->added = malloc(sizeof *t->added * (size_t)(n ? n : 1));
-    t->n_added = t->added ? n : 0;
-    for (int i = 0; i < t->n_added; i++) t->added[i] = list[i].id;
+    out->id = malloc(sizeof *out->id * (size_t)(n ? n : 1));
+    out->n = out->id ? n : 0;
+    for (int i = 0; i < out->n; i++) out->id[i] = list[i].id;
     free(list);
-    return t->added != NULL;
+    return out->id != NULL;
 }
 
 bool vocab_finish(struct tokenizer *t)
@@ -268,17 +307,23 @@ bool vocab_finish(struct tokenizer *t)
         for (uint32_t b = 0; b + 1 < k->len; b++)
             if (s[b + 1] == ' ') t->before_space[(unsigned char)s[b] / 32] |= 1u << (unsigned char)s[b] % 32;
     }
-    return sort_added(t);
+    return sort_added(t, false, &t->added) && sort_added(t, true, &t->late);
+}
+
+static void limit_list(struct tok_list *list, int n)
+{
+    int kept = 0;
+    for (int i = 0; i < list->n; i++)
+        if (list->id[i] < n) list->id[kept++] = list->id[i];
+    list->n = kept;
 }
 
 void tokenizer_limit(struct tokenizer *t, int n)
 {
-    int kept = 0;
     if (n >= t->n) return;
     t->limit = n;
-    for (int i = 0; i < t->n_added; i++)
-        if (t->added[i] < n) t->added[kept++] = t->added[i];
-    t->n_added = kept;
+    limit_list(&t->added, n);
+    limit_list(&t->late, n);
     for (int b = 0; b < 256; b++)
         if (t->byte_id[b] >= n) t->byte_id[b] = -1;
     if (t->bos >= n) t->bos = -1;
