@@ -552,7 +552,6 @@ static void test_config(void **state)
     config_says(LLAMA ", \"hidden_act\": \"relu\"", SAC_ENOTSUP, "activation relu cannot be run");
     config_says(LLAMA ", \"hidden_act\": \"gelu\"", SAC_ENOTSUP, "activation gelu cannot be run");
     config_says(LLAMA ", \"mlp_bias\": true", SAC_ENOTSUP, "mlp_bias");
-    config_says(LLAMA ", \"use_bidirectional_attention\": true", SAC_ENOTSUP, "use_bidirectional_attention");
     config_says(LLAMA ", \"rope_scaling\": {\"type\": \"dynamic\", \"factor\": 2}", SAC_ENOTSUP,
                 "RoPE type dynamic");
     config_says(LLAMA ", \"rope_scaling\": {\"type\": \"linear\"}", SAC_EFORMAT, "lacks factor");

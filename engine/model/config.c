@@ -99,11 +99,6 @@ static void refuse_unsupported(struct reader *r)
                          "%s: has biases in its feed-forward layers (mlp_bias), which cannot be "
                          "run",
                          r->path);
-    if (!r->rc && get_bool(r, "use_bidirectional_attention", false))
-        r->rc = sac_fail(r->err, SAC_ENOTSUP,
-                         "%s: every token attends to later ones as well (use_bidirectional_attention), which "
-                         "cannot be run",
-                         r->path);
 }
 
 static void read_activation(struct reader *r, struct config *c)
