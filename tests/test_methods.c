@@ -103,6 +103,23 @@ static void pooling_8_6(void **state)
     near_list("pooled wide", y, (const double[]){ 1.0 / 9, 1.0 / 9, 1.0 / 9, 1.0 / 9, 1.0 / 9 }, 5, 1e-7);
 }
 
+/* A sharp head ranks keys among weights far below the largest: pooling must not lose them beside it. */
+static void pooling_keeps_small_values(void **state)
+{
+    (void)state;
+    float x[1300] = { 0 }, y[1300];
+    for (int j = 0; j < 1300; j++) x[j] = j % 97 == 5 ? 0.7f : (float)(1 + j % 13) * 1e-22f;
+    for (int width = 1; width <= 101; width += 20) {
+        pool_average(x, 1300, width, y);
+        for (int j = 0; j < 1300; j++) {
+            double sum = 0;
+            for (int t = imax(j - width / 2, 0); t <= imin(j + width / 2, 1299); t++) sum += (double)x[t];
+            if (fabs((double)y[j] - sum / width) > 1e-6 * sum / width)
+                fail_msg("width %d, key %d: %g instead of %g", width, j, (double)y[j], sum / width);
+        }
+    }
+}
+
 /* One head of dimension 4 whose keys are unit vectors: q = log of the wanted probabilities. */
 static void diagonal_sums_8_1(void **state)
 {
@@ -422,7 +439,7 @@ int main(void)
     k_cpu_init(-1);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(topk_is_a_sort),       cmocka_unit_test(topp_is_the_fewest),
-        cmocka_unit_test(coverage_8_5),         cmocka_unit_test(pooling_8_6),
+        cmocka_unit_test(coverage_8_5),         cmocka_unit_test(pooling_8_6), cmocka_unit_test(pooling_keeps_small_values),
         cmocka_unit_test(diagonal_sums_8_1),    cmocka_unit_test(conversion_8_2),
         cmocka_unit_test(block_accounting_8_3), cmocka_unit_test(page_bounds_8_4),
         cmocka_unit_test(mean_and_deviation),   cmocka_unit_test(shared_pool_8_7),

@@ -330,14 +330,16 @@ void pool_mean(const float *rows, int dim, int lo, int hi, int over, float *out)
 
 void pool_average(const float *x, int n, int width, float *out)
 {
-    /* A running sum in double: exact enough that equal windows stay equal. */
+    /* Every window is summed anew: a running sum would leave behind, in windows of small values, the rounding
+     * of large ones that went through it, and sharp heads are ranked among small values. */
+    enum { PIECE = 512 };
     int half = width / 2;
-    double sum = 0;
-    for (int j = 0; j < imin(half, n); j++) sum += (double)x[j];
-    for (int j = 0; j < n; j++) {
-        if (j + half < n) sum += (double)x[j + half];
-        if (j - half - 1 >= 0) sum -= (double)x[j - half - 1];
-        out[j] = (float)(sum / width);
+    for (int at = 0; at < n; at += PIECE) {
+        double sum[PIECE] = { 0 };
+        int end = imin(at + PIECE, n);
+        for (int t = -half; t <= half; t++)
+            for (int j = imax(at, -t); j < imin(end, n - t); j++) sum[j - at] += (double)x[j + t];
+        for (int j = at; j < end; j++) out[j] = (float)(sum[j - at] / width);
     }
 }
 
