@@ -32,6 +32,7 @@ static json_t *row_json(const struct sac_bench_row *r, double efficiency)
         { "attend_share", r->attend_share },
         { "select_to_dense_attention", r->select_to_dense },
         { "attend_to_density", r->attend_to_density },
+        { "evict_to_dense_attention", r->evict_to_dense },
         { "of_ceiling", r->of_ceiling },
         { "seconds", r->seconds },
         { "best_seconds", r->best_seconds },
@@ -77,6 +78,7 @@ static void on_row(void *ctx, const struct sac_bench_row *r)
     cell(o->text, 100 * r->attend_share, 5, 1, "%");
     cell(o->text, 100 * r->select_to_dense, 5, 1, "%");
     cell(o->text, r->attend_to_density, 5, 2, "");
+    cell(o->text, 100 * r->evict_to_dense, 5, 1, "%");
     cell(o->text, r->gflops, 8, 1, "");
     cell(o->text, r->gbytes_s, 7, 1, "");
     cell(o->text, 100 * r->of_ceiling, 4, 0, "%");
@@ -132,9 +134,9 @@ static bool measure(const struct bench_args *a, int threads, struct output *out,
     if (ok && tops) json_array_append_new(tops, ceilings_json(&top));
     if (ok && out->text) {
         ceilings_text(out->text, &top);
-        fprintf(out->text, "%-34s %-7s %7s %3s %9s %7s %6s %6s %6s %6s %5s %8s %7s %5s %6s\n", "method",
+        fprintf(out->text, "%-34s %-7s %7s %3s %9s %7s %6s %6s %6s %6s %5s %6s %8s %7s %5s %6s\n", "method",
                 "phase", "tokens", "thr", "tok/s", "dense", "densit", "select", "attend", "sel/dA", "at/rd",
-                "GFLOP/s", "GB/s", "ceil", "eff");
+                "ev/dA", "GFLOP/s", "GB/s", "ceil", "eff");
     }
     ok = ok && sac_bench(m, &bo, &top, on_row, out, err) == SAC_OK;
     sac_model_close(m);
@@ -206,7 +208,8 @@ int cmd_bench(int argc, char **argv)
         "shares of what "
         "the machine can do. Without MODEL: the bundled one.\nsel/dA: selection over the time of dense "
         "attention; "
-        "at/rd: attention over (work density x dense attention), 1 where skipped work costs nothing.",
+        "at/rd: attention over (density x dense attention), 1 where skipped work costs nothing; ev/dA: "
+        "choosing what eviction keeps, over attention of the dense prefill.",
         { "saccade bench --prefill 512,4096 --decode 64 --context 0,2500",
           "saccade bench --prefill 16384 --method vertical_slash:sparsity=0.9 --json",
           "saccade bench --prefill 4096 --threads 1,2" },

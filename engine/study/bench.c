@@ -28,6 +28,7 @@ struct bench {
     int n_sum;
     struct sac_spec *evicting;            /* [o->n_spec] */
     struct sac_kept **kept;               /* [o->n_spec][n_layers * n_kv_heads], NULL: evicts nothing */
+    double *evict_s;                      /* [o->n_spec] */
     bool failed;
 };
 
@@ -139,7 +140,8 @@ static bool bench_prefill(struct bench *b, const char *name, const int *ids, int
         least_attend = fmin(least_attend, a.attend_s);
     }
     struct sac_bench_row row = {
-        .tokens = n, .threads = pool_threads(b->m->pool), .gbytes_s = (double)NAN, .of_ceiling = (double)NAN
+        .tokens = n, .threads = pool_threads(b->m->pool), .gbytes_s = (double)NAN, .of_ceiling = (double)NAN,
+        .evict_to_dense = (double)NAN
     };
     snprintf(row.method, sizeof row.method, "%s", name);
     row.seconds = median(t, repeats);
@@ -195,7 +197,9 @@ static void evict_layer(struct bench *b, int i, const struct sac_prefill_in *in)
         ok = tmp[g].pos != NULL;
         for (int k = 0; ok && dense && k < in->n; k++) tmp[g].pos[k] = k;
     }
+    double t0 = clock_seconds();
     if (!tmp || !ok || (!dense && !part->m->evict(in, part->opts.bytes, tmp, &scratch))) b->failed = true;
+    b->evict_s[i] += clock_seconds() - t0;
     for (int g = 0; !b->failed && g < in->n_kv_heads; g++) {
         struct sac_kept *to = &b->kept[i][in->layer * in->n_kv_heads + g];
         *to = (struct sac_kept){ tmp[g].n, malloc(((size_t)tmp[g].n + 1) * sizeof(int)), NULL };
@@ -214,9 +218,18 @@ static void on_evict(void *ctx, struct prefill_layer *pl)
         if (b->kept[i] && !b->failed) evict_layer(b, i, pl->in);
 }
 
-static bool bench_decode(struct bench *b, struct session *base, const char *name, const struct sac_spec *spec,
-                         const struct sac_kept *kept, const int *ids, double *dense_s)
+/* Dense at the same context: a step (median), its attention alone (mean), attention of the prefill before it. */
+struct dense_step {
+    double total, attend, prefill_attend;
+};
+
+/* i: which method, -1 for dense. */
+static bool bench_decode(struct bench *b, struct session *base, int i_spec, const int *ids,
+                         struct dense_step *dense)
 {
+    const char *name = i_spec < 0 ? "dense" : b->o->spec[i_spec];
+    const struct sac_spec *spec = i_spec < 0 ? NULL : &b->evicting[i_spec];
+    const struct sac_kept *kept = i_spec < 0 ? NULL : b->kept[i_spec];
     int n = session_n(base), steps = b->o->decode;
     struct fork_args fa = { .n = n, .max_new = steps + WARM, .kept = kept, .spec = spec, .force_layer = -1,
                             .force_kv = -1, .seed = b->o->seed };
@@ -238,6 +251,7 @@ static bool bench_decode(struct bench *b, struct session *base, const char *name
                                      .gflops = (double)NAN,
                                      .select_to_dense = (double)NAN,
                                      .attend_to_density = (double)NAN,
+                                     .evict_to_dense = (double)NAN,
                                      .of_ceiling = (double)NAN };
         double total = 0, bytes;
         for (int i = 0; i < steps; i++) total += t[i];
@@ -245,13 +259,18 @@ static bool bench_decode(struct bench *b, struct session *base, const char *name
         row.seconds = median(t, steps);
         row.best_seconds = t[0];
         row.tok_s = 1.0 / row.seconds;
-        if (!spec) *dense_s = row.seconds;
-        row.ratio_to_dense = *dense_s / row.seconds;
         double full = after.full - before.full, read = after.read - before.read;
+        double select = (after.select_s - before.select_s) / steps,
+               attend = (after.attend_s - before.attend_s) / steps;
+        if (!spec) dense->total = row.seconds, dense->attend = attend;
+        row.ratio_to_dense = dense->total / row.seconds;
         row.density =
             (struct sac_density){ (double)NAN, (double)NAN, (double)NAN, full > 0 ? read / full : 1.0 };
-        row.select_share = (after.select_s - before.select_s) / total;
-        row.attend_share = (after.attend_s - before.attend_s) / total;
+        row.select_share = select * steps / total;
+        row.attend_share = attend * steps / total;
+        if (spec) row.select_to_dense = select / dense->attend;
+        if (spec) row.attend_to_density = attend / (row.density.read * dense->attend);
+        if (kept) row.evict_to_dense = b->evict_s[i_spec] / dense->prefill_attend;
         linear_flops(b->m, &bytes);
         bytes += read / steps * (b->m->opts.kv == SAC_KV_F32 ? 4 : 2);
         row.gbytes_s = bytes / row.seconds * 1e-9;
@@ -268,7 +287,8 @@ static bool prepare_evictions(struct bench *b, int n)
     size_t cells = (size_t)b->m->hp.shape.n_layers * (size_t)b->m->hp.shape.n_kv_heads;
     b->evicting = calloc((size_t)b->o->n_spec + 1, sizeof *b->evicting);
     b->kept = calloc((size_t)b->o->n_spec + 1, sizeof *b->kept);
-    bool ok = b->evicting && b->kept;
+    b->evict_s = calloc((size_t)b->o->n_spec + 1, sizeof *b->evict_s);
+    bool ok = b->evicting && b->kept && b->evict_s;
     for (int i = 0; ok && i < b->o->n_spec; i++) {
         ok = sac_spec_parse(&b->evicting[i], b->o->spec[i], b->err) == SAC_OK &&
              sac_spec_resolve(&b->evicting[i], &b->m->hp.shape, n, b->err) == SAC_OK;
@@ -290,8 +310,10 @@ static void free_evictions(struct bench *b)
     }
     free(b->kept);
     free(b->evicting);
+    free(b->evict_s);
     b->kept = NULL;
     b->evicting = NULL;
+    b->evict_s = NULL;
 }
 
 static bool decodes(struct bench *b, int n)
@@ -301,12 +323,12 @@ static bool decodes(struct bench *b, int n)
     struct session *s = ids ? session_new(b->m, n + b->o->decode + WARM, b->m->opts.kv, b->err) : NULL;
     struct prefill_args a = { .ids = ids, .n = n, .force_layer = -1, .force_kv = -1, .seed = b->o->seed,
                               .layer_done = on_evict, .ctx = b, .cancel = b->o->cancel };
-    double dense_s = 0;
-    bool ok = s && prepare_evictions(b, n) && session_prefill(s, &a, b->err) == SAC_OK && !b->failed &&
-              bench_decode(b, s, "dense", NULL, NULL, ids, &dense_s);
+    struct dense_step dense = { 0, 0, 0 };
+    bool ok = s && prepare_evictions(b, n) && session_prefill(s, &a, b->err) == SAC_OK && !b->failed;
+    dense.prefill_attend = a.attend_s;
+    ok = ok && bench_decode(b, s, -1, ids, &dense);
     for (int i = 0; ok && i < b->o->n_spec; i++)
-        if (b->kept[i] || sac_spec_decode(&b->evicting[i]))
-            ok = bench_decode(b, s, b->o->spec[i], &b->evicting[i], b->kept[i], ids, &dense_s);
+        if (b->kept[i] || sac_spec_decode(&b->evicting[i])) ok = bench_decode(b, s, i, ids, &dense);
     free_evictions(b);
     session_free(s);
     free(ids);

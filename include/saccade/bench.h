@@ -36,9 +36,12 @@ struct sac_bench_row {
     double tok_s, ratio_to_dense;     /* > 1: faster than dense */
     struct sac_density density;       /* mean over sparse layers and heads; dense: 1 */
     double select_share, attend_share;/* of the time */
-    /* Prefill of a method: selection as a share of dense attention's time, and attention's time over (work
-     * density x dense attention's time); fastest runs of each. NAN for dense and for decode. */
+    /* Selection as a share of dense attention's time, and attention's time over (density x dense attention's
+     * time). Prefill: fastest runs, work density; decode: means of a step, read density. NAN for dense. */
     double select_to_dense, attend_to_density;
+    /* Decode of a method that evicts: choosing what is kept, all layers after each other on one thread, as a
+     * share of the time that attention of the dense prefill took. NAN otherwise. */
+    double evict_to_dense;
     double gflops,
         gbytes_s; /* done a second; NAN where not the limit (prefill counts operations, decode bytes) */
     double of_ceiling;                /* of the matching ceiling, when `top` was given */
