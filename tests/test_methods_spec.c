@@ -90,6 +90,19 @@ static void refusals(void **state)
         { "block_sparse:block_size=4", "below the minimum 8: use 8" },
         { "xattention:block_size=100", "use block_size=104" },
         { "quest:dense_layers=10", "dense_layers has layer 10, the model has layers 0 to 9" },
+        { "snapkv:capacity=0", "capacity=0 is below the minimum 1: use 133" },
+        { "snapkv:capacity=-1,local=500", "use 505" },
+        { "snapkv:kernel=2.5", "must be a whole number: use 3" },
+        { "quest:token_budget=0,page_size=32", "use 32" },
+        { "xattention:stride=60,block_size=1024", "use block_size=1020" },
+        { "xattention:stride=7,block_size=9", "use block_size=14" },
+        { "expected_attention:capacity=3", "is below sink=4, tokens that are always kept: use capacity=4" },
+        { "random:token_budget=20", "is below sink+local=68, keys that are always read: use token_budget=" },
+        { "quest:sparsity=90", "use sparsity=0.9" },
+        { "quest:preset=paper-1", "use preset=paper-0.99" },
+        { "quest:phase=prefill", "quest: phase=prefill, where quest does not act: use phase=decode" },
+        { "vertical_slash:phase=decode", "use phase=prefill" },
+        { "+quest", "expected name" },
         { "twilight:preset=paper-0.9", "the paper has no budgets for it" },
     };
     for (size_t i = 0; i < sizeof row / sizeof *row; i++) {
@@ -111,16 +124,53 @@ static void refusals(void **state)
     assert_int_equal(sac_spec_parse(&s, text, NULL), SAC_EARG);
 }
 
-/* Following the advice of a refusal gives something valid. */
+/* Following the advice of a refusal gives something valid, for every parameter of every method; no parameter
+ * is corrected twice. */
+static void follow_advice(const struct sac_method *m, const struct sac_param *p, const char *value)
+{
+    char spec[400], fixed[8][40];
+    int rounds = 0;
+    snprintf(spec, sizeof spec, "%s:%s=%s", m->name, p->name, value);
+    for (;; rounds++) {
+        struct sac_spec s;
+        struct sac_err err = { 0 };
+        if (!sac_spec_parse(&s, spec, &err) && !sac_spec_resolve(&s, &shape, 4096, &err)) return;
+        const char *use = strstr(err.msg, ": use ");
+        if (!use || rounds == 4) fail_msg("%s: '%s'", spec, err.msg);
+        use += 6;
+        bool named = strchr(use, '=') != NULL;
+        const char *key = named ? use : p->name, *to = named ? strchr(use, '=') + 1 : use;
+        int len = named ? (int)(to - 1 - use) : (int)strlen(p->name);
+        snprintf(fixed[rounds], sizeof fixed[0], "%.*s", len, key);
+        for (int i = 0; i < rounds; i++)
+            if (!strcmp(fixed[i], fixed[rounds])) fail_msg("%s: %s again: '%s'", spec, fixed[i], err.msg);
+        if (!strcmp(fixed[rounds], p->name)) {
+            snprintf(spec, sizeof spec, "%s:%s=%s", m->name, p->name, to);
+        } else {
+            size_t at = strlen(spec);
+            snprintf(spec + at, sizeof spec - at, ",%s=%s", fixed[rounds], to);
+        }
+    }
+}
+
 static void advice_is_valid(void **state)
 {
     (void)state;
-    static const char *const spec[] = {
-        "snapkv:kernel=21",      "snapkv:capacity=133",          "ada_snapkv:capacity=132",
-        "pyramidkv:capacity=65", "vertical_slash:slash_size=64", "quest:token_budget=96",
-        "quest:token_budget=16", "xattention:block_size=104",
-    };
-    for (size_t i = 0; i < sizeof spec / sizeof *spec; i++) resolve(spec[i], 4096);
+    int n;
+    const struct sac_method *const *all = sac_methods(&n);
+    for (int i = 0; i < n; i++)
+        for (int j = 0; j < all[i]->n_params; j++) {
+            const struct sac_param *p = &all[i]->params[j];
+            if (p->kind == SAC_CHOICE || p->kind == SAC_BOOL) continue;
+            const double v[] = { p->min - 1, p->min, p->min + 0.5, 2,      2.5,       7,
+                                 9,          100,    127,          p->max, p->max + 1 };
+            for (size_t k = 0; k < sizeof v / sizeof *v; k++) {
+                char value[32];
+                if (v[k] > 1e6) continue;    /* then no value of the others fits */
+                snprintf(value, sizeof value, "%.10g", v[k]);
+                follow_advice(all[i], p, value);
+            }
+        }
 }
 
 static void values(void **state)

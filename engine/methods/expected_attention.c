@@ -25,6 +25,18 @@ static const struct sac_param params[] = {
 
 struct moments { int dim; float *q, *mean, *cov, *tmp; };   /* [dim], [dim], [dim][dim], [dim][dim] */
 
+static enum sac_code check(const void *opts, const struct sac_shape *s, int n, struct sac_err *err)
+{
+    const struct opts *o = opts;
+    (void)s;
+    (void)n;
+    if (o->capacity >= o->sink) return SAC_OK;
+    return sac_fail(err, SAC_EARG,
+                    "expected_attention: capacity=%d is below sink=%d, tokens that are always kept: use "
+                    "capacity=%d",
+                    o->capacity, o->sink, o->sink);
+}
+
 static enum sac_code budget(void *opts, const struct sac_shape *s, int n, double sparsity,
                             struct sac_err *err)
 {
@@ -33,6 +45,13 @@ static enum sac_code budget(void *opts, const struct sac_shape *s, int n, double
     (void)err;
     o->capacity = share_of(n, sparsity, o->sink + 1);
     return SAC_OK;
+}
+
+static double reach(const void *opts, const struct sac_shape *s, int n)
+{
+    const struct opts *o = opts;
+    (void)s;
+    return reach_of(n, o->sink + 1);
 }
 
 static bool forced(const void *opts, int n, int row, int key)
@@ -123,7 +142,9 @@ const struct sac_method method_expected_attention = {
     .opts_size = sizeof(struct opts),
     .needs_all_q = true,
     .scope = scope_kv_head,
+    .check = check,
     .budget = budget,
+    .reach = reach,
     .forced = forced,
     .evict = evict,
 };

@@ -19,14 +19,28 @@ static const struct sac_param params[] = {
 
 struct state { struct opts o; uint64_t seed; int cap; float *score; int *idx; };   /* [n_heads][cap] */
 
+static enum sac_code check(const void *opts, const struct sac_shape *s, int n, struct sac_err *err)
+{
+    const struct opts *o = opts;
+    int least = o->sink + o->local;
+    (void)s;
+    (void)n;
+    bool decode = o->token_budget < least;
+    if (!decode && (!o->prefill_budget || o->prefill_budget >= least)) return SAC_OK;
+    const char *name = decode ? "token_budget" : "prefill_budget";
+    return sac_fail(err, SAC_EARG,
+                    "random: %s=%d is below sink+local=%d, keys that are always read: use %s=%d", name,
+                    decode ? o->token_budget : o->prefill_budget, least, name, least);
+}
+
 static enum sac_code budget(void *opts, const struct sac_shape *s, int n, double sparsity,
                             struct sac_err *err)
 {
     struct opts *o = opts;
     (void)s;
     (void)err;
-    o->token_budget = share_of(n, sparsity, 1);
-    o->prefill_budget = causal_budget(n, sparsity);
+    o->token_budget = share_of(n, sparsity, o->sink + o->local);
+    o->prefill_budget = imax(causal_budget(n, sparsity), o->sink + o->local);
     return SAC_OK;
 }
 
@@ -106,6 +120,7 @@ const struct sac_method method_random = {
     .n_params = SAC_COUNT(params),
     .opts_size = sizeof(struct opts),
     .scope = scope_query_head,
+    .check = check,
     .budget = budget,
     .reach = reach,
     .forced = forced,

@@ -65,10 +65,29 @@ static enum sac_code bad_key(struct sac_err *err, const struct sac_method *m, co
     return bad_name(err, "key", of, key, names, n);
 }
 
+/* The value nearest to v that the parameter's bounds and, with the part's other options, the method's check
+ * allow: its refusal says which, as "use NAME=VALUE". */
+static double nearest_valid(const struct sac_part *part, const struct sac_param *p, double v)
+{
+    const struct sac_method *m = part->m;
+    const struct sac_shape unknown = { 0 };
+    struct sac_part t = *part;
+    struct sac_err why;
+    size_t len = strlen(p->name);
+    v = fmin(fmax(p->kind == SAC_INT ? floor(v) : v, p->min), p->max);
+    opts_put(m, t.opts.bytes, p->name, v);
+    if (!m->check || m->check(t.opts.bytes, &unknown, 0, &why) == SAC_OK) return v;
+    const char *use = strstr(why.msg, ": use ");
+    double better;
+    if (!use || strncmp(use += 6, p->name, len) || use[len] != '=') return v;
+    return parse_number(use + len + 1, &better) ? better : v;
+}
+
 /* A choice, a switch or a number, within its bounds. */
-static enum sac_code parse_value(const struct sac_method *m, const struct sac_param *p, const char *text,
+static enum sac_code parse_value(const struct sac_part *part, const struct sac_param *p, const char *text,
                                  double *out, struct sac_err *err)
 {
+    const struct sac_method *m = part->m;
     static const char *const off_on[2][3] = { { "0", "false", "off" }, { "1", "true", "on" } };
     if (p->kind == SAC_CHOICE) {
         int n = 0;
@@ -88,14 +107,12 @@ static enum sac_code parse_value(const struct sac_method *m, const struct sac_pa
         return sac_fail(err, SAC_EARG, "%s: %s='%s' is not a number: %s, default %g", m->name, p->name, text,
                         p->help, p->def);
     if (p->kind == SAC_INT && floor(*out) != *out)
-        return sac_fail(err, SAC_EARG, "%s: %s=%s must be a whole number: use %g", m->name, p->name, text,
-                        fmin(fmax(floor(*out), p->min), p->max));
-    if (*out < p->min)
-        return sac_fail(err, SAC_EARG, "%s: %s=%s is below the minimum %.10g: use %.10g", m->name, p->name,
-                        text, p->min, p->min);
-    if (*out > p->max)
-        return sac_fail(err, SAC_EARG, "%s: %s=%s is above the maximum %.10g: use %.10g", m->name, p->name,
-                        text, p->max, p->max);
+        return sac_fail(err, SAC_EARG, "%s: %s=%s must be a whole number: use %.10g", m->name, p->name, text,
+                        nearest_valid(part, p, *out));
+    if (*out < p->min || *out > p->max)
+        return sac_fail(err, SAC_EARG, "%s: %s=%s is %s %.10g: use %.10g", m->name, p->name, text,
+                        *out < p->min ? "below the minimum" : "above the maximum",
+                        *out < p->min ? p->min : p->max, nearest_valid(part, p, *out));
     return SAC_OK;
 }
 
@@ -104,7 +121,7 @@ enum sac_code sac_part_set(struct sac_part *part, const char *param, const char 
     const struct sac_param *p = find_param(part->m, param);
     if (!p) return bad_key(err, part->m, param);
     double v = 0;
-    enum sac_code rc = parse_value(part->m, p, value, &v, err);
+    enum sac_code rc = parse_value(part, p, value, &v, err);
     if (!rc) opts_put(part->m, part->opts.bytes, p->name, v);
     return rc;
 }
@@ -135,10 +152,13 @@ static enum sac_code parse_level(const struct sac_method *m, const char *key, co
     if (!has_budget(m))
         return sac_fail(err, SAC_EARG, "%s: has no budget, so %s=%s does not apply", m->name, key, value);
     if (preset && !strncmp(value, "paper-", 6)) number += 6;
-    if (!parse_number(number, out) || *out < 0 || *out >= 1)
-        return sac_fail(err, SAC_EARG, "%s: %s=%s: the share of work left out, from 0 to below 1, as %s0.9",
-                        m->name, key, value, preset ? "paper-" : "");
-    return SAC_OK;
+    bool number_at_all = parse_number(number, out);
+    if (number_at_all && *out >= 0 && *out < 1) return SAC_OK;
+    /* Above 1 it may be meant as a percentage. */
+    double near = !number_at_all ? 0.9 : *out < 0 ? 0 : *out > 1 && *out < 100 ? *out / 100 : 0.99;
+    return sac_fail(err, SAC_EARG,
+                    "%s: %s=%s: the share of work left out, from 0 to below 1: use %s=%s%.10g", m->name, key,
+                    value, key, preset ? "paper-" : "", near);
 }
 
 static enum sac_code parse_pair(struct sac_spec *spec, struct sac_part *part, const char *key,
@@ -170,11 +190,28 @@ static bool next_word(const char **at, const char *stops, char *word)
     return true;
 }
 
+/* Set the options that are right before the wrong ones are looked at, so that a refusal knows them all. */
+static void set_options(struct sac_part *part, const char *at)
+{
+    char word[WORD];
+    struct sac_err ignored;
+    while (*at && *at != '+') {
+        at++;
+        if (!next_word(&at, ",+", word)) return;
+        char *eq = strchr(word, '=');
+        if (eq) *eq = 0;
+        const struct sac_param *p = eq ? find_param(part->m, word) : NULL;
+        double v;
+        if (p && !parse_value(part, p, eq + 1, &v, &ignored)) opts_put(part->m, part->opts.bytes, p->name, v);
+    }
+}
+
 static enum sac_code parse_options(struct sac_spec *spec, struct sac_part *part, const char **at,
                                    struct sac_err *err)
 {
     char word[WORD], key[WORD] = "", budget[WORD] = "";
     enum sac_code rc = SAC_OK;
+    set_options(part, *at);
     while (!rc && **at && **at != '+') {
         (*at)++;                                   /* ':' or ',' */
         if (!next_word(at, ",+", word))
@@ -214,8 +251,13 @@ static enum sac_code check_phases(const struct sac_spec *spec, struct sac_err *e
     const struct sac_part *prefill = NULL, *evict = NULL, *step = NULL;
     for (int i = 0; i < spec->n; i++) {
         const struct sac_part *p = &spec->part[i], *other = NULL;
-        bool decodes = acts(p, SAC_PHASE_DECODE);
-        if (acts(p, SAC_PHASE_PREFILL)) other = prefill, prefill = p;
+        bool decodes = acts(p, SAC_PHASE_DECODE), prefills = acts(p, SAC_PHASE_PREFILL);
+        bool any = p->m->plan || p->m->evict || p->m->select || p->m->observe || p->m->drop;
+        if (any && !decodes && !prefills)
+            return sac_fail(err, SAC_EARG, "%s: phase=%s, where %s does not act: use phase=%s", p->m->name,
+                            p->phase == SAC_PHASE_PREFILL ? "prefill" : "decode", p->m->name,
+                            p->phase == SAC_PHASE_PREFILL ? "decode" : "prefill");
+        if (prefills) other = prefill, prefill = p;
         if (!other && decodes && p->m->evict) other = evict, evict = p;
         if (!other && decodes && (p->m->select || p->m->drop)) other = step, step = p;
         if (other)
@@ -238,7 +280,7 @@ enum sac_code sac_spec_parse(struct sac_spec *out, const char *text, struct sac_
     const char *at = text;
     char word[WORD];
     do {
-        if (*at == '+') at++;
+        if (out->n > 0) at++;                      /* '+' */
         if (out->n == SAC_SPEC_PARTS)
             return sac_fail(err, SAC_EARG, "%s: at most %d methods combine", text, SAC_SPEC_PARTS);
         if (!next_word(&at, ":+", word) || !*word)

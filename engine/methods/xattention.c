@@ -16,10 +16,12 @@
 
 #include <string.h>
 
+enum { BLOCK_MIN = 8, BLOCK_MAX = 1024 };
 struct opts { int block_size, stride; double threshold, target; };
 
 static const struct sac_param params[] = {
-    P_INT(opts, block_size, 128, 8, 1024, false, "rows and keys of a block, a multiple of stride"),
+    P_INT(opts, block_size, 128, BLOCK_MIN, BLOCK_MAX, false,
+          "rows and keys of a block, a multiple of stride"),
     P_INT(opts, stride, 8, 1, 64, false, "side of the tiles whose antidiagonals are summed"),
     P_FLOAT(opts, threshold, 0.9, 0, 1, true, "share of a row's estimated mass to keep"),
 };
@@ -29,10 +31,13 @@ static enum sac_code check(const void *opts, const struct sac_shape *s, int n, s
     const struct opts *o = opts;
     (void)s;
     (void)n;
+    int near = imax((o->block_size + o->stride / 2) / o->stride, 1) * o->stride;
+    if (near > BLOCK_MAX) near -= o->stride;
+    if (near < BLOCK_MIN) near += (BLOCK_MIN - near + o->stride - 1) / o->stride * o->stride;
     if (o->block_size % o->stride)
         return sac_fail(err, SAC_EARG,
                         "xattention: block_size=%d is not a multiple of stride=%d: use block_size=%d",
-                        o->block_size, o->stride, (o->block_size / o->stride + 1) * o->stride);
+                        o->block_size, o->stride, near);
     return SAC_OK;
 }
 
