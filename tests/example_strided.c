@@ -24,6 +24,13 @@ static enum sac_code budget(void *opts, const struct sac_shape *s, int n, double
     return SAC_OK;
 }
 
+/* The window and one key before it are always read. */
+static double reach(const void *opts, const struct sac_shape *s, int n)
+{
+    (void)s;
+    return reach_of(n, ((const struct opts *)opts)->window + 1);
+}
+
 static bool forced(const void *opts, int n, int row, int key)
 {
     (void)n;
@@ -79,6 +86,7 @@ const struct sac_method method_strided = {
     .opts_size = sizeof(struct opts),
     .scope = scope_kv_head,
     .budget = budget,
+    .reach = reach,
     .forced = forced,
     .plan = plan,
     .create = create,

@@ -77,6 +77,8 @@ static void sparsity_sets_the_stride(void **state)
     assert_int_equal(o.stride, 9);      /* 100 near and 900 / 9 far ones are 200 of 1000 */
     assert_int_equal(method_strided.budget(&o, NULL, 50, 0.8, NULL), SAC_OK);
     assert_true(o.stride >= 1);
+    assert_true(fabs(method_strided.reach(&o, NULL, 1000) - 0.899) < 1e-9);
+    assert_true(method_strided.reach(&o, NULL, 101) == 0);
 }
 
 int main(void)

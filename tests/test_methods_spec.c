@@ -318,6 +318,8 @@ static void out_of_reach_is_told(void **state)
     static const struct { const char *spec; int n; const char *says;
     } row[] = {
         { "snapkv:sparsity=0.99", 1000, "this is 0.867" },        /* 133 of 1000 are kept */
+        { "streaming_llm:sparsity=0.95", 1000, "streaming_llm: sparsity=0.95 is out of reach on 1000 tokens" },
+        { "expected_attention:sparsity=0.9", 20, "this is 0.75, the nearest" },
         { "ada_snapkv:preset=paper-0.95", 1000, "preset=0.95 is out of reach on 1000 tokens" },
         { "quest:sparsity=0.999", 160, "this is 0.9," },
         { "block_sparse:sparsity=0.99", 1600, "this is 0.941" },  /* 3 + 97 * 3 + 3 of 5050 pairs of blocks */

@@ -31,6 +31,13 @@ static enum sac_code budget(void *opts, const struct sac_shape *s, int n, double
     return SAC_OK;
 }
 
+static double reach(const void *opts, const struct sac_shape *s, int n)
+{
+    const struct opts *o = opts;
+    (void)s;
+    return window_reach(n, o->sink, 1, o->tile);
+}
+
 static bool forced(const void *opts, int n, int row, int key)
 {
     const struct opts *o = opts;
@@ -79,6 +86,7 @@ const struct sac_method method_streaming_llm = {
     .opts_size = sizeof(struct opts),
     .scope = scope_kv_head,
     .budget = budget,
+    .reach = reach,
     .forced = forced,
     .plan = plan,
     .evict = evict,

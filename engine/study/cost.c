@@ -133,6 +133,7 @@ static const struct { const char *method; double (*ops)(const struct ask *a);
 double sac_cost_selection(const struct sac_part *part, const struct sac_shape *s, double n)
 {
     struct ask a = { part, s, n };
+    if (part && part->m->cost) return part->m->cost(part->opts.bytes, s, n);
     for (size_t i = 0; part && i < sizeof selection / sizeof *selection; i++)
         if (!strcmp(selection[i].method, part->m->name)) return selection[i].ops(&a);
     return 0;

@@ -81,7 +81,8 @@ struct sac_method {
     bool oracle;                /* looks at what a real method cannot know */
     bool needs_all_q;           /* evict: every prompt row of q, not only the last 512 */
     enum sac_scope (*scope)(const void *opts);
-    /* Refuse wrong parameters with the rule and the nearest valid value. n: prompt length, 0 unknown. */
+    /* Refuse wrong parameters with the rule and the nearest valid value, as "...: use NAME=VALUE". n: prompt
+     * length, 0 unknown; then the shape may be all zeros. */
     enum sac_code (*check)(const void *opts, const struct sac_shape *s, int n, struct sac_err *err);
     /* Set the budget parameters so that sparsity comes nearest to s (1 - kernel or kept share). */
     enum sac_code (*budget)(void *opts, const struct sac_shape *s, int n, double sparsity,
@@ -119,6 +120,9 @@ struct sac_method {
     void (*dropped)(void *state, int layer, int kv_head, int slot);
     /* Extra K/V-sized elements read per step to decide (page bounds ...), for the read density. */
     double (*metadata)(const void *opts, int n_slots, int head_dim);
+    /* Operations that choosing takes for one query head of a prompt of n tokens, for the cost model. NULL: those
+     * of engine/study/cost.c, or none. */
+    double (*cost)(const void *opts, const struct sac_shape *s, double n);
 };
 
 enum { SAC_OPTS_MAX = 256, SAC_SPEC_PARTS = 3 };
