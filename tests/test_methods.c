@@ -73,6 +73,28 @@ static void topp_is_the_fewest(void **state)
         assert_int_equal(topp(x, 5, row[i].mass, idx), row[i].n);
     assert_int_equal(topp(x, 5, .6, idx), 2);
     assert_true(idx[0] == 1 && idx[1] == 4);
+
+    /* Many entries, where few or most of them are needed, with ties. */
+    enum { MANY = 3000 };
+    float many[MANY];
+    int got[MANY], want[MANY], tmp[MANY];
+    for (int round = 0; round < 60; round++) {
+        double all = 0, sum = 0, mass;
+        for (int i = 0; i < MANY; i++) {
+            many[i] = round % 3 == 0 ? 1.0f : powf(uniform(), (float)(1 + round % 30));
+            if (round % 3 == 1) many[i] = floorf(many[i] * 16) / 16;
+            all += (double)many[i];
+        }
+        mass = all * (round % 7) / 7;
+        sort_descending(many, MANY, want, tmp);
+        int n = 0;
+        while (n < MANY && (n == 0 || sum < mass)) sum += (double)many[want[n++]];
+        int have = topp(many, MANY, mass, got);
+        if (fabs(sum - mass) > 1e-9 * all) assert_int_equal(have, n);
+        sorted_by = many;
+        qsort(want, (size_t)have, sizeof *want, by_index);
+        assert_memory_equal(got, want, sizeof *got * (size_t)have);
+    }
 }
 
 /* ---- golden vectors of section 8 ---- */

@@ -195,6 +195,9 @@ bool pages_create(struct pages *p, const struct sac_env *env, int size, enum pag
 void pages_append(struct pages *p, int layer, int kv_head, int slot0, int n, const float *k);
 /* Scores of pages 0 .. n-1 for one query, unscaled. */
 void pages_score(const struct pages *p, int layer, int kv_head, const float *q, int n, float *out);
+/* Sums of the scores of `count` queries. sums: 2 x head_dim; tmp: n. */
+void pages_score_sum(const struct pages *p, int layer, int kv_head, const float *q, int count, int n,
+                     float *sums, float *tmp, float *out);
 /* Add the pages of idx (ascending), then slots tail .. n-1. */
 void pages_rows(struct sac_rows *out, const int *idx, int n_idx, int size, int tail, int n);
 

@@ -78,6 +78,26 @@ void pages_score(const struct pages *p, int layer, int kv_head, const float *q, 
     k_ops()->page_bound(q, p->lo + at, p->hi + at, p->shape.head_dim, n, out);
 }
 
+/* max(q lo, q hi) is q+ hi + q- lo, with the positive and the negative part of q: its sum over queries needs
+ * their sums alone, and the boxes are read once. */
+void pages_score_sum(const struct pages *p, int layer, int kv_head, const float *q, int count, int n,
+                     float *sums, float *tmp, float *out)
+{
+    int dim = p->shape.head_dim;
+    size_t at = box_at(p, layer, kv_head, 0);
+    float *plus = sums, *minus = sums + dim;
+    for (int d = 0; d < dim; d++) {
+        plus[d] = minus[d] = 0;
+        for (int i = 0; i < count; i++) {
+            float x = q[(size_t)i * (size_t)dim + (size_t)d];
+            *(x > 0 ? &plus[d] : &minus[d]) += x;
+        }
+    }
+    k_ops()->score_f32(plus, p->hi + at, dim, n, 1.0f, out);
+    k_ops()->score_f32(minus, p->lo + at, dim, n, 1.0f, tmp);
+    for (int j = 0; j < n; j++) out[j] += tmp[j];
+}
+
 void pages_rows(struct sac_rows *out, const int *idx, int n_idx, int size, int tail, int n)
 {
     for (int i = 0; i < n_idx; i++) sac_rows_add(out, idx[i] * size, imin((idx[i] + 1) * size, n));

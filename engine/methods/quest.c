@@ -27,6 +27,7 @@ struct state {
     struct opts o;
     struct pages pages;
     float *score, *part;   /* [n_heads][cap] */
+    float *sums;           /* [n_heads][2][dim] */
     int *idx;              /* [n_heads][cap] */
 };
 
@@ -81,7 +82,8 @@ static void *create(const struct sac_env *env, const void *opts, struct sac_aren
     s->score = sac_arena_floats(a, n);
     s->part = sac_arena_floats(a, n);
     s->idx = sac_arena_alloc(a, sizeof *s->idx * n);
-    return s->score && s->part && s->idx ? s : NULL;
+    s->sums = sac_arena_floats(a, 2 * (size_t)env->shape.n_heads * (size_t)env->shape.head_dim);
+    return s->score && s->part && s->idx && s->sums ? s : NULL;
 }
 
 static void append(void *state, int layer, int kv_head, int slot0, int n, const float *k)
@@ -101,12 +103,12 @@ static void select_slots(void *state, const struct sac_decode_in *in, int head, 
     size_t at = (size_t)head * (size_t)s->pages.cap;
     float *score = s->score + at, *part = s->part + at;
     int *idx = s->idx + at;
-    pages_score(&s->pages, in->layer, kv, in->q + (size_t)head * (size_t)in->head_dim, current, score);
-    for (int g = 1; s->o.share_pages && g < group; g++) {
-        pages_score(&s->pages, in->layer, kv, in->q + (size_t)(head + g) * (size_t)in->head_dim, current,
-                    part);
-        for (int j = 0; j < current; j++) score[j] += part[j];
-    }
+    const float *q = in->q + (size_t)head * (size_t)in->head_dim;
+    if (s->o.share_pages && group > 1)
+        pages_score_sum(&s->pages, in->layer, kv, q, group, current,
+                        s->sums + 2 * (size_t)head * (size_t)in->head_dim, part, score);
+    else
+        pages_score(&s->pages, in->layer, kv, q, current, score);
     pages_rows(out, idx, topk(score, current, keep, idx), s->o.page_size, current * s->o.page_size, n);
 }
 

@@ -84,18 +84,37 @@ int topk(const float *score, int n, int k, int *out)
     return k;
 }
 
-int topp(const float *score, int n, double mass, int *out)
+static double sum_of(const float *score, const int *idx, int n)
 {
-    /* Bisect the number kept: sums of the k largest grow with k. */
+    double sum = 0;
+    for (int i = 0; i < n; i++) sum += (double)score[idx[i]];
+    return sum;
+}
+
+/* Bisect the number kept: sums of the k largest grow with k. */
+static int bisect_mass(const float *score, int n, double mass, int *out)
+{
     int lo = 1, hi = n;
     while (lo < hi) {
-        int mid = lo + (hi - lo) / 2, m = topk(score, n, mid, out);
-        double sum = 0;
-        for (int i = 0; i < m; i++) sum += (double)score[out[i]];
-        if (sum >= mass) hi = mid;
+        int mid = lo + (hi - lo) / 2;
+        if (sum_of(score, out, topk(score, n, mid, out)) >= mass) hi = mid;
         else lo = mid + 1;
     }
     return topk(score, n, lo, out);
+}
+
+int topp(const float *score, int n, double mass, int *out)
+{
+    /* Few are kept as a rule: where the best FEW suffice, the search goes on among them. */
+    enum { FEW = 512 };
+    if (n <= FEW || sum_of(score, out, topk(score, n, FEW, out)) < mass)
+        return bisect_mass(score, n, mass, out);
+    float best[FEW];
+    int idx[FEW];
+    for (int i = 0; i < FEW; i++) best[i] = score[out[i]];
+    int k = bisect_mass(best, FEW, mass, idx);
+    for (int i = 0; i < k; i++) out[i] = out[idx[i]];
+    return k;
 }
 
 void sort_descending(const float *score, int n, int *order, int *tmp)

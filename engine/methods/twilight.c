@@ -111,10 +111,11 @@ static void select_slots(void *state, const struct sac_decode_in *in, int head, 
     float *mass = s->score + at;
     int *idx = s->idx + at, *slot = s->slot + at, n = candidates(s, in, head, kv, mass, idx, slot);
     const float *q = in->q + (size_t)head * (size_t)in->head_dim;
-    for (int i = 0; i < n; i++) {
-        mass[i] = in->scale * ops->dot(q, rounded(s, in->layer, kv, slot[i]), in->head_dim);
-        if (in->softcap > 0) mass[i] = in->softcap * tanhf(mass[i] / in->softcap);
+    for (int i = 0, run; i < n; i += run) {          /* slots of a page follow each other */
+        for (run = 1; i + run < n && slot[i + run] == slot[i] + run;) run++;
+        ops->score_f32(q, rounded(s, in->layer, kv, slot[i]), in->head_dim, run, in->scale, mass + i);
     }
+    for (int i = 0; in->softcap > 0 && i < n; i++) mass[i] = in->softcap * tanhf(mass[i] / in->softcap);
     double sum = (double)ops->exp_sum(mass, n, ops->max(mass, n));
     int kept = topp(mass, n, s->o.p < 1 ? s->o.p * sum : HUGE_VAL, idx);
     for (int i = 0; i < kept; i++) sac_rows_add(out, slot[idx[i]], slot[idx[i]] + 1);

@@ -208,13 +208,24 @@ static void project_token(struct session *s, int layer)
     }
 }
 
+/* The shorter side moves: sinks are few, and so is what follows a slot near the end. What a cache loses in front
+ * it was given for the tokens to come, which need no more than a slot each. */
 static void remove_slot(struct session *s, int layer, int kv_head, int slot)
 {
     struct kv_head *h = kv_at(s, layer, kv_head);
-    size_t row = (size_t)s->hp->shape.head_dim * s->kv_size, tail = (size_t)(h->n - slot - 1);
-    char *k = (char *)h->k + (size_t)slot * row, *v = (char *)h->v + (size_t)slot * row;
-    memmove(k, k + row, tail * row);
-    memmove(v, v + row, tail * row);
+    size_t row = (size_t)s->hp->shape.head_dim * s->kv_size, before = (size_t)slot,
+           tail = (size_t)(h->n - slot - 1);
+    char *k = h->k, *v = h->v;
+    if (before < tail) {
+        memmove(k + row, k, before * row);
+        memmove(v + row, v, before * row);
+        h->k = k + row;
+        h->v = v + row;
+        h->cap--;
+    } else {
+        memmove(k + before * row, k + (before + 1) * row, tail * row);
+        memmove(v + before * row, v + (before + 1) * row, tail * row);
+    }
     memmove(h->pos + slot, h->pos + slot + 1, tail * sizeof *h->pos);
     h->n--;
 }
