@@ -106,6 +106,10 @@ static void test_samples(void **state)
     assert_int_equal(
         task_make(&s, &rough, "qa_quality", SAC_STYLE_COMPACT, 1200, 43, 0, FILE_OF("user.jsonl"), &err),
         SAC_EFORMAT);
+    /* A gold label beyond the options cannot be chosen: that question has no answer. */
+    err = (struct sac_err){ 0 };
+    task_make(&s, &rough, "qa_quality", SAC_STYLE_COMPACT, 1200, 43, 0, FILE_OF("label.jsonl"), &err);
+    assert_non_null(strstr(err.msg, "holds no question that has an answer"));
 }
 
 static void test_user(void **state)

@@ -126,7 +126,8 @@ static bool choice_line(struct qa_set *q, const json_t *o, bool *known)
             tb_str(&text, s ? s : "");
             json_array_foreach(json_object_get(one, "options"), k, opt) tb_fmt(
                 &text, "\n%c. %s", (char)('A' + (int)k), json_is_string(opt) ? json_string_value(opt) : "");
-            if (s && label >= 1 && label <= 26) {
+            size_t offered = json_array_size(json_object_get(one, "options"));
+            if (s && label >= 1 && label <= 26 && (size_t)label <= offered) {
                 tb_fmt(&gold, "%c", (char)('A' + (int)label - 1));
                 tb_add(&gold, "", 1);
             }

@@ -307,7 +307,8 @@ bool measure_given(const struct sac_trace *t, int lane, int layer, int head, int
     measure_evidence(t, m->w, row, &m->rows, out);
     if (out->kept >= n - first) {     /* everything is read */
         out->mass = out->mass_min = out->mass_p5 = out->set = out->set10 = out->set64 = out->oracle = 1;
-        out->sink_adjusted = out->mass_vs_dense = 1;
+        if (n > SINK + LOCAL_ADJUST) out->sink_adjusted = 1; /* else nothing lies between them */
+        out->mass_vs_dense = 1;
         out->out_err = 0;
         return true;
     }
