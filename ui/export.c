@@ -285,6 +285,9 @@ void shot_caption(struct shot_ctx *c, const char *what)
         if (c->s->view == UI_SHOT_COMPARE && c->s->at.b != c->s->at.a)
             n += (size_t)lane_words(&c->b, c->caption + n, cap - n);
     }
+    if (c->info.weight_error > 0.003 && n < cap)
+        n += (size_t)snprintf(c->caption + n, cap - n, "From a recording, weights to %.2g %%. ",
+                              100 * c->info.weight_error);
     snprintf(c->caption + n, cap - n, "Model %s (%s, %08llx), prompt %08llx, saccade %s.", c->info.model,
              c->info.file_type, (unsigned long long)(c->info.model_hash >> 32),
              (unsigned long long)(c->info.prompt_hash >> 32), SACCADE_VERSION);

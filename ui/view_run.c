@@ -159,7 +159,11 @@ static int fields(const struct ui_state *st, struct field *f)
         const struct sac_shape *s = &st->info.shape;
         snprintf(field_add(f, &n, "model", NULL)->value, 200, "%s  %d layers  %dQ/%dKV heads x %d",
                  st->info.arch, s->n_layers, s->n_heads, s->n_kv_heads, s->head_dim);
-        snprintf(field_add(f, &n, "run", NULL)->value, 200, "recorded: opened from a file");
+        char *run = field_add(f, &n, "run", NULL)->value;
+        if (st->info.weight_error > 0)
+            snprintf(run, 200, "recorded: weights to %.2g %%", 100 * st->info.weight_error);
+        else
+            snprintf(run, 200, "recorded: opened from a file");
     }
     return n;
 }

@@ -362,7 +362,7 @@ static int copy_utf8(char *buf, int cap, const char *s, int n)
 }
 
 /* The bytes of a vocabulary entry; 0 when the recording does not have it. */
-static int vocab_bytes(const struct sac_trace *t, int id, const char **out)
+int trace_vocab_bytes(const struct sac_trace *t, int id, const char **out)
 {
     if (t->model) return sac_token_bytes(t->model, id, out);
     int lo = 0, hi = t->n_pieces;
@@ -381,7 +381,7 @@ int sac_trace_vocab(const struct sac_trace *t, int id, char *buf, int cap)
     const char *s = NULL;
     if (cap <= 0) return 0;
     buf[0] = 0;
-    int n = vocab_bytes(t, id, &s);
+    int n = trace_vocab_bytes(t, id, &s);
     return n > 0 ? copy_utf8(buf, cap, s, n) : 0;
 }
 
@@ -405,7 +405,7 @@ int sac_trace_token(const struct sac_trace *t, int lane, int pos, char *buf, int
 int sac_trace_token_bytes(const struct sac_trace *t, int lane, int pos, char *buf, int cap)
 {
     const char *s = NULL;
-    int id = id_at(t, lane, pos), n = id < 0 ? 0 : vocab_bytes(t, id, &s);
+    int id = id_at(t, lane, pos), n = id < 0 ? 0 : trace_vocab_bytes(t, id, &s);
     if (n > cap) n = cap;
     if (n > 0) memcpy(buf, s, (size_t)n);
     return n > 0 ? n : 0;

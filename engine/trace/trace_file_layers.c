@@ -215,16 +215,37 @@ static enum sac_code read_overview(struct reader *r, struct tf_in *in, struct la
     return l->overview ? SAC_OK : sac_fail(r->err, SAC_ENOMEM, "%s: does not fit in memory", r->path);
 }
 
+/* In steps: at least a byte for each value and nine for each column; from: lane 0 or none. */
+static bool fits_steps(struct reader *r, struct tf_in *in, uint64_t raw, int layer, char which,
+                       long long values, bool *differs)
+{
+    uint32_t from = tf_get32(in), rows = tf_get32(in), bits = tf_get32(in);
+    float error;
+    memcpy(&error, &bits, sizeof error);
+    if (which != 'V' && error > 0 && error < 1)
+        r->info.weight_error = fmax(r->info.weight_error, sqrt(2) * (double)error);
+    long long columns = values / r->info.n_prompt;
+    const struct heavy *o = r->lane > 0 && r->f->heavy[0] ? &r->f->heavy[0][layer] : NULL;
+    const struct place *base = !o ? NULL : which == 'Q' ? &o->q : which == 'K' ? &o->k : &o->v;
+    *differs = from != UINT32_MAX;
+    if (*differs && (from != 0 || !base || !base->at)) return false;
+    return !in->bad && rows == (uint32_t)r->info.n_prompt &&
+           raw >= (uint64_t)TF_FIRST + (uint64_t)columns * 9 + (uint64_t)values;
+}
+
 /* q, k, v: noted here, read when asked for. */
-static enum sac_code note_heavy(struct reader *r, struct heavy *h, char which, const struct place *p,
-                                uint32_t how)
+static enum sac_code note_heavy(struct reader *r, struct heavy *h, int layer, char which,
+                                const struct place *p, struct tf_in *in)
 {
     const struct sac_shape *s = &r->info.shape;
+    uint32_t how = tf_get32(in);
     long long want = (long long)(which == 'Q' ? s->n_heads : s->n_kv_heads) * s->head_dim * r->info.n_prompt;
     struct place *to = which == 'Q' ? &h->q : which == 'K' ? &h->k : &h->v;
-    if (to->at || tf_float_count(p->raw, how, s->head_dim) != want)
-        return tf_damaged(r, "an array does not match the shape of the model");
+    bool differs = false, fits = how == TF_STEPS ? fits_steps(r, in, p->raw, layer, which, want, &differs)
+                                                 : tf_float_count(p->raw, how, s->head_dim) == want;
+    if (to->at || !fits) return tf_damaged(r, "an array does not match the shape of the model");
     *to = *p;
+    to->differs = differs;
     return SAC_OK;
 }
 
@@ -253,7 +274,7 @@ enum sac_code tf_read_layer(struct reader *r, const struct head *h, struct tf_in
         return tf_damaged(r, "a layer belongs to no lane");
     struct layer_rec *l = &rec->layer[layer];
     struct heavy *hv = &r->f->heavy[r->lane][layer];
-    if (!memcmp(h->kind + 1, "   ", 3)) return note_heavy(r, hv, h->kind[0], p, tf_get32(in));
+    if (!memcmp(h->kind + 1, "   ", 3)) return note_heavy(r, hv, (int)layer, h->kind[0], p, in);
     if (!memcmp(h->kind, "SAME", 4)) return read_same(r, in, l, (int)layer);
     if (!memcmp(h->kind, "PLAN", 4)) return read_plans(r, in, l);
     if (!memcmp(h->kind, "KEPT", 4)) return read_kept(r, in, l);

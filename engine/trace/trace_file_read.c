@@ -260,7 +260,7 @@ static enum sac_code read_pieces(struct reader *r, struct tf_in *in)
     struct tf_in scan = *in;
     while (scan.p < scan.end) {
         uint32_t id = tf_get32(&scan), len = tf_get32(&scan);
-        if (id > 1u << 30 || len > 4096 || !tf_take(&scan, len) || scan.bad)
+        if (id > 1u << 30 || len > TF_MAX_PIECE || !tf_take(&scan, len) || scan.bad)
             return tf_damaged(r, "a token's text is out of range");
         n++;
     }
@@ -414,33 +414,36 @@ static bool is_layer(const char *kind)
     return is_heavy(kind);
 }
 
-/* The first bytes of a big chunk, enough for lane, layer and precision, without unpacking all of it. */
-static bool peek(const unsigned char *payload, const struct head *h, unsigned char out[12])
+/* The first bytes of a big chunk, enough for lane, layer and how it is stored, without unpacking all of it.
+ */
+static bool peek(const unsigned char *payload, const struct head *h, unsigned char out[TF_FIRST], size_t *n)
 {
-    if (h->raw < 12) return false;
+    *n = h->raw < TF_FIRST ? h->raw : TF_FIRST;
+    if (*n < 12) return false;
     if (h->raw == h->stored) {
-        memcpy(out, payload, 12);
+        memcpy(out, payload, *n);
         return true;
     }
     ZSTD_DStream *z = ZSTD_createDStream();
     ZSTD_inBuffer in = { payload, h->stored, 0 };
-    ZSTD_outBuffer o = { out, 12, 0 };
-    while (z && o.pos < 12) {
+    ZSTD_outBuffer o = { out, *n, 0 };
+    while (z && o.pos < *n) {
         size_t before = in.pos, rc = ZSTD_decompressStream(z, &o, &in);
-        if (ZSTD_isError(rc) || (in.pos == before && o.pos < 12 && in.pos == in.size)) break;
+        if (ZSTD_isError(rc) || (in.pos == before && o.pos < *n && in.pos == in.size)) break;
     }
     ZSTD_freeDStream(z);
-    return o.pos == 12;
+    return o.pos == *n;
 }
 
 static enum sac_code read_chunk(struct reader *r, const struct head *h, size_t at)
 {
     const unsigned char *payload = r->f->map + at;
-    struct place p = { at, h->raw, h->stored, h->payload_crc };
-    unsigned char first[12];
+    struct place p = { at, h->raw, h->stored, h->payload_crc, false };
+    unsigned char first[TF_FIRST];
+    size_t n;
     if (is_heavy(h->kind)) {
-        if (!peek(payload, h, first)) return tf_damaged(r, "an array cannot be unpacked");
-        struct tf_in in = { first, first + 12, false };
+        if (!peek(payload, h, first, &n)) return tf_damaged(r, "an array cannot be unpacked");
+        struct tf_in in = { first, first + n, false };
         return tf_read_layer(r, h, &in, &p);
     }
     bool known = is_layer(h->kind) || strstr("INFO TEXT TOKS GOLD PIEC LANE ANSW TOKN", h->kind);
@@ -469,18 +472,26 @@ static enum sac_code read_chunk(struct reader *r, const struct head *h, size_t a
 
 /* ---- loading layers ---- */
 
-static struct blob *load_floats(struct file *f, const struct place *p, int dim)
+/* base: lane 0's array, for what is stored as differences to it. NULL too where the contents are not sound.
+ */
+static struct blob *load_floats(struct file *f, const struct place *p, struct tf_array a,
+                                const struct blob *base)
 {
-    if (!p->at) return NULL;
+    if (!p->at || (p->differs && !base)) return NULL;
     unsigned char *raw = unpack_chunk(f->map + p->at, p->raw, p->stored);
     if (!raw) return NULL;
-    struct tf_in in = { raw + 8, raw + 12, false };
+    struct tf_in in = { raw + 8, raw + p->raw, false };
     uint32_t how = tf_get32(&in);
-    long long n = tf_float_count(p->raw, how, dim);
-    struct blob *b = n > 0 ? blob_room((size_t)n * sizeof(float), f->spill) : NULL;
-    if (b) tf_unpack(raw + 12, (size_t)n, (enum tf_precision)how, dim, b->data);
+    size_t n = (size_t)a.heads * (size_t)a.rows * (size_t)a.dim;
+    struct blob *b = blob_room(n * sizeof(float), f->spill);
+    bool ok = b != NULL;
+    if (ok && how == TF_STEPS)
+        ok = tf_steps_unpack(&in, &a, p->differs ? base->data : NULL, b->data);
+    else if (ok)
+        tf_unpack(raw + 12, n, (enum tf_precision)how, a.dim, b->data);
     free(raw);
-    return b;
+    if (!ok) blob_drop(b);
+    return ok ? b : NULL;
 }
 
 static void load_locked(struct file *f, const struct sac_trace *t, int lane, int layer)
@@ -495,12 +506,17 @@ static void load_locked(struct file *f, const struct sac_trace *t, int lane, int
         l->k = blob_share(o->k);
         l->v = blob_share(o->v);
     } else {
-        int dim = t->info.shape.head_dim;
-        struct blob *q = load_floats(f, &h->q, dim), *k = load_floats(f, &h->k, dim);
+        const struct sac_shape *s = &t->info.shape;
+        struct tf_array a = { s->n_heads, t->info.n_prompt, s->head_dim }, kv = a;
+        const struct layer_rec *o = lane ? &t->lane[0]->layer[layer] : NULL;
+        kv.heads = s->n_kv_heads;
+        if (o && (h->q.differs || h->k.differs || h->v.differs)) load_locked(f, t, 0, layer);
+        struct blob *q = load_floats(f, &h->q, a, o ? o->q : NULL),
+                    *k = load_floats(f, &h->k, kv, o ? o->k : NULL);
         if (q && k) {
             l->q = q;
             l->k = k;
-            l->v = load_floats(f, &h->v, dim);
+            l->v = load_floats(f, &h->v, kv, o ? o->v : NULL);
         } else {
             blob_drop(q);
             blob_drop(k);
@@ -535,8 +551,10 @@ static bool wants_spill(const struct sac_trace *t, const struct file *f)
     double bytes = 0;
     for (int i = 0; i < sac_trace_n_lanes(t); i++)
         for (int l = 0; f->heavy[i] && l < t->info.shape.n_layers; l++)
-            bytes += 2.0 * ((double)f->heavy[i][l].q.raw + (double)f->heavy[i][l].k.raw +
-                            (double)f->heavy[i][l].v.raw);
+            bytes +=
+                4.0 *
+                ((double)f->heavy[i][l].q.raw + (double)f->heavy[i][l].k.raw + (double)f->heavy[i][l].v.raw) /
+                (f->version < 3 ? 2 : 1.5);
     return blob_spill_wanted(bytes);
 }
 
@@ -570,6 +588,10 @@ static enum sac_code map_file(struct file **out, const char *path, struct sac_er
         return sac_fail(err, SAC_ENOTSUP, "%s: recorded in format %u; this version reads formats 1 to %d", path,
                         (unsigned)version, TF_VERSION);
     }
+    if (tf_get32(&in)) {
+        close_file(f);
+        return sac_fail(err, SAC_EFORMAT, "%s: damaged at byte 12: the header does not end in zeros", path);
+    }
     *out = f;
     return SAC_OK;
 }
@@ -589,8 +611,8 @@ static enum sac_code read_all(struct reader *r)
         rc = read_chunk(r, &h, at);
         at += h.stored;
     }
-    if (!rc) rc = make_trace(r);
-    if (!rc && !sac_trace_n_lanes(r->t))
+    if (!rc && r->json && r->text && r->ids) rc = make_trace(r);
+    if (!rc && (!r->t || !sac_trace_n_lanes(r->t)))
         rc = sac_fail(r->err, SAC_EFORMAT,
                       "%s: cut short at byte %zu, before the first lane: nothing to show", r->path, r->at);
     return rc;
@@ -606,6 +628,7 @@ enum sac_code sac_trace_open(struct sac_trace **out, const char *path, struct sa
     rc = read_all(&r);
     if (!rc) {
         settle_layers(&r);
+        r.t->info.weight_error = r.info.weight_error;
         r.f->spill = wants_spill(r.t, r.f);
         r.t->file = r.f;
         r.t->close_file = close_file;
@@ -647,6 +670,53 @@ static void count_kind(struct sac_trace_report *out, const struct head *h)
     out->raw_bytes += h->raw;
 }
 
+/* How exactly an array was written. */
+static void note_precision(struct sac_trace_report *out, const unsigned char *payload, const struct head *h)
+{
+    unsigned char first[TF_FIRST];
+    size_t n;
+    if ((memcmp(h->kind, "Q   ", 4) && memcmp(h->kind, "K   ", 4)) || !peek(payload, h, first, &n)) return;
+    struct tf_in in = { first + 8, first + n, false };
+    uint32_t how = tf_get32(&in), error;
+    out->exact = how == TF_F32 && (out->exact || !out->arrays);
+    out->arrays = true;
+    if (how != TF_STEPS || !tf_take(&in, 8)) return;
+    error = tf_get32(&in);
+    float e;
+    memcpy(&e, &error, sizeof e);
+    if (e > 0 && e < 1) out->error = fmax(out->error, (double)e);
+}
+
+static bool array_unpacks(const struct file *f, const struct place *p, struct tf_array a)
+{
+    if (!p->at) return true;
+    unsigned char *raw = unpack_chunk(f->map + p->at, p->raw, p->stored);
+    struct tf_in in = { raw ? raw + 8 : NULL, raw ? raw + p->raw : NULL, false };
+    bool ok = raw && (tf_get32(&in) != TF_STEPS || tf_steps_unpack(&in, &a, NULL, NULL));
+    free(raw);
+    return ok;
+}
+
+/* Arrays are noted on opening and unpacked when they are asked for: a check unpacks them all. */
+static enum sac_code check_arrays(const struct sac_trace *t, const char *path, struct sac_err *err)
+{
+    const struct file *f = t->file;
+    const struct sac_shape *s = &t->info.shape;
+    struct tf_array q = { s->n_heads, t->info.n_prompt, s->head_dim }, kv = { s->n_kv_heads, q.rows, q.dim };
+    for (int i = 0; i < sac_trace_n_lanes(t); i++)
+        for (int l = 0; f->heavy[i] && l < s->n_layers; l++) {
+            const struct heavy *h = &f->heavy[i][l];
+            const struct place *bad = !array_unpacks(f, &h->q, q)    ? &h->q
+                                      : !array_unpacks(f, &h->k, kv) ? &h->k
+                                      : !array_unpacks(f, &h->v, kv) ? &h->v
+                                                                     : NULL;
+            if (bad)
+                return sac_fail(err, SAC_EFORMAT, "%s: damaged at byte %zu: an array cannot be unpacked",
+                                path, bad->at - TF_CHUNK);
+        }
+    return SAC_OK;
+}
+
 enum sac_code sac_trace_check(const char *path, struct sac_trace_report *out, struct sac_err *err)
 {
     struct file *f;
@@ -671,6 +741,7 @@ enum sac_code sac_trace_check(const char *path, struct sac_trace_report *out, st
             break;
         }
         count_kind(out, &h);
+        note_precision(out, f->map + at, &h);
         out->n_chunks++;
         at += h.stored;
     }
@@ -678,6 +749,8 @@ enum sac_code sac_trace_check(const char *path, struct sac_trace_report *out, st
     if (rc) return rc;
     struct sac_trace *t;               /* what the chunks say must be sound as well */
     rc = sac_trace_open(&t, path, err);
-    if (!rc) sac_trace_release(t);
+    if (rc) return rc;
+    rc = check_arrays(t, path, err);
+    sac_trace_release(t);
     return rc;
 }

@@ -14,7 +14,8 @@ enum {
     TF_MAX_STEPS = 1 << 20
 };
 
-struct place { size_t at; uint64_t raw, stored; uint32_t crc; };     /* a chunk's payload; at 0: absent */
+/* A chunk's payload; at 0: absent. differs: its values are differences to those of lane 0. */
+struct place { size_t at; uint64_t raw, stored; uint32_t crc; bool differs; };
 
 struct heavy { struct place q, k, v, over; int same; };              /* same: lane, -1 none */
 
@@ -50,6 +51,6 @@ enum sac_code tf_damaged(struct reader *r, const char *what);
 long long tf_float_count(uint64_t raw, uint32_t precision, int dim);
 /* The lane that a chunk names is the one at hand from now on; false: there is none. */
 bool tf_turn_to(struct reader *r, uint32_t lane);
-/* A chunk that belongs to a layer of a lane; in: its contents (of Q, K, V the first 12 bytes). */
+/* A chunk that belongs to a layer of a lane; in: its contents (of Q, K, V the first TF_FIRST bytes, or all). */
 enum sac_code tf_read_layer(struct reader *r, const struct head *h, struct tf_in *in, const struct place *p);
 #endif

@@ -107,6 +107,9 @@ const struct layer_rec *trace_layer(const struct sac_trace *t, int lane, int lay
  * cannot be read. */
 const struct layer_rec *trace_layer_full(const struct sac_trace *t, int lane, int layer);
 
+/* The bytes of a token, which may be part of a character: how many, and where they lie. */
+int trace_vocab_bytes(const struct sac_trace *t, int id, const char **out);
+
 /* q row and k rows as recorded: prompt or decode part. */
 const float *rec_q(const struct sac_trace *t, const struct layer_rec *r, int head, int row);
 const float *rec_k(const struct sac_trace *t, const struct layer_rec *r, int kv_head, int pos, bool values);

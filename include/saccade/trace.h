@@ -32,6 +32,7 @@ struct sac_trace_info {
     const int *span_item;
     int threads;
     bool recorded;                /* from a file: no model behind it */
+    double weight_error;          /* of its rounded q and k: relative, root mean square; 0: not stated */
 };
 void sac_trace_info(const struct sac_trace *t, struct sac_trace_info *out);
 const int *sac_trace_prompt_ids(const struct sac_trace *t);          /* [n_prompt] */
@@ -39,8 +40,8 @@ struct sac_span sac_trace_token_span(const struct sac_trace *t, int pos);  /* by
 /* Display text of the token at position pos in a lane (prompt or generated): valid UTF-8, control
  * characters made visible by the caller. Returns its length. */
 int sac_trace_token(const struct sac_trace *t, int lane, int pos, char *buf, int cap);
-/* The bytes of that token, which may be part of a character. A recording holds text: there, what is no character
- * by itself is U+FFFD. Returns how many, at most cap. */
+/* The bytes of that token, which may be part of a character. A recording of format 1 or 2 holds text: there, what is
+ * no character by itself is U+FFFD. Returns how many, at most cap. */
 int sac_trace_token_bytes(const struct sac_trace *t, int lane, int pos, char *buf, int cap);
 bool sac_trace_layer_windowed(const struct sac_trace *t, int layer, int *window);
 

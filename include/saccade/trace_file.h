@@ -9,16 +9,21 @@
 #include <saccade/err.h>
 #include <saccade/trace.h>
 
+#define SAC_TRACE_MOST 200e6
+
 struct sac_trace_save {
     bool force;               /* replace an existing file */
-    bool exact; /* q, k, v as f32; otherwise q, k as f16 (weights differ by about 1e-3), v in 8 bits */
-    bool small;               /* q, k in 8 bits as well, a scale for each row: weights to a few percent */
+    bool exact;               /* q, k, v as f32 */
+    bool small;               /* as roughly as `most` ever makes it, and no overviews */
+    size_t most; /* bytes that precision is traded for; 0: SAC_TRACE_MOST. A file may be larger where
+                    even the roughest arrays, weights to about 4 percent, need more */
     int n_layers; const int *layer;   /* q, k, v of these layers only; 0: all. Measures are kept of all */
     bool no_values;           /* leave out v: no outputs, no error measures; half the keys' size less */
     int level;                /* zstd, 0: 3 */
     const atomic_bool *cancel;
     void (*progress)(void *ctx, double share);
     void *ctx;
+    double *error; /* receives what sac_trace_report.error says of the file; may be NULL */
 };
 /* Write while the run goes on: into PATH.partial, in pieces that are whole; each call adds what became complete
  * since the last. A process that is killed leaves that file, which opens as far as it goes. The end adds what is
@@ -45,7 +50,14 @@ struct sac_trace_report {
     size_t bytes, raw_bytes;          /* file; what it expands to */
     bool cut;                         /* ends in the middle of a chunk, or without its end mark */
     size_t good_bytes;                /* whole chunks end here */
-    struct { char name[8]; int n; size_t bytes, raw; } kind[16];
+    bool arrays, exact;               /* it holds q and k; all of them as f32 */
+    double error;                     /* of scores from rounding q, and from rounding k: the largest root mean
+                                         square that any layer was written with; 0: not stated */
+    struct {
+        char name[8];
+        int n;
+        size_t bytes, raw;
+    } kind[24];
     int n_kinds;
 };
 /* Read every chunk and its checksum. SAC_EFORMAT with the offset of the first damage; report is filled up to
