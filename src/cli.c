@@ -7,6 +7,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #ifdef __APPLE__
 #include <mach-o/dyld.h>
@@ -123,23 +124,57 @@ char *cli_text(const char *arg, size_t *len, struct sac_err *err)
     return text;
 }
 
+const char *cli_reason(int e)
+{
+    return e == ENOSPC || e == EDQUOT ? "the disk is full"
+           : e == EACCES              ? "no permission to write there"
+           : e == ENOENT              ? "the folder does not exist"
+           : e == EROFS               ? "the file system is read-only"
+                                      : strerror(e);
+}
+
+/* The file that is being written under another name; commands write one at a time. */
+static struct {
+    FILE *f;
+    char tmp[4200];
+} pending;
+
 FILE *cli_create(const char *path, struct sac_err *err)
 {
+    struct stat st;
     if (!strcmp(path, "-")) return stdout;
-    FILE *f = fopen(path, "wb");
-    if (!f) sac_fail(err, SAC_EIO, "%s: cannot write: %s", path, strerror(errno));
+    bool whole = !pending.f && (lstat(path, &st) != 0 || S_ISREG(st.st_mode)) &&
+                 snprintf(pending.tmp, sizeof pending.tmp, "%s.part-%ld", path, (long)getpid()) <
+                     (int)sizeof pending.tmp;
+    FILE *f = fopen(whole ? pending.tmp : path, "wb"); /* devices, pipes and links are written in place */
+    if (!f)
+        sac_fail(err, SAC_EIO, "%s: cannot be written: %s", path, cli_reason(errno));
+    else if (whole)
+        pending.f = f;
     return f;
 }
 
 bool cli_close(FILE *f, const char *path, struct sac_err *err)
 {
-    bool bad = ferror(f) != 0;
+    bool whole = f == pending.f, bad = ferror(f) != 0;
     errno = 0;
-    if (f == stdout ? fflush(f) != 0 : fclose(f) != 0) bad = true;
+    if (fflush(f) != 0 || (whole && fsync(fileno(f)) != 0)) bad = true;
+    int why = errno;
+    if (f != stdout && fclose(f) != 0 && !bad) bad = true, why = errno;
+    if (whole && !bad && rename(pending.tmp, path) != 0) bad = true, why = errno;
+    if (whole && bad) unlink(pending.tmp);
+    if (whole) pending.f = NULL;
     if (bad)
-        sac_fail(err, SAC_EIO, "%s: cannot write: %s", f == stdout ? "standard output" : path,
-                 strerror(errno ? errno : EIO));
+        sac_fail(err, SAC_EIO, "%s: cannot be written: %s", f == stdout ? "standard output" : path,
+                 cli_reason(why ? why : EIO));
     return !bad;
+}
+
+void cli_drop(FILE *f)
+{
+    if (!f || f == stdout) return;
+    fclose(f);
+    if (f == pending.f) unlink(pending.tmp), pending.f = NULL;
 }
 
 bool cli_writable(const char *path, struct sac_err *err)
@@ -148,7 +183,7 @@ bool cli_writable(const char *path, struct sac_err *err)
     bool there = access(path, F_OK) == 0;
     FILE *f = fopen(path, "ab");
     if (!f) {
-        sac_fail(err, SAC_EIO, "%s: cannot write: %s", path, strerror(errno));
+        sac_fail(err, SAC_EIO, "%s: cannot be written: %s", path, cli_reason(errno));
         return false;
     }
     fclose(f);

@@ -2,6 +2,7 @@
 #include "args.h"
 #include "cli.h"
 #include "commands.h"
+#include "offline.h"
 #include "report_out.h"
 
 #include <stdlib.h>
@@ -107,7 +108,7 @@ int cmd_report(int argc, char **argv)
           .to = &a.plots },
         { "list-plots", 0, NULL, "name the plots these results make", ARG_FLAG, .to = &a.list },
         { "dark", 0, NULL, "plots on a dark background", ARG_FLAG, .to = &a.dark },
-        { "force", 0, NULL, "replace plot files that exist", ARG_FLAG, .to = &a.force },
+        { "force", 0, NULL, "replace files that exist", ARG_FLAG, .to = &a.force },
         { 0 },
     };
     const struct arg_spec spec = {
@@ -130,13 +131,13 @@ int cmd_report(int argc, char **argv)
     struct sac_report *r = NULL;
     if (sac_report_read(&r, a.files.v, a.files.n, &err)) return cli_fail("report", &err);
     bool plots = a.plot || a.plots || a.list;
-    FILE *f = plots ? stdout : cli_create(a.output, &err);
+    FILE *f = plots ? stdout : offline_target(a.output, a.force, &err) ? cli_create(a.output, &err) : NULL;
     if (f && plots)
         plots_out(r, &a, f, &err);
     else if (f && !tables_out(r, &a, f, &err))
         cli_close(f, a.output, &err);
-    else if (f && f != stdout)
-        fclose(f);
+    else
+        cli_drop(f);
     sac_report_free(r);
     return err.code ? cli_fail("report", &err) : 0;
 }

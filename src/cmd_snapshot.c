@@ -124,15 +124,21 @@ static enum sac_code make_shot(const struct opts *o, const struct sac_trace *t, 
     }
     enum sac_code rc = parse_ranges(o, s, err);
     if (rc) return rc;
+    struct sac_trace_info i;
+    struct sac_lane l;
+    sac_trace_info(t, &i);
+    sac_trace_lane(t, a, &l);
+    int last_step = l.n_steps > 1 ? l.n_steps - 1 : 0, last_row = i.n_prompt - 1 + last_step;
+    if (o->row > last_row)
+        return sac_fail(err, SAC_EARG, "--row %d: this lane has rows 0 to %d", o->row, last_row);
+    if (o->step > last_step)
+        return sac_fail(err, SAC_EARG, "--step %d: this lane has steps 0 to %d", o->step, last_step);
     s->at.layer = o->layer;
     s->at.head = o->head;
     if (o->row >= 0) s->at.row = s->at.key = o->row;
     s->at.step = o->step;
-    if (o->step < 0) { /* step 0 is the last row of the prompt: most methods read all of it there */
-        struct sac_lane l;
-        sac_trace_lane(t, a, &l);
+    if (o->step < 0) /* step 0 is the last row of the prompt: most methods read all of it there */
         s->at.step = l.n_steps > 1 ? 1 : 0;
-    }
     s->at.group = o->group;
     s->at.scale = (enum ui_scale)o->scale;
     s->at.pool = (enum sac_pooling)o->pool;
@@ -669,6 +675,15 @@ int cmd_snapshot(int argc, char **argv)
     if (o.screen && (o.steps || o.layers || o.heads || o.all_heads || o.window || o.metric))
         return args_fail(&spec,
                          "--steps, --layers, --heads, --all-heads, --window and --metric belong to a --view");
+    bool heads = o.view == UI_SHOT_HEADS,
+         rows = o.view == UI_SHOT_MAP || o.view == UI_SHOT_COMPARE || o.view == UI_SHOT_RECALL;
+    if (o.animate && !o.steps) return args_fail(&spec, "--animate needs --steps: which steps are the frames");
+    if (!o.screen && !o.again && (o.metric || o.all_heads) && !heads)
+        return args_fail(&spec, "%s belongs to --view heads", o.metric ? "--metric" : "--all-heads");
+    if (!o.screen && !o.again && o.diff && o.view != UI_SHOT_COMPARE)
+        return args_fail(&spec, "--diff belongs to --view compare");
+    if (!o.screen && !o.again && o.window && !rows)
+        return args_fail(&spec, "--window belongs to the views map, compare and recall");
     if (o.size && !o.screen) return args_fail(&spec, "--size belongs to --screen; figures have --width");
     if (!o.screen) {
         if (o.layer < 0) o.layer = 0;

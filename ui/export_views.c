@@ -165,8 +165,15 @@ enum sac_code shot_thumbs(struct shot_ctx *c, struct figure_bytes *out, struct s
     uint32_t **thumb = calloc((size_t)n + 1, sizeof *thumb);
     enum sac_code rc = thumb ? SAC_OK : shot_failed(c, err, "this figure");
     for (int i = 0; i < n && !rc; i++) {
-        thumb[i] = thumb_of(c, p.l0 + i / (p.h1 - p.h0), p.h0 + i % (p.h1 - p.h0), &heat);
-        if (!thumb[i]) rc = shot_failed(c, err, "the thumbnails");
+        int layer = p.l0 + i / (p.h1 - p.h0), head = p.h0 + i % (p.h1 - p.h0);
+        thumb[i] = thumb_of(c, layer, head, &heat);
+        if (thumb[i]) continue;
+        rc = !shot_stopped(c) && isnan(sac_trace_lse(c->t, c->s->at.a, layer, head, 0))
+                 ? sac_fail(err, SAC_EARG,
+                            "layer %d: its queries and keys are not in this recording; --layers "
+                            "shows a part of the grid",
+                            layer)
+                 : shot_failed(c, err, "the thumbnails");
     }
     if (!rc) {
         char name[80], source[200], label[64];
@@ -504,8 +511,9 @@ enum sac_code shot_recall(struct shot_ctx *c, struct figure_bytes *out, struct s
             y[n][i] = fmin((double)a[n]->mass[i], 1);
         }
         recall_name(c, lane, &l, y[n], m, name[n], sizeof name[n]);
-        series[n] = (struct figure_series){ .name = name[n], .n = m, .x = x[n], .y = y[n], .no_marks = true,
-                                            .dashed = n % 2 == 1 };
+        series[n] = (struct figure_series){
+            .name = name[n], .n = m, .x = x[n], .y = y[n], .no_marks = m > 1, .dashed = n % 2 == 1
+        };
         n++;
     }
     if (!rc && n == 0)

@@ -4,5 +4,5 @@ set -euo pipefail
 out=${1:?usage: merge.sh FOLDER}
 saccade=${SACCADE:-saccade}
 "$saccade" eval --merge --output "$out/all.jsonl" "$out"/part-*.jsonl
-"$saccade" report --format markdown --output "$out/report.md" "$out/all.jsonl"
+"$saccade" report --format markdown --force --output "$out/report.md" "$out/all.jsonl"
 echo "$out/all.jsonl and $out/report.md"

@@ -24,6 +24,6 @@ part "$five,vt" 1024 "$samples"
 part "$five" 4096 $(( (5 * samples + 11) / 12 ))
 part "$five" 8192 $(( (samples + 5) / 6 ))
 for length in ${EXTRA:-}; do part "$five" "$length" $(( (samples + 11) / 12 )); done
-"$saccade" report --format markdown -o "$out/report.md" "$out/results.jsonl"
+"$saccade" report --format markdown --force -o "$out/report.md" "$out/results.jsonl"
 "$saccade" report --plots "$out/figures/.png" --force --quiet "$out/results.jsonl"
 echo "$out/report.md and $out/figures"
