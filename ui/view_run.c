@@ -333,6 +333,18 @@ static void answer_text(const struct ui_state *st, struct cell_buf *b, int x, in
         cells_put(b, x + used, y, 0x2588, style(st, UI_RUNNING));
 }
 
+/* Where not all can be seen: dense, then those that did worse, then the others. */
+static void worse_first(const struct ui_state *st, int *lane, int n)
+{
+    int at = n > 0 && lane[0] == 0;
+    for (int i = at; i < n; i++) {
+        int l = lane[i];
+        if (l < 0 || !(st->lane[l].score < st->lane[0].score - 1e-9)) continue;
+        memmove(lane + at + 1, lane + at, (size_t)(i - at) * sizeof *lane);
+        lane[at++] = l;
+    }
+}
+
 static void draw_answers(const struct ui_state *st, struct cell_buf *b, struct ui_rect box)
 {
     struct ui_rect r = ui_pane(st, b, box, P_ANSWERS, "Answers");
@@ -355,6 +367,7 @@ static void draw_answers(const struct ui_state *st, struct cell_buf *b, struct u
     }
     int lane[UI_MAX_LANES], n_shown = shown_lanes(st, lane);
     int rows = r.y + r.h - y, top = st->run->top_answers;
+    if (n_shown > rows) worse_first(st, lane, n_shown);
     if (top > n_shown - rows) top = n_shown - rows;
     if (top < 0) top = 0;
     st->run->top_answers = top;
