@@ -264,6 +264,39 @@ for n, part in ((1, 'runs'), (2, 'runs'), (3, 'kept'), (4, 'pages')):
 PY
 fi
 
+# The numbers of a window are those of its rows and keys: another softmax over the exported q and k says the same.
+if command -v python3 > /dev/null; then
+    for ext in csv json npy; do want 0 "$bin" snapshot sel.trace --lane 0 --layer 5 --head 6 --window 200-209,100-129 -o w.$ext; done
+    want 0 "$bin" snapshot sel.trace --lane 0 --layer 5 -o w.safetensors
+    python3 - << 'PY' || bad "the numbers of a window are not those of its rows and keys"
+import csv, json, math, struct
+d = open('w.safetensors', 'rb').read(); n = struct.unpack('<Q', d[:8])[0]; h = json.loads(d[8:8 + n])
+def tensor(k):
+    a, b = h[k]['data_offsets']
+    return h[k]['shape'], struct.unpack('<%df' % ((b - a) // 4), d[8 + n + a:8 + n + b])
+((heads, rows, dim), q), ((kv, _, _), k) = tensor('q'), tensor('k')
+head, group = 6, 6 // (heads // kv)
+npy = open('w.npy', 'rb').read(); at = 10 + struct.unpack('<H', npy[8:10])[0]
+assert eval(npy[10:at])['shape'] == (10, 30)
+grid = struct.unpack('<300f', npy[at:])
+cell = {(int(r['query_lo']), int(r['key_lo'])): float(r['weight']) for r in csv.DictReader(open('w.csv', newline=''))}
+assert sorted(cell) == [(i, j) for i in range(200, 210) for j in range(100, 130)]
+assert all(int(r['query_hi']) == int(r['query_lo']) + 1 for r in csv.DictReader(open('w.csv', newline='')))
+table = json.load(open('w.json', encoding='utf-8'))
+col = [table['columns'].index(c) for c in ('query_lo', 'key_lo', 'weight')]
+assert {(r[col[0]], r[col[1]]) for r in table['rows']} == set(cell)
+for row in (200, 209):
+    s = [sum(q[(head * rows + row) * dim + i] * k[(group * rows + j) * dim + i] for i in range(dim)) / dim ** 0.5
+         for j in range(row + 1)]
+    total = sum(math.exp(x - max(s)) for x in s)
+    for j in range(100, 130):
+        w = math.exp(s[j] - max(s)) / total
+        for got in (cell[row, j], grid[(row - 200) * 30 + j - 100]):
+            assert abs(got - w) <= 1e-4 * w, (row, j, got, w)
+for r in table['rows']: assert abs(r[col[2]] - cell[r[col[0]], r[col[1]]]) <= 1e-6 * r[col[2]]
+PY
+fi
+
 # ---- replay and tour ----
 printf 'screen map\nlayer 7\nhead 2\n' > log.txt
 want 0 "$bin" replay log.txt "$tour" --headless --size 90x28 --dump r.txt
