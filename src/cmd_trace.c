@@ -36,6 +36,12 @@ struct follow { const char *path; const struct sac_trace_save *save; struct sac_
 static bool follow_run(void *ctx, const struct sac_trace *t)
 {
     struct follow *f = ctx;
+    struct sac_trace_info i;
+    sac_trace_info(t, &i);
+    for (int k = 0; !f->w && !f->err.code && k < f->save->n_layers; k++)
+        if (f->save->layer[k] >= i.shape.n_layers)
+            sac_fail(&f->err, SAC_EARG, "--layers: there is no layer %d: the model has layers 0 to %d",
+                     f->save->layer[k], i.shape.n_layers - 1);
     if (!f->w && (f->err.code || sac_trace_writer_open(&f->w, t, f->path, f->save, &f->err))) return false;
     return sac_trace_writer_more(f->w);
 }
@@ -48,7 +54,7 @@ static int record(int argc, char **argv)
     bool force = false, exact = false, small = false, no_values = false, json = false;
     struct arg_ints layers = { { 0 }, 0 };
     int level = 0;
-    size_t most = 0;
+    size_t most = SIZE_MAX;
     double score_error = 0;
     char words[80];
     const struct arg_opt opts[] = {
@@ -107,7 +113,8 @@ static int record(int argc, char **argv)
     if (rc != ARGS_GO) return rc;
     if (model.n) a.model = model.v[0];
     if (!out) out = "run.trace";
-    if (exact + small + (most > 0) > 1)
+    if (most == 0) return args_fail(&spec, "--max-size 0: give a size, such as 100M");
+    if (exact + small + (most != SIZE_MAX) > 1)
         return args_fail(&spec, "--exact, --small and --max-size exclude each other");
     struct sac_err err = { SAC_OK, "" };
     struct offline run;
@@ -115,7 +122,7 @@ static int record(int argc, char **argv)
     struct sac_trace_save save = { .force = force,
                                    .exact = exact,
                                    .small = small,
-                                   .most = most,
+                                   .most = most == SIZE_MAX ? 0 : most,
                                    .n_layers = layers.n,
                                    .layer = layers.v,
                                    .no_values = no_values,
@@ -137,7 +144,7 @@ static int record(int argc, char **argv)
     if (code) return cli_signal_exit(cli_fail("trace", &f.err));
     struct stat st;
     long long bytes = stat(out, &st) == 0 ? (long long)st.st_size : 0;
-    double limit = most ? (double)most : SAC_TRACE_MOST;
+    double limit = most != SIZE_MAX ? (double)most : SAC_TRACE_MOST;
     if (json)
         json_print(stdout,
                    json_pack("{s:s, s:s, s:I, s:f}", "schema", "saccade.trace/1", "file", out, "bytes",
@@ -148,7 +155,7 @@ static int record(int argc, char **argv)
     if (!exact && (double)bytes > limit)
         if (!args_common.quiet)
             fprintf(stderr,
-                    "saccade trace: %s: more than %.0f MB, though as rough as it gets: --small, --no-values, "
+                    "saccade trace: %s: more than %.3g MB, though as rough as it gets: --small, --no-values, "
                     "--layers and fewer methods make it smaller\n",
                     out, limit / 1e6);
     if (!stopped) return 0;

@@ -31,6 +31,11 @@ done
 want 0 "$bin" snapshot "$tour" --view map --lane 1 --layers 7 --heads 0-2 -o batch.png
 [ -s batch-L7H2.png ] || bad "no batch file"
 want 2 "$bin" snapshot "$tour" --view map --lane 1 --layer 5 -o x.png; said "not in this recording"
+want 2 "$bin" snapshot "$tour" --view heads --all-heads -o x.png; said "not in this recording"
+want 2 "$bin" snapshot "$tour" --view pages --lane 6 --step 32 -o x.png; said "steps 0 to 31"
+want 2 "$bin" snapshot "$tour" --view text --layer 7 --row 529 -o x.png; said "rows 0 to 528"
+want 2 "$bin" snapshot "$tour" --view pages --animate -o x.png; said "needs --steps"
+want 2 "$bin" snapshot "$tour" --view text --layer 7 --window 0-9,0-9 -o x.png; said "belongs to"
 want 0 "$bin" snapshot "$tour" --view pages --lane 6 --steps 3-6 --animate -o steps.png
 want 0 "$bin" snapshot "$tour" --view pages --lane 6 --steps 3-5 -o frame.png
 [ -s frame-0004.png ] || bad "no frame of step 4"
@@ -207,6 +212,19 @@ want 3 "$bin" trace check cut.trace
 want 0 "$bin" snapshot cut.trace --lane 0 --layer 0 -o from-cut.png
 cp run.trace bad.trace; printf 'X' | dd of=bad.trace bs=1 seek=$((size / 2)) conv=notrunc 2> /dev/null
 want 3 "$bin" trace check bad.trace; said "damaged at byte"
+head -c 40 run.trace > cut.trace; want 3 "$bin" trace check cut.trace; said "cut short at byte 16"
+want 2 "$bin" trace record --task niah --length 256 --layers 99 -o x.trace; said "no layer 99"
+[ ! -e x.trace.partial ] || bad "a refused recording left a file"
+# Precision is traded for size, and said; a prompt that is bytes to the tokenizer is readable from the file.
+want 0 "$bin" trace record --task niah --length 512 --max-tokens 2 --method vertical_slash -o fine.trace
+want 0 "$bin" trace record --task niah --length 512 --max-tokens 2 --method vertical_slash --max-size $(($(stat -c %s fine.trace) * 9 / 10)) -o less.trace
+[ "$(stat -c %s less.trace)" -le $(($(stat -c %s fine.trace) * 9 / 10)) ] || bad "a trace is larger than --max-size"
+want 0 "$bin" trace info fine.trace; grep -q 'weights to 0.14 %' out.txt || bad "trace info says: $(grep arrays out.txt)"
+want 0 "$bin" trace info less.trace; grep -q 'weights to 0.14 %' out.txt && bad "a smaller trace is as exact"
+printf 'ключ \xd7\x9e\xd7\xa4' > script.txt
+want 0 "$bin" trace record --prompt @script.txt --raw --max-tokens 1 -o script.trace
+want 0 "$bin" snapshot script.trace --layer 2 -o script.svg; want 0 "$bin" snapshot --prompt @script.txt --raw --max-tokens 1 --layer 2 -o script-live.svg
+cmp <(grep -v 'Comment\|schema' script.svg) <(grep -v 'Comment\|schema' script-live.svg) || bad "labels of a recording differ from those of the run"
 want 3 "$bin" snapshot bad.trace -o x.png; said "damaged at byte"
 # A run that is killed leaves what was whole by then; it is not overwritten unasked.
 "$bin" trace record --task niah --length 3000 --method vertical_slash --method block_sparse -o killed.trace > out.txt 2> err.txt &
@@ -297,6 +315,14 @@ for r in table['rows']: assert abs(r[col[2]] - cell[r[col[0]], r[col[1]]]) <= 1e
 PY
 fi
 
+# Tables of a report too: whole or not there, and never over another file unasked.
+printf 'kept' > report.md
+want 1 "$bin" report -o report.md "$SACCADE_SAMPLES/study/results.jsonl.zst"; said "exists already"
+[ "$(cat report.md)" = kept ] || bad "report replaced a file"
+(ulimit -f 8; trap '' XFSZ; "$bin" report --force -o report.md "$SACCADE_SAMPLES/study/results.jsonl.zst" > /dev/null 2> err.txt; [ $? = 1 ]) || bad "a file size limit for a report"
+[ "$(cat report.md)" = kept ] || bad "report left half a file"
+want 0 "$bin" report --force -o report.md "$SACCADE_SAMPLES/study/results.jsonl.zst"
+
 # ---- replay and tour ----
 printf 'screen map\nlayer 7\nhead 2\n' > log.txt
 want 0 "$bin" replay log.txt "$tour" --headless --size 90x28 --dump r.txt
@@ -304,6 +330,7 @@ grep -q 'L7 H2' r.txt || bad "the replay is elsewhere"
 printf 'screen map\nnonsense 1\n' > wrong.txt
 want 0 "$bin" replay log.txt "$tour" --size 90x28 --dump screen.png
 command -v pngcheck > /dev/null && { pngcheck -q screen.png || bad "the picture of a screen"; }
+want 3 "$bin" replay log.txt missing.trace --headless; said "missing.trace"
 want 5 "$bin" replay wrong.txt "$tour" --headless --dump r2.txt; said "nonsense"
 want 0 "$bin" replay log.txt "$tour" --cast demo.cast --size 80x24
 head -1 demo.cast | grep -q '"version": 2' || bad "no asciicast"

@@ -59,6 +59,7 @@ struct ui_run {
     struct sac_model *old_model;     /* for the loader to close */
     bool all_anew;                   /* the next run takes nothing over from the one before */
     char error[400];
+    enum sac_code error_code;
 
     /* the loader */
     pthread_t thread;

@@ -266,6 +266,7 @@ static void take_over(struct ui_state *st)
     }
     if (d->err.code && !(d->err.code == SAC_ECANCEL && r->again)) {
         snprintf(r->error, sizeof r->error, "%s", d->err.msg);
+        r->error_code = d->err.code;
         r->load = UI_LOAD_FAILED;
         ui_say(st, UI_SAY_BAD, "%s", d->err.msg);
     }
