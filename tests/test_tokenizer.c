@@ -235,14 +235,17 @@ static void test_templates(void **state)
 
 /* ---- pre-tokenizers by name ---- */
 
-struct joined { const char *s; char out[256]; size_t n; };
+struct joined {
+    char out[256];
+    size_t n;
+};
 
-static bool join_piece(void *ctx, size_t lo, size_t hi)
+static bool join_piece(void *ctx, const struct split_piece *p)
 {
     struct joined *j = ctx;
     if (j->n) j->out[j->n++] = '|';
-    memcpy(j->out + j->n, j->s + lo, hi - lo);
-    j->n += hi - lo;
+    memcpy(j->out + j->n, p->s + p->lo, p->hi - p->lo);
+    j->n += p->hi - p->lo;
     j->out[j->n] = 0;
     return j->n < sizeof j->out - 32;
 }
@@ -276,10 +279,10 @@ static void test_pretokenizers(void **state)
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct tokenizer t = { 0 };
         struct sac_err err = { SAC_OK, "" };
-        struct joined j = { .s = cases[i].text };
+        struct joined j = { 0 };
         if (pretok_by_name(&t, cases[i].name, strlen(cases[i].name), "file", &err)) fail_msg("%s", err.msg);
         struct split_run *run = split_run_new(&t);
-        assert_true(split_words(run, cases[i].text, strlen(cases[i].text), join_piece, &j));
+        assert_true(split_words(run, cases[i].text, strlen(cases[i].text), true, join_piece, &j));
         if (strcmp(j.out, cases[i].pieces))
             fail_msg("%s: '%s', expected '%s'", cases[i].name, j.out, cases[i].pieces);
         assert_int_equal(t.ignore_merges, cases[i].ignore_merges);
@@ -441,9 +444,59 @@ static void test_json_splits(void **state)
     check_json(PRE("{\"type\": \"Punctuation\", \"behavior\": \"Removed\"}" RAW), "a,b", "0:0-1 1:2-3");
     /* U+00E9 is the bytes c3 a9; behind ByteLevel they are two characters, and a9 no letter */
     check_json(BYTES("", ""), "\xc3\xa9", "7:0-1 8:1-2");
+    /* an empty match is a border: before each b */
+    check_json(PRE(SPLIT("(?=b)", "Isolated") RAW), "ab", "0:0-1 1:1-2");
+    check_json(PRE(SPLIT("(?=b)", "MergedWithPrevious") RAW), "abab", "0:0-1 6:1-3 1:3-4");
+    /* a space before every piece, but those that have one */
+    check_json(PRE("{\"type\": \"Punctuation\", \"behavior\": \"Removed\"}, {\"type\": \"ByteLevel\", "
+                   "\"add_prefix_space\": true, \"use_regex\": false}"),
+               "ab,ab, ab", "4:0-2 4:3-5 4:6-9");
+    /* Whitespace counts U+200D to words and U+00B2 not; [\w] of Split neither, \w alone U+00B2 */
+    check_json(PRE("{\"type\": \"Whitespace\"}" RAW),
+               "a\xe2\x80\x8d"
+               "b\xc2\xb2"
+               "b",
+               "2:0-5 1:7-8");
+    check_json(PRE(SPLIT("\\\\w+", "Removed") RAW), "\xc2\xb2,a", "");
+    check_json(PRE(SPLIT("[\\\\w]+", "Isolated") RAW), "a\xc3\xa9", "0:0-1 7:1-2 8:2-3");
 #undef PRE
 #undef RAW
 #undef SPLIT
+}
+
+/* Added tokens: those that are normalized are looked for, in their normal form, in what the normalizer left;
+ * the others before, in the text. */
+static void test_json_added(void **state)
+{
+    (void)state;
+#define ADDED(text, flags)                                                                                   \
+    "\"added_tokens\": [{\"id\": 9, \"content\": \"" text "\", \"special\": false" flags "}],"
+#define LOWER "\"normalizer\": {\"type\": \"Lowercase\"},"
+    check_json(BYTES(LOWER ADDED("BA", ", \"normalized\": true"), ""), "abABa", "0:0-1 9:1-3 9:3-5");
+    check_json(BYTES(LOWER ADDED("BA", ", \"normalized\": false"), ""), "abABAab", "2:0-2 0:2-3 9:3-5 2:5-7");
+    check_json(BYTES(LOWER ADDED("BA", ""), ""), "aba", "0:0-1 9:1-3");
+    /* one that the vocabulary spells in its alphabet of bytes keeps that: c3 is still a byte */
+    check_json(BYTES("\"added_tokens\": [{\"id\": 7, \"content\": \"\\u00c3\", \"special\": true, "
+                     "\"normalized\": false}],",
+                     ""),
+               "\xc3\xa9\xc3\x83", "7:0-1 8:1-2 7:2-4");
+#define MARKED(text, flags)                                                                                  \
+    "{\"added_tokens\": [{\"id\": 9, \"content\": \"" text "\", \"special\": false" flags "}]" LLAMA_NORM    \
+    ", \"model\": {\"type\": \"BPE\", \"vocab\": {\"\\u2581\": 1, \"a\": 2, \"b\": 3, \"\\u2581a\": 4, "     \
+    "\"\\u2581\\u2581\": 5}, \"merges\": [\"\\u2581 a\", \"\\u2581 \\u2581\"]}}"
+    /* the normal form of x is the mark and x, so only that is found, and no second mark follows it */
+    check_json(MARKED("x", ", \"normalized\": true"), "a xa", "4:0-1 9:1-3 2:3-4");
+    check_json(MARKED("x", ", \"normalized\": false"), "axa", "4:0-1 9:1-2 4:2-3");
+    /* blanks that are marks by now are not swallowed */
+    check_json(MARKED("x", ", \"normalized\": true, \"rstrip\": true"), "a x a", "4:0-1 9:1-3 4:3-5");
+    /* a written mark is found where only the text has it, and spaces are none */
+    check_json(MARKED("\\u2581\\u2581", ", \"normalized\": false"), "a  a\xe2\x96\x81\xe2\x96\x81",
+               "4:0-1 1:1-2 4:2-4 9:4-10");
+    /* characters that no token has vanish where there is no unknown token, and others meet */
+    check_json(MARKED("x", ", \"normalized\": false"), "a z ", "4:0-1 5:1-4");
+#undef MARKED
+#undef LOWER
+#undef ADDED
 }
 
 static void test_json_marks(void **state)
@@ -543,9 +596,9 @@ int main(void)
         cmocka_unit_test(test_templates),    cmocka_unit_test(test_json_bytes),
         cmocka_unit_test(test_json_marks),   cmocka_unit_test(test_json_refused),
         cmocka_unit_test(test_json_gemma),   cmocka_unit_test(test_pretokenizers),
-        cmocka_unit_test(test_long_words),
-        cmocka_unit_test(test_json_normalizers), cmocka_unit_test(test_clusters),
-        cmocka_unit_test(test_json_splits),
+        cmocka_unit_test(test_long_words),   cmocka_unit_test(test_json_normalizers),
+        cmocka_unit_test(test_clusters),     cmocka_unit_test(test_json_splits),
+        cmocka_unit_test(test_json_added),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

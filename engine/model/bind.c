@@ -228,8 +228,8 @@ static bool is_one_of(const char *name, const char *const *list, size_t n)
     return false;
 }
 
-/* Has every tensor of the layers a place? What a layer holds is part of what it computes: a scale, a bias or a
- * gate that is not known here must not be dropped. */
+/* Has every tensor of the layers a place? What a layer holds is part of what it computes: a scale, a bias or
+ * a gate that is not known here must not be dropped. */
 static enum sac_code check_strangers(const struct binder *b)
 {
     char lead[64];

@@ -14,7 +14,7 @@ struct loader {
     enum sac_code rc;
     struct sac_err *err;
     bool byte_level, spaces, byte_fallback;
-    bool normalizes;            /* has a normalizer, and no part behind it that puts a space in front */
+    bool marked; /* spaces are marked by the normalizer already */
 };
 
 static const char *text_of(const json_t *o, const char *key)
@@ -63,7 +63,7 @@ static void read_replace(struct loader *l, const json_t *o)
         return;
     }
     if (!strcmp(what, " ") && !strcmp(with, MARK)) {
-        l->spaces = true;
+        l->spaces = l->marked = true;
         return;
     }
     /* Behind that replacement texts have marks where ours still have spaces. */
@@ -84,10 +84,6 @@ static void read_replace(struct loader *l, const json_t *o)
 static void read_prepend(struct loader *l, const json_t *o)
 {
     const char *text = text_of(o, "prepend");
-    if (same(text, MARK)) {
-        l->t->prefix = PREFIX_EVERY;
-        return;
-    }
     struct norm_step *n = text ? add_norm(l, NORM_PREPEND) : NULL;
     if (!text) refuse(l, "a normalizer", "Prepend without text");
     if (n && !(n->text = strdup(text))) no_memory(l);
@@ -129,12 +125,18 @@ static void read_normalizer(struct loader *l, const json_t *o, int depth)
 
 /* ---- pre-tokenizers ---- */
 
+/* What Whitespace calls a word: \w of another engine than that of Split. */
+#define WORD                                                                                                 \
+    "\\p{L}\\p{M}\\p{Nd}\\p{Nl}\\p{Pc}\\x{200c}\\x{200d}\\x{24b6}-\\x{24e9}\\x{1f130}-\\x{1f149}"            \
+    "\\x{1f150}-\\x{1f169}\\x{1f170}-\\x{1f189}"
+
 static void add_split(struct loader *l, const char *pattern, bool literal, enum split_behaviour how,
                       bool invert)
 {
     if (l->rc) return;
     l->rc = split_add(l->t, pattern, literal, how, invert, l->path, l->err);
-    if (!l->rc) l->t->split[l->t->n_splits - 1].mapped = l->byte_level;
+    if (!l->rc && (l->byte_level || l->spaces))
+        l->t->split[l->t->n_splits - 1].view = l->byte_level ? VIEW_BYTES : VIEW_MARKS;
 }
 
 /* The behaviour a part names; `def` where it names none, false for one that is not known. */
@@ -168,9 +170,21 @@ static void read_split(struct loader *l, const json_t *o)
     }
     /* A normalizer has replaced every space by U+2581, so a split on spaces finds none (Gemma has
      * one); a split on the mark is, in the text as it is kept here, one on spaces. */
-    if (literal && l->spaces && !strcmp(literal, " ")) return;
-    if (literal && l->spaces && !strcmp(literal, MARK)) literal = " ";
-    add_split(l, regex ? regex : literal, !regex, how, invert);
+    bool mark = literal && l->spaces && !strcmp(literal, MARK);
+    if (literal && l->spaces && !strcmp(literal, " ") && !invert && how != SPLIT_CONTIGUOUS) return;
+    add_split(l, regex ? regex : mark ? " " : literal, !regex, how, invert);
+    if (mark && !l->rc) l->t->split[l->t->n_splits - 1].view = VIEW_TEXT;
+}
+
+/* Pieces get a space before them from here on. */
+static void add_prefix(struct loader *l, enum tok_prefix prefix)
+{
+    if (prefix == PREFIX_NONE) return;
+    if (l->t->prefix != PREFIX_NONE)
+        refuse(l, "a second part that puts a space before words,", "a pre-tokenizer");
+    l->t->prefix = prefix;
+    l->t->prefix_unless_space = true;
+    l->t->prefix_step = l->t->n_splits;
 }
 
 static void read_punctuation(struct loader *l, const json_t *o)
@@ -191,14 +205,11 @@ static void read_metaspace(struct loader *l, const json_t *o)
     }
     l->spaces = true;
     bool every = scheme ? !strcmp(scheme, "always") : !json_is_false(json_object_get(o, "add_prefix_space"));
-    l->t->prefix = every ? PREFIX_EVERY : same(scheme, "first") ? PREFIX_FIRST : PREFIX_NONE;
-    l->t->prefix_unless_space = true;
-    if (!json_is_false(json_object_get(o, "split"))) add_split(l, " ", true, SPLIT_WITH_NEXT, false);
+    add_prefix(l, every ? PREFIX_EVERY : same(scheme, "first") ? PREFIX_FIRST : PREFIX_NONE);
+    if (json_is_false(json_object_get(o, "split"))) return;
+    add_split(l, " ", true, SPLIT_WITH_NEXT, false);
+    if (!l->rc) l->t->split[l->t->n_splits - 1].view = VIEW_TEXT;
 }
-
-#define RUST_WORD                                                                                            \
-    "\\p{L}\\p{M}\\p{Nd}\\p{Nl}\\p{Pc}\\x{200c}\\x{200d}\\x{24b6}-\\x{24e9}"                                 \
-    "\\x{1f130}-\\x{1f149}\\x{1f150}-\\x{1f169}\\x{1f170}-\\x{1f189}"
 
 static void read_pre_tokenizer(struct loader *l, const json_t *o, int depth)
 {
@@ -209,10 +220,7 @@ static void read_pre_tokenizer(struct loader *l, const json_t *o, int depth)
         size_t i;
         json_array_foreach(list, i, part) read_pre_tokenizer(l, part, depth + 1);
     } else if (same(type, "ByteLevel")) {
-        if (json_is_true(json_object_get(o, "add_prefix_space"))) {
-            l->t->prefix = PREFIX_EVERY;
-            l->t->prefix_unless_space = true;
-        }
+        if (json_is_true(json_object_get(o, "add_prefix_space"))) add_prefix(l, PREFIX_EVERY);
         if (!json_is_false(json_object_get(o, "use_regex")) && !l->rc)
             l->rc = pretok_gpt2(l->t, l->path, l->err);
         l->byte_level = true; /* what follows sees the mapped bytes */
@@ -226,8 +234,7 @@ static void read_pre_tokenizer(struct loader *l, const json_t *o, int depth)
     } else if (same(type, "CharDelimiterSplit") && text_of(o, "delimiter")) {
         add_split(l, text_of(o, "delimiter"), true, SPLIT_REMOVED, false);
     } else if (same(type, "Whitespace")) {
-        /* Rust's \w: alphabetic, marks, digits, connectors and joiners */
-        add_split(l, "[" RUST_WORD "]+|[^" RUST_WORD "\\s]+", false, SPLIT_REMOVED, true);
+        add_split(l, "[" WORD "]+|[^" WORD "\\s]+", false, SPLIT_REMOVED, true);
     } else if (same(type, "WhitespaceSplit")) {
         add_split(l, "\\s+", false, SPLIT_REMOVED, false);
     } else if (same(type, "Metaspace")) {
@@ -277,9 +284,32 @@ static size_t decode(const struct loader *l, const char *s, size_t len, char *ou
     return len;
 }
 
+/* Where the text of an added token is looked for; late: in what the normalizer makes of both. */
+static void list_token(struct loader *l, int id, const char *content, size_t len, bool late)
+{
+    struct tokenizer *t = l->t;
+    char *s = NULL;
+    size_t n = len, *map = NULL;
+    if (l->rc || !len) return;
+    bool ok = !late || normal_text(t, content, len, &s, &n, &map);
+    const char *text = s ? s : content;
+    if (!s) n = len;
+    char *plain = ok && late && l->marked ? malloc(n + 1) : NULL;
+    if (plain)
+        n = decode_spaces(text, n, plain), text = plain;
+    else if (late && l->marked)
+        ok = false;
+    if (ok && n) ok = added_put(t, late ? &t->late : &t->early, text, n, id);
+    if (!ok) no_memory(l);
+    t->tok[id].listed = true;
+    free(plain);
+    free(s);
+    free(map);
+}
+
 /* A token of added_tokens. One that the vocabulary spells the same keeps its text there, as merges name it.
  */
-static void add_token(struct loader *l, const json_t *o)
+static void add_token(struct loader *l, const json_t *vocab, const json_t *o)
 {
     struct tokenizer *t = l->t;
     const char *content = text_of(o, "content");
@@ -292,19 +322,19 @@ static void add_token(struct loader *l, const json_t *o)
         return;
     }
     size_t n = l->spaces ? decode_spaces(content, len, plain) : (memcpy(plain, content, len), len);
-    bool marked = n != len, known = k->len == n && !memcmp(t->pool + k->at, plain, n);
-    if (known && marked && type == TOK_USER && json_is_false(json_object_get(o, "normalized"))) {
-        /* A run of marks that is looked for in the text before spaces become marks: only merges make it. */
-    } else if (known) {
+    bool known = k->len == n && !memcmp(t->pool + k->at, plain, n);
+    /* One that the vocabulary spells in its alphabet of bytes stays what merges make. */
+    const json_t *own = json_object_get(vocab, content), *normalized = json_object_get(o, "normalized");
+    bool spelled = own && json_integer_value(own) == k - t->tok && (type == TOK_USER || k->len == 1);
+    if (known)
         k->type = (uint8_t)type;
-    } else if (len && !vocab_set(t, (int)(k - t->tok), content, len, type)) {
+    else if (len && !spelled && !vocab_set(t, (int)(k - t->tok), content, len, type))
         no_memory(l);
-    }
     free(plain);
+    list_token(l, (int)(k - t->tok), content, len, normalized ? json_is_true(normalized) : type == TOK_USER);
     k->lstrip = json_is_true(json_object_get(o, "lstrip"));
     k->rstrip = json_is_true(json_object_get(o, "rstrip"));
     k->single_word = json_is_true(json_object_get(o, "single_word"));
-    k->late = l->normalizes && json_is_true(json_object_get(o, "normalized"));
 }
 
 static void read_vocab(struct loader *l, const json_t *vocab, const json_t *added)
@@ -340,7 +370,7 @@ static void read_vocab(struct loader *l, const json_t *vocab, const json_t *adde
     /* Merges name the vocabulary's tokens, so the index is made before added tokens cover some of them. */
     if (!l->rc && !vocab_index(t)) no_memory(l);
     json_array_foreach(added, i, value) {
-        if (!l->rc) add_token(l, value);
+        if (!l->rc) add_token(l, vocab, value);
     }
 }
 
@@ -401,6 +431,7 @@ static void read_model(struct loader *l, const json_t *root)
     l->t->fuse_unk = json_is_true(json_object_get(model, "fuse_unk"));
     l->t->algorithm = l->byte_level ? TOK_BYTE_BPE : TOK_CHAR_BPE;
     l->t->spaces = l->spaces;
+    l->t->marked = l->marked;
     if (!l->rc) read_vocab(l, json_object_get(model, "vocab"), json_object_get(root, "added_tokens"));
     if (!l->rc && !pairs_reserve(l->t, json_array_size(merges))) no_memory(l);
     json_array_foreach(merges, i, m) {
@@ -452,10 +483,7 @@ enum sac_code tok_load_hf(struct tokenizer *t, const struct model_files *f, stru
 {
     struct loader l = { .t = t, .path = f->path, .err = err };
     read_normalizer(&l, json_object_get(f->tokenizer, "normalizer"), 0);
-    l.normalizes = t->n_norm || t->prefix || l.spaces || l.byte_level;
-    t->late_blanks = l.byte_level ? BLANKS_NONE : l.spaces ? BLANKS_BUT_SPACES : BLANKS_ALL;
     read_pre_tokenizer(&l, json_object_get(f->tokenizer, "pre_tokenizer"), 0);
-    if (t->prefix_unless_space) l.normalizes = false;
     if (l.byte_level && l.spaces) refuse(&l, "a byte-level vocabulary with", "marked spaces");
     if (!l.rc) read_model(&l, f->tokenizer);
     if (l.rc) return l.rc;

@@ -16,12 +16,21 @@ struct tok {
     uint32_t len;
     uint8_t type;
     bool stop, lstrip, rstrip, single_word;
-    bool late;                  /* an added token that is looked for in the normal form, by its own */
-    size_t match_at;            /* what an added token is looked for by, in the pool */
-    uint32_t match_len;
+    bool listed;                /* in a list of added tokens already */
     bool foreign;               /* byte-level: has characters no byte maps to, so text never becomes it */
     uint32_t rank;              /* SentencePiece: 0 is the highest score, equal scores share a rank */
 };
+
+/* A text that becomes token id before anything is split or merged: bytes at .. at+len-1 of the pool. */
+struct added {
+    size_t at;
+    uint32_t len;
+    int id;
+};
+struct added_list {
+    struct added *a;
+    int n;
+}; /* sorted by text */
 
 struct tok_pair { uint64_t key; uint32_t rank; int32_t id; };   /* key: left << 32 | right; ~0 empty */
 
@@ -33,12 +42,14 @@ enum split_behaviour {
     SPLIT_WITH_NEXT,
     SPLIT_CONTIGUOUS
 };
-/* mapped: the expression sees bytes as characters of the byte-level alphabet (it follows a ByteLevel part).
- */
+/* How an expression sees the text: as it is; as characters of the byte-level alphabet, behind a ByteLevel
+ * part; with U+2581 for spaces, where those are marked already. */
+enum split_view { VIEW_TEXT, VIEW_BYTES, VIEW_MARKS };
 struct split {
     void *code;
     enum split_behaviour behaviour;
-    bool invert, mapped;
+    bool invert;
+    enum split_view view;
 };
 
 enum tok_algorithm { TOK_BYTE_BPE,   /* symbols are bytes, merges by rank */
@@ -47,7 +58,7 @@ enum tok_algorithm { TOK_BYTE_BPE,   /* symbols are bytes, merges by rank */
 enum tok_prefix {
     PREFIX_NONE,
     PREFIX_FIRST /* a space before the text */,
-    PREFIX_EVERY /* after special tokens too */
+    PREFIX_EVERY /* before every piece */
 };
 
 /* One step of a normalizer. text: what to prepend, or what replaces a match of `code`. */
@@ -69,12 +80,6 @@ struct norm_step {
     char *text;
 };
 
-/* What the normal form has left of blanks: it may have made marks of spaces, or byte-level letters of all. */
-enum tok_blanks { BLANKS_ALL, BLANKS_BUT_SPACES, BLANKS_NONE };
-
-/* Added tokens that are looked for in a text, sorted by what they are looked for by. */
-struct tok_list { int *id; int n; };
-
 struct tokenizer {
     int n;
     int limit;                  /* ids from here on are known but never made: the model has no row for them */
@@ -87,15 +92,16 @@ struct tokenizer {
     size_t n_pair;
     size_t n_ranks;             /* ranks of pairs and of SentencePiece tokens are below it */
     int byte_id[256];           /* token of a single byte, or -1 */
-    struct tok_list added;      /* matched before anything else */
-    struct tok_list late;       /* matched in the normal form of what is left */
-    enum tok_blanks late_blanks;
+    struct added_list early;    /* looked for in the text */
+    struct added_list late;     /* looked for in what the normalizer made of it */
     enum tok_algorithm algorithm;
     enum tok_prefix prefix;
     bool prefix_unless_space;   /* no second space before text that begins with one */
+    int prefix_step;            /* pieces get their space when so many splits have been made */
     struct norm_step norm[TOK_MAX_NORMS];
     int n_norm;
     bool spaces;                /* U+2581 in the text means a space */
+    bool marked;                /* the normalizer has put it there already */
     bool ignore_merges;         /* a word that is a token is taken whole */
     bool fuse_unk;
     bool add_bos;
@@ -125,6 +131,20 @@ bool pairs_reserve(struct tokenizer *t, size_t n);
 void pairs_add(struct tokenizer *t, int left, int right, uint32_t rank, int id);
 const struct tok_pair *pairs_find(const struct tokenizer *t, int left, int right);
 bool vocab_finish(struct tokenizer *t);               /* added tokens, stop texts, word ends */
+/* Bytes that stay; where they are in the pool, or SIZE_MAX: out of memory. */
+size_t vocab_keep(struct tokenizer *t, const char *bytes, size_t len);
+
+/* ---- added.c ---- */
+/* Text bytes[0..len) becomes token id. false: out of memory. */
+bool added_put(struct tokenizer *t, struct added_list *l, const char *bytes, size_t len, int id);
+/* Sorts both lists, with all special tokens that are in neither. false: out of memory. */
+bool added_finish(struct tokenizer *t);
+void added_limit(struct added_list *l, int n); /* drops ids from n on */
+/* The longest of the list at s[at] inside s[lo..hi), or NULL. may(ctx, id, a, b): is s[a..b) allowed to be
+ * it? */
+const struct added *added_at(const struct tokenizer *t, const struct added_list *l, const char *s, size_t lo,
+                             size_t hi, size_t at, bool (*may)(void *ctx, int id, size_t a, size_t b),
+                             void *ctx);
 
 /* ---- split.c: the one file that knows PCRE2 ---- */
 enum sac_code split_add(struct tokenizer *t, const char *pattern, bool literal, enum split_behaviour how,
@@ -140,10 +160,17 @@ void split_free(struct split *s);
 struct split_run;               /* matching state of one caller */
 struct split_run *split_run_new(const struct tokenizer *t);
 void split_run_free(struct split_run *r);
-/* Calls word(ctx, lo, hi) for every piece of s[0..n) in order, after all splits. false: out of memory, or
- * word returned false. */
-bool split_words(struct split_run *r, const char *s, size_t n, bool (*word)(void *ctx, size_t lo, size_t hi),
-                 void *ctx);
+/* A piece: s[lo..hi). from: where s begins in the text that was split, when no space was put before it; else
+ * s[0] is that space and s[1] is at `from`. */
+struct split_piece {
+    const char *s;
+    size_t lo, hi, from;
+    bool prefixed;
+};
+/* Calls word(ctx, p) for every piece of s[0..n) in order, after all splits. first: the text begins here.
+ * false: out of memory, or word returned false. */
+bool split_words(struct split_run *r, const char *s, size_t n, bool first,
+                 bool (*word)(void *ctx, const struct split_piece *p), void *ctx);
 
 /* ---- pretok.c ---- */
 /* Splits and settings of a GGUF pre-tokenizer name; SAC_ENOTSUP for an unknown one. */

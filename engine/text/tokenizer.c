@@ -1,8 +1,7 @@
 /* Text to tokens: special tokens first, then normalisation, words, symbols and merges.
  *
- *   text -> fragments between special tokens -> normal form -> words -> symbols -> merged -> ids with spans
- *
- * Some added tokens are looked for in the normal form, and cut it into words once more.
+ *   text -> fragments between special tokens -> normal form -> pieces between normalized added tokens
+ *        -> words -> symbols -> merged -> ids with spans
  *
  * Words repeat, so what a word became is remembered for the length of one call. */
 #include "text/tok_int.h"
@@ -19,15 +18,17 @@ struct piece_id { int id; unsigned len; };
 struct encoder {
     const struct tokenizer *t;
     const char *text;
-    const struct tok_part *part;
-    int n_parts;
     struct sac_tokens *out;
     struct split_run *run;
-    /* the fragment: its normal form, behind `prefix` bytes that are not in the text; s is what begins `skip`
-     * bytes into it */
-    const char *s;
-    size_t skip, prefix, base;
+    const struct tok_part *part;
+    int n_parts;
+    /* the fragment: where it begins in the text, and the map of its normal form to it */
+    size_t base;
     const size_t *map;
+    /* the piece: its first byte is at `from` of the fragment, behind `prefix` bytes that are not in it */
+    const char *s;
+    size_t from, prefix;
+    size_t offset; /* of what is split in the fragment */
     struct symbol *sym;
     size_t cap_sym;
     struct piece_id *id;        /* of the current word */
@@ -66,11 +67,13 @@ static bool emit(struct encoder *e, int id, size_t lo, size_t hi)
     return true;
 }
 
-/* Offset in the text of byte i of s. */
-static size_t source(const struct encoder *e, size_t i)
+/* Offset in the text of byte i of the fragment's normal form. */
+static size_t source(const struct encoder *e, size_t i) { return e->base + (e->map ? e->map[i] : i); }
+
+/* ... of byte i of the piece. */
+static size_t piece_source(const struct encoder *e, size_t i)
 {
-    size_t at = i + e->skip < e->prefix ? 0 : i + e->skip - e->prefix;
-    return e->base + (e->map ? e->map[at] : at);
+    return source(e, e->from + (i < e->prefix ? 0 : i - e->prefix));
 }
 
 /* ---- words ---- */
@@ -94,7 +97,8 @@ static int add_symbols(struct encoder *e, size_t lo, size_t hi)
                                               : vocab_lookup(t, e->s + i, step);
         bool bytes = id < 0 && t->algorithm == TOK_CHAR_BPE;
         for (size_t b = i; b < i + step && bytes; b++) bytes = t->byte_id[(unsigned char)e->s[b]] >= 0;
-        for (size_t b = i; b < i + step; b += bytes ? 1 : step) {
+        bool lost = id < 0 && !bytes && t->unk < 0 && t->algorithm != TOK_SPM; /* its neighbours meet */
+        for (size_t b = i; b < i + step && !lost; b += bytes ? 1 : step) {
             size_t len = bytes ? 1 : step;
             if (bytes) id = t->byte_id[(unsigned char)e->s[b]];
             e->sym[n] = (struct symbol){ .id = id, .prev = n - 1, .next = n + 1, .lo = (uint32_t)b,
@@ -135,6 +139,8 @@ static bool make_word(struct encoder *e, size_t lo, size_t hi)
     if (n < 0 || !merge_symbols(t, e->s, e->sym, n)) return false;
     for (int i = n ? 0 : -1; i >= 0; i = e->sym[i].next) {
         const struct symbol *y = &e->sym[i];
+        if (y->lo > lo && !push(e, -1, y->lo - lo)) return false;
+        lo = y->hi;
         if (y->id >= 0 ? !push(e, y->id, y->hi - y->lo) : !push_unknown(e, y->lo, y->hi)) return false;
     }
     return true;
@@ -144,15 +150,14 @@ static bool emit_word(struct encoder *e, const struct piece_id *id, size_t n, si
 {
     for (size_t i = 0; i < n; i++) {
         size_t hi = lo + id[i].len;
-        if (id[i].id >= 0 && !emit(e, id[i].id, source(e, lo), source(e, hi))) return false;
+        if (id[i].id >= 0 && !emit(e, id[i].id, piece_source(e, lo), piece_source(e, hi))) return false;
         lo = hi;
     }
     return true;
 }
 
-static bool word(void *ctx, size_t lo, size_t hi)
+static bool word(struct encoder *e, size_t lo, size_t hi)
 {
-    struct encoder *e = ctx;
     size_t len = hi - lo;
     if (len > CACHE_WORD) return make_word(e, lo, hi) && emit_word(e, e->id, e->n_id, lo);
     size_t slot = (size_t)hash_bytes(e->s + lo, len, 0) & (CACHE_SLOTS - 1);
@@ -177,11 +182,11 @@ static bool word(void *ctx, size_t lo, size_t hi)
 }
 
 /* A piece for tokenizers of characters: it may be cut before a space where no token could reach across. */
-static bool long_word(void *ctx, size_t lo, size_t hi)
+static bool long_word(struct encoder *e, size_t lo, size_t hi)
 {
-    struct encoder *e = ctx;
     size_t from = lo;
-    for (size_t i = lo + 1; i < hi; i++) {
+    bool lossy = e->t->unk < 0 && e->t->byte_id[0xff] < 0; /* characters that vanish let others meet */
+    for (size_t i = lossy ? hi : lo + 1; i < hi; i++) {
         unsigned char last = (unsigned char)e->s[i - 1];
         if (e->s[i] != ' ' || e->t->before_space[last / 32] >> last % 32 & 1) continue;
         if (!word(e, from, i)) return false;
@@ -190,89 +195,13 @@ static bool long_word(void *ctx, size_t lo, size_t hi)
     return word(e, from, hi);
 }
 
-/* ---- added tokens ---- */
-
-/* Where added tokens are looked for: all of a part of the text, or the normal form of a fragment. */
-struct stretch { const char *s; size_t lo, hi; bool special; const struct tok_list *list; };
-
-static int byte_at(const struct tokenizer *t, int id, size_t depth)
+static bool take_piece(void *ctx, const struct split_piece *p)
 {
-    const struct tok *k = &t->tok[id];
-    return depth < k->match_len ? (unsigned char)t->pool[k->match_at + depth] : -1;
-}
-
-/* Does a word go on over the border s[at]? */
-static bool word_before(const struct stretch *x, size_t at)
-{
-    if (at <= x->lo) return false;
-    size_t n = utf8_back(x->s, at);
-    return char_is_word(x->s + at - n, n);
-}
-
-static bool word_after(const struct stretch *x, size_t at)
-{
-    bool valid;
-    return at < x->hi && char_is_word(x->s + at, (size_t)utf8_step(x->s + at, x->hi - at, &valid));
-}
-
-/* The longest added token at s[at], or -1. The list is sorted, so each byte narrows a range. */
-static int added_at(const struct tokenizer *t, const struct stretch *x, size_t at)
-{
-    const int *id = x->list->id;
-    int lo = 0, hi = x->list->n, best = -1;
-    for (size_t depth = 0; lo < hi; depth++) {
-        for (int i = lo; i < hi && byte_at(t, id[i], depth) < 0; i++) {   /* those that end here come first */
-            const struct tok *k = &t->tok[id[i]];
-            bool alone = !k->single_word || (!word_before(x, at) && !word_after(x, at + depth));
-            if ((x->special || k->type == TOK_USER) && alone) {
-                best = id[i];
-                break;
-            }
-        }
-        if (at + depth >= x->hi) break;
-        int c = (unsigned char)x->s[at + depth], a = lo, b = hi;
-        while (a < b) {
-            int mid = a + (b - a) / 2;
-            if (byte_at(t, id[mid], depth) < c) a = mid + 1;
-            else b = mid;
-        }
-        lo = a;
-        b = hi;
-        while (a < b) {
-            int mid = a + (b - a) / 2;
-            if (byte_at(t, id[mid], depth) <= c) a = mid + 1;
-            else b = mid;
-        }
-        hi = a;
-    }
-    return best;
-}
-
-/* The text around a token that swallows blanks on a side: how far they reach. */
-static size_t blanks_before(const char *s, size_t lo, size_t at, enum tok_blanks blanks)
-{
-    for (size_t n; at > lo && blanks != BLANKS_NONE; at -= n) {
-        n = utf8_back(s, at);
-        if (n > at - lo || !char_is_space(s + at - n, n) || (blanks == BLANKS_BUT_SPACES && s[at - n] == ' '))
-            break;
-    }
-    return at;
-}
-
-static size_t blanks_after(const char *s, size_t at, size_t hi, enum tok_blanks blanks)
-{
-    bool valid;
-    for (size_t n; at < hi && blanks != BLANKS_NONE; at += n) {
-        n = (size_t)utf8_step(s + at, hi - at, &valid);
-        if (!char_is_space(s + at, n) || (blanks == BLANKS_BUT_SPACES && s[at] == ' ')) break;
-    }
-    return at;
-}
-
-static void first_bytes(const struct tokenizer *t, const struct tok_list *list, bool starts[256])
-{
-    memset(starts, 0, 256 * sizeof *starts);
-    for (int i = 0; i < list->n; i++) starts[(unsigned char)t->pool[t->tok[list->id[i]].match_at]] = true;
+    struct encoder *e = ctx;
+    e->s = p->s;
+    e->from = e->offset + p->from;
+    e->prefix = p->prefixed;
+    return (e->t->algorithm == TOK_BYTE_BPE ? word : long_word)(e, p->lo, p->hi);
 }
 
 /* ---- fragments ---- */
@@ -304,106 +233,122 @@ static bool plain_spaces(char **s, size_t *n, size_t **map, const char *src)
     return true;
 }
 
-/* The words of bytes lo..hi of the normal form. */
-static bool words(struct encoder *e, const char *normal, size_t lo, size_t hi)
+/* The text around a token that swallows blanks on a side: how far they reach. marked: spaces are marks by
+ * now, which are no blanks. */
+static size_t blanks_before(const char *s, size_t lo, size_t at, bool marked)
 {
-    e->s = normal + lo;
-    e->skip = lo;
-    return split_words(e->run, e->s, hi - lo, e->t->algorithm == TOK_BYTE_BPE ? word : long_word, e);
+    for (size_t n; at > lo; at -= n) {
+        n = utf8_back(s, at);
+        if (n > at - lo || (marked && s[at - n] == ' ') || !char_is_space(s + at - n, n)) break;
+    }
+    return at;
 }
 
-static bool reads_special(const struct encoder *e, size_t at)
+static size_t blanks_after(const char *s, size_t at, size_t hi, bool marked)
 {
-    for (int p = 0; p < e->n_parts; p++)
-        if (at < e->part[p].hi) return e->part[p].special;
+    bool valid;
+    for (size_t n; at < hi; at += n) {
+        n = (size_t)utf8_step(s + at, hi - at, &valid);
+        if ((marked && s[at] == ' ') || !char_is_space(s + at, n)) break;
+    }
+    return at;
+}
+
+/* May bytes a .. b-1 of the text be token id? Special ones only where the part they are in allows it. */
+static bool may_stand(const struct encoder *e, int id, size_t a, size_t b)
+{
+    int type = e->t->tok[id].type;
+    if (type != TOK_CONTROL && type != TOK_UNKNOWN) return true;
+    for (int i = 0; i < e->n_parts; i++)
+        if (a >= e->part[i].lo && b <= e->part[i].hi && e->part[i].special) return true;
     return false;
 }
 
-/* The normal form s[0..n), cut at the added tokens that are looked for there. Where spaces have become marks
- * they are no blanks that a token could swallow. */
-static bool normal_words(struct encoder *e, const char *s, size_t n)
+static bool may_early(void *ctx, int id, size_t a, size_t b) { return may_stand(ctx, id, a, b); }
+static bool may_late(void *ctx, int id, size_t a, size_t b)
+{
+    return may_stand(ctx, id, source(ctx, a), source(ctx, b));
+}
+
+static void first_bytes(const struct tokenizer *t, const struct added_list *l, bool starts[256])
+{
+    for (int i = 0; i < l->n; i++)
+        if (l->a[i].len) starts[(unsigned char)t->pool[l->a[i].at]] = true;
+}
+
+static bool split_part(struct encoder *e, const char *s, size_t lo, size_t hi, bool first)
+{
+    e->offset = lo;
+    return lo == hi || split_words(e->run, s + lo, hi - lo, first, take_piece, e);
+}
+
+/* The fragment's normal form s[0..n), between the added tokens that are looked for in it. */
+static bool normal_fragment(struct encoder *e, const char *s, size_t n, bool first)
 {
     const struct tokenizer *t = e->t;
-    struct stretch x = { s, 0, n, false, &t->late };
-    bool starts[256];
+    bool starts[256] = { false };
     size_t from = 0;
-    first_bytes(t, x.list, starts);
-    for (size_t i = 0; i < n && x.list->n;) {
-        e->skip = 0;
-        x.special = reads_special(e, source(e, i));
-        int id = starts[(unsigned char)s[i]] ? added_at(t, &x, i) : -1;
-        if (id < 0) {
+    first_bytes(t, &t->late, starts);
+    for (size_t i = 0; t->late.n && i < n;) {
+        const struct added *a =
+            starts[(unsigned char)s[i]] ? added_at(t, &t->late, s, 0, n, i, may_late, e) : NULL;
+        if (!a) {
             i++;
             continue;
         }
-        const struct tok *k = &t->tok[id];
-        size_t end = i, next = i + k->match_len;
-        if (k->lstrip) end = blanks_before(s, from, i, t->late_blanks);
-        if (k->rstrip) next = blanks_after(s, next, n, t->late_blanks);
-        size_t lo = source(e, i), hi = source(e, i + k->match_len);
-        if (!words(e, s, from, end) || !emit(e, id, lo, hi)) return false;
+        const struct tok *k = &t->tok[a->id];
+        size_t end = k->lstrip ? blanks_before(s, from, i, t->marked) : i;
+        size_t next = k->rstrip ? blanks_after(s, i + a->len, n, t->marked) : i + a->len;
+        if (!split_part(e, s, from, end, first) || !emit(e, a->id, source(e, i), source(e, i + a->len)))
+            return false;
+        first = false;
         from = i = next;
     }
-    return words(e, s, from, n);
+    return split_part(e, s, from, n, first);
 }
 
 static bool fragment(struct encoder *e, size_t lo, size_t hi, bool first)
 {
     const struct tokenizer *t = e->t;
     if (lo == hi) return true;
-    char *s = NULL, *own = NULL;
+    char *s = NULL;
     size_t n = hi - lo, *map = NULL, len;
     bool ok = normal_text(t, e->text + lo, n, &s, &len, &map);
     if (s) n = len;
     if (ok && t->spaces) ok = plain_spaces(&s, &n, &map, e->text + lo);
-    const char *use = s ? s : e->text + lo;
-    bool prefix = n > 0 && (t->prefix == PREFIX_EVERY || (t->prefix == PREFIX_FIRST && first));
-    if (prefix && t->prefix_unless_space && n && *use == ' ') prefix = false;
-    if (ok && prefix) {
-        own = malloc(n + 1);
-        if (own) {
-            own[0] = ' ';
-            memcpy(own + 1, use, n);
-        }
-        ok = own != NULL;
-        use = own;
-        n++;
-    }
-    if (ok) {
-        e->prefix = prefix;
-        e->base = lo;
-        e->map = map;
-        ok = normal_words(e, use, n);
-    }
-    free(own);
+    e->base = lo;
+    e->map = map;
+    ok = ok && normal_fragment(e, s ? s : e->text + lo, n, first);
     free(s);
     free(map);
     return ok;
 }
 
-/* ---- parts ---- */
+/* ---- special tokens ---- */
 
 static bool encode_parts(struct encoder *e)
 {
     const struct tokenizer *t = e->t;
     const struct tok_part *part = e->part;
     int n_parts = e->n_parts;
-    bool starts[256];
-    first_bytes(t, &t->added, starts);
+    bool starts[256] = { false };
+    first_bytes(t, &t->early, starts);
     size_t from = part[0].lo;
     bool first = true;
     for (int p = 0; p < n_parts; p++) {
-        struct stretch x = { e->text, part[p].lo, part[p].hi, part[p].special, &t->added };
         for (size_t i = part[p].lo > from ? part[p].lo : from; i < part[p].hi;) {
-            int id = starts[(unsigned char)e->text[i]] ? added_at(t, &x, i) : -1;
-            if (id < 0) {
+            const struct added *a =
+                starts[(unsigned char)e->text[i]]
+                    ? added_at(t, &t->early, e->text, part[p].lo, part[p].hi, i, may_early, e)
+                    : NULL;
+            if (!a) {
                 i++;
                 continue;
             }
-            const struct tok *k = &t->tok[id];
-            size_t end = k->lstrip ? blanks_before(e->text, from, i, BLANKS_ALL) : i;
-            size_t next = k->rstrip ? blanks_after(e->text, i + k->len, part[p].hi, BLANKS_ALL) : i + k->len;
-            if (!fragment(e, from, end, first) || !emit(e, id, i, i + k->len)) return false;
+            const struct tok *k = &t->tok[a->id];
+            size_t end = k->lstrip ? blanks_before(e->text, from, i, false) : i;
+            size_t next = k->rstrip ? blanks_after(e->text, i + a->len, part[p].hi, false) : i + a->len;
+            if (!fragment(e, from, end, first) || !emit(e, a->id, i, i + a->len)) return false;
             first = false;
             from = i = next;
         }
@@ -414,8 +359,13 @@ static bool encode_parts(struct encoder *e)
 enum sac_code tokenizer_encode(const struct tokenizer *t, const char *text, const struct tok_part *part,
                                int n_parts, bool bos, struct sac_tokens *out, struct sac_err *err)
 {
-    struct encoder e = { .t = t, .text = text, .part = part, .n_parts = n_parts, .out = out,
-                         .run = split_run_new(t), .cache = calloc(CACHE_SLOTS, sizeof *e.cache) };
+    struct encoder e = { .t = t,
+                         .text = text,
+                         .out = out,
+                         .part = part,
+                         .n_parts = n_parts,
+                         .run = split_run_new(t),
+                         .cache = calloc(CACHE_SLOTS, sizeof *e.cache) };
     bool ok = e.run && e.cache && emit(&e, -1, 0, 0);   /* allocates, so that no text leaves NULL arrays */
     out->n = 0;
     bool long_text = n_parts > 0 && part[n_parts - 1].hi > INT_MAX / 2;
@@ -466,8 +416,8 @@ void tokenizer_free(struct tokenizer *t)
     free(t->pool);
     free(t->bucket);
     free(t->pair);
-    free(t->added.id);
-    free(t->late.id);
+    free(t->early.a);
+    free(t->late.a);
     free(t);
 }
 
@@ -475,12 +425,12 @@ int tokenizer_size(const struct tokenizer *t) { return t->n; }
 
 int tokenizer_find(const struct tokenizer *t, const char *text)
 {
-    const struct tok_list *lists[] = { &t->added, &t->late };
+    const struct added_list *lists[] = { &t->early, &t->late };
     size_t len = strlen(text);
     for (int l = 0; l < 2; l++)
         for (int i = 0; i < lists[l]->n; i++) {
-            const struct tok *k = &t->tok[lists[l]->id[i]];
-            if (k->len == len && !memcmp(t->pool + k->at, text, len)) return lists[l]->id[i];
+            const struct tok *k = &t->tok[lists[l]->a[i].id];
+            if (k->len == len && !memcmp(t->pool + k->at, text, len)) return lists[l]->a[i].id;
         }
     return -1;
 }

@@ -80,26 +80,27 @@ bool vocab_reserve(struct tokenizer *t, int n)
     return t->tok != NULL;
 }
 
-static bool pool_add(struct tokenizer *t, const char *bytes, size_t len, size_t *at)
+size_t vocab_keep(struct tokenizer *t, const char *bytes, size_t len)
 {
-    if (len > UINT32_MAX) return false;
+    if (len > UINT32_MAX) return SIZE_MAX;
     if (len > t->pool_cap - t->pool_n) {
         size_t cap = t->pool_cap * 2 + len + 4096;
         char *p = realloc(t->pool, cap);
-        if (!p) return false;
+        if (!p) return SIZE_MAX;
         t->pool = p;
         t->pool_cap = cap;
     }
     if (len) memcpy(t->pool + t->pool_n, bytes, len);
-    *at = t->pool_n;
     t->pool_n += len;
-    return true;
+    return t->pool_n - len;
 }
 
 bool vocab_set(struct tokenizer *t, int id, const char *bytes, size_t len, enum tok_type type)
 {
+    size_t at = vocab_keep(t, bytes, len);
+    if (at == SIZE_MAX) return false;
     struct tok *k = &t->tok[id];
-    if (!pool_add(t, bytes, len, &k->at)) return false;
+    k->at = at;
     k->len = (uint32_t)len;
     k->type = (uint8_t)type;
     return true;
@@ -226,68 +227,6 @@ static bool is_one_of(const struct tokenizer *t, const struct tok *k, const char
     return false;
 }
 
-struct by_text { const struct tokenizer *t; int id; };
-
-static int compare_text(const void *a, const void *b)
-{
-    const struct by_text *x = a, *y = b;
-    const struct tok *p = &x->t->tok[x->id], *q = &y->t->tok[y->id];
-    uint32_t n = p->match_len < q->match_len ? p->match_len : q->match_len;
-    int c = memcmp(x->t->pool + p->match_at, y->t->pool + q->match_at, n);
-    return c ? c : p->match_len != q->match_len ? (p->match_len < q->match_len ? -1 : 1) : x->id - y->id;
-}
-
-/* What a late token is looked for by: its text as normalisation leaves it. */
-static bool set_match(struct tokenizer *t, struct tok *k)
-{
-    char *s, *text = malloc((size_t)k->len + 1);
-    size_t *map, n;
-    if (!text) return false;
-    memcpy(text, t->pool + k->at, k->len);
-    bool ok = normal_text(t, text, k->len, &s, &n, &map);
-    const char *from = s ? s : text;
-    char *out = ok ? malloc(n + 1) : NULL;
-    if (out) {
-        size_t at = t->prefix == PREFIX_EVERY && n;
-        if (at) out[0] = ' ';
-        if (t->spaces) n = decode_spaces(from, n, out + at);
-        else memcpy(out + at, from, n);
-        ok = pool_add(t, out, n + at, &k->match_at);
-        k->match_len = (uint32_t)(n + at);
-    }
-    free(out);
-    free(s);
-    free(map);
-    free(text);
-    return ok && out;
-}
-
-static bool sort_added(struct tokenizer *t, bool late, struct tok_list *out)
-{
-    int n = 0;
-    struct by_text *list = malloc(sizeof *list * (size_t)(t->n > 0 ? t->n : 1));
-    if (!list) return false;
-    for (int i = 0; i < t->n; i++) {
-        struct tok *k = &t->tok[i];
-        if (!k->len || (k->type != TOK_CONTROL && k->type != TOK_USER && k->type != TOK_UNKNOWN) ||
-            k->late != late)
-            continue;
-        k->match_at = k->at;
-        k->match_len = k->len;
-        if (late && !set_match(t, k)) {
-            free(list);
-            return false;
-        }
-        if (k->match_len) list[n++] = (struct by_text){ t, i };
-    }
-    qsort(list, (size_t)n, sizeof *list, compare_text);
-    out->id = malloc(sizeof *out->id * (size_t)(n ? n : 1));
-    out->n = out->id ? n : 0;
-    for (int i = 0; i < out->n; i++) out->id[i] = list[i].id;
-    free(list);
-    return out->id != NULL;
-}
-
 bool vocab_finish(struct tokenizer *t)
 {
     for (int b = 0; b < 256 && t->algorithm == TOK_BYTE_BPE; b++) {
@@ -307,23 +246,15 @@ bool vocab_finish(struct tokenizer *t)
         for (uint32_t b = 0; b + 1 < k->len; b++)
             if (s[b + 1] == ' ') t->before_space[(unsigned char)s[b] / 32] |= 1u << (unsigned char)s[b] % 32;
     }
-    return sort_added(t, false, &t->added) && sort_added(t, true, &t->late);
-}
-
-static void limit_list(struct tok_list *list, int n)
-{
-    int kept = 0;
-    for (int i = 0; i < list->n; i++)
-        if (list->id[i] < n) list->id[kept++] = list->id[i];
-    list->n = kept;
+    return added_finish(t);
 }
 
 void tokenizer_limit(struct tokenizer *t, int n)
 {
     if (n >= t->n) return;
     t->limit = n;
-    limit_list(&t->added, n);
-    limit_list(&t->late, n);
+    added_limit(&t->early, n);
+    added_limit(&t->late, n);
     for (int b = 0; b < 256; b++)
         if (t->byte_id[b] >= n) t->byte_id[b] = -1;
     if (t->bos >= n) t->bos = -1;
