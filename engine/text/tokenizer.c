@@ -164,7 +164,7 @@ static bool word(struct encoder *e, size_t lo, size_t hi)
     for (; e->cache[slot].len; slot = (slot + 1) & (CACHE_SLOTS - 1)) {
         const struct cached *c = &e->cache[slot];
         if (c->len == len && !memcmp(c->bytes, e->s + lo, len))
-            return emit_word(e, e->pool + c->at, c->n, lo);
+            return c->n == 0 || emit_word(e, e->pool + c->at, c->n, lo); /* words may vanish */
     }
     if (!make_word(e, lo, hi)) return false;
     if (e->n_cached < CACHE_SLOTS / 2 && len > 0) {
