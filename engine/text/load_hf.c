@@ -15,6 +15,7 @@ struct loader {
     struct sac_err *err;
     bool byte_level, spaces, byte_fallback;
     bool marked; /* spaces are marked by the normalizer already */
+    bool letters;               /* the normalizer leaves characters of the byte-level alphabet */
 };
 
 static const char *text_of(const json_t *o, const char *key)
@@ -117,7 +118,7 @@ static void read_normalizer(struct loader *l, const json_t *o, int depth)
     } else if (same(type, "Replace")) {
         read_replace(l, o);
     } else if (same(type, "ByteLevel")) {
-        l->byte_level = true;
+        l->byte_level = l->letters = true;
     } else {
         refuse(l, "a normalizer", type);
     }
@@ -431,7 +432,7 @@ static void read_model(struct loader *l, const json_t *root)
     l->t->fuse_unk = json_is_true(json_object_get(model, "fuse_unk"));
     l->t->algorithm = l->byte_level ? TOK_BYTE_BPE : TOK_CHAR_BPE;
     l->t->spaces = l->spaces;
-    l->t->marked = l->marked;
+    l->t->late_blanks = l->letters ? BLANKS_NONE : l->marked ? BLANKS_BUT_SPACES : BLANKS_ALL;
     if (!l->rc) read_vocab(l, json_object_get(model, "vocab"), json_object_get(root, "added_tokens"));
     if (!l->rc && !pairs_reserve(l->t, json_array_size(merges))) no_memory(l);
     json_array_foreach(merges, i, m) {

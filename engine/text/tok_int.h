@@ -80,6 +80,9 @@ struct norm_step {
     char *text;
 };
 
+/* What the normal form has left of blanks: it may have made marks of spaces, or byte-level letters of all. */
+enum tok_blanks { BLANKS_ALL, BLANKS_BUT_SPACES, BLANKS_NONE };
+
 struct tokenizer {
     int n;
     int limit;                  /* ids from here on are known but never made: the model has no row for them */
@@ -101,7 +104,7 @@ struct tokenizer {
     struct norm_step norm[TOK_MAX_NORMS];
     int n_norm;
     bool spaces;                /* U+2581 in the text means a space */
-    bool marked;                /* the normalizer has put it there already */
+    enum tok_blanks late_blanks;
     bool ignore_merges;         /* a word that is a token is taken whole */
     bool fuse_unk;
     bool add_bos;

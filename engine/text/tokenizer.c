@@ -233,23 +233,23 @@ static bool plain_spaces(char **s, size_t *n, size_t **map, const char *src)
     return true;
 }
 
-/* The text around a token that swallows blanks on a side: how far they reach. marked: spaces are marks by
- * now, which are no blanks. */
-static size_t blanks_before(const char *s, size_t lo, size_t at, bool marked)
+/* The text around a token that swallows blanks on a side: how far they reach. */
+static size_t blanks_before(const char *s, size_t lo, size_t at, enum tok_blanks blanks)
 {
-    for (size_t n; at > lo; at -= n) {
+    for (size_t n; at > lo && blanks != BLANKS_NONE; at -= n) {
         n = utf8_back(s, at);
-        if (n > at - lo || (marked && s[at - n] == ' ') || !char_is_space(s + at - n, n)) break;
+        if (n > at - lo || (blanks == BLANKS_BUT_SPACES && s[at - n] == ' ')) break;
+        if (!char_is_space(s + at - n, n)) break;
     }
     return at;
 }
 
-static size_t blanks_after(const char *s, size_t at, size_t hi, bool marked)
+static size_t blanks_after(const char *s, size_t at, size_t hi, enum tok_blanks blanks)
 {
     bool valid;
-    for (size_t n; at < hi; at += n) {
+    for (size_t n; at < hi && blanks != BLANKS_NONE; at += n) {
         n = (size_t)utf8_step(s + at, hi - at, &valid);
-        if ((marked && s[at] == ' ') || !char_is_space(s + at, n)) break;
+        if ((blanks == BLANKS_BUT_SPACES && s[at] == ' ') || !char_is_space(s + at, n)) break;
     }
     return at;
 }
@@ -297,8 +297,8 @@ static bool normal_fragment(struct encoder *e, const char *s, size_t n, bool fir
             continue;
         }
         const struct tok *k = &t->tok[a->id];
-        size_t end = k->lstrip ? blanks_before(s, from, i, t->marked) : i;
-        size_t next = k->rstrip ? blanks_after(s, i + a->len, n, t->marked) : i + a->len;
+        size_t end = k->lstrip ? blanks_before(s, from, i, t->late_blanks) : i;
+        size_t next = k->rstrip ? blanks_after(s, i + a->len, n, t->late_blanks) : i + a->len;
         if (!split_part(e, s, from, end, first) || !emit(e, a->id, source(e, i), source(e, i + a->len)))
             return false;
         first = false;
@@ -346,8 +346,8 @@ static bool encode_parts(struct encoder *e)
                 continue;
             }
             const struct tok *k = &t->tok[a->id];
-            size_t end = k->lstrip ? blanks_before(e->text, from, i, false) : i;
-            size_t next = k->rstrip ? blanks_after(e->text, i + a->len, part[p].hi, false) : i + a->len;
+            size_t end = k->lstrip ? blanks_before(e->text, from, i, BLANKS_ALL) : i;
+            size_t next = k->rstrip ? blanks_after(e->text, i + a->len, part[p].hi, BLANKS_ALL) : i + a->len;
             if (!fragment(e, from, end, first) || !emit(e, a->id, i, i + a->len)) return false;
             first = false;
             from = i = next;
