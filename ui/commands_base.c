@@ -334,15 +334,15 @@ static bool cmd_help(struct ui_state *st, const char *arg)
 static bool cmd_undo(struct ui_state *st, const char *arg)
 {
     (void)arg;
-    if (!ui_undo_step(st, -1)) ui_say(st, UI_SAY_INFO, "nothing to undo");
-    return true;
+    if (!ui_undo_step(st, -1)) return ui_say(st, UI_SAY_INFO, "nothing to undo"), true;
+    return ui_say(st, UI_SAY_INFO, "undone, %d more; U brings it back", st->app->at_undo), true;
 }
 
 static bool cmd_redo(struct ui_state *st, const char *arg)
 {
     (void)arg;
-    if (!ui_undo_step(st, 1)) ui_say(st, UI_SAY_INFO, "nothing to redo");
-    return true;
+    if (!ui_undo_step(st, 1)) return ui_say(st, UI_SAY_INFO, "nothing to redo"), true;
+    return ui_say(st, UI_SAY_INFO, "done again, %d more", st->app->n_undo - st->app->at_undo), true;
 }
 
 static bool cmd_mark(struct ui_state *st, const char *arg)

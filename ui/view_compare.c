@@ -114,7 +114,7 @@ static void axes(const struct ui_state *st, struct cell_buf *b, struct ui_rect i
 {
     ui_ruler(&st->look, b, in.x + x->left, in.y, x->map.w, w->k0, w->k1, st->at.key);
     if (x->left) ui_ruler_down(&st->look, b, in.x, in.y + 1, x->left, x->map.h, w->q0, w->q1, st->at.row);
-    if (x->under < 2) return;
+    if (x->under < 2 || !st->info.n_spans) return;
     int y = in.y + 1 + x->map.h;
     if (x->left) uv_at(st, b, in.x, y, x->left, UI_DIM, "gold>");
     ui_gold_line(&st->look, b, in.x + x->left, y, x->map.w, w->k0, w->k1, &st->info);

@@ -129,7 +129,7 @@ static void column_strips(const struct ui_state *st, struct cell_buf *b, const s
                           uv_style(st, kept[i] <= 0 ? UI_DIM : UI_KEPT));
         y++;
     }
-    if (x->strips >= 1) {
+    if (x->strips >= 1 && st->info.n_spans) {
         cells_text(b, x->map.x - 6, y, 6, "gold>", dim);
         ui_gold_line(&st->look, b, x->map.x, y, w, m->win.k0, m->win.k1, &st->info);
     }

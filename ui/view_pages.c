@@ -191,7 +191,7 @@ static void draw_grid(const struct ui_state *st, struct cell_buf *b, struct ui_r
         }
     }
     int y = in.y + 1 + (n < lines ? n : lines);
-    uv_at(st, b, in.x, y, 7, UI_GOLD, "gold");
+    if (st->info.n_spans) uv_at(st, b, in.x, y, 7, UI_GOLD, "gold");
     ui_gold_line(&st->look, b, x0, y, w, 0, p->n_pages * p->page, &st->info);
     cells_put(b, x0 + curcol, y, st->look.ascii ? U'|' : 0x25B2, uv_style(st, UI_QUERY));
 }

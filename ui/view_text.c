@@ -230,6 +230,7 @@ static void draw_density(const struct ui_state *st, struct cell_buf *b, struct u
         }
         y++;
     }
+    if (!st->info.n_spans) return;
     uv_at(st, b, r.x, y, 8, UI_GOLD, "gold");
     ui_gold_line(&st->look, b, r.x + LABEL, y, w, 0, n, &st->info);
 }

@@ -301,9 +301,10 @@ void uv_answers(const struct ui_state *st, struct cell_buf *b, struct ui_rect r,
               : scored ? UI_BAD
                        : UI_DIM,
               "%s",
-              right    ? "ok"
-              : scored ? "WRONG"
-                       : "...");
+              right                       ? "ok"
+              : scored                    ? "WRONG"
+              : la->state < SAC_LANE_DONE ? "..."
+                                          : ""); /* nothing to score it by */
         x += 6;
         int lead = room / 3 < 40 ? room / 3 : 40, cut = 0; /* keep the difference in sight */
         if (differs && same > room - 12 && same > lead) cut = same - lead;
