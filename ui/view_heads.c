@@ -428,7 +428,7 @@ static void heads_context(const struct ui_state *st, char *buf, size_t cap, int 
     const struct ui_heads *hs = uv_heads(st, st->at.a, &rs);
     snprintf(buf + n, cap - (size_t)n,
              w >= 100  ? " | %s | cell: %s%s of %s, its own q and k | %s"
-             : w >= 80 ? " | %s | cell: %s%s of %s"
+             : w >= 76 ? " | %s | cell: %s%s of %s"
                        : " | %s | %s%s",
              ui_lane_name(st, st->at.a), ui_metric_info[metric(st)].title,
              metric(st) == UI_M_ENTROPY ? " (bits)" : " (%)",

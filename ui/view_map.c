@@ -494,8 +494,8 @@ static void map_context(const struct ui_state *st, char *buf, size_t cap, int w)
     if (px.w < 1 || px.h < 1 || (size_t)n >= cap) return;
     double k = (double)(win.k1 - win.k0) / px.w, q = (double)(win.q1 - win.q0) / px.h;
     if (w >= 100)
-        n += snprintf(buf + n, cap - (size_t)n, " | pixel: %s of %s x %s", ui_pool_name[st->at.pool],
-                      uv_covers(k, "key", "keys", keys, sizeof keys),
+        n += snprintf(buf + n, cap - (size_t)n, w >= 140 ? " | pixel: %s of %s x %s" : " | %s of %s x %s",
+                      ui_pool_name[st->at.pool], uv_covers(k, "key", "keys", keys, sizeof keys),
                       uv_covers(q, "query", "queries", rows, sizeof rows));
     else
         n += snprintf(buf + n, cap - (size_t)n, " | %s of %.3gx%.3g", ui_pool_name[st->at.pool], k, q);
