@@ -67,15 +67,28 @@ static void tile_int8(const struct product *c, const struct linear_job *j, const
     copy_part(part, cols, rows, y, j->ldy);
 }
 
+/* The rows of the next tile: 512 of them fill the second cache, and each is too short for the hardware to see
+ * it coming. */
+static void ask_for_rows(const struct product *c, int r0)
+{
+    enum { LINE = 64 };
+    int end = r0 + k_ops()->int8.rows < c->m ? r0 + k_ops()->int8.rows : c->m;
+    size_t row = (size_t)c->cols * (size_t)k_ops()->int8.x_elem;
+    for (const char *x = c->xq + (size_t)r0 * row; x < c->xq + (size_t)end * row; x += LINE)
+        __builtin_prefetch(x, 0, 2);
+}
+
 static void packed_int8(const struct product *c, const struct linear_job *j, int p0, int p1)
 {
     const struct k_packed *k = j->w->packed;
     size_t n = (size_t)c->cols, blocks = n / 32 * K_PANEL;
-    for (int r = 0; r < c->m; r += k_ops()->int8.rows)
+    for (int r = 0; r < c->m; r += k_ops()->int8.rows) {
+        ask_for_rows(c, r + k_ops()->int8.rows);
         for (int p = p0; p < p1; p++) {
             struct k_panel w = { .q = packed_panel(j->w, p), .d16 = k->d16 + (size_t)p * blocks, .sub = 32 };
             tile_int8(c, j, &w, p, r);
         }
+    }
 }
 
 /* Quantised weights that are not repacked: unpacked here, into panels for many rows of x or row by row. */
@@ -157,8 +170,10 @@ static bool unpacked_int8(const struct product *c, const struct linear_job *j, i
         return true;
     }
     for (int p = p0; p < p1; p++) w[p - p0] = unpack_panel(c, j, p, p - p0, &u);
-    for (int r = 0; r < c->m; r += k_ops()->int8.rows)
+    for (int r = 0; r < c->m; r += k_ops()->int8.rows) {
+        ask_for_rows(c, r + k_ops()->int8.rows);
         for (int p = p0; p < p1; p++) tile_int8(c, j, &w[p - p0], p, r);
+    }
     return true;
 }
 

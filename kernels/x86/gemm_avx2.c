@@ -101,7 +101,7 @@ INLINE void tile_int8(const struct k_panel *w, int n, const struct k_xrow *x, in
     for (int b = 0; b < n / sub; b++) {
         v8si a[4][2];
         UNROLL for (int r = 0; r < R; r++) a[r][0] = a[r][1] = (v8si){ 0 };
-        _Pragma("GCC unroll 1") for (int i = 0; i < sub / 2; i++, q += 2 * K_PANEL) {
+        _Pragma("GCC unroll 4") for (int i = 0; i < sub / 2; i++, q += 2 * K_PANEL) {
             __m256i w0 = widen(q), w1 = widen(q + 16);
             UNROLL for (int r = 0; r < R; r++) {
                 __m256i v = pair_of(xq[r] + 2 * i);
