@@ -201,6 +201,24 @@ static void tiles_float(const struct product *c, const struct linear_job *j, con
     }
 }
 
+/* Weights of 16 bits against a few rows of x: the same work as scores of a decoded token's keys. */
+static bool half_rows(const struct product *c, const struct linear_job *j, int p0, int p1)
+{
+    const struct k_mat *w = j->w;
+    int first = p0 * K_PANEL, end = p1 * K_PANEL < w->rows ? p1 * K_PANEL : w->rows;
+    const uint16_t *rows = (const uint16_t *)(const void *)row_at(w, first);
+    if ((w->type != K_F16 && w->type != K_BF16) || (uintptr_t)rows % sizeof *rows ||
+        w->row_bytes != (size_t)w->cols * sizeof *rows)
+        return false;
+    for (int r = 0; r < c->m; r++) {
+        const float *x = c->x + (size_t)r * c->ldx;
+        float *y = j->y + (size_t)r * j->ldy + first;
+        if (w->type == K_F16) k_ops()->score_f16(x, rows, w->cols, end - first, 1.0f, y);
+        else k_ops()->score_bf16(x, rows, w->cols, end - first, 1.0f, y);
+    }
+    return true;
+}
+
 static bool dequant_f32(const struct product *c, const struct linear_job *j, int p0, int p1, int thread)
 {
     const struct k_mat *w = j->w;
@@ -209,6 +227,7 @@ static bool dequant_f32(const struct product *c, const struct linear_job *j, int
     char *mem = pool_scratch(c->p, thread, rows_bytes + (size_t)(p1 - p0) * K_PANEL * kb * sizeof(float));
     if (!mem) return false;
     float *rows = (float *)mem, *panel = (float *)(mem + rows_bytes);
+    if (c->m < FEW && half_rows(c, j, p0, p1)) return true;
     if (c->m < FEW) {
         for (int row = p0 * K_PANEL; row < p1 * K_PANEL && row < w->rows; row++) {
             const float *src = rows;

@@ -12,7 +12,7 @@ struct k_packed {
     enum path path;
     int n_panels;
     size_t panel, bytes; /* of a panel; of all */
-    char *data;          /* int8 panels, planes, or bf16 panels */
+    char *data;          /* int8 panels, planes, or bf16 panels; PATH_F32: rows as stored */
     uint16_t *d16;       /* [panel][cols/32][16], Q8_0 only */
     void *own;           /* memory to be freed with it: that of all prepared together */
 };
@@ -25,6 +25,7 @@ static inline const void *packed_panel(const struct k_mat *w, int panel)
 }
 static inline const char *row_at(const struct k_mat *w, int r)
 {
-    return (const char *)w->data + (size_t)r * w->row_bytes;
+    bool copied = w->packed && w->packed->path == PATH_F32 && w->packed->data;
+    return (copied ? w->packed->data : (const char *)w->data) + (size_t)r * w->row_bytes;
 }
 #endif

@@ -1,8 +1,9 @@
 /* Weights repacked at load, in the order the products read them; the file's pages are then not read again.
  *
  * Q8_0 becomes integer panels, the types of less than 8 bits planes (kernels/planes.h), F16 and BF16 bf16
- * panels, each where the level of the CPU has products with them. All matrices of a model share one piece of
- * memory on large pages, and the pool's threads fill it. */
+ * panels, each where the level of the CPU has products with them; without bf16 products those two are copied
+ * as they are, since files are mapped in small pages. All matrices of a model share one piece of memory on
+ * large pages, and the pool's threads fill it. */
 #include "model/linear_int.h"
 #include "base/pages.h"
 #include "file/map.h"
@@ -37,6 +38,9 @@ static struct k_packed describe(const struct k_mat *w)
     else if (w->type != K_F32 && k_ops()->bf16.name && w->cols % 2 == 0) {
         p.path = PATH_BF16;
         p.panel = K_PANEL * cols * sizeof(uint16_t);
+    } else if (w->type != K_F32) {
+        p.path = PATH_F32;
+        p.panel = K_PANEL * w->row_bytes;
     }
     size_t scales = w->type == K_Q8_0 ? K_PANEL * (cols / 32) * sizeof(uint16_t) : 0;
     p.bytes = p.panel ? up((size_t)p.n_panels * p.panel) + up((size_t)p.n_panels * scales) : 0;
@@ -95,7 +99,10 @@ static void pack_panels(void *ctx, int lo, int hi, int thread)
     if (!tmp) atomic_store(&c->failed, true);
     for (int i = lo; i < hi && tmp; i++) {
         int first = i * K_PANEL, rows = w->rows - first < K_PANEL ? w->rows - first : K_PANEL;
-        if (p->path == PATH_BF16)
+        if (p->path == PATH_F32)
+            memcpy(p->data + (size_t)i * p->panel, (const char *)w->data + (size_t)first * w->row_bytes,
+                   (size_t)rows * w->row_bytes);
+        else if (p->path == PATH_BF16)
             pack_bf16(w, p, i, tmp);
         else if (w->type == K_Q8_0)
             pack_q8(w, p, i, tmp);

@@ -72,11 +72,11 @@ INLINE void scores(const float *q, int H, int J, const void *k, int dim, int n, 
                    size_t stride, size_t size, load_fn load, size_t end)
 {
     const __m256 z = _mm256_set1_ps(scale);
-    size_t row = (size_t)dim * size, turn = (size_t)J * row;
+    size_t row = (size_t)dim * size, turn = (size_t)J * row, ahead = turn > AHEAD ? turn : AHEAD;
     int i = 0;
     for (; i + J <= n; i += J) {
         size_t at = (size_t)i * row;
-        if (at + AHEAD + turn <= end) fetch(k, at + AHEAD, turn);
+        if (at + ahead + turn <= end) fetch(k, at + ahead, turn);
         __m256 s = _mm256_mul_ps(z, score_keys(q, H, J, k, (size_t)i * (size_t)dim, dim, load));
         UNROLL for (int h = 0; h < H; h++) store_sums(out + (size_t)h * stride + i, s, J, h);
     }
@@ -134,7 +134,10 @@ INLINE void values(const float *w, size_t stride, int H, int C, const void *v, i
             scores(q, 4, 2, k, dim, n, scale, out, stride, sizeof(C), load_##T, end);                        \
         if (heads == 3) scores(q, 3, 2, k, dim, n, scale, out, stride, sizeof(C), load_##T, end);            \
         if (heads == 2) scores(q, 2, 4, k, dim, n, scale, out, stride, sizeof(C), load_##T, end);            \
-        if (heads == 1) scores(q, 1, 8, k, dim, n, scale, out, stride, sizeof(C), load_##T, end);            \
+        if (heads == 1 && (size_t)dim * sizeof(C) <= 512)                                                    \
+            scores(q, 1, 8, k, dim, n, scale, out, stride, sizeof(C), load_##T, end);                        \
+        else if (heads == 1) /* rows of weights: two at a time, so that they come as one stream */          \
+            scores(q, 1, 2, k, dim, n, scale, out, stride, sizeof(C), load_##T, end);                        \
     }                                                                                                        \
     static void scores_##T(const float *q, int heads, const C *k, int dim, int n, float scale, float *out,   \
                            size_t stride)                                                                    \

@@ -10,7 +10,7 @@
 DEFINE_PLANES(uint16_t)
 DEFINE_PLANES_PACK(uint16_t, k_unpack_avx2, k_pack_int8_avx2, 0)
 
-enum { AHEAD = 2048 }; /* bytes */
+enum { AHEAD = 8192 }; /* bytes; with 2048 the K types wait for memory between their blocks */
 
 INLINE __m256i pair_of(const int16_t *x)
 {
