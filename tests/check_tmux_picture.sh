@@ -13,6 +13,19 @@ again()
     (cd "$work/again" && "$saccade" snapshot --again "../home/$1" -o "$1" > out.txt 2> err.txt) || bad "again $1: $(cat "$work/again/err.txt")"
     cmp "$1" "$work/again/$1" || bad "--again made another picture of $1"
 }
+# The run that was asked for is over: what the screen says of it stays, as the one before says 100 % too.
+rest()
+{
+    local still=0 end=$((SECONDS + 60))
+    while [ $still -lt 8 ] && [ $SECONDS -le $end ]; do
+        still=$((still + 1))
+        cap > screen.txt
+        grep -q 'overall .*100 %' screen.txt || still=0
+        grep -qE 'layer [0-9]+/|queued [0-9]|measuring|making the prompt|decode [0-9]+/' screen.txt && still=0
+        sleep 0.1
+    done
+    [ $still = 8 ] || { bad "the run does not end"; cat screen.txt; }
+}
 start 120 40 "cd $work/home; $run --task niah --length 256 --max-tokens 8 --method quest --method snapkv:sparsity=0.5"
 wait_for 'overall .*100 %' || exit 1
 keys p; wait_for 'wrote saccade-screen.png'
@@ -26,7 +39,7 @@ keys 1; wait_for 'intervention on'; gone 'measuring'
 keys p; wait_for 'wrote saccade-screen-3.png'
 keys 7; wait_for 'Scores'; keys ':'; raw 'samples 1'; keys Enter r
 wait_for 'of 1 right'; keys p; wait_for 'wrote saccade-screen-4.png'
-keys ':'; raw 'prompt One line of my own, then nothing.'; keys Enter; keys 1 r; wait_for 'own prompt'; wait_for 'overall .*100 %'
+keys ':'; raw 'prompt One line of my own, then nothing.'; keys Enter; keys 1 r; wait_for 'own prompt'; rest
 keys p; wait_for 'wrote saccade-screen-5.png'
 keys Q; wait_for 'EXIT=0'
 for i in '' -2 -3 -4 -5; do again saccade-screen$i.png; done
