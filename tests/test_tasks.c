@@ -196,8 +196,10 @@ static void test_scores(void **state)
           "<answer>1. The value for key x is v.</answer>", 0, 1 },
         { METRIC_FRACTION, 0, "Ghent", "ghent.", 1, 1 },
         { METRIC_FRACTION, 0, "1. brass key\n2. Ghent", "1. the  Brass key\n2. Riga", 0.5, 1 },
-        { METRIC_IOU_WORDS, 0, "VAR a VAR b", "VAR A b c", 2.0 / 3, 1 },
-        { METRIC_IOU_WORDS, 0, "VAR a VAR b", "VAR", 0, 0 },
+        { METRIC_IOU_VARS, 0, "VAR a VAR b", "VAR A b c", 2.0 / 3, 1 },
+        { METRIC_IOU_VARS, 0, "VAR a VAR b", "VAR", 0, 0 },
+        { METRIC_IOU_VARS, 0, "VAR a VAR b", "VAR a, VAR b", 1.0 / 3, 1 },   /* split at blanks alone */
+        { METRIC_IOU_WORDS, 0, "a b", "a, b", 1, 1 },
         { METRIC_IOU_LINES, 1, "1. x\n2. y", "1. y\n2. z\n3. y", 1.0 / 3, 1 },
         { METRIC_IOU_LINES, 1, "1. x\n2. y", "1. y\n1. x", 1, 1 },
         { METRIC_IOU_LINES, 1, "<answer>\n1. x\n2. y\n</answer>", "1. x\n2. y", 0, 0 },

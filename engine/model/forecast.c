@@ -171,8 +171,19 @@ enum sac_code model_fits(const struct sac_model *m, struct sac_err *err)
     size_t need = packed_bytes(m), have = available_memory();
     size_t weights = m->info.weight_bytes;
     if (!have || (need < have && weights < have)) return SAC_OK;
+    /* What would fit: the file that loses least among those of common types. */
+    static const struct { const char *name; double bits; } types[] = {
+        { "Q8_0", 8.5 }, { "Q6_K", 6.5625 }, { "Q5_K", 5.5 },
+        { "Q4_K", 4.5 }, { "Q3_K", 3.4375 }, { "Q2_K", 2.625 },
+    };
+    double params = (double)m->info.n_params, gb = 1e9;
+    char fits[96] = "no file of this model would";
+    for (size_t i = sizeof types / sizeof *types; i-- > 0;)
+        if (params * types[i].bits / 8 < (double)have)
+            snprintf(fits, sizeof fits, "a file in %s (about %.1f GB) would", types[i].name,
+                     params * types[i].bits / 8 / gb);
     return sac_fail(err, SAC_ENOMEM,
                     "%s: weights of %.1f GB and %.1f GB of prepared copies do not fit in the %.1f GB "
-                    "available; a file with smaller weights (Q8_0, Q4_K) would",
-                    m->files.path, (double)weights / 1e9, (double)need / 1e9, (double)have / 1e9);
+                    "available; %s",
+                    m->files.path, (double)weights / gb, (double)need / gb, (double)have / gb, fits);
 }

@@ -166,15 +166,20 @@ static void split(struct items *it, const char *sep, const char *skip)
         if (strcmp(w, skip)) it->at[it->n++] = w;
 }
 
-static struct sac_score score_iou_words(char *gold, char *answer)
+static struct sac_score words(char *gold, char *answer, const char *sep, const char *skip)
 {
     normalise(gold);
     normalise(answer);
     struct items g = { .text = gold }, a = { .text = answer };
-    split(&g, " ,;", "var");
-    split(&a, " ,;", "var");
+    split(&g, sep, skip);
+    split(&a, sep, skip);
     return iou(&g, &a);
 }
+
+static struct sac_score score_iou_words(char *gold, char *answer) { return words(gold, answer, " ,;", ""); }
+
+/* Variables are parted by blanks alone, as the paper's scorer has it: a comma stays with its name. */
+static struct sac_score score_iou_vars(char *gold, char *answer) { return words(gold, answer, " ", "var"); }
 
 static struct sac_score score_iou_ints(char *gold, char *answer)
 {
@@ -261,6 +266,7 @@ struct sac_score task_score(enum metric metric, bool tag_needed, const char *gol
         [METRIC_IOU_WORDS] = score_iou_words, [METRIC_IOU_INTS] = score_iou_ints,
         [METRIC_EXACT] = score_exact,         [METRIC_F1] = score_f1,
         [METRIC_LETTERS] = score_letters,     [METRIC_CONTAINS] = score_contains,
+        [METRIC_IOU_VARS] = score_iou_vars,
     };
     struct sac_score none = { 0.0, false };
     char *g = answer_part(gold), *a = answer_part(answer);
