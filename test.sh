@@ -17,6 +17,6 @@ for preset in dev release; do
     echo "== $preset: build and test"
     "$root/scripts/build.sh" "$preset" all -DBUILD_TESTING=ON || exit 1
     # The sanitizers slow everything down; nothing is timed, so two tests at a time are fine.
-    ctest --test-dir "build/$preset" -j 2 --output-on-failure --timeout 900 "$@" || failed=1
+    ctest --test-dir "build/$preset" -j 2 --output-on-failure --timeout 1800 "$@" || failed=1
 done
 exit $failed
