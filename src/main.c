@@ -205,7 +205,7 @@ static int written(const char *command, int rc)
     struct pollfd out = { .fd = STDOUT_FILENO, .events = POLLOUT };
     bool left = poll(&out, 1, 0) == 1 && out.revents & POLLERR;   /* the pipe has no reader any more */
     if (rc || !bad || left) return rc;
-    fprintf(stderr, "saccade%s%s: standard output: cannot write: %s\n", *command ? " " : "", command,
+    fprintf(stderr, "saccade%s%s: standard output: cannot be written: %s\n", *command ? " " : "", command,
             strerror(errno ? errno : EIO));
     return 1;
 }

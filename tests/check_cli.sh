@@ -102,20 +102,20 @@ if [ "$(id -u)" != 0 ]; then
 fi
 
 # ---- output that cannot be written: said before the work, not after it ----
-mistake 1 'cannot write' run --length 16K -o "$dir/none/there.json"
-mistake 1 'cannot write' info -o "$dir/none/there"
-mistake 1 'cannot write' tokenize --text a -o "$dir"
-mistake 1 'cannot write' logits --ids nofile -o "$dir/none/x"
+mistake 1 'cannot be written' run --length 16K -o "$dir/none/there.json"
+mistake 1 'cannot be written' info -o "$dir/none/there"
+mistake 1 'cannot be written' tokenize --text a -o "$dir"
+mistake 1 'cannot be written' logits --ids nofile -o "$dir/none/x"
 if [ -e /dev/full ]; then
     "$saccade" info >/dev/full 2>"$dir/err"
     rc=$?
-    [ $rc = 1 ] && grep -q 'cannot write' "$dir/err" || bad "a full disk: ended with $rc: $(cat "$dir/err")"
+    [ $rc = 1 ] && grep -q 'cannot be written' "$dir/err" || bad "a full disk: ended with $rc: $(cat "$dir/err")"
 fi
 if [ -e /dev/full ]; then
     for words in methods 'methods --json' tasks help --help 'run --help' man 'completions zsh' --version; do
         "$saccade" $words >/dev/full 2>"$dir/err"
         rc=$?
-        [ $rc = 1 ] && grep -q 'cannot write' "$dir/err" || bad "$words, a full disk: ended with $rc: $(cat "$dir/err")"
+        [ $rc = 1 ] && grep -q 'cannot be written' "$dir/err" || bad "$words, a full disk: ended with $rc: $(cat "$dir/err")"
     done
 fi
 "$saccade" man 2>"$dir/err" | head -n 1 >/dev/null
