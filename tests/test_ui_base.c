@@ -483,11 +483,12 @@ static void test_no_trace(void **state)
 
 /* A view is left and come back to while its computation is being cancelled: it is computed after all, and the
  * loop is woken for it. */
-static atomic_int given_up, let_go;
+static atomic_int started, given_up, let_go;
 
 static void *slow(struct sac_trace *t, const int *arg, const atomic_bool *cancel)
 {
     (void)t;
+    atomic_store(&started, 1);
     if (!atomic_load(&given_up)) {
         while (!atomic_load(cancel)) usleep(100);
         atomic_store(&given_up, 1);
@@ -514,6 +515,7 @@ static void test_come_back(void **state)
     st->work = ui_work_new(woken, &wakes);
     ui_work_frame(st->work, 0);
     assert_null(ui_request(st, slow, &arg, 1, 0, NULL));
+    while (!atomic_load(&started)) usleep(1000); /* what only waits its turn would be dropped */
     while (!atomic_load(&given_up)) { /* frames of another view */
         ui_work_frame(st->work, 0.01 * frames++);
         usleep(1000);
