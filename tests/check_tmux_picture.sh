@@ -16,7 +16,7 @@ again()
 # The run that was asked for is over: what the screen says of it stays, as the one before says 100 % too.
 rest()
 {
-    local still=0 end=$((SECONDS + 60))
+    local still=0 end=$((SECONDS + 180))
     while [ $still -lt 8 ] && [ $SECONDS -le $end ]; do
         still=$((still + 1))
         cap > screen.txt

@@ -34,7 +34,7 @@ size() { tm resize-window -t t -x "$1" -y "$2"; }
 # wait_for PATTERN [SECONDS]: false after that time (60 by default), with the screen.
 wait_for()
 {
-    local end=$((SECONDS + ${2:-60}))
+    local end=$((SECONDS + ${2:-180}))
     while [ $SECONDS -le $end ]; do
         cap | grep -qE -- "$1" && return 0
         sleep 0.05
@@ -47,7 +47,7 @@ wait_for()
 # gone PATTERN: the same for something that should disappear.
 gone()
 {
-    local end=$((SECONDS + ${2:-60}))
+    local end=$((SECONDS + ${2:-180}))
     while [ $SECONDS -le $end ]; do
         cap | grep -qE -- "$1" || return 0
         sleep 0.05
