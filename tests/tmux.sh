@@ -31,7 +31,7 @@ keys() { tm send-keys -t t "$@"; }         # key names: Up BTab C-c Escape, or c
 raw() { tm send-keys -t t -l "$1"; }       # bytes as they are, such as a mouse report
 size() { tm resize-window -t t -x "$1" -y "$2"; }
 
-# wait_for PATTERN [SECONDS]: false after that time (60 by default), with the screen.
+# wait_for PATTERN [SECONDS]: false after that time (three minutes by default), with the screen.
 wait_for()
 {
     local end=$((SECONDS + ${2:-180}))
