@@ -569,6 +569,25 @@ static int snapshot(struct opts *o, const char *source)
     return rc ? cli_signal_exit(cli_fail("snapshot", &err)) : o->exit_code;
 }
 
+/* Options that say nothing to what is drawn: 0, or the exit code of the mistake. */
+static int check_options(const struct arg_spec *spec, const struct opts *o)
+{
+    if (o->screen && (o->steps || o->layers || o->heads || o->all_heads || o->window || o->metric))
+        return args_fail(spec,
+                         "--steps, --layers, --heads, --all-heads, --window and --metric belong to a --view");
+    bool heads = o->view == UI_SHOT_HEADS,
+         rows = o->view == UI_SHOT_MAP || o->view == UI_SHOT_COMPARE || o->view == UI_SHOT_RECALL;
+    if (o->animate && !o->steps) return args_fail(spec, "--animate needs --steps: which steps are the frames");
+    if (!o->screen && !o->again && (o->metric || o->all_heads) && !heads)
+        return args_fail(spec, "%s belongs to --view heads", o->metric ? "--metric" : "--all-heads");
+    if (!o->screen && !o->again && o->diff && o->view != UI_SHOT_COMPARE)
+        return args_fail(spec, "--diff belongs to --view compare");
+    if (!o->screen && !o->again && o->window && !rows)
+        return args_fail(spec, "--window belongs to the views map, compare and recall");
+    if (o->size && !o->screen) return args_fail(spec, "--size belongs to --screen; figures have --width");
+    return 0;
+}
+
 int cmd_snapshot(int argc, char **argv)
 {
     struct opts o = { .a = SETUP_DEFAULTS,
@@ -672,19 +691,7 @@ int cmd_snapshot(int argc, char **argv)
     o.dark = theme == 1;
     o.theme = theme >= 0 ? themes[theme] : NULL;
     o.screen = screen >= 0 ? screens[screen] : NULL;
-    if (o.screen && (o.steps || o.layers || o.heads || o.all_heads || o.window || o.metric))
-        return args_fail(&spec,
-                         "--steps, --layers, --heads, --all-heads, --window and --metric belong to a --view");
-    bool heads = o.view == UI_SHOT_HEADS,
-         rows = o.view == UI_SHOT_MAP || o.view == UI_SHOT_COMPARE || o.view == UI_SHOT_RECALL;
-    if (o.animate && !o.steps) return args_fail(&spec, "--animate needs --steps: which steps are the frames");
-    if (!o.screen && !o.again && (o.metric || o.all_heads) && !heads)
-        return args_fail(&spec, "%s belongs to --view heads", o.metric ? "--metric" : "--all-heads");
-    if (!o.screen && !o.again && o.diff && o.view != UI_SHOT_COMPARE)
-        return args_fail(&spec, "--diff belongs to --view compare");
-    if (!o.screen && !o.again && o.window && !rows)
-        return args_fail(&spec, "--window belongs to the views map, compare and recall");
-    if (o.size && !o.screen) return args_fail(&spec, "--size belongs to --screen; figures have --width");
+    if ((rc = check_options(&spec, &o)) != 0) return rc;
     if (!o.screen) {
         if (o.layer < 0) o.layer = 0;
         if (o.head < 0) o.head = 0;

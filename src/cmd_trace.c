@@ -46,6 +46,27 @@ static bool follow_run(void *ctx, const struct sac_trace *t)
     return sac_trace_writer_more(f->w);
 }
 
+/* What was written, and whether it kept within what was asked for. */
+static void say_written(const char *out, double score_error, bool exact, size_t most, bool json)
+{
+    char words[80];
+    struct stat st;
+    long long bytes = stat(out, &st) == 0 ? (long long)st.st_size : 0;
+    double limit = most != SIZE_MAX ? (double)most : SAC_TRACE_MOST;
+    if (json)
+        json_print(stdout,
+                   json_pack("{s:s, s:s, s:I, s:f}", "schema", "saccade.trace/1", "file", out, "bytes",
+                             (json_int_t)bytes, "weight_error", weight_error(score_error)),
+                   true);
+    else
+        printf("%s  %.1f MB, %s\n", out, (double)bytes / 1e6, precision_words(score_error, exact, words));
+    if (!exact && (double)bytes > limit && !args_common.quiet)
+        fprintf(stderr,
+                "saccade trace: %s: more than %.3g MB, though as rough as it gets: --small, --no-values, "
+                "--layers and fewer methods make it smaller\n",
+                out, limit / 1e6);
+}
+
 static int record(int argc, char **argv)
 {
     struct setup_args a = SETUP_DEFAULTS;
@@ -56,7 +77,6 @@ static int record(int argc, char **argv)
     int level = 0;
     size_t most = SIZE_MAX;
     double score_error = 0;
-    char words[80];
     const struct arg_opt opts[] = {
         { "What to run", .kind = ARG_HEADING },
         SETUP_PROMPT_OPTS(a),
@@ -142,22 +162,7 @@ static int record(int argc, char **argv)
     cli_progress_end();
     offline_free(&run);
     if (code) return cli_signal_exit(cli_fail("trace", &f.err));
-    struct stat st;
-    long long bytes = stat(out, &st) == 0 ? (long long)st.st_size : 0;
-    double limit = most != SIZE_MAX ? (double)most : SAC_TRACE_MOST;
-    if (json)
-        json_print(stdout,
-                   json_pack("{s:s, s:s, s:I, s:f}", "schema", "saccade.trace/1", "file", out, "bytes",
-                             (json_int_t)bytes, "weight_error", weight_error(score_error)),
-                   true);
-    else
-        printf("%s  %.1f MB, %s\n", out, (double)bytes / 1e6, precision_words(score_error, exact, words));
-    if (!exact && (double)bytes > limit)
-        if (!args_common.quiet)
-            fprintf(stderr,
-                    "saccade trace: %s: more than %.3g MB, though as rough as it gets: --small, --no-values, "
-                    "--layers and fewer methods make it smaller\n",
-                    out, limit / 1e6);
+    say_written(out, score_error, exact, most, json);
     if (!stopped) return 0;
     sac_fail(&err, SAC_ECANCEL, "stopped before the run was complete; %s holds what there was", out);
     return cli_signal_exit(cli_fail("trace", &err));
