@@ -393,6 +393,14 @@ static enum sac_code again_screen(struct opts *o, const struct ui_recipe *r, str
         return sac_fail(err, SAC_ENOTSUP,
                         "%s: cannot be made again: %s. saccade open shows its run when it is done", o->again,
                         r->unfinished);
+    if (*r->recording && o->a.model && !sac_trace_is_file(o->a.model)) { /* no run of it would be the same */
+        fprintf(stderr,
+                "saccade snapshot: the screen differs from the figure: it shows the recording %s, and %s is a "
+                "model; give the recording\n",
+                r->recording, o->a.model);
+        o->exit_code = 5;
+        return SAC_OK;
+    }
     if (o->out && strcmp(o->out, "-") && !figure_format_of(o->out, &f))
         return sac_fail(err, SAC_EARG, "%s: a picture of a screen ends in .png, .svg or .pdf", o->out);
     if (!o->out) figure_free_name("saccade-screen", ".png", name, sizeof name), s.dump = name;
