@@ -1,4 +1,6 @@
 /* Results of a study: grids, shards and a file that survives being killed at any moment. */
+#include "slurp.h"
+
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -237,19 +239,6 @@ static void test_merge(void **state)
     unlink(all);
 }
 
-static size_t slurp(const char *from, char **out)
-{
-    FILE *f = fopen(from, "rb");
-    assert_non_null(f);
-    fseek(f, 0, SEEK_END);
-    size_t n = (size_t)ftell(f);
-    rewind(f);
-    *out = malloc(n + 1);
-    assert_int_equal(fread(*out, 1, n, f), n);
-    fclose(f);
-    return n;
-}
-
 static void spill(const char *to, const void *bytes, size_t n)
 {
     FILE *f = fopen(to, "wb");
@@ -265,10 +254,13 @@ static void test_packed(void **state)
     (void)state;
     fresh_path();
     assert_int_equal(study(&grid, path), 0);
-    char packed[80], all[80], *plain;
+    char packed[80], all[80];
     snprintf(packed, sizeof packed, "%s.zst", path);
     snprintf(all, sizeof all, "%s.all", path);
-    size_t n = slurp(path, &plain), half = n / 2, cap = ZSTD_compressBound(n) + 512;
+    size_t n;
+    char *plain = slurp(path, &n);
+    assert_non_null(plain);
+    size_t half = n / 2, cap = ZSTD_compressBound(n) + 512;
     unsigned char *z = malloc(cap);
     size_t one = ZSTD_compress(z, cap, plain, n, 9);
     const char *list[] = { packed };
@@ -293,11 +285,12 @@ static void test_packed(void **state)
     spill(packed, z, a + b);
     assert_int_equal(sac_results_merge(all, list, 1, &n_new, &n_same, &err), SAC_OK);
     check_complete(all, N_UNITS * N_METHODS);
-    char *back;
     static const char foreign[] = "\x01\x02 a file without a single line";
     spill(packed, foreign, sizeof foreign);
     assert_int_equal(sac_results_open(&r, packed, &err), SAC_EFORMAT);
-    assert_int_equal(slurp(packed, &back), sizeof foreign);
+    char *back = slurp(packed, &n);
+    assert_non_null(back);
+    assert_int_equal(n, sizeof foreign);
     assert_memory_equal(back, foreign, sizeof foreign);
     free(back);
     free(plain);

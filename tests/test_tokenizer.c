@@ -2,6 +2,7 @@
  * of tokenizer.json part on small vocabularies where the answer can be worked out by hand. */
 #include "gguf_write.h"
 #include "model/model_int.h"
+#include "slurp.h"
 #include "text/tok_int.h"
 
 #include <setjmp.h>
@@ -34,20 +35,6 @@ static struct sac_tokens tokens(const struct sac_model *m, const char *s, size_t
 }
 
 /* ---- vocabularies with references ---- */
-
-static char *read_file(const char *path, size_t *n)
-{
-    FILE *f = fopen(path, "rb");
-    if (!f) return NULL;
-    fseek(f, 0, SEEK_END);
-    *n = (size_t)ftell(f);
-    rewind(f);
-    char *s = malloc(*n + 1);
-    assert_true(s && fread(s, 1, *n, f) == *n);
-    s[*n] = 0;
-    fclose(f);
-    return s;
-}
 
 static void check_line(const struct sac_model *m, const char *name, const char *s, size_t n, const char *line,
                        int nr)
@@ -83,9 +70,9 @@ static void test_vocabularies(void **state)
         if (access(path, R_OK)) continue;
         size_t in_n, out_n;
         snprintf(file, sizeof file, "%s.inp", path);
-        char *in = read_file(file, &in_n);
+        char *in = slurp(file, &in_n);
         snprintf(file, sizeof file, "%s.out", path);
-        char *out = read_file(file, &out_n), *s = in, *line = out;
+        char *out = slurp(file, &out_n), *s = in, *line = out;
         assert_true(in && out);
         struct sac_model *m = open_text(path);
         for (int nr = 0; s; nr++) {

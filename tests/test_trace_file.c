@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include "kernels.h"
+#include "slurp.h"
 #include "trace/trace_file.h"
 
 #include <math.h>
@@ -284,20 +285,6 @@ static void test_paged(void **state)
     unlink(path);
 }
 
-static unsigned char *slurp(const char *path, size_t *n)
-{
-    FILE *f = fopen(path, "rb");
-    assert_non_null(f);
-    fseek(f, 0, SEEK_END);
-    *n = (size_t)ftell(f);
-    rewind(f);
-    unsigned char *p = malloc(*n);
-    assert_non_null(p);
-    assert_int_equal(fread(p, 1, *n, f), *n);
-    fclose(f);
-    return p;
-}
-
 static void spit(const char *path, const unsigned char *p, size_t n)
 {
     FILE *f = fopen(path, "wb");
@@ -324,7 +311,8 @@ static void test_cut_files(void **state)
     (void)state;
     char *path = temp_path("cut.trace");
     write_to(path, (struct sac_trace_save){ .exact = true });
-    unsigned char *all = slurp(path, &n);
+    unsigned char *all = (unsigned char *)slurp(path, &n);
+    assert_non_null(all);
     for (size_t len = 0; len < n; len += len < 3000 ? 37 : 211) {
         struct sac_trace *t;
         struct sac_trace_report r;
@@ -358,7 +346,8 @@ static void test_every_prefix(void **state)
     char *path = temp_path("prefix.trace");
     const int layer[] = { 1 };
     write_to(path, (struct sac_trace_save){ .small = true, .no_values = true, .n_layers = 1, .layer = layer });
-    unsigned char *all = slurp(path, &n);
+    unsigned char *all = (unsigned char *)slurp(path, &n);
+    assert_non_null(all);
     for (size_t len = n; len-- > 0;) {
         struct sac_trace *t;
         struct sac_trace_report r;
@@ -473,7 +462,8 @@ static void test_damaged_files(void **state)
     (void)state;
     char *path = temp_path("damaged.trace");
     write_to(path, (struct sac_trace_save){ .exact = true });
-    unsigned char *all = slurp(path, &n);
+    unsigned char *all = (unsigned char *)slurp(path, &n);
+    assert_non_null(all);
     for (size_t at = 0; at < n; at += at < 4000 ? 13 : 401) {
         struct sac_trace *t = NULL;
         struct sac_err err = { 0 };
@@ -502,7 +492,8 @@ static void test_hostile_contents(void **state)
     (void)state;
     char *path = temp_path("hostile.trace");
     write_to(path, (struct sac_trace_save){ .exact = true });
-    unsigned char *all = slurp(path, &n), *bad = malloc(n);
+    unsigned char *all = (unsigned char *)slurp(path, &n), *bad = malloc(n + 1);
+    assert_true(all && bad);
     assert_non_null(bad);
     int refused = 0, rounds = 600;
     for (int round = 0; round < rounds; round++) {

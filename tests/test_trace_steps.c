@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include "kernels.h"
+#include "slurp.h"
 #include "trace/trace_file.h"
 
 #include <math.h>
@@ -227,19 +228,6 @@ static void test_odd_columns(void **state)
     assert_false(tf_moments(v, &a, NULL, NULL, m));
 }
 
-static unsigned char *slurp(const char *path, size_t *n)
-{
-    FILE *f = fopen(path, "rb");
-    assert_non_null(f);
-    fseek(f, 0, SEEK_END);
-    *n = (size_t)ftell(f);
-    rewind(f);
-    unsigned char *p = malloc(*n);
-    assert_true(p && fread(p, 1, *n, f) == *n);
-    fclose(f);
-    return p;
-}
-
 /* Contents with a right checksum that are not sound all the same: a chunk packed by hand, stored as it is. */
 static void test_hostile(void **state)
 {
@@ -248,7 +236,8 @@ static void test_hostile(void **state)
     size_t n, at;
     struct sac_err err = { 0 };
     (void)write_to(path, 0.05f, (struct sac_trace_save){ .level = 1 });
-    unsigned char *all = slurp(path, &n);
+    unsigned char *all = (unsigned char *)slurp(path, &n);
+    assert_non_null(all);
     for (int what = 0; what < 3; what++) {
         struct tf_out o = { NULL, 0, 0, false };
         bool changed = false;

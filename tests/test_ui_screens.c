@@ -3,6 +3,7 @@
 #include "base.h"
 #include "keys.h"
 #include "run.h"
+#include "slurp.h"
 #include "tasks.h"
 #include "work.h"
 
@@ -51,17 +52,6 @@ static void close_state(struct ui_state *st)
     free(a);
 }
 
-static char *slurp(const char *path)
-{
-    FILE *f = fopen(path, "r");
-    if (!f) return NULL;
-    char *s = calloc(1, 1 << 20);
-    size_t n = fread(s, 1, (1 << 20) - 1, f);
-    s[n] = 0;
-    fclose(f);
-    return s;
-}
-
 static void same_file(const char *path, const char *now)
 {
     if (getenv("SACCADE_UPDATE_SCREENS")) {
@@ -71,7 +61,7 @@ static void same_file(const char *path, const char *now)
         fclose(f);
         return;
     }
-    char *want = slurp(path);
+    char *want = slurp(path, NULL);
     if (!want) fail_msg("%s is missing", path);
     if (strcmp(want, now) != 0) {
         fprintf(stderr, "--- now\n%s", now);

@@ -2,6 +2,7 @@
  *
  * Frames come from a made-up trace (views_fake.h). SACCADE_UPDATE_SCREENS=1 writes the recorded frames anew;
  * look at them before they are committed. */
+#include "slurp.h"
 #include "views_fake.h"
 
 #include <setjmp.h>
@@ -44,16 +45,6 @@ static bool run(struct ui_state *st, const char *line)
     return false;
 }
 
-static char *slurp(const char *path)
-{
-    FILE *f = fopen(path, "rb");
-    if (!f) return NULL;
-    char *s = calloc(1, 1 << 20);
-    if (s && fread(s, 1, (1 << 20) - 1, f) == 0) s[0] = 0;
-    fclose(f);
-    return s;
-}
-
 static void compare_frame(const struct cell_buf *b, const char *name, bool ansi)
 {
     char path[600], *got = NULL;
@@ -70,7 +61,7 @@ static void compare_frame(const struct cell_buf *b, const char *name, bool ansi)
         fwrite(got, 1, len, f);
         fclose(f);
     }
-    char *want = slurp(path);
+    char *want = slurp(path, NULL);
     if (!want) fail_msg("%s is missing; SACCADE_UPDATE_SCREENS=1 writes it", path);
     if (strcmp(want, got)) {
         size_t at = 0, row = 1;
