@@ -200,7 +200,10 @@ int ui_headless_run(struct ui_state *st, struct sac_err *err)
     ui_screen_began(st);
     if (!o->no_run) ui_run_start(st);
     bool ok = settle(st);
-    if (*st->run->error) return sac_fail(err, st->run->error_code ? st->run->error_code : SAC_EIO, "%s", st->run->error);
+    if (*st->run->error) {
+        enum sac_code code = st->run->error_code ? st->run->error_code : SAC_EIO;
+        return sac_fail(err, code, "%s", st->run->error);
+    }
     const char *p = o->script ? o->script : "";
     for (int no = 1; ok && *p && !a->quit; no++) {
         char line[UI_INPUT_MAX];
