@@ -156,27 +156,36 @@ static void forced_text(const struct ui_state *st, int s, char *buf, size_t cap)
     }
 }
 
+static const char *span_words(const struct ui_why *y, char *buf, size_t cap)
+{
+    snprintf(buf, cap, y->hi - y->lo == 1 ? "token %d" : "tokens %d-%d", y->lo, y->hi - 1);
+    return buf;
+}
+
+/* Percent of what all heads give the span in dense attention that the method reads. */
+static double span_read(const struct ui_why *y)
+{
+    return y->span_mass > 0 ? 100 * y->span_kept / y->span_mass : 100;
+}
+
 static int why_lines(const struct ui_state *st, const struct ui_t_cell *c, int s, char line[][240],
                      bool *good)
 {
     const struct ui_why *y = &c->why;
     const char *title = st->tasks->title[st->at.cell];
-    char token[80] = "", forced[240];
+    char token[80] = "", forced[240], span[40];
     int n = 0;
     ui_text_visible(y->token, (int)strlen(y->token), token, sizeof token - 1);
     snprintf(line[n++], 240,
-             "%sgold %d, tokens %d-%d, step %d: %s reads %.0f %% of dense's mass on it (all heads); %d of %d "
-             "(layer, "
-             "KV head) pairs read it",
-             y->differs ? "" : "the answers never part; read least: ", y->item + 1, y->lo, y->hi - 1,
-             y->step + 1, title, y->span_mass > 0 ? 100 * y->span_kept / y->span_mass : 100, y->pairs,
-             y->n_pairs);
+             "%sgold %d, %s, step %d: %s reads %.0f %% of all heads' dense mass on it; %d of %d (layer, KV "
+             "head) pairs read it",
+             y->differs ? "" : "the answers never part; read least: ", y->item + 1,
+             span_words(y, span, sizeof span), y->step + 1, title, span_read(y), y->pairs, y->n_pairs);
     if (y->key >= 0)
-        snprintf(
-            line[n++], 240,
-            "largest loss: L%d H%d gives it %.2f of its mass in dense, %.2f is read; key %d \"%s\", weight "
-            "%.3f, rank %d, is not",
-            y->layer, y->head, y->dense_mass, y->kept_mass, y->key, token, y->weight, y->rank);
+        snprintf(line[n++], 240,
+                 "largest loss: L%d H%d, dense mass %.2f on it, %.2f read; key %d \"%s\" (weight %.3f, rank %d) "
+                 "is not read",
+                 y->layer, y->head, y->dense_mass, y->kept_mass, y->key, token, y->weight, y->rank);
     else
         snprintf(line[n++], 240, "every key of it is read by the head that weighs it most, L%d H%d", y->layer,
                  y->head);
@@ -261,9 +270,8 @@ void ui_tasks_draw_brief(const struct ui_state *st, struct cell_buf *b, struct u
     if (i < no)
         write_item(&p, t->title[st->at.cell], UI_LANE_A, &o[i], i < ng ? common(&o[i], &g[i]) : 0, UI_TEXT);
     if (r.h < 3 || !own.has_why || st->at.cell == 0) return;
-    char line[200];
-    snprintf(line, sizeof line, "gold %d, tokens %d-%d: %.0f %% of dense's mass read; L%d H%d   F forces it",
-             y->item + 1, y->lo, y->hi - 1, y->span_mass > 0 ? 100 * y->span_kept / y->span_mass : 100,
-             y->layer, y->head);
+    char line[200], span[40];
+    snprintf(line, sizeof line, "gold %d, %s: %.0f %% of dense's mass read; L%d H%d   F forces it", y->item + 1,
+             span_words(y, span, sizeof span), span_read(y), y->layer, y->head);
     cells_fit(b, r.x + 1, r.y + 2, r.w - 2, line, style(st, UI_DIM));
 }
