@@ -183,8 +183,8 @@ static int why_lines(const struct ui_state *st, const struct ui_t_cell *c, int s
              span_words(y, span, sizeof span), y->step + 1, title, span_read(y), y->pairs, y->n_pairs);
     if (y->key >= 0)
         snprintf(line[n++], 240,
-                 "largest loss: L%d H%d, dense mass %.2f on it, %.2f read; key %d \"%s\" (weight %.3f, rank %d) "
-                 "is not read",
+                 "largest loss: L%d H%d, dense mass %.2f on it, %.2f read; key %d \"%s\" (weight %.3f, "
+                 "rank %d) is not read",
                  y->layer, y->head, y->dense_mass, y->kept_mass, y->key, token, y->weight, y->rank);
     else
         snprintf(line[n++], 240, "every key of it is read by the head that weighs it most, L%d H%d", y->layer,
@@ -271,7 +271,7 @@ void ui_tasks_draw_brief(const struct ui_state *st, struct cell_buf *b, struct u
         write_item(&p, t->title[st->at.cell], UI_LANE_A, &o[i], i < ng ? common(&o[i], &g[i]) : 0, UI_TEXT);
     if (r.h < 3 || !own.has_why || st->at.cell == 0) return;
     char line[200], span[40];
-    snprintf(line, sizeof line, "gold %d, %s: %.0f %% of dense's mass read; L%d H%d   F forces it", y->item + 1,
-             span_words(y, span, sizeof span), span_read(y), y->layer, y->head);
+    snprintf(line, sizeof line, "gold %d, %s: %.0f %% of dense's mass read; L%d H%d   F forces it",
+             y->item + 1, span_words(y, span, sizeof span), span_read(y), y->layer, y->head);
     cells_fit(b, r.x + 1, r.y + 2, r.w - 2, line, style(st, UI_DIM));
 }
