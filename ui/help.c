@@ -178,7 +178,9 @@ void ui_help_draw(const struct ui_state *st, struct cell_buf *b)
         if (on) cells_fill(b, (struct ui_rect){ r.x, y, r.w, 1 }, U' ', t);
         int kw = r.w > 60 ? 18 : 10, cw = r.w > 60 ? 22 : 0;
         cells_fit(b, r.x + 3, y, kw - 1, x->keys, k);
-        cells_fit(b, r.x + 3 + kw, y, r.w - kw - cw - 5, x->text, t);
+        int line = cw ? cells_text_width(x->line, strlen(x->line)) : 0; /* the words take what it leaves */
+        if (line > cw) line = cw;
+        cells_fit(b, r.x + 3 + kw, y, r.w - kw - line - 6, x->text, t);
         if (cw) cells_right(b, r.x + r.w - 1, y, cw, x->line, d);
     }
     if (!n) cells_text(b, r.x + 3, r.y + 2, r.w - 4, "nothing matches", ui_style(&st->look, UI_DIM));

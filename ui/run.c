@@ -403,12 +403,12 @@ static bool cmd_reorder(struct ui_state *st, const char *arg)
     if (!strcmp(arg, "up")) by = -1;
     else if (!strcmp(arg, "down")) by = 1;
     else return ui_say(st, UI_SAY_BAD, "queue-move: expected up or down"), false;
-    if (lane < 0 || !st->run->job || !sac_job_reorder(st->run->job, lane, by))
-        return ui_say(st, UI_SAY_BAD,
-                      "only a method that waits in the queue can be moved, and not beyond its ends"),
-               false;
-    ui_say(st, UI_SAY_OK, "%s is number %d in the queue", st->run->row[row_here(st)].name,
-           sac_job_place(st->run->job, lane));
+    const char *name = st->run->row[row_here(st)].name;
+    if (lane < 0 || !st->run->job || sac_job_place(st->run->job, lane) < 1)
+        return ui_say(st, UI_SAY_BAD, "%s does not wait in the queue", name), false;
+    if (!sac_job_reorder(st->run->job, lane, by))
+        return ui_say(st, UI_SAY_INFO, "%s is the %s in the queue", name, by < 0 ? "first" : "last"), false;
+    ui_say(st, UI_SAY_OK, "%s is number %d in the queue", name, sac_job_place(st->run->job, lane));
     return true;
 }
 

@@ -102,7 +102,9 @@ static void pane_foot(const struct ui_state *st, struct cell_buf *b, struct ui_r
     if (in.w >= 50) snprintf(who, sizeof who, "query %s: ", tok);
     if (in.w >= 76) snprintf(forced, sizeof forced, ", %d forced", r->n_forced);
     if (r->n_kept == r->n_keys)
-        uv_at(st, b, in.x, y, in.w, UI_TEXT, "%sreads all %d keys; %d above uniform", who, r->n_keys, above);
+        uv_at(st, b, in.x, y, in.w, UI_TEXT,
+              in.w >= 44 ? "%sreads all %d keys; %d above uniform" : "%sreads all %d; %d above uniform", who,
+              r->n_keys, above);
     else
         uv_at(st, b, in.x, y, in.w, UI_TEXT, "%sreads %d of %d%s; mass recall %s", who, r->n_kept, r->n_keys,
               forced, recall);
@@ -125,7 +127,11 @@ static void draw_map(const struct ui_state *st, struct cell_buf *b, const struct
 {
     enum ui_req_state rrs;
     char state[200] = "";
-    if (has(st, lane)) uv_lane_state(st, lane, state, sizeof state);
+    if (has(st, lane)) { /* the title names the lane already */
+        uv_lane_state(st, lane, state, sizeof state);
+        char *only = strstr(state, ": ");
+        if (only) memmove(state, only + 2, strlen(only + 2) + 1);
+    }
     char params[160] = "";
     if (has(st, lane)) { /* whole words of the parameters, as far as they fit */
         int room = box.w - 14 - (int)strlen(ui_lane_name(st, lane)) - (int)strlen(state);
@@ -293,9 +299,10 @@ static void draw_keys(const struct ui_state *st, struct cell_buf *b, struct ui_r
         cells_put(b, x++, in.y + i - from, U'-', uv_style(st, UI_MISSED));
         x++;
         if (ui_gold_at(st, t->key) >= 0) cells_put(b, x++, in.y + i - from, U'[', uv_style(st, UI_GOLD));
-        char line[200];
-        snprintf(line, sizeof line, "%s  B %s rank %d  %s", tok, num, key[i] + 1, where);
-        cells_fit(b, x, in.y + i - from, in.x + in.w - x, line, s);
+        int end = in.x + in.w, column = in.x + 10 + (in.w >= 50 ? 18 : 14);
+        cells_fit(b, x, in.y + i - from, column - 1 - x, tok, s);
+        cells_printf(b, column, in.y + i - from, end - column, s, "B %-8s rank %-4d %s", num, key[i] + 1,
+                     where);
     }
     if (along) recall_line(st, b, (struct ui_rect){ in.x, in.y + lines, in.w, 1 });
     if (answers) uv_answers(st, b, (struct ui_rect){ in.x, in.y + lines + 1, in.w, answers }, false);
@@ -305,9 +312,9 @@ static void draw_answers(const struct ui_state *st, struct cell_buf *b, struct u
 {
     if (r.h < 4) return;
     int first = has(st, st->at.a) ? st->lane[st->at.a].first_diff : -1;
-    struct ui_rect in = first >= 0 ? ui_pane(st, b, r, -1, "Answers   %s differs from dense at step %d",
-                                             ui_lane_name(st, st->at.a), first + 1)
-                                   : ui_pane(st, b, r, -1, "Answers");
+    struct ui_rect in = first >= 0 ? ui_pane(st, b, r, -1, "Answers and scores   %s differs from dense at step %d",
+                                             ui_lane_name(st, st->at.a), first)
+                                   : ui_pane(st, b, r, -1, "Answers and scores");
     uv_answers(st, b, in, false);
 }
 
@@ -453,7 +460,7 @@ static bool compare_event(struct ui_state *st, int by)
     int row = first >= 0 ? ui_step_row(st, first) : -1;
     if (row >= 0 && st->at.row != row && by > 0 && row < uv_n(st, st->at.a)) {
         uv_set_row(st, row);
-        ui_say(st, UI_SAY_INFO, "first differing token: step %d", first + 1);
+        ui_say(st, UI_SAY_INFO, "first differing token: step %d", first);
         return true;
     }
     bool ok = uv_event(st, by, true);

@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_HEADS = 8192 };
+enum { MAX_HEADS = 8192, MAX_CELL = 20 };
 
 static enum ui_metric metric(const struct ui_state *st)
 {
@@ -102,7 +102,7 @@ static int first_shown(int n, int room, int at)
 static int tall(int rows, int n_layers)
 {
     int n = n_layers > 0 ? rows / n_layers : 1;
-    return n < 1 ? 1 : n > 3 ? 3 : n;
+    return n < 1 ? 1 : n > 5 ? 5 : n;
 }
 
 static void grid_head(const struct ui_state *st, struct cell_buf *b, struct ui_rect in, int x0, int w, int h0,
@@ -151,7 +151,7 @@ static void draw_grid(const struct ui_state *st, struct cell_buf *b, struct ui_r
                       const struct ui_heads *hs)
 {
     int w = (in.w - 5) / (hs->n_heads > 0 ? hs->n_heads : 1);
-    w = w > 12 ? 12 : w < 4 ? 4 : w;
+    w = w > MAX_CELL ? MAX_CELL : w < 4 ? 4 : w;
     int cols = (in.w - 5) / w < hs->n_heads ? (in.w - 5) / w : hs->n_heads, rows = in.h - 2;
     if (rows > 1 && in.h > hs->n_layers + 3) rows--;
     if (cols < 1 || rows < 1) return;
@@ -273,7 +273,7 @@ static void draw_stats(const struct ui_state *st, struct cell_buf *b, struct ui_
         { "local share", "%.2f  last 128", c->local, 0, true },
         { "gold mass", "%.2f  read %.2f", c->evidence_mass, c->evidence_mass_kept, true },
         { "gold read", NULL, c->evidence_mass_kept, 0, true },
-        { "output error", "%.3f", c->out_err, 0, false },
+        { "output error", "%.3f relative", c->out_err, 0, false },
     };
     for (size_t i = 0; i < sizeof row / sizeof *row && y < end - 1; i++) {
         if (wide ? !row[i].fmt : !row[i].narrow) continue;
@@ -297,23 +297,25 @@ static void draw_stats(const struct ui_state *st, struct cell_buf *b, struct ui_
 /* Dense weights of the head and what the method reads of them, as two small maps. */
 static void draw_pair(const struct ui_state *st, struct cell_buf *b, struct ui_rect r)
 {
-    int per = ui_pic_rows(&st->look), n = uv_n(st, st->at.a), two = r.w >= 20 ? 2 : 1,
-        w = r.w / two - (two > 1), lines = r.h - 1;
+    int per = ui_pic_rows(&st->look), n = uv_n(st, st->at.a), two = r.w >= 20 ? 2 : 1;
+    bool stack = two > 1 && r.h >= r.w * 3 / 4; /* a tall pane has them below each other, and larger */
+    int across = stack ? 1 : two, lines = r.h / (stack ? 2 : 1) - 1, w = r.w / across - (across > 1);
     if (w > 2 * lines) w = 2 * lines;
     if (w > 64) w = 64;
+    if (lines > w * 3 / 4) lines = w * 3 / 4; /* about square */
     if (lines < 3 || w < 4 || n < 1) return;
     float t[64 * 96];
-    int h = lines * per > 96 ? 96 : lines * per;
+    int h = lines * per;
     for (int i = 0; i < two; i++) {
-        int x = r.x + i * (r.w / 2);
-        uv_at(st, b, x, r.y, r.w / two - 1, UI_DIM, i ? r.w >= 30 ? "%s reads" : "reads" : "dense",
+        int x = r.x + (stack ? 0 : i * (r.w / 2)), y = r.y + (stack ? i * (r.h / 2) : 0);
+        uv_at(st, b, x, y, r.w / across - 1, UI_DIM, i ? r.w >= 30 ? "%s reads" : "reads" : "dense",
               ui_lane_name(st, st->at.a));
         if (!uv_thumb(st, st->at.a, st->at.layer, ui_head_arg(st), i == 1, w, h, NULL, t)) {
-            uv_at(st, b, x, r.y + 1, w, UI_DIM, "computing");
+            uv_at(st, b, x, y + 1, w, UI_DIM, "computing");
             continue;
         }
         struct ui_pic p = { .w = w, .h = h, .t = t, .cx = -1, .cy = -1, .sx = -1, .sy = -1 };
-        ui_pic_draw(&st->look, b, x, r.y + 1, &p);
+        ui_pic_draw(&st->look, b, x, y + 1, &p);
     }
 }
 
@@ -426,14 +428,13 @@ static void heads_context(const struct ui_state *st, char *buf, size_t cap, int 
     int n = uv_what(st, buf, cap, w);
     if (!st->trace || st->at.a >= st->n_lanes || n < 0 || (size_t)n >= cap) return;
     const struct ui_heads *hs = uv_heads(st, st->at.a, &rs);
-    snprintf(buf + n, cap - (size_t)n,
-             w >= 100  ? " | %s | cell: %s%s of %s, its own q and k | %s"
-             : w >= 76 ? " | %s | cell: %s%s of %s"
-                       : " | %s | %s%s",
-             ui_lane_name(st, st->at.a), ui_metric_info[metric(st)].title,
-             metric(st) == UI_M_ENTROPY ? " (bits)" : " (%)",
-             hs && hs->decode ? "answer rows" : "prefill rows (sample)",
-             st->at.worst_first ? "worst first" : "by layer");
+    n += snprintf(buf + n, cap - (size_t)n,
+                  w >= 76 ? " | %s | cell: %s%s of %s" : " | %s | %s%s", ui_lane_name(st, st->at.a),
+                  ui_metric_info[metric(st)].title, metric(st) == UI_M_ENTROPY ? " (bits)" : " (%)",
+                  hs && hs->decode ? "answer rows" : "prefill rows (sample)");
+    const char *more[] = { ", its own q and k", st->at.worst_first ? " | worst first" : " | by layer" };
+    for (int i = 0; i < 2 && (size_t)n < cap; i++) /* as far as there is room */
+        if (w >= 100 && n + (int)strlen(more[i]) <= w) n += snprintf(buf + n, cap - (size_t)n, "%s", more[i]);
 }
 
 static void heads_status(const struct ui_state *st, char *buf, size_t cap)
@@ -583,7 +584,7 @@ static bool heads_click(struct ui_state *st, int x, int y, enum ui_click what)
     const struct sac_shape *s = &st->info.shape;
     struct ui_rect in = { c.main.x + 1, c.main.y + 1, c.main.w - 2, c.main.h - 2 };
     int w = (in.w - 5) / (s->n_heads > 0 ? s->n_heads : 1), rows = in.h - 2;
-    w = w > 12 ? 12 : w < 4 ? 4 : w;
+    w = w > MAX_CELL ? MAX_CELL : w < 4 ? 4 : w;
     if (rows > 1 && in.h > s->n_layers + 3) rows--;
     int cols = (in.w - 5) / w < s->n_heads ? (in.w - 5) / w : s->n_heads, step = tall(rows, s->n_layers);
     if (x < in.x + 5 || y < in.y + 2 || (x - in.x - 5) / w >= cols) return false;

@@ -138,6 +138,13 @@ static struct ui_style mark_style(const struct ui_state *st, const struct ui_pag
 
 /* ---- the grid ---- */
 
+/* Lines of a row: more where there is room for all pairs, to be seen from afar. */
+static int tall(int lines, int n)
+{
+    int t = n > 0 ? (lines - 1) / n : 1;
+    return t < 1 ? 1 : t > 3 ? 3 : t;
+}
+
 static void page_ruler(const struct ui_state *st, struct cell_buf *b, int x, int y, int w, int n_pages)
 {
     struct ui_tick tick[24];
@@ -168,8 +175,9 @@ static void draw_grid(const struct ui_state *st, struct cell_buf *b, struct ui_r
     uv_at(st, b, in.x, in.y, 7, UI_DIM, " L  kv");
     page_ruler(st, b, x0, in.y, w, p->n_pages);
     uv_at(st, b, x0 + w + 1, in.y, 5, UI_DIM, "mass");
+    int step = tall(lines, n);
     for (int i = 0; i < lines && first + i < n; i++) {
-        int pair = row[first + i], y = in.y + 1 + i;
+        int pair = row[first + i], top = in.y + 1 + i * step, y = top + (step - 1) / 2;
         bool on = pair == st->at.pair;
         uv_at(st, b, in.x, y, 7, on ? UI_STRONG : UI_DIM, "%c%-3d%d", on ? '>' : ' ', pair / p->n_kv_heads,
               pair % p->n_kv_heads);
@@ -178,6 +186,7 @@ static void draw_grid(const struct ui_state *st, struct cell_buf *b, struct ui_r
             struct mark m = mode_mark(st, p, pair, lo, hi);
             struct ui_style s = mark_style(st, p, m, pair, lo, hi);
             if (on && c == curcol) s = uv_style(st, UI_CURSOR);
+            for (int k = 0; k < step && s.bg != CELL_DEFAULT; k++) cells_put(b, x0 + c, top + k, U' ', s);
             cells_put(b, x0 + c, y, m.ch, s);
         }
         char v[12];
@@ -186,11 +195,12 @@ static void draw_grid(const struct ui_state *st, struct cell_buf *b, struct ui_r
         if (x->recall.w) {
             char32_t bar[16];
             ui_bar((double)p->recall[pair], 14, st->look.ascii, bar);
-            for (int k = 0; k < 14; k++)
-                cells_put(b, x->recall.x + 2 + k, y, bar[k] == U'.' ? U' ' : bar[k], uv_style(st, UI_BAR));
+            for (int k = 0; k < 14 * step; k++)
+                cells_put(b, x->recall.x + 2 + k % 14, top + k / 14, bar[k % 14] == U'.' ? U' ' : bar[k % 14],
+                          uv_style(st, UI_BAR));
         }
     }
-    int y = in.y + 1 + (n < lines ? n : lines);
+    int y = in.y + 1 + (n < lines ? n * step : lines);
     if (st->info.n_spans) uv_at(st, b, in.x, y, 7, UI_GOLD, "gold");
     ui_gold_line(&st->look, b, x0, y, w, 0, p->n_pages * p->page, &st->info);
     cells_put(b, x0 + curcol, y, st->look.ascii ? U'|' : 0x25B2, uv_style(st, UI_QUERY));
@@ -268,14 +278,16 @@ static void draw_page(const struct ui_state *st, struct cell_buf *b, struct ui_r
                                  : ". left out",
           st->at.pair / kv, st->at.pair % kv, s->n_sel, s->n, (double)p->mass[cell]);
     if (p->own_page > 1 && !isnan(s->bound) && y < end) {
-        uv_at(st, b, in.x, y++, in.w, UI_TEXT, "bound %.1f rank %d/%d, cut-off %.1f; true %.1f rank %d",
+        uv_at(st, b, in.x, y++, in.w, UI_TEXT, "bound %.1f rank %d of %d, cut-off %.1f; true %.1f rank %d",
               s->bound, s->bound_rank, s->n_pages, s->cut, s->best, s->best_rank);
         if (y < end && !small)
             uv_at(st, b, in.x, y++, in.w, UI_DIM, "(bound: Quest's, of the page; true: its best key, q.k)");
     }
     if (y < end) y += why_line(st, b, in, y);
     if (y < end)
-        uv_at(st, b, in.x, y++, in.w, UI_TEXT, "read by %d of %d (layer, KV head); in the dense top of %d",
+        uv_at(st, b, in.x, y++, in.w, UI_TEXT,
+              in.w >= 76 ? "%d of %d (layer, KV head) pairs read it; %d have it in their dense top"
+                         : "%d of %d pairs read it; %d have it in their dense top",
               pairs, p->n_pairs, dense);
 }
 
@@ -284,13 +296,14 @@ static void draw_steps(const struct ui_state *st, struct cell_buf *b, struct ui_
 {
     if (r.w < 20 || r.h < 5) return;
     struct ui_rect in =
-        ui_pane(st, b, r, -1, "Steps of this %s, L%d kv%d (rank 1-9, +; tenths)",
+        ui_pane(st, b, r, -1, "Steps 0 to %d of this %s, L%d kv%d", step_of(st),
                 p->own_page > 1 ? "page" : "bin", st->at.pair / p->n_kv_heads, st->at.pair % p->n_kv_heads);
     enum ui_req_state rs;
     const struct ui_page_steps *s = page_steps(st, p, &rs);
     if (!s) { ui_empty(st, b, in, rs == UI_REQ_NOTHING ? "not recorded" : "computing", ""); return; }
     int w = (in.w - 12) / 2, from = s->n > w ? s->n - w : 0;
     static const char *const label[3] = { "dense rank", "read", "mass lost" };
+    static const char *const key[3] = { "1-9, + beyond", "# read  - missed", "tenths of it" };
     for (int line = 0; line < 3; line++) {
         uv_at(st, b, in.x, in.y + line, 11, UI_DIM, "%s", label[line]);
         for (int i = from; i < s->n && i - from < w; i++) {
@@ -311,6 +324,8 @@ static void draw_steps(const struct ui_state *st, struct cell_buf *b, struct ui_
             }
             cells_put(b, x, in.y + line, ch, uv_style(st, role));
         }
+        if (12 + 2 * (s->n - from) + 18 <= in.w)
+            uv_at(st, b, in.x + in.w - 17, in.y + line, 17, UI_DIM, "%s", key[line]);
     }
     int y = in.y + 3, end = in.y + in.h, kv = p->n_kv_heads, layer = st->at.pair / kv, most = 1;
     if (y >= end) return;
@@ -348,7 +363,7 @@ static void pages_draw(const struct ui_state *st, struct cell_buf *b, struct ui_
                                          "# read at any step so far  - missed now",
                                          "0-9 tenths of the steps, # every step", "step of the first read" };
     static const char *const legend[] = {
-        "f forced  # chosen  . left out  - missed: left out, in the dense top",
+        "f forced  # chosen  . left out  - missed: dense top",
         "# read at any step so far  - never, in the dense top now",
         "0-9 tenths of the steps so far, # every step", "step of the first read: 0-9 a-z, + later"
     };
@@ -358,12 +373,19 @@ static void pages_draw(const struct ui_state *st, struct cell_buf *b, struct ui_
     const struct sac_lane *la = st->trace && st->at.a < st->n_lanes ? &st->lane[st->at.a] : NULL;
     bool whole = la && la->prefill.kernel < 0.9999 && la->decode.kernel >= 0.9999;
     /* The first step is the last row of the prompt, which a prefill method still chooses for. */
-    const char *marks = whole && step_of(st) < 1 ? "the last prompt row; later steps read all"
-                        : whole                  ? "all is read: it acts in prefill, m picks another"
-                        : x.main.w >= 90         ? legend[st->at.pages_mode]
-                                                 : brief[st->at.pages_mode];
-    struct ui_rect in = ui_pane(st, b, x.main, 0, x.main.w >= 90 ? "%s at step %d   %s" : "%s, step %d  %s",
-                                p && p->own_page <= 1 ? "Tokens by 16" : "Pages", step_of(st) + 1, marks);
+    static const char *const dense[2][2] = {
+        { "all is read: m picks another", "all is read: it acts in prefill, m picks another" },
+        { "the last prompt row", "the last prompt row; later steps read all" }
+    };
+    const char *marks = whole              ? dense[step_of(st) < 1][x.main.w >= 70]
+                        : x.main.w >= 90 ? legend[st->at.pages_mode]
+                                         : brief[st->at.pages_mode];
+    char title[160];
+    int n = snprintf(title, sizeof title, "%s, step %d  %s",
+                     p && p->own_page <= 1 ? "Tokens by 16" : "Pages", step_of(st), marks);
+    if (st->look.tier >= UI_TIER_256 && n + 20 <= x.main.w - 6)
+        snprintf(title + n, sizeof title - (size_t)n, "  colour: dense mass");
+    struct ui_rect in = ui_pane(st, b, x.main, 0, "%s", title);
     if (!p) {
         if (rs == UI_REQ_NOTHING && st->trace && st->at.a < st->n_lanes && ui_n_steps(st, st->at.a) < 1 &&
             st->lane[st->at.a].state != SAC_LANE_FAILED) {
@@ -425,9 +447,9 @@ static void pages_status(const struct ui_state *st, char *buf, size_t cap)
     if (gold > 0) snprintf(what, sizeof what, "gold %d ", gold);
     snprintf(buf, cap,
              st->plain || st->body.w >= 100
-                 ? "%s%s %d: read by %d of %d (layer, KV head) at step %d, in the dense top of %d"
-                 : "%s%s %d: read by %d of %d pairs, step %d; dense top of %d",
-             what, p->own_page > 1 ? "page" : "bin", st->at.page, pairs, p->n_pairs, p->step + 1, dense);
+                 ? "%s%s %d: %d of %d (layer, KV head) pairs read it at step %d; %d have it in their dense top"
+                 : "%s%s %d: %d of %d pairs read it, step %d; dense top of %d",
+             what, p->own_page > 1 ? "page" : "bin", st->at.page, pairs, p->n_pairs, p->step, dense);
 }
 
 static void pages_plain(const struct ui_state *st, char *buf, size_t cap)
@@ -584,7 +606,7 @@ static bool pages_click(struct ui_state *st, int cx, int cy, enum ui_click what)
                 : cur - lines / 2 < 0         ? 0
                 : cur - lines / 2 > n - lines ? n - lines
                                               : cur - lines / 2;
-    int c = cx - x.main.x - 8, i = first + cy - x.main.y - 2;
+    int c = cx - x.main.x - 8, dy = cy - x.main.y - 2, i = dy < 0 ? -1 : first + dy / tall(lines, n);
     if (c < 0 || c >= w || i < first || i >= n || i >= first + lines) return false;
     st->at.pair = row[i];
     st->at.page = ui_bin_lo(c, p->n_pages, w);

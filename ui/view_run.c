@@ -20,17 +20,6 @@ static enum pane focus(const struct ui_state *st)
     return (enum pane)st->at.pane[UI_SCREEN_RUN];
 }
 
-const char *ui_verdict(const struct sac_lane *l, char buf[8], enum ui_role *role)
-{
-    *role = UI_DIM;
-    if (l->state < SAC_LANE_MEASURE || l->score != l->score) return "";
-    *role = l->score >= 0.999 ? UI_OK : UI_BAD;
-    if (l->score >= 0.999) return "ok";
-    if (l->score <= 0.001) return "WRONG";
-    snprintf(buf, 8, "%.2f", l->score);
-    return buf;
-}
-
 /* ---- layout ---- */
 
 struct layout { struct ui_rect of[N_PANES], progress; };
@@ -71,7 +60,7 @@ static void layout(const struct ui_state *st, struct ui_rect r, struct layout *l
     if (answers < 6) answers = 6;
     int mid = r.h - top - answers - log;
     if (mid > st->run->n_rows + 4 && log) log += mid - st->run->n_rows - 4, mid = st->run->n_rows + 4;
-    int left = r.w * 2 / 5, methods = r.w >= 150 ? r.w * 3 / 5 : r.w - 36;
+    int left = r.w * 2 / 5, methods = r.w >= 150 ? r.w * 3 / 5 : r.w - 38;
     int y = r.y;
     l->of[P_MODEL] = (struct ui_rect){ r.x, y, left, top };
     l->of[P_PROMPT] = (struct ui_rect){ r.x + left, y, r.w - left, top };
@@ -154,7 +143,8 @@ static int fields(const struct ui_state *st, struct field *f)
         snprintf(field_add(f, &n, "context", NULL)->value, 200, "%d tokens at most", s->max_ctx);
         snprintf(field_add(f, &n, "threads", "threads")->value, 200, "%d   %s", m->n_threads,
                  m->cpu ? m->cpu : "");
-        if (!st->app->headless && !st->app->still) memory_text(st, field_add(f, &n, "memory", NULL)->value, 200);
+        if (!st->app->headless && !st->app->still)
+            memory_text(st, field_add(f, &n, "memory", NULL)->value, 200);
     } else if (st->trace) {
         const struct sac_shape *s = &st->info.shape;
         snprintf(field_add(f, &n, "model", NULL)->value, 200, "%s  %d layers  %dQ/%dKV heads x %d",
@@ -347,7 +337,7 @@ static void worse_first(const struct ui_state *st, int *lane, int n)
 
 static void draw_answers(const struct ui_state *st, struct cell_buf *b, struct ui_rect box)
 {
-    struct ui_rect r = ui_pane(st, b, box, P_ANSWERS, "Answers");
+    struct ui_rect r = ui_pane(st, b, box, P_ANSWERS, "Answers and scores");
     if (!st->n_lanes) {
         const struct ui_run *run = st->run;
         if (run->load == UI_LOAD_FAILED) ui_empty(st, b, r, run->error, "r tries again");
@@ -401,8 +391,10 @@ static void draw_log(const struct ui_state *st, struct cell_buf *b, struct ui_re
     if (top < 0) top = 0;
     for (int i = 0; i < r.h && top + i < a->n_log; i++) {
         const char *s = a->log[top + i];
-        cells_text(b, r.x + 1, r.y + i, 8, a->still ? "--:--:--" : s, style(st, UI_DIM));
-        cells_fit(b, r.x + 10, r.y + i, r.w - 11, s + 9, style(st, UI_TEXT));
+        bool timed = !a->still && s[0] != '-'; /* a picture made again is the same: no time of day */
+        int at = timed ? 10 : 1;
+        if (timed) cells_text(b, r.x + 1, r.y + i, 8, s, style(st, UI_DIM));
+        cells_fit(b, r.x + at, r.y + i, r.w - at - 1, s + 9, style(st, UI_TEXT));
     }
 }
 
@@ -570,14 +562,20 @@ static void context(const struct ui_state *st, char *buf, size_t cap, int w)
                  r->want.length, (unsigned long long)r->want.seed);
         return;
     }
-    const struct sac_task *task = w >= 100 ? sac_task_find(st->info.task) : NULL;
-    if (*st->info.task)
-        snprintf(buf, cap, "%s%stask %s  sample %d  seed %llu%s%d tokens  |  %d gold spans%s%s",
-                 task ? task->title : "", task ? "  |  " : "", st->info.task, st->info.sample,
-                 (unsigned long long)st->info.seed, w > 80 ? "  |  prompt " : "  ", st->info.n_prompt,
-                 st->info.n_spans, w >= 100 ? ", what the answer needs" : "",
-                 st->info.recorded ? "  |  recorded run" : "");
-    else
+    const struct sac_task *task = sac_task_find(st->info.task);
+    const char *recorded = st->info.recorded ? "  |  recorded run" : "";
+    for (int words = 3; *st->info.task && words >= 0; words--) { /* as much as there is room for */
+        int n = snprintf(buf, cap, words > 1 ? "%s%stask %s  sample %d  seed %llu  |  prompt %d tokens"
+                                             : "%s%s%s #%d  seed %llu  %d tokens",
+                         words > 2 && task ? task->title : "", words > 2 && task ? "  |  " : "", st->info.task,
+                         st->info.sample, (unsigned long long)st->info.seed, st->info.n_prompt);
+        if (words > 0)
+            n += snprintf(buf + n, cap - (size_t)n, "  |  %d gold spans%s", st->info.n_spans,
+                          words > 1 ? ", what the answer needs" : "");
+        n += snprintf(buf + n, cap - (size_t)n, "%s", recorded);
+        if (n <= w) return;
+    }
+    if (!*st->info.task)
         snprintf(buf, cap, "own prompt of %d tokens%s", st->info.n_prompt,
                  st->info.recorded ? "  |  recorded run" : "");
 }
@@ -615,7 +613,10 @@ static void status(const struct ui_state *st, char *buf, size_t cap)
             scored++, right += st->lane[l].score >= 0.999;
     }
     size_t n = 0;
-    if (scored)
+    bool narrow = st->body.w < 70 && !st->plain;
+    if (scored && narrow)
+        n = (size_t)snprintf(buf, cap, "%d of %d done, %d right", done, all, right);
+    else if (scored)
         n = (size_t)snprintf(buf, cap, "%d of %d methods done, %d answer%s right", done, all, right,
                              right == 1 ? "" : "s");
     else if (st->n_lanes)

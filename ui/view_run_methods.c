@@ -51,14 +51,25 @@ static void short_params(const char *in, double sparsity, char *out, size_t cap)
     while (*in && n < cap) {
         size_t word = strcspn(in, " "), name = strcspn(in, "=");
         if (name < word && strncmp(in + name, "=auto", word - name) != 0) {
-            size_t keep = name;
-            if (keep > 5 && !strncmp(in + keep - 5, "_size", 5)) keep -= 5;
-            if (keep > 7 && !strncmp(in + keep - 7, "_budget", 7)) keep -= 7;
-            n += (size_t)snprintf(out + n, cap - n, "%s%.*s %.*s", n ? "  " : "", (int)keep, in,
+            size_t skip = !strncmp(in, "token_", 6) ? 6 : 0, keep = name - skip; /* token_budget: budget */
+            if (keep > 5 && !strncmp(in + name - 5, "_size", 5)) keep -= 5;
+            n += (size_t)snprintf(out + n, cap - n, "%s%.*s %.*s", n ? "  " : "", (int)keep, in + skip,
                                   (int)(word - name - 1), in + name + 1);
         }
         in += word + (in[word] == ' ');
     }
+}
+
+/* Whole parameters as far as they fit in w columns, and a sign that there are more. */
+static void fit_params(char *s, int w)
+{
+    size_t n = strlen(s), cut = 0;
+    if ((int)n <= w) return;
+    for (size_t i = 0; i + 1 < n && (int)i + 2 <= w; i++)
+        if (s[i] == ' ' && s[i + 1] == ' ') cut = i;
+    if (!cut) return; /* not even one: cut where the column ends */
+    s[cut] = 0;
+    strcat(s, " \u2026");
 }
 
 static void share(double v, char *buf, size_t cap)
@@ -72,18 +83,21 @@ void ui_run_draw_methods(const struct ui_state *st, struct cell_buf *b, struct u
     const struct ui_run *run = st->run;
     struct ui_rect r = ui_pane(
         st, b, box, pane,
-        box.w >= 76 ? "Methods   sparsity: share not read   recall: dense mass that is read" : "Methods");
+        box.w >= 88   ? "Methods   sparsity: pairs (prefill) or keys not read   recall: dense mass read"
+        : box.w >= 76 ? "Methods   sparsity: pairs or keys not read   recall: dense mass read"
+                      : "Methods");
     int rows = r.h - 1, cur = st->at.cur[UI_SCREEN_RUN], top = st->at.scroll[UI_SCREEN_RUN];
     if (r.h < 2) return;
     int wname = 15, wstate = 11, wnum = r.w >= 70 ? 8 : 0, wphase = r.w >= 64 ? 7 : 0;
-    int xname = r.x + 6, xphase = xname + wname + 1, xparam = xphase + (wphase ? wphase + 1 : 0);
-    int xstate = r.x + r.w - wstate - 1, xrec = xstate - wnum - 1, xspars = xrec - (wnum ? wnum + 1 : 0);
-    int wparam = (wnum ? xspars : xstate) - xparam - 2;
+    int wrec = wnum ? 6 : 0, xname = r.x + 6, xphase = xname + wname + 1;
+    int xparam = xphase + (wphase ? wphase + 1 : 0);
+    int xstate = r.x + r.w - wstate - 1, xrec = xstate - wrec - 2, xspars = xrec - (wnum ? wnum + 1 : 0);
+    int wparam = (wnum ? xspars : xstate) - xparam - 1;
     struct ui_style d = style(st, UI_DIM);
     cells_text(b, xname, r.y, wname, "method", d);
     if (wphase) cells_text(b, xphase, r.y, wphase, "phase", d);
     cells_fit(b, xparam, r.y, wparam, "parameters", d);
-    if (wnum) cells_text(b, xspars, r.y, wnum, "sparsity", d), cells_text(b, xrec, r.y, wnum, "recall", d);
+    if (wnum) cells_text(b, xspars, r.y, wnum, "sparsity", d), cells_text(b, xrec, r.y, wrec, "recall", d);
     cells_text(b, xstate, r.y, wstate, "state", d);
     for (int i = 0; i < rows && top + i < run->n_rows; i++) {
         const struct ui_method_row *m = &run->row[top + i];
@@ -105,10 +119,14 @@ void ui_run_draw_methods(const struct ui_state *st, struct cell_buf *b, struct u
         if (wphase) cells_fit(b, xphase, y, wphase, m->phase, dd);
         char params[240];
         if (m->sparsity == m->sparsity && !run->model)
-            snprintf(params, sizeof params, "sparsity=%g", m->sparsity);
+            snprintf(params, sizeof params, "sparsity %g", m->sparsity);
         else if (*m->params) short_params(m->params, m->sparsity, params, sizeof params);
         else
-            snprintf(params, sizeof params, "%s", strcmp(m->name, "dense") ? "" : "reads all: reference");
+            snprintf(params, sizeof params, "%s",
+                     strcmp(m->name, "dense") ? ""
+                     : wparam >= 20           ? "reads all: reference"
+                                              : "reads all");
+        fit_params(params, wparam);
         cells_fit(b, xparam, y, wparam, params, dd);
         const struct sac_lane *l = m->lane >= 0 && m->lane < st->n_lanes ? &st->lane[m->lane] : NULL;
         if (l && wnum) {
@@ -117,7 +135,7 @@ void ui_run_draw_methods(const struct ui_state *st, struct cell_buf *b, struct u
             share(1 - kernel, num, sizeof num);
             cells_text(b, xspars + 2, y, wnum, num, t);
             share(l->recall.mass, num, sizeof num);
-            cells_text(b, xrec + 1, y, wnum, num, t);
+            cells_text(b, xrec + 1, y, wrec, num, t);
         }
         struct ui_style ss = style(st, role);
         if (on) ss.bg = t.bg, ss.attr |= t.attr & CELL_REVERSE;
@@ -165,12 +183,13 @@ static double all_left(const struct ui_state *st)
     return sum;
 }
 
-/* The rates at the foot: of the lane at work, else of the one under the cursor, else of the last. */
-static void rates(const struct ui_state *st, char *buf, size_t cap)
+/* The rates at the foot: of the lane at work, else of the one under the cursor, else of the last. What does not
+ * fit in w columns goes into a second line. */
+static void rates(const struct ui_state *st, char *buf, char *more, size_t cap, int w)
 {
     const struct ui_run *run = st->run;
     int cur = st->at.cur[UI_SCREEN_RUN], at = cur < run->n_rows ? run->row[cur].lane : -1;
-    *buf = 0;
+    *buf = *more = 0;
     for (int l = 0; l < st->n_lanes; l++)
         if (rate_now(st, &st->lane[l]) > 0) {
             snprintf(buf, cap, "%s: prefill %.0f tok/s", ui_lane_name(st, l), rate_now(st, &st->lane[l]));
@@ -180,9 +199,11 @@ static void rates(const struct ui_state *st, char *buf, size_t cap)
         if (st->lane[l].decode_tok_s > 0) at = l;
     if (at < 0 || at >= st->n_lanes) return;
     const struct sac_lane *x = &st->lane[at];
-    if (x->prefill_tok_s > 0 && x->decode_tok_s > 0)
-        snprintf(buf, cap, "tok/s: prefill %.0f, decode %.0f", x->prefill_tok_s, x->decode_tok_s);
-    else if (x->prefill_tok_s > 0) snprintf(buf, cap, "prefill %.0f tok/s", x->prefill_tok_s);
+    if (!(x->prefill_tok_s > 0)) return;
+    int n = snprintf(buf, cap, "%s: prefill %.0f", ui_lane_name(st, at), x->prefill_tok_s);
+    if (x->decode_tok_s > 0) snprintf(more, cap, "decode %.0f tok/s", x->decode_tok_s);
+    if (*more && n + 2 + (int)strlen(more) <= w) snprintf(buf + n, cap - (size_t)n, ", %s", more), *more = 0;
+    else snprintf(buf + n, cap - (size_t)n, " tok/s");
 }
 
 void ui_run_draw_progress(const struct ui_state *st, struct cell_buf *b, struct ui_rect box)
@@ -200,17 +221,21 @@ void ui_run_draw_progress(const struct ui_state *st, struct cell_buf *b, struct 
         cells_printf(b, xt, y++, TIME, style(st, UI_DIM), "%.1f s", run->model_s + run->prompt_s);
     }
     double total = 0;
-    bool busy = false;
-    int room = r.h - (y - r.y) - 2, shown = 0, first = 0;
+    bool busy = false, stopped = false;
+    char text[100], more[100];
+    int shown = 0, first = 0;
     for (int l = 0; l < st->n_lanes; l++) shown += !ui_search_has(st, l);
+    rates(st, text, more, sizeof text, r.w - 2);
+    int foot = *more && r.h - (y - r.y) - 3 >= shown ? 3 : 2, room = r.h - (y - r.y) - foot;
     for (int l = 0, over = shown - room; l < st->n_lanes && over > 0; l++, first = l)
         over -= !ui_search_has(st, l);
     for (int l = 0; l < st->n_lanes; l++) {
         const struct sac_lane *x = &st->lane[l];
         bool done = x->state >= SAC_LANE_DONE;
-        total += done ? 1 : x->progress;
+        stopped |= x->state == SAC_LANE_STOPPED;
+        total += done && x->state != SAC_LANE_STOPPED ? 1 : x->progress;
         busy |= !done;
-        if (l < first || y >= r.y + r.h - 2 || ui_search_has(st, l)) continue;
+        if (l < first || y >= r.y + r.h - foot || ui_search_has(st, l)) continue;
         char buf[40];
         enum ui_role role;
         const char *state = lane_state(st, l, buf, sizeof buf, &role);
@@ -227,14 +252,16 @@ void ui_run_draw_progress(const struct ui_state *st, struct cell_buf *b, struct 
         cells_fit(b, xt, y++, TIME, state, style(st, role));
     }
     if (!st->n_lanes || r.h < 3) return;
-    char text[100];
+    char time[20];
     double left = busy ? all_left(st) : -1;
-    y = r.y + r.h - 2;
+    y = r.y + r.h - foot;
     cells_text(b, r.x + 1, y, NAME, "overall", style(st, UI_STRONG));
     progress_bar(st, b, xb, y, wb, total / st->n_lanes, UI_BAR);
-    if (left >= 0) snprintf(text, sizeof text, "< %d:%02d", (int)(left + 1) / 60, (int)(left + 1) % 60);
-    else snprintf(text, sizeof text, "%.0f %%", 100 * total / st->n_lanes);
-    cells_fit(b, xt, y, TIME, text, style(st, UI_DIM));
-    rates(st, text, sizeof text);
+    if (left >= 0) snprintf(time, sizeof time, "< %d:%02d", (int)(left + 1) / 60, (int)(left + 1) % 60);
+    else if (!busy && stopped) snprintf(time, sizeof time, "stopped");
+    else snprintf(time, sizeof time, "%.0f %%", 100 * total / st->n_lanes);
+    cells_fit(b, xt, y, TIME, time, style(st, UI_DIM));
     cells_fit(b, r.x + 1, y + 1, r.w - 2, text, style(st, UI_DIM));
+    int indent = (int)strcspn(text, ":") + 2;
+    if (foot > 2) cells_fit(b, r.x + 1 + indent, y + 2, r.w - 2 - indent, more, style(st, UI_DIM));
 }

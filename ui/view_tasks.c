@@ -242,7 +242,7 @@ static void draw_samples(const struct ui_state *st, struct cell_buf *b, struct u
         bool on = top + i == st->at.sample, done = c.state == UI_T_DONE;
         char sc[16] = "", rf[16] = "", ms[16] = "", diff[24] = "", tokens[16] = "", what[80], line[700];
         if (done && c.first_diff >= 0)
-            snprintf(diff, sizeof diff, "step %d", c.first_diff + 1);
+            snprintf(diff, sizeof diff, "step %d", c.first_diff);
         else if (done) snprintf(diff, sizeof diff, "%s", st->at.cell ? "never" : "");
         if (c.steps) snprintf(tokens, sizeof tokens, "%d", c.steps);
         note(&c, what, sizeof what);

@@ -180,7 +180,7 @@ static int why_lines(const struct ui_state *st, const struct ui_t_cell *c, int s
              "%sgold %d, %s, step %d: %s reads %.0f %% of all heads' dense mass on it; %d of %d (layer, KV "
              "head) pairs read it",
              y->differs ? "" : "the answers never part; read least: ", y->item + 1,
-             span_words(y, span, sizeof span), y->step + 1, title, span_read(y), y->pairs, y->n_pairs);
+             span_words(y, span, sizeof span), y->step, title, span_read(y), y->pairs, y->n_pairs);
     if (y->key >= 0)
         snprintf(line[n++], 240,
                  "largest loss: L%d H%d, dense mass %.2f on it, %.2f read; key %d \"%s\" (weight %.3f, "

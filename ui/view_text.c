@@ -210,7 +210,7 @@ static void draw_density(const struct ui_state *st, struct cell_buf *b, struct u
     if (w < 8 || n < 1 || r.h < 1) return;
     if (r.h >= 4)
         uv_at(st, b, r.x, y++, r.w, UI_DIM,
-              "along the prompt, one column = %.3g tokens: weight in the column, log", (double)n / w);
+              "along the prompt, one column = %.3g tokens: weight, log", (double)n / w);
     const struct ui_row *row[2] = { a, o };
     int lane[2] = { st->at.a, st->at.b };
     for (int i = 0; i < 2 && y < r.y + r.h - 1; i++) {
@@ -331,7 +331,7 @@ static void draw_next(const struct ui_state *st, struct cell_buf *b, struct ui_r
 
 static void draw_layers(const struct ui_state *st, struct cell_buf *b, struct ui_rect r)
 {
-    struct ui_rect in = ui_pane(st, b, r, -1, "Where query %d looks, by layer (mean over heads, %s)",
+    struct ui_rect in = ui_pane(st, b, r, -1, "Where query %d looks, by layer (mean over heads, %s, log)",
                                 st->at.row, ui_lane_name(st, st->at.a));
     enum ui_req_state rs;
     int w = in.w - 5, n = st->at.row + 1;
@@ -416,7 +416,7 @@ static void text_draw(const struct ui_state *st, struct cell_buf *b, struct ui_r
             struct ui_rect dn = { up.x, up.y + up.h, up.w, low };
             draw_next(
                 st, b,
-                ui_pane(st, b, dn, -1, "Next token at step %d", (st->at.step < 0 ? 0 : st->at.step) + 1));
+                ui_pane(st, b, dn, -1, "Next token at step %d", st->at.step < 0 ? 0 : st->at.step));
         }
     }
     if (x.c.foot.h) draw_layers(st, b, x.c.foot);

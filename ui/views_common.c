@@ -1,4 +1,5 @@
 /* Requests, notices, layout, search and text helpers that the views share; see views.h. */
+#include "run.h"
 #include "views.h"
 
 #include <ctype.h>
@@ -136,10 +137,10 @@ static const char *lane_doing(const struct sac_lane *la, int n_layers, char *buf
     case SAC_LANE_QUEUED:  snprintf(buf, cap, "queued"); break;
     case SAC_LANE_PREFILL: snprintf(buf, cap, "prefill, layer %d of %d", la->prefill_layer, n_layers); break;
     case SAC_LANE_DECODE:
-        snprintf(buf, cap, "decode, step %d of at most %d", la->n_steps, la->max_steps);
+        snprintf(buf, cap, "decode, token %d of at most %d", la->n_steps, la->max_steps);
         break;
     case SAC_LANE_MEASURE: snprintf(buf, cap, "measuring"); break;
-    case SAC_LANE_STOPPED: snprintf(buf, cap, "stopped; results so far are kept"); break;
+    case SAC_LANE_STOPPED: snprintf(buf, cap, "stopped"); break;
     case SAC_LANE_FAILED:  snprintf(buf, cap, "failed: %s", la->error); break;
     default:               buf[0] = 0; break;
     }
@@ -175,6 +176,16 @@ bool uv_notice(const struct ui_state *st, struct cell_buf *b, struct ui_rect r, 
     if (la->state == SAC_LANE_FAILED || la->state == SAC_LANE_QUEUED) {
         ui_empty(st, b, r, what, la->state == SAC_LANE_FAILED ? "m picks another method, 1 shows the run"
                                                               : "m picks a method that has run");
+    } else if (rs == UI_REQ_NOTHING && la->state == SAC_LANE_STOPPED) {
+        if (layer < 0 || !la->prefill_layer)
+            snprintf(what, sizeof what, "%s: stopped before there was anything to show",
+                     ui_lane_name(st, lane));
+        else
+            snprintf(what, sizeof what, "%s: stopped after layer %d", ui_lane_name(st, lane),
+                     la->prefill_layer - 1);
+        ui_empty(st, b, r, what,
+                 layer >= 0 && la->prefill_layer ? "[ goes back a layer; 1, then r runs it again"
+                                                 : "1, then r runs it again");
     } else if (rs == UI_REQ_NOTHING) {
         bool early = layer >= 0 && la->prefill_layer <= layer;
         if (!what[0]) snprintf(what, sizeof what, "This part was not recorded.");
@@ -193,8 +204,8 @@ int uv_what(const struct ui_state *st, char *buf, size_t cap, int w)
     const char *task = st->info.task;
     if (w >= 100 && task && *task) n = snprintf(buf, cap, "%s#%d ", task, st->info.sample);
     n += snprintf(buf + n, cap - (size_t)n, w >= 100 ? "%d tokens" : "N=%d", st->info.n_prompt);
-    if (st->at.step >= 0 && steps > 0)
-        n += snprintf(buf + n, cap - (size_t)n, " step %d/%d", st->at.step + 1, steps);
+    if (st->at.step >= 0 && steps > 0) /* 0 is the prompt's last row, as for --step and in figures and files */
+        n += snprintf(buf + n, cap - (size_t)n, " step %d/%d", st->at.step, steps - 1);
     return n;
 }
 
@@ -273,6 +284,17 @@ void uv_quote(const struct ui_state *st, int lane, int pos, char *buf, size_t ca
     snprintf(buf, cap, "\"%s\"", text);
 }
 
+const char *ui_verdict(const struct sac_lane *l, char buf[8], enum ui_role *role)
+{
+    *role = UI_DIM;
+    if (l->state < SAC_LANE_MEASURE || l->score != l->score) return "";
+    *role = l->score >= 0.999 ? UI_OK : UI_BAD;
+    if (l->score >= 0.999) return "ok";
+    if (l->score <= 0.001) return "WRONG";
+    snprintf(buf, 8, "%.2f", l->score);
+    return buf;
+}
+
 void uv_answers(const struct ui_state *st, struct cell_buf *b, struct ui_rect r, bool names)
 {
     char shown[2][900];
@@ -289,22 +311,16 @@ void uv_answers(const struct ui_state *st, struct cell_buf *b, struct ui_rect r,
     for (int i = 0; i < 2 && i < r.h; i++) {
         if (!have[i] || (i && lane[0] == lane[1])) continue;
         const struct sac_lane *la = &st->lane[lane[i]];
-        bool scored = !isnan(la->score) && la->state == SAC_LANE_DONE, right = scored && la->score > 0.999;
         int y = r.y + i, x = r.x, end = r.x + r.w, room = r.w - label - 8;
         uv_at(st, b, x, y, label - 1, i ? UI_LANE_B : UI_LANE_A, "%s",
               names ? ui_lane_name(st, lane[i])
               : i   ? "B"
                     : "A");
         x += label;
-        uv_at(st, b, x, y, 6,
-              right    ? UI_OK
-              : scored ? UI_BAD
-                       : UI_DIM,
-              "%s",
-              right                       ? "ok"
-              : scored                    ? "WRONG"
-              : la->state < SAC_LANE_DONE ? "..."
-                                          : ""); /* nothing to score it by */
+        enum ui_role role;
+        char score[8];
+        const char *word = ui_verdict(la, score, &role);
+        uv_at(st, b, x, y, 6, role, "%s", !*word && la->state < SAC_LANE_DONE ? "..." : word);
         x += 6;
         int lead = room / 3 < 40 ? room / 3 : 40, cut = 0; /* keep the difference in sight */
         if (differs && same > room - 12 && same > lead) cut = same - lead;

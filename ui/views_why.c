@@ -55,17 +55,21 @@ void uv_first_look(struct ui_state *st)
     w->key = f->key;
     bool wide = st->body.w >= 100;
     if (w->step < 0) { /* a row of the prompt, which methods of prefill choose for */
-        ui_say(st, UI_SAY_INFO, "shown first: L%d H%d at query %d, which reads the most gold", f->layer,
-               f->head, f->row);
+        ui_say(st, UI_SAY_INFO,
+               st->body.w >= 70 ? "shown first: L%d H%d at query %d, which reads the most gold"
+                                : "shown first: L%d H%d, query %d, reads most gold",
+               f->layer, f->head, f->row);
         return;
     }
     ui_say(
         st, UI_SAY_INFO,
-        !f->lost ? "shown first: L%d H%d at step %d, which reads the most gold"
+        st->body.w < 70 ? f->lost ? "shown first: L%d H%d, step %d, loses most gold"
+                                  : "shown first: L%d H%d, step %d, reads most gold"
+        : !f->lost      ? "shown first: L%d H%d at step %d, which reads the most gold"
         : wide
             ? "shown first: L%d H%d at step %d, where the answer parts from dense's and most gold is not read"
             : "shown first: L%d H%d at step %d, which loses most gold (answers part)",
-        f->layer, f->head, w->step + 1);
+        f->layer, f->head, w->step);
 }
 
 /* ---- the panel ---- */
