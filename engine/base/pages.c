@@ -8,14 +8,21 @@
 #include <sys/mman.h>
 #endif
 
+static const size_t LINE = 64, LARGE = (size_t)2 << 20;
+
+size_t pages_bytes(size_t bytes)
+{
+    size_t align = bytes >= LARGE ? LARGE : LINE;
+    return bytes ? (bytes + align - 1) / align * align : LINE;
+}
+
 void *pages_alloc(size_t bytes)
 {
-    const size_t line = 64, large = (size_t)2 << 20;
-    size_t align = bytes >= large ? large : line;
-    if (bytes > SIZE_MAX - large) return NULL;
-    void *p = aligned_alloc(align, bytes ? (bytes + align - 1) / align * align : line);
+    size_t align = bytes >= LARGE ? LARGE : LINE;
+    if (bytes > SIZE_MAX - LARGE) return NULL;
+    void *p = aligned_alloc(align, pages_bytes(bytes));
 #if defined __linux__ && defined MADV_HUGEPAGE
-    if (p && align == large) (void)madvise(p, bytes / large * large, MADV_HUGEPAGE);
+    if (p && align == LARGE) (void)madvise(p, bytes / LARGE * LARGE, MADV_HUGEPAGE);
 #endif
     return p;
 }

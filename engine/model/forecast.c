@@ -1,4 +1,5 @@
 /* What a run will need, before it is started: memory by part, and time. */
+#include "base/pages.h"
 #include "model/linear.h"
 #include "model/model_int.h"
 
@@ -103,6 +104,30 @@ static double product_gain(const struct sac_model *m)
 
 /* ---- forecast ---- */
 
+/* Arrays of a prefill of n tokens, as prefill.c, attend_prefill.c and session.c take them: each on large pages of its
+ * own, so that the least one counts as 2 MiB. */
+static size_t work_bytes(const struct sac_model *m, size_t n, bool trace)
+{
+    const struct sac_shape *s = &m->hp.shape;
+    size_t d = (size_t)s->head_dim, q = (size_t)s->n_heads * d, kv = (size_t)s->n_kv_heads * d;
+    size_t width = (size_t)s->n_embd, ff = (size_t)s->n_ff, rows = n < CHUNK ? n : CHUNK;
+    size_t widest = width > q ? width : q, dim = (d + K_GROUP - 1) / K_GROUP * K_GROUP;
+    const struct k_attn *k = m->opts.strict ? &k_ops()->attn : &k_ops()->attn_fast;
+    /* Keys and values as attention reads them, and an eighth for a later, longer run. */
+    size_t packed = n * (2 * (size_t)s->n_kv_heads * dim * k->elem + sizeof(int32_t));
+    size_t floats[] = { n * width, n * q, rows * widest, rows * widest, rows * kv, rows * kv, rows * ff, rows * ff,
+                        trace ? 0 : n * (q + 2 * kv) };
+    size_t sum = pages_bytes(packed + packed / 8) + (size_t)s->n_vocab * sizeof(float);
+    for (size_t i = 0; i < sizeof floats / sizeof *floats; i++)
+        if (floats[i]) sum += pages_bytes(floats[i] * sizeof(float));
+    /* Angles of every position. */
+    return sum + n * sizeof(float) * (size_t)(m->hp.rope.dim + (m->info.n_window_layers ? m->hp.rope_local.dim : 0));
+}
+
+/* The plan of a sparse head: its runs are of a share of all cells, so this alone grows with the square of n. Scattered
+ * columns at a sparsity of 0.9 are a run of 8 bytes for every 50 to 60 causal keys of a tile of 64 rows. */
+static size_t plan_bytes(size_t n) { return n / 64 * (n / 2 / 56 + 8) * sizeof(struct sac_run); }
+
 void sac_model_forecast(const struct sac_model *m, int n_prompt, int n_new, int n_own, int n_shared, bool trace,
                         struct sac_forecast *out)
 {
@@ -119,10 +144,8 @@ void sac_model_forecast(const struct sac_model *m, int n_prompt, int n_new, int 
     /* q, k, v and log-sum-exp of every layer in f32, shared by lanes with dense prefill; decode rows are small. */
     size_t heads = (size_t)s->n_heads, qkv = q + 2 * kv;
     if (trace) out->trace = 4 * layers * n * (qkv + heads) * (size_t)n_own;
-    size_t rows = n < CHUNK ? n : CHUNK;
-    out->activations =
-        PROGRAM + 4 * (n * ((size_t)s->n_embd + q + (trace ? 0 : qkv)) +
-             rows * (2 * (size_t)s->n_embd + 2 * kv + 2 * (size_t)s->n_ff) + (size_t)s->n_vocab);
+    out->activations = PROGRAM + work_bytes(m, n, trace) +
+                       (size_t)(n_own - 1) * (trace ? layers : 1) * heads * plan_bytes(n);
     out->total = out->weights + out->packed + out->kv + out->trace + out->activations;
     double layer =
         (double)s->n_embd * ((double)q * 2 + (double)kv * 2) + 3.0 * (double)s->n_embd * (double)s->n_ff;
