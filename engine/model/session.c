@@ -91,7 +91,7 @@ struct session *session_new(struct sac_model *m, int max_tokens, enum sac_kv_typ
     if (!s) return NULL;
     s->owns_rope = true;
     bool ok = rope_table_make(&s->rope, &s->hp->rope, max_tokens) &&
-              rope_table_make(&s->rope_local, &s->hp->rope_local, max_tokens);
+              (!m->info.n_window_layers || rope_table_make(&s->rope_local, &s->hp->rope_local, max_tokens));
     const struct sac_shape *sh = &s->hp->shape;
     int heads = sh->n_layers * sh->n_kv_heads;
     ok = ok && kv_memory(s, (size_t)heads * 2 * kv_bytes(s, max_tokens));
