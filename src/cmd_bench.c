@@ -36,6 +36,8 @@ static json_t *row_json(const struct sac_bench_row *r, double efficiency)
         { "of_ceiling", r->of_ceiling },
         { "seconds", r->seconds },
         { "best_seconds", r->best_seconds },
+        { "select_seconds", r->select_seconds },
+        { "attend_seconds", r->attend_seconds },
         { "thread_efficiency", efficiency },
     };
     for (size_t i = 0; i < sizeof field / sizeof *field; i++)
@@ -108,7 +110,7 @@ struct bench_args {
     struct arg_ints prefill, context, threads;
     int decode, repeats, kv;
     uint64_t seed;
-    bool strict;
+    bool strict, cold;
 };
 
 /* One thread count: open, measure the machine, measure the model. */
@@ -128,6 +130,7 @@ static bool measure(const struct bench_args *a, int threads, struct output *out,
                                  .n_spec = a->methods.n,
                                  .repeats = a->repeats,
                                  .seed = a->seed,
+                                 .cold = a->cold,
                                  .cancel = &cli_stop };
     bool ok = cli_model(a->model, path, sizeof path, err) && sac_model_open(&m, path, &mo, err) == SAC_OK &&
               sac_bench_ceilings(m, &top, err) == SAC_OK;
@@ -190,6 +193,8 @@ int cmd_bench(int argc, char **argv)
           .to = &a.methods },
         { "repeats", 0, "N", "prefills of which the median counts (default 3)", ARG_INT, &a.repeats, .min = 1,
           .max = 15 },
+        { "cold", 0, NULL, "no warm-up before the prefills, for lengths where one takes minutes", ARG_FLAG,
+          .to = &a.cold },
         { "threads", 't', "N,M", "thread counts, each in turn (default: all cores)", ARG_INTS,
           .to = &a.threads },
         { "kv", 0, "TYPE", "how keys and values are kept: f32, f16 or bf16 (default f16)", ARG_CHOICE,
@@ -233,8 +238,9 @@ int cmd_bench(int argc, char **argv)
     bool ok = true;
     for (int i = 0; ok && i < a.threads.n; i++) ok = measure(&a, a.threads.v[i], &o, tops, &err);
     if (json) {
-        json_t *doc = json_pack("{s:s, s:s, s:o, s:o}", "schema", "saccade.bench/1", "kv",
-                                setup_kv_types[a.kv], "ceilings", tops, "rows", o.rows);
+        json_t *doc = json_pack("{s:s, s:s, s:b, s:i, s:o, s:o}", "schema", "saccade.bench/1", "kv",
+                                setup_kv_types[a.kv], "warm_up", !a.cold, "repeats", a.repeats, "ceilings", tops,
+                                "rows", o.rows);
         json_print(out, doc, true);
     }
     cli_close(out, out_path, &err);

@@ -2,7 +2,7 @@
  *
  * The prompt is a needle task of the asked length (repeated or cut to it exactly), as methods choose by what
  * they read: on random tokens their cost would be another one. A method's densities are taken in the warm-up
- * pass, so that counting them is not timed. Decode starts from one dense prefill for each context length;
+ * pass, so that counting them is not timed; without one, in the first timed pass, less what counting took. Decode starts from one dense prefill for each context length;
  * eviction happens there, once for every method. */
 #include "model/model_int.h"
 #include "model/session_int.h"
@@ -26,6 +26,7 @@ struct bench {
     const struct sac_spec *spec;          /* NULL: dense */
     struct sac_density sum;
     int n_sum;
+    double sum_s;                         /* time that counting them took */
     struct sac_spec *evicting;            /* [o->n_spec] */
     struct sac_kept **kept;               /* [o->n_spec][n_layers * n_kv_heads], NULL: evicts nothing */
     double *evict_s;                      /* [o->n_spec] */
@@ -92,6 +93,7 @@ static double linear_flops(const struct sac_model *m, double *bytes)
 static void on_layer(void *ctx, struct prefill_layer *pl)
 {
     struct bench *b = ctx;
+    double t0 = clock_seconds();
     for (int h = 0; pl->plan && h < b->m->hp.shape.n_heads; h++) {
         struct sac_density d = sac_plan_density(&pl->plan[h]);
         b->sum.pattern += d.pattern;
@@ -99,6 +101,7 @@ static void on_layer(void *ctx, struct prefill_layer *pl)
         b->sum.work += d.work;
         b->n_sum++;
     }
+    b->sum_s += clock_seconds() - t0;
 }
 
 static bool one_prefill(struct bench *b, const int *ids, int n, bool densities, struct prefill_args *out)
@@ -108,10 +111,14 @@ static bool one_prefill(struct bench *b, const int *ids, int n, bool densities, 
     *out = (struct prefill_args){ .ids = ids, .n = n, .spec = b->spec, .force_layer = -1, .force_kv = -1,
                                   .seed = b->o->seed, .cancel = b->o->cancel };
     if (densities) {
+        b->sum = (struct sac_density){ 0, 0, 0, 0 };
+        b->n_sum = 0;
+        b->sum_s = 0;
         out->layer_done = on_layer;
         out->ctx = b;
     }
     bool ok = session_prefill(s, out, b->err) == SAC_OK;
+    if (densities) out->total_s -= b->sum_s;
     session_free(s);
     return ok;
 }
@@ -127,11 +134,9 @@ static bool bench_prefill(struct bench *b, const char *name, const int *ids, int
     double t[MAX_REPEATS], select = 0, attend = 0, total = 0, bytes, least_select = HUGE_VAL,
                            least_attend = HUGE_VAL;
     int repeats = b->o->repeats < 1 ? 1 : b->o->repeats > MAX_REPEATS ? MAX_REPEATS : b->o->repeats;
-    b->sum = (struct sac_density){ 0, 0, 0, 0 };
-    b->n_sum = 0;
-    if (!one_prefill(b, ids, n, true, &a)) return false;
+    if (!b->o->cold && !one_prefill(b, ids, n, true, &a)) return false;
     for (int r = 0; r < repeats; r++) {
-        if (!one_prefill(b, ids, n, false, &a)) return false;
+        if (!one_prefill(b, ids, n, b->o->cold && r == 0, &a)) return false;
         t[r] = a.total_s;
         select += a.select_s;
         attend += a.attend_s;
@@ -154,6 +159,8 @@ static bool bench_prefill(struct bench *b, const char *name, const int *ids, int
                                                       b->sum.work / b->n_sum, (double)NAN };
     row.select_share = select / total;
     row.attend_share = attend / total;
+    row.select_seconds = least_select;
+    row.attend_seconds = least_attend;
     row.select_to_dense = b->spec ? least_select / dense->attend : (double)NAN;
     row.attend_to_density = b->spec ? least_attend / (row.density.work * dense->attend) : (double)NAN;
     double flops =
@@ -266,6 +273,8 @@ static bool bench_decode(struct bench *b, struct session *base, int i_spec, cons
         row.ratio_to_dense = dense->total / row.seconds;
         row.density =
             (struct sac_density){ (double)NAN, (double)NAN, (double)NAN, full > 0 ? read / full : 1.0 };
+        row.select_seconds = select;
+        row.attend_seconds = attend;
         row.select_share = select * steps / total;
         row.attend_share = attend * steps / total;
         if (spec) row.select_to_dense = select / dense->attend;

@@ -24,6 +24,7 @@ struct sac_bench_opts {
     int decode;                           /* tokens a decode measurement takes, 0: none */
     const char *const *spec; int n_spec;  /* methods besides dense */
     int repeats;                          /* of a prefill; at least 1 */
+    bool cold;                            /* no warm-up before prefills: where one takes minutes */
     uint64_t seed;
     const atomic_bool *cancel;
 };
@@ -36,6 +37,7 @@ struct sac_bench_row {
     double tok_s, ratio_to_dense;     /* > 1: faster than dense */
     struct sac_density density;       /* mean over sparse layers and heads; dense: 1 */
     double select_share, attend_share;/* of the time */
+    double select_seconds, attend_seconds; /* prefill: fastest; decode: mean of a step */
     /* Selection as a share of dense attention's time, and attention's time over (density x dense attention's
      * time). Prefill: fastest runs, work density; decode: means of a step, read density. NAN for dense. */
     double select_to_dense, attend_to_density;
