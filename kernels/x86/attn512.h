@@ -40,10 +40,11 @@ INLINE void transpose_words_512(__m512i *a)
     UNROLL for (int i = 0; i < 16; i++) a[i] = b[i];
 }
 
-/* 2^x for x <= 0, relative error 2e-7; 0 for x below -160 and for -inf. */
+/* 2^x for x <= 0, relative error 2e-7; 0 for x below -126 and for -inf: a result that would be a denormal
+ * number is never made, for each vector with one took 150 cycles, and every masked key gave one. */
 INLINE __m512 exp2_512(__m512 x)
 {
-    x = _mm512_max_ps(x, _mm512_set1_ps(-160.0f));
+    __mmask16 normal = _mm512_cmp_ps_mask(x, _mm512_set1_ps(-126.0f), _CMP_GE_OQ);
     __m512 n = _mm512_roundscale_ps(x, 8), f = _mm512_sub_ps(x, n);
     __m512 p = _mm512_set1_ps(1.327647198e-3f);
     p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(9.675541334e-3f));
@@ -51,7 +52,7 @@ INLINE __m512 exp2_512(__m512 x)
     p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(2.402211972e-1f));
     p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(6.931469671e-1f));
     p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(1.000000072f));
-    return _mm512_scalef_ps(p, n);
+    return _mm512_maskz_scalef_ps(normal, p, n);
 }
 
 /* cap * tanh(s / cap) in units of log2. tanh(y) = 1 - 2 / (1 + e^2y), on |y| so that e^-2y never overflows.
