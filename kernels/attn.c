@@ -25,10 +25,9 @@ void attn_pack_group_c(const float *const *k, const float *const *v, int n, int 
     }
 }
 
+/* Score of a key that is read. */
 static float score(const struct k_attn_tile *t, const struct k_attn_group *g, int r, int i)
 {
-    int row = t->row0 + r;
-    if (g->pos && (g->pos[i] > row || (t->window > 0 && g->pos[i] <= row - t->window))) return -INFINITY;
     const float *q = (const float *)t->q + (size_t)r * (size_t)t->dim, *k = g->k;
     double sum = 0.0;
     for (int d = 0; d < t->dim; d++) sum += (double)q[d] * (double)k[d * K_GROUP + i];
@@ -36,28 +35,52 @@ static float score(const struct k_attn_tile *t, const struct k_attn_group *g, in
     return (float)sum;
 }
 
-void attn_step_c(const struct k_attn_tile *t, const struct k_attn_group *g, int n_groups)
+/* A bit for each key of the step that row r sees by position. */
+static uint64_t seen(const struct k_attn_tile *t, const struct k_attn_group *g, int n_groups, int r)
+{
+    uint64_t see = 0;
+    int row = t->row0 + r;
+    for (int i = 0; i < n_groups * K_GROUP; i++) {
+        const int32_t *pos = g[i / K_GROUP].pos;
+        int at = pos ? pos[i % K_GROUP] : row;
+        if (at <= row && (t->window <= 0 || at > row - t->window)) see |= (uint64_t)1 << i;
+    }
+    return see;
+}
+
+static void step_row(const struct k_attn_tile *t, const struct k_attn_group *g, int n_groups, int r,
+                     uint64_t see)
 {
     int n = n_groups * K_GROUP;
-    for (int r = t->first; r < t->rows; r++) {
-        float s[K_STEP_KEYS], mx = -INFINITY, *o = t->o + (size_t)r * (size_t)t->dim;
-        for (int i = 0; i < n; i++) {
-            s[i] = score(t, &g[i / K_GROUP], r, i % K_GROUP);
-            mx = s[i] > mx ? s[i] : mx;
-        }
-        if (mx > t->m[r]) {
-            float scale = exp2f(t->m[r] - mx);
-            t->m[r] = mx;
-            for (int d = 0; d < t->dim; d++) o[d] *= scale;
-            for (int i = 0; i < K_GROUP; i++) t->l[r * K_GROUP + i] *= scale;
-        }
-        for (int i = 0; i < n; i++) {
-            s[i] = exp2f(s[i] - t->m[r]);
-            t->l[r * K_GROUP + i % K_GROUP] += s[i];
-            const float *v = (const float *)g[i / K_GROUP].v + (size_t)(i % K_GROUP) * (size_t)t->dim;
-            for (int d = 0; d < t->dim; d++) o[d] += s[i] * v[d];
-        }
+    float s[K_STEP_KEYS], mx = -INFINITY, *o = t->o + (size_t)r * (size_t)t->dim;
+    for (int i = 0; i < n; i++) {
+        s[i] = see >> i & 1 ? score(t, &g[i / K_GROUP], r, i % K_GROUP) : -INFINITY;
+        mx = s[i] > mx ? s[i] : mx;
     }
+    if (mx > t->m[r]) {
+        float scale = exp2f(t->m[r] - mx);
+        t->m[r] = mx;
+        for (int d = 0; d < t->dim; d++) o[d] *= scale;
+        for (int i = 0; i < K_GROUP; i++) t->l[r * K_GROUP + i] *= scale;
+    }
+    for (int i = 0; i < n; i++) {
+        s[i] = exp2f(s[i] - t->m[r]);
+        t->l[r * K_GROUP + i % K_GROUP] += s[i];
+        const float *v = (const float *)g[i / K_GROUP].v + (size_t)(i % K_GROUP) * (size_t)t->dim;
+        for (int d = 0; d < t->dim; d++) o[d] += s[i] * v[d];
+    }
+}
+
+void attn_step_c(const struct k_attn_tile *t, const struct k_attn_group *g, int n_groups)
+{
+    for (int r = t->first; r < t->rows; r++) step_row(t, g, n_groups, r, seen(t, g, n_groups, r));
+}
+
+void attn_step_rows_c(const struct k_attn_tile *t, const struct k_attn_rows *rows,
+                      const struct k_attn_group *g, int n_groups)
+{
+    for (int i = 0; i < rows->n; i++)
+        step_row(t, g, n_groups, rows->row[i], rows->see ? rows->see[i] : ~(uint64_t)0);
 }
 
 void attn_finish_c(const struct k_attn_tile *t, int dim, float *out, size_t ldo, float *lse2)

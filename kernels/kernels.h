@@ -48,6 +48,10 @@ struct k_attn_tile {
     const void *q;                 /* [rows] packed rows */
     float *m, *l, *o; /* [rows] K_M0 at first; [rows][16] partial sums; [rows][dim]; zeros at first */
 };
+/* Some rows of a tile, ascending, where rows read keys of their own: see[i] has a bit for each key of the step
+ * (16 for a group) that row[i] reads, window and future left out; NULL: each reads all. pos is not looked at. */
+struct k_attn_rows { const uint16_t *row; const uint64_t *see; int n; };
+
 #define K_SLACK 8.0f                  /* exp2 of it keeps sums far from any bound, and rescaling rare */
 #define K_M0 (-1e30f)              /* finite, so that masked rows never meet inf - inf */
 
@@ -59,6 +63,9 @@ struct k_attn {
     void (*pack_group)(const float *const *k, const float *const *v, int n, int dim, int dim_pad, void *kdst,
                        void *vdst);
     void (*step)(const struct k_attn_tile *t, const struct k_attn_group *g, int n_groups);
+    /* The same for the rows listed, of 1, 2 or 4 groups; NULL: not at this level */
+    void (*step_rows)(const struct k_attn_tile *t, const struct k_attn_rows *rows,
+                      const struct k_attn_group *g, int n_groups);
     /* After the last step: out[r*ldo + d] = o / sum of l, d < dim (0 for rows that saw no key); lse2[r] =
      * log2 of the sum of exp2 of all scores (-inf), unless lse2 is NULL */
     void (*finish)(const struct k_attn_tile *t, int dim, float *out, size_t ldo, float *lse2);

@@ -34,6 +34,8 @@ void attn_pack_q_c(const float *q, int dim, int dim_pad, float scale, void *dst)
 void attn_pack_group_c(const float *const *k, const float *const *v, int n, int dim, int dim_pad, void *kdst,
                        void *vdst);
 void attn_step_c(const struct k_attn_tile *t, const struct k_attn_group *g, int n_groups);
+void attn_step_rows_c(const struct k_attn_tile *t, const struct k_attn_rows *rows,
+                      const struct k_attn_group *g, int n_groups);
 void attn_finish_c(const struct k_attn_tile *t, int dim, float *out, size_t ldo, float *lse2);
 int unpack_c(enum k_type type, const void *row, int n, int8_t *q, float *d, float *m, bool *has_m);
 void quant_c(const float *x, int n, void *q, float *d, float *s);

@@ -12,6 +12,7 @@
 
 #include "kernels.h"
 #include "model/attend.h"
+#include "twins.h"
 
 #include <float.h>
 #include <math.h>
@@ -217,6 +218,86 @@ static void plan_cases(void)
 }
 static void test_plans(void **state) { (void)state; at_levels(plan_cases); }
 
+/* Rows with lists of their own over more keys than are noted together, with steps of each width. */
+static void own_lists(void)
+{
+    enum { N = 1100 };
+    static const int length[] = { 64, 32, 16, 5, 1 };
+    struct problem p;
+    make(&p, 2, 1, 64, N);
+    for (size_t i = 0; i < sizeof length / sizeof *length; i++) {
+        struct sac_plan plan[2];
+        for (int h = 0; h < 2; h++) {
+            assert_true(sac_plan_init(&plan[h], h ? 1 : 16, N));
+            for (int t = 0; t * plan[h].tile < N; t++) {
+                for (int at = 0; at < N + 30; at += length[i])
+                    if (upto(9) < 3) assert_true(sac_plan_add(&plan[h], at, at + length[i]));
+                assert_true(sac_plan_next(&plan[h]));
+            }
+        }
+        p.a.plan = plan;
+        p.a.window = i % 2 ? 300 : 0;
+        p.a.softcap = i == 2 ? 20.0f : 0.0f;
+        check(&p);
+        for (int h = 0; h < 2; h++) sac_plan_free(&plan[h]);
+    }
+    drop(&p);
+}
+static void test_own_lists(void **state) { (void)state; at_levels(own_lists); }
+
+/* Listed rows against the scalar twin: every length of a list, every width of a step. */
+static void listed_rows(void)
+{
+    enum { ROWS = 40, DIM = 80 };
+    static const int width[] = { 1, 2, 4 };
+    const struct k_attn *k = &k_ops()->attn;
+    if (!k->step_rows) return;
+    float *x = random_floats(ROWS * DIM + 2 * K_STEP_KEYS * DIM, 1.0f), *packed[2];
+    for (int i = 0; i < 2; i++) packed[i] = aligned_alloc(64, sizeof(float) * K_STEP_KEYS * DIM);
+    struct k_attn_group g[K_STEP];
+    for (int c = 0; c < K_STEP; c++) {
+        const float *key[K_GROUP], *value[K_GROUP];
+        for (int i = 0; i < K_GROUP; i++) {
+            key[i] = x + (ROWS + c * K_GROUP + i) * DIM;
+            value[i] = key[i] + K_STEP_KEYS * DIM;
+        }
+        g[c] = (struct k_attn_group){ packed[0] + c * K_GROUP * DIM, packed[1] + c * K_GROUP * DIM, NULL };
+        k->pack_group(key, value, K_GROUP, DIM, DIM, packed[0] + c * K_GROUP * DIM,
+                      packed[1] + c * K_GROUP * DIM);
+    }
+    for (int n = 1; n <= 13; n++)
+        for (int w = 0; w < 3; w++) {
+            uint16_t row[ROWS];
+            uint64_t see[ROWS];
+            for (int i = 0, at = 0; i < n; i++, at++) {
+                at += upto(2);
+                row[i] = (uint16_t)at;
+                see[i] = next() | 1;
+            }
+            struct k_attn_rows list = { row, n % 2 ? see : NULL, n };
+            float m[2][ROWS], l[2][ROWS * K_GROUP], o[2][ROWS * DIM], out[2][ROWS * DIM], lse[2][ROWS];
+            for (int i = 0; i < 2; i++) {
+                struct k_attn_tile t = { .rows = ROWS, .dim = DIM, .q = x, .m = m[i], .l = l[i], .o = o[i] };
+                for (int r = 0; r < ROWS; r++) m[i][r] = K_M0;
+                memset(l[i], 0, sizeof l[i]);
+                memset(o[i], 0, sizeof o[i]);
+                for (int twice = 0; twice < 2; twice++) {
+                    if (i) k->step_rows(&t, &list, g, width[w]);
+                    else attn_step_rows_c(&t, &list, g, width[w]);
+                }
+                attn_finish_c(&t, DIM, out[i], DIM, lse[i]);
+            }
+            for (int r = 0; r < ROWS; r++) {
+                assert_true(lse[0][r] == lse[1][r] || fabsf(lse[0][r] - lse[1][r]) < 2e-5f);
+                for (int d = 0; d < DIM; d++)
+                    assert_true(fabsf(out[0][r * DIM + d] - out[1][r * DIM + d]) < 2e-5f);
+            }
+        }
+    for (int i = 0; i < 2; i++) free(packed[i]);
+    free(x);
+}
+static void test_listed_rows(void **state) { (void)state; at_levels(listed_rows); }
+
 static void mixed_tiles(void)
 {
     struct problem p;
@@ -391,6 +472,7 @@ int main(void)
     pool = pool_new(3, 0);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_dense), cmocka_unit_test(test_plans), cmocka_unit_test(test_mixed_tiles),
+        cmocka_unit_test(test_own_lists), cmocka_unit_test(test_listed_rows),
         cmocka_unit_test(test_threads_agree), cmocka_unit_test(test_cancel),
         cmocka_unit_test(test_decode),
     };

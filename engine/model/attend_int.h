@@ -1,10 +1,13 @@
 /* The inside of prefill attention, shared by attend_prefill.c (units and packing), attend_tile.c (one tile of
- * rows over its keys). */
+ * rows over its keys) and attend_rows.c (rows with lists of their own). */
 #ifndef MODEL_ATTEND_INT_H
 #define MODEL_ATTEND_INT_H
 
 #include "kernels.h"
 #include "model/attend.h"
+
+/* Rows that have lists of their own meet keys together, as many at a time. */
+enum { K_PANEL_ROWS = 512 };
 
 /* One call of attend_prefill: keys packed by groups of K_GROUP for each KV head, shared by all tiles. */
 struct attend_pass {
@@ -16,6 +19,7 @@ struct attend_pass {
     char *kp, *vp;                  /* [n_kv_heads][n_groups] */
     int32_t *iota;                  /* 0, 1, 2 ... past n: positions of aligned groups */
     int n_words;                    /* of a set of groups */
+    int own_rows;                   /* most rows of a panel, 0: no head has tiles of one row */
     int unit_rows, n_units;         /* rows of a unit (a multiple of the tile), units of a head */
     atomic_bool failed;
     _Atomic uint64_t cells;         /* evaluated, masked ones included */
@@ -37,9 +41,10 @@ struct attend_work {
     void *q;
     struct attend_keys keys[2];
     int fill, n_gather;             /* keys waiting to be gathered */
-    int gather[K_GROUP];
+    int gather[2 * K_GROUP];        /* asked for; the first K_GROUP are packed when all places are taken */
     int lo, hi;                     /* rows of the tile that the keys being collected are for */
-    uint64_t *bits;                 /* [tiles of a unit][n_words]: whole groups that a tile reads */
+    uint64_t *bits;                 /* [K_TILE_ROWS + 1][n_words]: whole groups that a tile reads */
+    struct attend_listed *listed;   /* rows of each step of a stretch of keys (attend_rows.c) */
     int expect;                     /* where the group after the last one begins */
     uint64_t n_cells;
 };
@@ -48,8 +53,19 @@ static inline int min_int(int a, int b) { return a < b ? a : b; }
 static inline int max_int(int a, int b) { return a > b ? a : b; }
 
 size_t attend_work_bytes(const struct attend_pass *p);
+size_t attend_listed_bytes(void);
 void attend_work_init(const struct attend_pass *p, struct attend_work *w, char *mem);
 /* Rows row0 .. row0+rows-1 of a head over the keys of its plan (NULL: all). */
 void attend_tile(struct attend_pass *p, struct attend_work *w, int head, int row0, int rows,
                  const struct sac_plan *plan);
+/* The same where tiles have one row. False: these rows are better off alone. */
+bool attend_rows(struct attend_pass *p, struct attend_work *w, int head, int row0, int rows,
+                 const struct sac_plan *plan);
+/* What both begin and end with: queries packed and sums cleared; outputs and log-sum-exps. */
+void attend_begin(struct attend_pass *p, struct attend_work *w, int head, int row0, int rows);
+void attend_finish(struct attend_pass *p, struct attend_work *w, int head);
+static inline void attend_fetch(const char *at, size_t bytes)
+{
+    for (size_t i = 0; i < bytes; i += 64) __builtin_prefetch(at + i, 0, 2);
+}
 #endif

@@ -8,7 +8,7 @@
 #include <math.h>
 #include <string.h>
 
-enum { UNIT_ROWS = 64 };
+enum { UNIT_ROWS = 64, PANELS = 16 };
 
 static bool cancelled(const struct attend_prefill *a)
 {
@@ -53,9 +53,16 @@ static void run_unit(struct attend_pass *p, struct attend_work *w, int head, int
     const struct sac_plan *plan = a->plan ? &a->plan[head] : NULL;
     int row = unit * p->unit_rows, end = min_int(row + p->unit_rows, a->n);
     while (row < end && !cancelled(a)) {
-        int rows = take_rows(plan, row, end);
-        attend_tile(p, w, head, row, rows, plan);
-        row += rows;
+        int panel = plan && plan->tile == 1 ? min_int(p->own_rows, end - row) : 0;
+        if (panel && attend_rows(p, w, head, row, panel, plan)) {
+            row += panel;
+            continue;
+        }
+        for (int to = panel ? row + panel : end; row < to && !cancelled(a);) {
+            int rows = take_rows(plan, row, to);
+            attend_tile(p, w, head, row, rows, plan);
+            row += rows;
+        }
     }
 }
 
@@ -79,14 +86,24 @@ static void run_units(void *ctx, int lo, int hi, int thread)
     atomic_fetch_add(&p->cells, w.n_cells);
 }
 
+/* Rows with lists of their own that meet keys together: as many as leave some panels to share out, 0: none. */
+static int own_rows(const struct attend_prefill *a)
+{
+    bool own = false;
+    for (int h = 0; a->plan && h < a->n_heads; h++) own |= a->plan[h].tile == 1;
+    return own ? max_int(min_int(a->n / PANELS / UNIT_ROWS * UNIT_ROWS, K_PANEL_ROWS), UNIT_ROWS) : 0;
+}
+
+static int common_divisor(int a, int b) { return b ? common_divisor(b, a % b) : a; }
+
 /* Rows of a unit: a multiple of every head's tile that is not too small to be worth handing out. */
-static int unit_rows(const struct attend_prefill *a)
+static int unit_rows(const struct attend_prefill *a, int own)
 {
     if (!a->plan) return K_TILE_ROWS;
-    int rows = a->plan[0].tile;
-    for (int h = 1; h < a->n_heads; h++)
-        while (rows % a->plan[h].tile) rows += a->plan[0].tile;
-    return rows >= UNIT_ROWS ? rows : (UNIT_ROWS + rows - 1) / rows * rows;
+    int rows = 1, least = max_int(own, UNIT_ROWS);
+    for (int h = 0; h < a->n_heads && rows < a->n; h++)
+        rows = rows / common_divisor(rows, a->plan[h].tile) * a->plan[h].tile;
+    return rows >= least ? rows : (least + rows - 1) / rows * rows;
 }
 
 static size_t align64(size_t n) { return (n + 63) / 64 * 64; }
@@ -99,7 +116,8 @@ static bool prepare(struct attend_pass *p)
     p->n_groups = (a->n + K_GROUP - 1) / K_GROUP;
     p->group_bytes = (size_t)p->dim * K_GROUP * p->k->elem;
     p->n_words = (p->n_groups + 63) / 64;
-    p->unit_rows = unit_rows(a);
+    p->own_rows = own_rows(a);
+    p->unit_rows = unit_rows(a, p->own_rows);
     p->n_units = (a->n + p->unit_rows - 1) / p->unit_rows;
     size_t keys = ((size_t)p->n_groups + 1) * K_GROUP;
     size_t packed = align64((size_t)a->n_kv_heads * (size_t)p->n_groups * p->group_bytes);

@@ -11,12 +11,15 @@
 
 static size_t round_up(size_t n) { return (n + 63) / 64 * 64; }
 
+static size_t work_rows(const struct attend_pass *p) { return (size_t)max_int(K_TILE_ROWS, p->own_rows); }
+
 size_t attend_work_bytes(const struct attend_pass *p)
 {
-    size_t rows = K_TILE_ROWS, dim = (size_t)p->dim, f = sizeof(float);
+    size_t rows = work_rows(p), dim = (size_t)p->dim, f = sizeof(float);
     return round_up(rows * dim * p->k->elem) + 4 * round_up(K_STEP * p->group_bytes) +
            round_up(rows * (2 + K_GROUP) * f) + round_up(rows * dim * f) +
-           round_up(((size_t)p->unit_rows + 1) * (size_t)p->n_words * sizeof(uint64_t));
+           round_up((K_TILE_ROWS + 1) * (size_t)p->n_words * sizeof(uint64_t)) +
+           (p->own_rows ? round_up(attend_listed_bytes()) : 0);
 }
 
 static void *take(char **mem, size_t bytes)
@@ -28,7 +31,7 @@ static void *take(char **mem, size_t bytes)
 
 void attend_work_init(const struct attend_pass *p, struct attend_work *w, char *mem)
 {
-    size_t rows = K_TILE_ROWS, dim = (size_t)p->dim, f = sizeof(float);
+    size_t rows = work_rows(p), dim = (size_t)p->dim, f = sizeof(float);
     memset(w, 0, sizeof *w);
     w->q = take(&mem, rows * dim * p->k->elem);
     for (int i = 0; i < 2; i++) {
@@ -38,7 +41,8 @@ void attend_work_init(const struct attend_pass *p, struct attend_work *w, char *
     w->t.m = take(&mem, rows * (2 + K_GROUP) * f);
     w->t.l = w->t.m + 2 * rows;
     w->t.o = take(&mem, rows * dim * f);
-    w->bits = take(&mem, ((size_t)p->unit_rows + 1) * (size_t)p->n_words * sizeof(uint64_t));
+    w->bits = take(&mem, (K_TILE_ROWS + 1) * (size_t)p->n_words * sizeof(uint64_t));
+    if (p->own_rows) w->listed = take(&mem, attend_listed_bytes());
 }
 
 /* ---- steps ---- */
@@ -64,11 +68,6 @@ static void next_step(struct attend_pass *p, struct attend_work *w)
     run_step(p, w, &w->keys[w->fill]);
 }
 
-static void fetch(const char *at, size_t bytes)
-{
-    for (size_t i = 0; i < bytes; i += 64) __builtin_prefetch(at + i, 0, 2);
-}
-
 static bool all_see(const struct attend_work *w, int lo, int hi)   /* keys lo .. hi-1 */
 {
     return hi - 1 <= w->t.row0 + w->lo && (w->t.window <= 0 || lo > w->t.row0 + w->hi - 1 - w->t.window);
@@ -80,8 +79,8 @@ static void add_aligned(struct attend_pass *p, struct attend_work *w, int kv, in
     int i = s->n++, base = group * K_GROUP;
     size_t at = ((size_t)kv * (size_t)p->n_groups + (size_t)group) * p->group_bytes;
     if (p->a->plan && base != w->expect) { /* the processor cannot foresee where runs begin */
-        fetch(p->kp + at, p->group_bytes);
-        fetch(p->vp + at, p->group_bytes);
+        attend_fetch(p->kp + at, p->group_bytes);
+        attend_fetch(p->vp + at, p->group_bytes);
     }
     w->expect = base + K_GROUP;
     memcpy(s->pos[i], p->iota + base, sizeof s->pos[i]);
@@ -97,10 +96,9 @@ static void add_aligned(struct attend_pass *p, struct attend_work *w, int kv, in
 
 static void add_gathered(struct attend_pass *p, struct attend_work *w, int kv)
 {
-    if (!w->n_gather) return;
     const struct attend_prefill *a = p->a;
     struct attend_keys *s = &w->keys[w->fill];
-    int i = s->n++, n = w->n_gather;
+    int i = s->n++, n = min_int(w->n_gather, K_GROUP);
     const float *k[K_GROUP], *v[K_GROUP];
     size_t base = (size_t)kv * a->k_stride;
     for (int j = 0; j < K_GROUP; j++) {
@@ -114,7 +112,8 @@ static void add_gathered(struct attend_pass *p, struct attend_work *w, int kv)
     bool open = n == K_GROUP && all_see(w, w->gather[0], w->gather[n - 1] + 1);
     s->group[i] = (struct k_attn_group){ gk, gv, open ? NULL : s->pos[i] };
     s->base[i] = -1;
-    w->n_gather = 0;
+    w->n_gather -= n;
+    memmove(w->gather, w->gather + n, (size_t)w->n_gather * sizeof *w->gather);
     if (s->n == K_STEP) next_step(p, w);
 }
 
@@ -122,10 +121,10 @@ static void add_keys(struct attend_pass *p, struct attend_work *w, int kv, int l
 {
     for (int key = lo; key < hi; key++) {
         size_t at = (size_t)kv * p->a->k_stride + (size_t)key * (size_t)p->a->head_dim;
-        fetch((const char *)(p->a->k + at), (size_t)p->a->head_dim * sizeof(float));
-        fetch((const char *)(p->a->v + at), (size_t)p->a->head_dim * sizeof(float));
+        attend_fetch((const char *)(p->a->k + at), (size_t)p->a->head_dim * sizeof(float));
+        attend_fetch((const char *)(p->a->v + at), (size_t)p->a->head_dim * sizeof(float));
         w->gather[w->n_gather++] = key;
-        if (w->n_gather == K_GROUP) add_gathered(p, w, kv);
+        if (w->n_gather == 2 * K_GROUP) add_gathered(p, w, kv);
     }
 }
 
@@ -174,7 +173,7 @@ static void add_run(struct attend_pass *p, struct attend_work *w, int kv, struct
 /* Everything collected is run, for the rows it was collected for. */
 static void flush(struct attend_pass *p, struct attend_work *w, int kv)
 {
-    add_gathered(p, w, kv);
+    while (w->n_gather) add_gathered(p, w, kv);
     next_step(p, w);
     next_step(p, w);
 }
@@ -239,7 +238,7 @@ static void meet(struct attend_pass *p, struct attend_work *w, const struct tile
         flush(p, w, s->kv);
         return;
     }
-    uint64_t *common = w->bits + (size_t)p->unit_rows * words;
+    uint64_t *common = w->bits + (size_t)K_TILE_ROWS * words;
     if (take_common(p, s, w->bits, lo, hi, common)) {
         add_bits(p, w, s->kv, common);
         flush(p, w, s->kv);
@@ -270,14 +269,14 @@ static void ask_for_rows(const struct attend_prefill *a, int head, int row0, int
 {
     size_t dim = (size_t)a->head_dim, bytes = dim * sizeof(float);
     const float *q = a->q + (size_t)head * a->q_stride, *out = a->out + (size_t)head * dim;
-    if (row0 >= rows) fetch((const char *)(q + (size_t)(row0 - rows) * dim), (size_t)rows * bytes);
+    if (row0 >= rows) attend_fetch((const char *)(q + (size_t)(row0 - rows) * dim), (size_t)rows * bytes);
     for (int r = 0; r < rows; r++) {
         const char *at = (const char *)(out + (size_t)(row0 + r) * a->ldo);
         for (size_t i = 0; i < bytes; i += 64) __builtin_prefetch(at + i, 1, 2);
     }
 }
 
-static void begin(struct attend_pass *p, struct attend_work *w, int head, int row0, int rows)
+void attend_begin(struct attend_pass *p, struct attend_work *w, int head, int row0, int rows)
 {
     const struct attend_prefill *a = p->a;
     struct k_attn_tile *t = &w->t;
@@ -306,8 +305,9 @@ static void begin(struct attend_pass *p, struct attend_work *w, int head, int ro
     w->hi = rows;
 }
 
-static void finish(struct attend_pass *p, struct attend_work *w, int head, float *lse2)
+void attend_finish(struct attend_pass *p, struct attend_work *w, int head)
 {
+    float lse2[K_PANEL_ROWS];
     const struct attend_prefill *a = p->a;
     float *out = a->out + (size_t)w->t.row0 * a->ldo + (size_t)head * (size_t)a->head_dim;
     p->k->finish(&w->t, a->head_dim, out, a->ldo, a->lse ? lse2 : NULL);
@@ -320,8 +320,7 @@ void attend_tile(struct attend_pass *p, struct attend_work *w, int head, int row
 {
     const struct attend_prefill *a = p->a;
     struct tiles s = { plan, head / (a->n_heads / a->n_kv_heads), plan ? row0 / plan->tile : 0, row0, rows };
-    float lse2[K_TILE_ROWS];
-    begin(p, w, head, row0, rows);
+    attend_begin(p, w, head, row0, rows);
     if (!plan) {
         add_run(p, w, s.kv, (struct sac_run){ 0, row0 + rows }, BOTH, NULL);
         flush(p, w, s.kv);
@@ -331,5 +330,5 @@ void attend_tile(struct attend_pass *p, struct attend_work *w, int head, int row
         add_tile(p, w, &s, s.first, BOTH, NULL);
         flush(p, w, s.kv);
     }
-    finish(p, w, head, lse2);
+    attend_finish(p, w, head);
 }

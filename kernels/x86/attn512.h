@@ -81,13 +81,17 @@ INLINE __m512 mask_512(__m512 s, const int32_t *pos, int row, int window)
     return _mm512_mask_mov_ps(_mm512_set1_ps(-INFINITY), ok, s);
 }
 
-/* Scores v[G] of row r become exp2(v - m); m, l and o of the row follow the maximum. */
+/* Scores v[G] of row r become exp2(v - m); m, l and o of the row follow the maximum. see: a bit for each key
+ * that the row reads. */
 INLINE void softmax_row_512(const struct k_attn_tile *t, const struct k_attn_group *g, int r, __m512 *v,
-                            int G)
+                            int G, uint64_t see)
 {
     if (t->cap > 0) UNROLL for (int c = 0; c < G; c++) v[c] = softcap_512(v[c], t->cap);
     UNROLL for (int c = 0; c < G; c++)
         if (g[c].pos) v[c] = mask_512(v[c], g[c].pos, t->row0 + r, t->window);
+    if (see != ~(uint64_t)0)
+        UNROLL for (int c = 0; c < G; c++)
+            v[c] = _mm512_mask_mov_ps(_mm512_set1_ps(-INFINITY), (__mmask16)(see >> c * K_GROUP), v[c]);
     __m512 mx = v[0];
     UNROLL for (int c = 1; c < G; c++) mx = _mm512_max_ps(mx, v[c]);
     __m512 m = _mm512_set1_ps(t->m[r]);
@@ -110,15 +114,34 @@ INLINE void softmax_row_512(const struct k_attn_tile *t, const struct k_attn_gro
     _mm512_storeu_ps(l, _mm512_add_ps(sum, add));
 }
 
-/* One step for all rows: six at a time, the rest as four, two and one. BLOCK(t, g, r, R, G) is always
+/* Which row the i-th of a block is, and which keys it reads. */
+INLINE int row_at(const struct k_attn_rows *list, int i) { return list ? list->row[i] : i; }
+INLINE uint64_t see_at(const struct k_attn_rows *list, int i)
+{
+    return list && list->see ? list->see[i] : ~(uint64_t)0;
+}
+
+/* One step for all rows: six at a time, the rest as four, two and one. BLOCK(t, g, list, r, R, G) is always
  * inlined. */
 #define STEP_ROWS(BLOCK, G)                                                          \
     do {                                                                             \
         int r = t->first;                                                            \
-        for (; r + 6 <= t->rows; r += 6) BLOCK(t, g, r, 6, G);                       \
-        if (r + 4 <= t->rows) { BLOCK(t, g, r, 4, G); r += 4; }                      \
-        if (r + 2 <= t->rows) { BLOCK(t, g, r, 2, G); r += 2; }                      \
-        if (r < t->rows) BLOCK(t, g, r, 1, G);                                       \
+        for (; r + 6 <= t->rows; r += 6) BLOCK(t, g, NULL, r, 6, G);                 \
+        if (r + 4 <= t->rows) { BLOCK(t, g, NULL, r, 4, G); r += 4; }                \
+        if (r + 2 <= t->rows) { BLOCK(t, g, NULL, r, 2, G); r += 2; }                \
+        if (r < t->rows) BLOCK(t, g, NULL, r, 1, G);                                 \
+    } while (0)
+
+/* The same for listed rows, which are few: no more than one block of less than six. */
+#define STEP_LISTED(BLOCK, G)                                                        \
+    do {                                                                             \
+        int r = 0, left = list->n % 6;                                               \
+        for (; r + 6 <= list->n; r += 6) BLOCK(t, g, list, r, 6, G);                 \
+        if (left == 5) BLOCK(t, g, list, r, 5, G);                                   \
+        else if (left == 4) BLOCK(t, g, list, r, 4, G);                              \
+        else if (left == 3) BLOCK(t, g, list, r, 3, G);                              \
+        else if (left == 2) BLOCK(t, g, list, r, 2, G);                              \
+        else if (left == 1) BLOCK(t, g, list, r, 1, G);                              \
     } while (0)
 
 #define DEFINE_STEP(NAME, BLOCK)                                                                             \
@@ -148,5 +171,29 @@ INLINE void softmax_row_512(const struct k_attn_tile *t, const struct k_attn_gro
                                          const struct k_attn_group *) = { NAME##_1, NAME##_2, NAME##_3,      \
                                                                           NAME##_4 };                        \
         by_groups[n_groups - 1](t, g);                                                                       \
+    }
+
+#define DEFINE_STEP_LISTED(NAME, BLOCK)                                                                      \
+    static __attribute__((noinline)) void NAME##_4(                                                          \
+        const struct k_attn_tile *t, const struct k_attn_rows *list, const struct k_attn_group *g)           \
+    {                                                                                                        \
+        STEP_LISTED(BLOCK, 4);                                                                               \
+    }                                                                                                        \
+    static __attribute__((noinline)) void NAME##_2(                                                          \
+        const struct k_attn_tile *t, const struct k_attn_rows *list, const struct k_attn_group *g)           \
+    {                                                                                                        \
+        STEP_LISTED(BLOCK, 2);                                                                               \
+    }                                                                                                        \
+    static __attribute__((noinline)) void NAME##_1(                                                          \
+        const struct k_attn_tile *t, const struct k_attn_rows *list, const struct k_attn_group *g)           \
+    {                                                                                                        \
+        STEP_LISTED(BLOCK, 1);                                                                               \
+    }                                                                                                        \
+    static void NAME(const struct k_attn_tile *t, const struct k_attn_rows *list,                            \
+                     const struct k_attn_group *g, int n_groups)                                             \
+    {                                                                                                        \
+        if (n_groups == 4) NAME##_4(t, list, g);                                                             \
+        else if (n_groups == 2) NAME##_2(t, list, g);                                                        \
+        else NAME##_1(t, list, g);                                                                           \
     }
 #endif

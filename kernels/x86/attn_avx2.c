@@ -8,13 +8,13 @@
 #include <math.h>
 #include <string.h>
 
-/* x[R][2] += a[r][i] * b[i], i < n: a has stride lda, rows of b (16 floats) stride ldb. */
-INLINE void mm(__m256 (*x)[2], const float *a, int lda, const float *b, int ldb, int n, int R)
+/* x[R][2] += a[r][i] * b[i], i < n: rows of b (16 floats) have stride ldb. */
+INLINE void mm(__m256 (*x)[2], const float *const *a, const float *b, int ldb, int n, int R)
 {
     for (int i = 0; i < n; i++, b += ldb) {
         __m256 b0 = _mm256_loadu_ps(b), b1 = _mm256_loadu_ps(b + 8);
         UNROLL for (int r = 0; r < R; r++) {
-            __m256 y = _mm256_broadcast_ss(a + r * lda + i);
+            __m256 y = _mm256_broadcast_ss(a[r] + i);
             x[r][0] = _mm256_fmadd_ps(y, b0, x[r][0]);
             x[r][1] = _mm256_fmadd_ps(y, b1, x[r][1]);
         }
@@ -37,6 +37,18 @@ static void mask_row(const struct k_attn_tile *t, const struct k_attn_group *g, 
     }
 }
 
+/* Keys of the step whose bit is not set count as not read. */
+static void hide_row(uint64_t see, int G, float *s)
+{
+    const __m256i bit = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
+    for (int i = 0; i < G * 2; i++) {
+        __m256i b = _mm256_and_si256(_mm256_set1_epi32((int)(see >> i * 8 & 255)), bit);
+        __m256 no = _mm256_castsi256_ps(_mm256_cmpeq_epi32(b, _mm256_setzero_si256()));
+        _mm256_storeu_ps(s + i * 8,
+                         _mm256_blendv_ps(_mm256_loadu_ps(s + i * 8), _mm256_set1_ps(-INFINITY), no));
+    }
+}
+
 static void cap_row(const struct k_attn_tile *t, int G, float *s)
 {
     __m256 inv = _mm256_set1_ps(1.0f / t->cap), out = _mm256_set1_ps(t->cap * 1.44269504f);
@@ -55,10 +67,11 @@ static __attribute__((noinline)) void raise_row(const struct k_attn_tile *t, int
 
 /* Scores of one row become exp2(s - m); m, l and o follow the maximum. Returns the vector of sums. */
 INLINE void softmax_row(const struct k_attn_tile *t, const struct k_attn_group *g, int r, float *s, int G,
-                        bool masked)
+                        bool masked, uint64_t see)
 {
     if (t->cap > 0) cap_row(t, G, s);
     if (masked) mask_row(t, g, r, G, s);
+    if (see != ~(uint64_t)0) hide_row(see, G, s);
     __m256 v[2 * K_STEP], mx = _mm256_loadu_ps(s), add[2] = { _mm256_setzero_ps(), _mm256_setzero_ps() };
     UNROLL for (int i = 0; i < 2 * G; i++) v[i] = _mm256_loadu_ps(s + i * 8);
     UNROLL for (int i = 1; i < 2 * G; i++) mx = _mm256_max_ps(mx, v[i]);
@@ -75,33 +88,48 @@ INLINE void softmax_row(const struct k_attn_tile *t, const struct k_attn_group *
     _mm256_storeu_ps(l + 8, _mm256_add_ps(_mm256_loadu_ps(l + 8), add[1]));
 }
 
-INLINE void rows_f32(const struct k_attn_tile *t, const struct k_attn_group *g, int r0, int R, int G,
-                     bool masked)
+INLINE int row_at(const struct k_attn_rows *list, int i) { return list ? list->row[i] : i; }
+INLINE uint64_t see_at(const struct k_attn_rows *list, int i)
+{
+    return list && list->see ? list->see[i] : ~(uint64_t)0;
+}
+
+INLINE void rows_f32(const struct k_attn_tile *t, const struct k_attn_group *g,
+                     const struct k_attn_rows *list, int r0, int R, int G, bool masked)
 {
     float s[6 * K_STEP_KEYS] __attribute__((aligned(32)));
-    const float *q = (const float *)t->q + (size_t)r0 * (size_t)t->dim;
+    const float *q[6];
+    float *o[6];
+    UNROLL for (int r = 0; r < R; r++) {
+        size_t at = (size_t)row_at(list, r0 + r) * (size_t)t->dim;
+        q[r] = (const float *)t->q + at;
+        o[r] = t->o + at;
+    }
     for (int c = 0; c < G; c++) {
         __m256 x[6][2];
         UNROLL for (int r = 0; r < R; r++) x[r][0] = x[r][1] = _mm256_setzero_ps();
-        mm(x, q, t->dim, g[c].k, K_GROUP, t->dim, R);
+        mm(x, q, g[c].k, K_GROUP, t->dim, R);
         UNROLL for (int r = 0; r < R; r++) {
             _mm256_store_ps(s + r * K_STEP_KEYS + c * K_GROUP, x[r][0]);
             _mm256_store_ps(s + r * K_STEP_KEYS + c * K_GROUP + 8, x[r][1]);
         }
     }
-    for (int r = 0; r < R; r++) softmax_row(t, g, r0 + r, s + r * K_STEP_KEYS, G, masked);
+    for (int r = 0; r < R; r++)
+        softmax_row(t, g, row_at(list, r0 + r), s + r * K_STEP_KEYS, G, masked, see_at(list, r0 + r));
     for (int col = 0; col < t->dim; col += 16) {
         __m256 x[6][2];
-        float *o = t->o + (size_t)r0 * (size_t)t->dim + col;
         UNROLL for (int r = 0; r < R; r++) {
-            x[r][0] = _mm256_loadu_ps(o + r * t->dim);
-            x[r][1] = _mm256_loadu_ps(o + r * t->dim + 8);
+            x[r][0] = _mm256_loadu_ps(o[r] + col);
+            x[r][1] = _mm256_loadu_ps(o[r] + col + 8);
         }
-        for (int c = 0; c < G; c++)
-            mm(x, s + c * K_GROUP, K_STEP_KEYS, (const float *)g[c].v + col, t->dim, K_GROUP, R);
+        for (int c = 0; c < G; c++) {
+            const float *p[6];
+            UNROLL for (int r = 0; r < R; r++) p[r] = s + r * K_STEP_KEYS + c * K_GROUP;
+            mm(x, p, (const float *)g[c].v + col, t->dim, K_GROUP, R);
+        }
         UNROLL for (int r = 0; r < R; r++) {
-            _mm256_storeu_ps(o + r * t->dim, x[r][0]);
-            _mm256_storeu_ps(o + r * t->dim + 8, x[r][1]);
+            _mm256_storeu_ps(o[r] + col, x[r][0]);
+            _mm256_storeu_ps(o[r] + col + 8, x[r][1]);
         }
     }
 }
@@ -111,12 +139,12 @@ INLINE void step(const struct k_attn_tile *t, const struct k_attn_group *g, int 
     bool masked = false;
     for (int c = 0; c < G; c++) masked |= g[c].pos != NULL;
     int r = t->first;
-    for (; r + 6 <= t->rows; r += 6) rows_f32(t, g, r, 6, G, masked);
+    for (; r + 6 <= t->rows; r += 6) rows_f32(t, g, NULL, r, 6, G, masked);
     if (r + 4 <= t->rows) {
-        rows_f32(t, g, r, 4, G, masked);
+        rows_f32(t, g, NULL, r, 4, G, masked);
         r += 4;
     }
-    for (; r < t->rows; r++) rows_f32(t, g, r, 1, G, masked);
+    for (; r < t->rows; r++) rows_f32(t, g, NULL, r, 1, G, masked);
 }
 
 static void step1(const struct k_attn_tile *t, const struct k_attn_group *g) { step(t, g, 1); }
@@ -129,6 +157,27 @@ static void attn_step_avx2(const struct k_attn_tile *t, const struct k_attn_grou
     static void (*const by_groups[])(const struct k_attn_tile *,
                                      const struct k_attn_group *) = { step1, step2, step3, step4 };
     by_groups[n_groups - 1](t, g);
+}
+
+/* Listed rows are few: no more than one block of less than six. */
+INLINE void listed(const struct k_attn_tile *t, const struct k_attn_rows *list, const struct k_attn_group *g,
+                   int G)
+{
+    int r = 0, left = list->n % 6;
+    for (; r + 6 <= list->n; r += 6) rows_f32(t, g, list, r, 6, G, false);
+    if (left == 5) rows_f32(t, g, list, r, 5, G, false);
+    else if (left == 4) rows_f32(t, g, list, r, 4, G, false);
+    else if (left == 3) rows_f32(t, g, list, r, 3, G, false);
+    else if (left == 2) rows_f32(t, g, list, r, 2, G, false);
+    else if (left == 1) rows_f32(t, g, list, r, 1, G, false);
+}
+
+static void attn_step_rows_avx2(const struct k_attn_tile *t, const struct k_attn_rows *rows,
+                                const struct k_attn_group *g, int n_groups)
+{
+    if (n_groups == 4) listed(t, rows, g, 4);
+    else if (n_groups == 2) listed(t, rows, g, 2);
+    else listed(t, rows, g, 1);
 }
 
 /* 8 rows of 8 columns, transposed into a packed group at column `at`. */
@@ -178,5 +227,6 @@ const struct k_attn attn_avx2 = {
     .pack_q = attn_pack_q_c,
     .pack_group = pack_group_avx2,
     .step = attn_step_avx2,
+    .step_rows = attn_step_rows_avx2,
     .finish = attn_finish_c,
 };

@@ -8,13 +8,12 @@
 #include <string.h>
 
 /* c[R][NC*16] += p[R][16*G] x V[16*G][dim], columns col .. */
-INLINE void pv(const struct k_attn_tile *t, const struct k_attn_group *g, int r0, const float *p, int R,
-               int G, int col, int NC)
+INLINE void pv(const struct k_attn_tile *t, const struct k_attn_group *g, float *const *o, const float *p,
+               int R, int G, int col, int NC)
 {
     __m512 x[6][4];
-    float *o = t->o + (size_t)r0 * (size_t)t->dim + col;
     UNROLL for (int r = 0; r < R; r++)
-        UNROLL for (int j = 0; j < NC; j++) x[r][j] = _mm512_loadu_ps(o + r * t->dim + j * 16);
+        UNROLL for (int j = 0; j < NC; j++) x[r][j] = _mm512_loadu_ps(o[r] + col + j * 16);
     for (int c = 0; c < G; c++) {
         const float *v = (const float *)g[c].v + col, *pc = p + c * K_GROUP;
         for (int i = 0; i < K_GROUP; i++, v += t->dim) {
@@ -27,14 +26,21 @@ INLINE void pv(const struct k_attn_tile *t, const struct k_attn_group *g, int r0
         }
     }
     UNROLL for (int r = 0; r < R; r++)
-        UNROLL for (int j = 0; j < NC; j++) _mm512_storeu_ps(o + r * t->dim + j * 16, x[r][j]);
+        UNROLL for (int j = 0; j < NC; j++) _mm512_storeu_ps(o[r] + col + j * 16, x[r][j]);
 }
 
-INLINE void block_f32(const struct k_attn_tile *t, const struct k_attn_group *g, int r0, int R, int G)
+INLINE void block_f32(const struct k_attn_tile *t, const struct k_attn_group *g,
+                      const struct k_attn_rows *list, int r0, int R, int G)
 {
     __m512 x[6][4];
     float p[6 * K_STEP_KEYS] __attribute__((aligned(64)));
-    const float *q = (const float *)t->q + (size_t)r0 * (size_t)t->dim, *k[4];
+    const float *q[6], *k[4];
+    float *o[6];
+    UNROLL for (int r = 0; r < R; r++) {
+        size_t at = (size_t)row_at(list, r0 + r) * (size_t)t->dim;
+        q[r] = (const float *)t->q + at;
+        o[r] = t->o + at;
+    }
     UNROLL for (int c = 0; c < G; c++) k[c] = g[c].k;
     UNROLL for (int r = 0; r < R; r++)
         UNROLL for (int c = 0; c < G; c++) x[r][c] = _mm512_setzero_ps();
@@ -42,21 +48,22 @@ INLINE void block_f32(const struct k_attn_tile *t, const struct k_attn_group *g,
         __m512 b[4];
         UNROLL for (int c = 0; c < G; c++) b[c] = _mm512_loadu_ps(k[c] + d * K_GROUP);
         UNROLL for (int r = 0; r < R; r++) {
-            __m512 y = _mm512_set1_ps(q[r * t->dim + d]);
+            __m512 y = _mm512_set1_ps(q[r][d]);
             UNROLL for (int c = 0; c < G; c++) x[r][c] = _mm512_fmadd_ps(y, b[c], x[r][c]);
         }
     }
     UNROLL for (int r = 0; r < R; r++) {
-        softmax_row_512(t, g, r0 + r, x[r], G);
+        softmax_row_512(t, g, row_at(list, r0 + r), x[r], G, see_at(list, r0 + r));
         UNROLL for (int c = 0; c < G; c++) _mm512_store_ps(p + r * K_STEP_KEYS + c * K_GROUP, x[r][c]);
     }
     int col = 0;
-    for (; col + 64 <= t->dim; col += 64) pv(t, g, r0, p, R, G, col, 4);
-    if (col + 32 <= t->dim) { pv(t, g, r0, p, R, G, col, 2); col += 32; }
-    if (col < t->dim) pv(t, g, r0, p, R, G, col, 1);
+    for (; col + 64 <= t->dim; col += 64) pv(t, g, o, p, R, G, col, 4);
+    if (col + 32 <= t->dim) { pv(t, g, o, p, R, G, col, 2); col += 32; }
+    if (col < t->dim) pv(t, g, o, p, R, G, col, 1);
 }
 
 DEFINE_STEP(attn_step_avx512, block_f32)
+DEFINE_STEP_LISTED(attn_step_rows_avx512, block_f32)
 
 static void transpose16(const float *const *src, int n, int d, int cols, float *dst)
 {
@@ -101,5 +108,6 @@ const struct k_attn attn_avx512 = {
     .pack_q = attn_pack_q_c,
     .pack_group = pack_group_avx512,
     .step = attn_step_avx512,
+    .step_rows = attn_step_rows_avx512,
     .finish = k_attn_finish_avx512,
 };

@@ -8,13 +8,12 @@
 
 #include <string.h>
 
-INLINE void pv(const struct k_attn_tile *t, const struct k_attn_group *g, int r0, const uint32_t *p, int R,
-               int G, int col, int NC)
+INLINE void pv(const struct k_attn_tile *t, const struct k_attn_group *g, float *const *o, const uint32_t *p,
+               int R, int G, int col, int NC)
 {
     __m512 x[6][4];
-    float *o = t->o + (size_t)r0 * (size_t)t->dim + col;
     UNROLL for (int r = 0; r < R; r++)
-        UNROLL for (int j = 0; j < NC; j++) x[r][j] = _mm512_loadu_ps(o + r * t->dim + j * 16);
+        UNROLL for (int j = 0; j < NC; j++) x[r][j] = _mm512_loadu_ps(o[r] + col + j * 16);
     for (int c = 0; c < G; c++) {
         const uint32_t *v = (const uint32_t *)g[c].v + col, *pc = p + c * (K_GROUP / 2);
         for (int i = 0; i < K_GROUP / 2; i++, v += t->dim) {
@@ -27,15 +26,22 @@ INLINE void pv(const struct k_attn_tile *t, const struct k_attn_group *g, int r0
         }
     }
     UNROLL for (int r = 0; r < R; r++)
-        UNROLL for (int j = 0; j < NC; j++) _mm512_storeu_ps(o + r * t->dim + j * 16, x[r][j]);
+        UNROLL for (int j = 0; j < NC; j++) _mm512_storeu_ps(o[r] + col + j * 16, x[r][j]);
 }
 
-INLINE void block_bf16(const struct k_attn_tile *t, const struct k_attn_group *g, int r0, int R, int G)
+INLINE void block_bf16(const struct k_attn_tile *t, const struct k_attn_group *g,
+                       const struct k_attn_rows *list, int r0, int R, int G)
 {
     __m512 x[6][4];
     uint32_t p[6 * K_STEP_KEYS / 2] __attribute__((aligned(64)));
     int pairs = t->dim / 2;
-    const uint32_t *q = (const uint32_t *)t->q + (size_t)r0 * (size_t)pairs, *k[4];
+    const uint32_t *q[6], *k[4];
+    float *o[6];
+    UNROLL for (int r = 0; r < R; r++) {
+        size_t row = (size_t)row_at(list, r0 + r);
+        q[r] = (const uint32_t *)t->q + row * (size_t)pairs;
+        o[r] = t->o + row * (size_t)t->dim;
+    }
     UNROLL for (int c = 0; c < G; c++) k[c] = g[c].k;
     UNROLL for (int r = 0; r < R; r++)
         UNROLL for (int c = 0; c < G; c++) x[r][c] = _mm512_setzero_ps();
@@ -43,23 +49,24 @@ INLINE void block_bf16(const struct k_attn_tile *t, const struct k_attn_group *g
         __m512bh b[4];
         UNROLL for (int c = 0; c < G; c++) b[c] = (__m512bh)_mm512_loadu_si512(k[c] + d * K_GROUP);
         UNROLL for (int r = 0; r < R; r++) {
-            __m512bh y = (__m512bh)_mm512_set1_epi32((int)q[r * pairs + d]);
+            __m512bh y = (__m512bh)_mm512_set1_epi32((int)q[r][d]);
             UNROLL for (int c = 0; c < G; c++) x[r][c] = _mm512_dpbf16_ps(x[r][c], y, b[c]);
         }
     }
     UNROLL for (int r = 0; r < R; r++) {
-        softmax_row_512(t, g, r0 + r, x[r], G);
+        softmax_row_512(t, g, row_at(list, r0 + r), x[r], G, see_at(list, r0 + r));
         UNROLL for (int c = 0; c < G; c++)
             _mm256_store_si256((__m256i *)(p + r * (K_STEP_KEYS / 2) + c * (K_GROUP / 2)),
                                (__m256i)_mm512_cvtneps_pbh(x[r][c]));
     }
     int col = 0;
-    for (; col + 64 <= t->dim; col += 64) pv(t, g, r0, p, R, G, col, 4);
-    if (col + 32 <= t->dim) { pv(t, g, r0, p, R, G, col, 2); col += 32; }
-    if (col < t->dim) pv(t, g, r0, p, R, G, col, 1);
+    for (; col + 64 <= t->dim; col += 64) pv(t, g, o, p, R, G, col, 4);
+    if (col + 32 <= t->dim) { pv(t, g, o, p, R, G, col, 2); col += 32; }
+    if (col < t->dim) pv(t, g, o, p, R, G, col, 1);
 }
 
 DEFINE_STEP(attn_step_bf16, block_bf16)
+DEFINE_STEP_LISTED(attn_step_rows_bf16, block_bf16)
 
 static void pack_q_bf16(const float *q, int dim, int dim_pad, float scale, void *dst)
 {
@@ -113,5 +120,6 @@ const struct k_attn attn_bf16 = {
     .pack_q = pack_q_bf16,
     .pack_group = pack_group_bf16,
     .step = attn_step_bf16,
+    .step_rows = attn_step_rows_bf16,
     .finish = k_attn_finish_avx512,
 };
