@@ -65,4 +65,5 @@ left()
     [ "$(tm display-message -p -t t '#{cursor_flag}')" = 1 ] || bad "the cursor stays hidden"
     [ "$(tm display-message -p -t t '#{alternate_on}')" = 0 ] || bad "the alternate screen stays"
     [ "$(tm display-message -p -t t '#{mouse_any_flag}')" = 0 ] || bad "the mouse stays caught"
+    [ "$(tm display-message -p -t t '#{keypad_cursor_flag}')" = 0 ] || bad "the arrow keys stay those of an application"
 }

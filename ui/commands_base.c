@@ -300,7 +300,7 @@ static bool cmd_copy(struct ui_state *st, const char *arg)
     (void)arg;
     char text[2048] = "";
     if (view(st)->copy) view(st)->copy(st, text, sizeof text);
-    if (!*text) return ui_say(st, UI_SAY_INFO, "there is nothing to copy here"), true;
+    if (!*text) return ui_say(st, UI_SAY_INFO, "there is nothing to copy here yet"), true;
     return ui_copy(st, text), true;
 }
 

@@ -49,7 +49,7 @@ static struct {
     int last_w, last_h;
 } scr = { .fd = -1, .err_fd = -1 };
 static volatile sig_atomic_t got_signal;
-static int signal_pipe[2] = { -1, -1 };     /* a signal may reach any thread, at any moment: this wakes the loop */
+static int signal_pipe[2] = { -1, -1 }; /* a signal may reach any thread, at any moment: this wakes the loop */
 static struct sigaction curses_winch;
 static struct { uint32_t fg, bg; int pair; } pairs[PAIR_SLOTS];
 static int n_pairs;
@@ -60,8 +60,8 @@ static int n_pairs;
 
 static void on_fatal(int sig)
 {
-    static const char rst[] =
-        "\033[?2026l\033[?1006l\033[?1002l\033[?1000l\033[?2004l\033[?1049l\033[?25h\033[0m\r\n";
+    static const char rst[] = "\033[?2026l\033[?1006l\033[?1002l\033[?1000l\033[?2004l\033[?1l\033>"
+                              "\033[?1049l\033[?25h\033[0m\r\n";
     if (scr.fd >= 0) {
         if (write(scr.fd, rst, sizeof rst - 1) < 0) {}
         if (scr.have_tio) tcsetattr(scr.fd, TCSANOW, &scr.tio);
@@ -85,7 +85,8 @@ static void on_leave(int sig)
 
 static void on_resize(int sig)
 {
-    if (curses_winch.sa_handler != SIG_DFL && curses_winch.sa_handler != SIG_IGN) curses_winch.sa_handler(sig);
+    void (*const old)(int) = curses_winch.sa_handler;
+    if (old != SIG_DFL && old != SIG_IGN) old(sig);
     wake_loop();
 }
 
@@ -101,11 +102,15 @@ static void open_signal_pipe(void)
 static void catch_signals(void)
 {
     static const int fatal[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGQUIT };
+    static char own_stack[32 * 1024]; /* a stack that ran over has no room for the handler */
+    stack_t stack = { .ss_sp = own_stack, .ss_size = sizeof own_stack };
     struct sigaction sa = { .sa_handler = on_fatal };
+    if (sigaltstack(&stack, NULL) == 0) sa.sa_flags = SA_ONSTACK;
     open_signal_pipe();
     sigemptyset(&sa.sa_mask);
     for (size_t i = 0; i < sizeof fatal / sizeof *fatal; i++) sigaction(fatal[i], &sa, NULL);
-    sa.sa_handler = on_leave;
+    sa = (struct sigaction){ .sa_handler = on_leave };
+    sigemptyset(&sa.sa_mask);
     sigaction(SIGTERM, &sa, NULL);
     sigaction(SIGHUP, &sa, NULL);
     sigaction(SIGINT, &sa, NULL);       /* Ctrl-C arrives as a key; kill -INT leaves like SIGTERM */

@@ -175,7 +175,8 @@ void ui_copy(struct ui_state *st, const char *text)
     }
     memcpy(a->copy, text, strlen(text) + 1);
     a->has_copy = true;
-    ui_say(st, UI_SAY_OK, "sent to the terminal's clipboard: %.*s", 60, text);
+    ui_say(st, UI_SAY_OK, "sent to the terminal's clipboard: %.*s%s", (int)strcspn(text, "\n"), text,
+           strchr(text, '\n') ? " ..." : "");
 }
 
 void ui_wake_in(const struct ui_state *st, double s)

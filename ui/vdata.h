@@ -100,9 +100,11 @@ struct ui_key_why *ui_key_why_compute(struct sac_trace *t, int lane, int layer, 
 /* ---- where to look first ---- */
 struct ui_focus {
     int layer, head, row, key;
-    bool lost; /* where the answer went wrong and most gold is not read; else where most gold is read */
+    bool lost; /* where the answer went wrong and most gold is not read; else where most gold is read. Without
+                  gold: where most is left out */
 };
-/* NULL: no gold spans, no answer yet, or no head that reads any. */
+/* NULL: no answer yet, no head that reads gold, or, where nothing is known to be gold, none that leaves
+ * anything out. */
 struct ui_focus *ui_focus_compute(struct sac_trace *t, int lane, const atomic_bool *cancel);
 
 /* ---- tiles ---- */

@@ -4,7 +4,8 @@
  * first is the moment the answer is looked up: among heads the one with the most dense mass on the gold
  * spans, among its answer rows the one where that mass is largest, among the gold tokens the heaviest. Where
  * the answer went wrong it is the moment it was lost: the step at which it parts from dense's, the head that
- * leaves out most of the gold there, and the heaviest token of that. */
+ * leaves out most of the gold there, and the heaviest token of that. A prompt that says nothing about what its
+ * answer needs is looked at where the method first leaves something out. */
 #include "vdata.h"
 
 #include <math.h>
@@ -52,6 +53,36 @@ static bool where_lost(struct sac_trace *t, const struct sac_trace_info *info, i
     return f->lost;
 }
 
+/* No gold spans: the head that leaves out most dense mass at the first row where the method acts, and its
+ * heaviest key. */
+static bool where_missed(struct sac_trace *t, const struct sac_trace_info *info, int lane,
+                         const struct sac_lane *la, float *w, struct ui_focus *f, const atomic_bool *cancel)
+{
+    bool answers = la->decode.kernel < 0.9999;
+    int row = info->n_prompt - 1 + (!answers ? 0 : la->first_diff > 0 ? la->first_diff : 1);
+    double most = 0;
+    struct sac_run *run = lane > 0 ? malloc(((size_t)row / 2 + 2) * sizeof *run) : NULL;
+    for (int i = 0; run && i < info->shape.n_layers * info->shape.n_heads; i++) {
+        struct sac_rows rows = { .run = run, .cap = row / 2 + 2 };
+        int layer = i / info->shape.n_heads, head = i % info->shape.n_heads, key = -1;
+        double lost = 0, heavy = 0;
+        if (cancel && atomic_load_explicit(cancel, memory_order_relaxed)) break;
+        if (!sac_trace_weights(t, lane, layer, head, row, w)) continue;
+        if (!sac_trace_rows(t, lane, layer, head, row, &rows)) continue;
+        for (int r = 0, k = 0; k <= row; k++) {
+            while (r < rows.n && k >= rows.run[r].hi) r++;
+            if (r < rows.n && k >= rows.run[r].lo) continue;
+            lost += (double)w[k];
+            if ((double)w[k] > heavy) heavy = (double)w[k], key = k;
+        }
+        if (lost <= most || key < 0) continue;
+        most = lost;
+        *f = (struct ui_focus){ layer, head, row, key, true };
+    }
+    free(run);
+    return most > 0;
+}
+
 struct ui_focus *ui_focus_compute(struct sac_trace *t, int lane, const atomic_bool *cancel)
 {
     enum { MOST_ROWS = 96 };
@@ -59,10 +90,10 @@ struct ui_focus *ui_focus_compute(struct sac_trace *t, int lane, const atomic_bo
     struct sac_lane la;
     sac_trace_info(t, &info);
     sac_trace_lane(t, lane, &la);
-    if (!info.n_spans || la.state != SAC_LANE_DONE || la.n_steps < 2) return NULL;
+    if (la.state != SAC_LANE_DONE || la.n_steps < 2) return NULL;
     struct ui_focus *f = calloc(1, sizeof *f);
     float *w = malloc(((size_t)info.n_prompt + (size_t)la.n_steps) * sizeof *w);
-    if (f && w && where_lost(t, &info, lane, &la, w, f, cancel)) {
+    if (f && w && (info.n_spans ? where_lost : where_missed)(t, &info, lane, &la, w, f, cancel)) {
         free(w);
         return f;
     }

@@ -236,11 +236,11 @@ static void draw_cursor(const struct ui_state *st, struct cell_buf *b, struct ui
                   row->low_head, row->mass_low);
         else
             uv_at(st, b, r.x, y++, r.w, UI_TEXT,
-                  wide ? "row: mass recall %.2f, set %.2f" : "row mass %.2f set %.2f", row->r.mass,
+                  wide ? "row mass recall %.2f, set %.2f" : "row mass %.2f set %.2f", row->r.mass,
                   row->r.set);
         uv_at(st, b, r.x, y++, r.w, UI_TEXT,
               group  ? wide ? "mean: oracle %.2f, entropy %.1f b" : "oracle %.2f H %.1f"
-              : wide ? "row: oracle %.2f, entropy %.1f bits"
+              : wide ? "row oracle %.2f, entropy %.1f bits"
                      : "oracle %.2f H %.1f",
               row->r.oracle, row->r.entropy);
     }

@@ -121,8 +121,10 @@ static int fields(const struct ui_state *st, struct field *f)
     char kv[24], weights[24];
     if (!st->info.recorded) {
         snprintf(field_add(f, &n, "task", "task")->value, 200, "%s", w->prompt ? "own prompt" : w->task);
-        snprintf(field_add(f, &n, "length", "length")->value, 200, "%d tokens", w->length);
-        snprintf(field_add(f, &n, "sample", "sample")->value, 200, "%d", w->sample);
+        if (!w->prompt) { /* a prompt of one's own is as long as it is */
+            snprintf(field_add(f, &n, "length", "length")->value, 200, "%d tokens", w->length);
+            snprintf(field_add(f, &n, "sample", "sample")->value, 200, "%d", w->sample);
+        }
         snprintf(field_add(f, &n, "seed", "seed")->value, 200, "%llu", (unsigned long long)w->seed);
         snprintf(field_add(f, &n, "answer", "max-tokens")->value, 200, "at most %d tokens, %s", w->max_tokens,
                  w->temperature > 0 ? "sampled" : "greedy");

@@ -11,6 +11,13 @@ static struct ui_style style(const struct ui_state *st, enum ui_role r)
     return ui_style(&st->look, r);
 }
 
+/* What a lane took of its own. */
+static void seconds(const struct sac_lane *l, const char *before, char *buf, size_t cap)
+{
+    double s = (l->shared_prefill ? 0 : l->prefill_s) + l->decode_s;
+    snprintf(buf, cap, s < 99.95 ? "%s%.1f s" : "%s%.0f s", before, s);
+}
+
 static const char *lane_state(const struct ui_state *st, int lane, char *buf, size_t cap, enum ui_role *role)
 {
     *role = UI_DIM;
@@ -32,7 +39,7 @@ static const char *lane_state(const struct ui_state *st, int lane, char *buf, si
     case SAC_LANE_MEASURE: return "measuring";
     case SAC_LANE_DONE:
         *role = UI_OK;
-        snprintf(buf, cap, "done %.1f s", (l->shared_prefill ? 0 : l->prefill_s) + l->decode_s);
+        seconds(l, "done ", buf, cap);
         return buf;
     case SAC_LANE_STOPPED: return *role = UI_WARN, "stopped";
     case SAC_LANE_FAILED: return *role = UI_BAD, "failed";
@@ -118,9 +125,12 @@ void ui_run_draw_methods(const struct ui_state *st, struct cell_buf *b, struct u
         cells_fit(b, xname, y, wname, m->name, ns);
         if (wphase) cells_fit(b, xphase, y, wphase, m->phase, dd);
         char params[240];
+        const struct sac_lane *l = m->lane >= 0 && m->lane < st->n_lanes ? &st->lane[m->lane] : NULL;
+        /* A budget as a share of the keys is settled by the prompt: what ran knows how long it was. */
+        const char *settled = l && *l->params ? l->params : m->params;
         if (m->sparsity == m->sparsity && !run->model)
             snprintf(params, sizeof params, "sparsity %g", m->sparsity);
-        else if (*m->params) short_params(m->params, m->sparsity, params, sizeof params);
+        else if (*settled) short_params(settled, m->sparsity, params, sizeof params);
         else
             snprintf(params, sizeof params, "%s",
                      strcmp(m->name, "dense") ? ""
@@ -128,7 +138,6 @@ void ui_run_draw_methods(const struct ui_state *st, struct cell_buf *b, struct u
                                               : "reads all");
         fit_params(params, wparam);
         cells_fit(b, xparam, y, wparam, params, dd);
-        const struct sac_lane *l = m->lane >= 0 && m->lane < st->n_lanes ? &st->lane[m->lane] : NULL;
         if (l && wnum) {
             double kernel = l->decode.read == l->decode.read && l->decode.read < 0.999 ? l->decode.read
                                                                                        : l->prefill.kernel;
@@ -200,10 +209,12 @@ static void rates(const struct ui_state *st, char *buf, char *more, size_t cap, 
     if (at < 0 || at >= st->n_lanes) return;
     const struct sac_lane *x = &st->lane[at];
     if (!(x->prefill_tok_s > 0)) return;
-    int n = snprintf(buf, cap, "%s: prefill %.0f", ui_lane_name(st, at), x->prefill_tok_s);
+    bool few = x->reused > 0; /* a rate over a handful of new tokens says nothing */
+    int n = few ? snprintf(buf, cap, "%s: %d tokens taken over", ui_lane_name(st, at), x->reused)
+                : snprintf(buf, cap, "%s: prefill %.0f", ui_lane_name(st, at), x->prefill_tok_s);
     if (x->decode_tok_s > 0) snprintf(more, cap, "decode %.0f tok/s", x->decode_tok_s);
     if (*more && n + 2 + (int)strlen(more) <= w) snprintf(buf + n, cap - (size_t)n, ", %s", more), *more = 0;
-    else snprintf(buf + n, cap - (size_t)n, " tok/s");
+    else if (!few) snprintf(buf + n, cap - (size_t)n, " tok/s");
 }
 
 void ui_run_draw_progress(const struct ui_state *st, struct cell_buf *b, struct ui_rect box)
@@ -240,8 +251,7 @@ void ui_run_draw_progress(const struct ui_state *st, struct cell_buf *b, struct 
         enum ui_role role;
         const char *state = lane_state(st, l, buf, sizeof buf, &role);
         if (x->state == SAC_LANE_DONE)
-            snprintf(buf, sizeof buf, "%.1f s", (x->shared_prefill ? 0 : x->prefill_s) + x->decode_s),
-                state = buf;
+            seconds(x, "", buf, sizeof buf), state = buf;
         else if (x->state == SAC_LANE_PREFILL && x->prefill_layer)
             snprintf(buf, sizeof buf, "%.0f s left", ceil(x->eta_s)), state = buf;
         char title[60];

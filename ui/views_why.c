@@ -34,7 +34,7 @@ void uv_first_look(struct ui_state *st)
     if (!st->trace || st->looked || w->a >= st->n_lanes) return;
     bool moved = w->layer != st->first.layer || w->head != st->first.head || w->row != st->first.row ||
                  w->key != st->first.key || w->group;
-    if (moved || !st->info.n_spans) {
+    if (moved) {
         st->looked = true;
         return;
     }
@@ -54,6 +54,11 @@ void uv_first_look(struct ui_state *st)
     uv_set_row(st, f->row);
     w->key = f->key;
     bool wide = st->body.w >= 100;
+    if (!st->info.n_spans) {
+        ui_say(st, UI_SAY_INFO, "shown first: L%d H%d, query %d, where most is left out", f->layer, f->head,
+               f->row);
+        return;
+    }
     if (w->step < 0) { /* a row of the prompt, which methods of prefill choose for */
         ui_say(st, UI_SAY_INFO,
                st->body.w >= 70 ? "shown first: L%d H%d at query %d, which reads the most gold"

@@ -214,9 +214,11 @@ static const char *num(double v, char buf[16])
 }
 
 enum { N_LINES = 3 };
-static void lines(const struct ui_state *st, const struct shown *s, char line[N_LINES][200])
+/* w: columns there are; 0 when a line may be as long as it is. */
+static void lines(const struct ui_state *st, const struct shown *s, int w, char line[N_LINES][200])
 {
-    char b[6][16];
+    char b[6][16], where[40] = "";
+    bool brief = w && w < 112, small = w && w < 72;
     memset(line, 0, N_LINES * sizeof line[0]);
     if (!s->one) {
         snprintf(line[0], sizeof line[0], "%s",
@@ -225,21 +227,36 @@ static void lines(const struct ui_state *st, const struct shown *s, char line[N_
         return;
     }
     const struct one *o = s->one;
-    snprintf(line[0], sizeof line[0], "query %d, L%d H%d: %d of %d keys (ran: %d)   mass recall %s (ran: %s)",
-             s->row, st->at.layer, st->at.head, o->n_would, s->row + 1, o->n_ran, num(o->would.mass, b[0]),
-             num(o->ran.mass, b[1]));
-    snprintf(line[1], sizeof line[1],
-             "the best keys of that number hold %s   set recall %s (ran: %s)   gold tokens kept %s (ran: %s)",
-             num(o->would.oracle, b[0]), num(o->would.set, b[1]), num(o->ran.set, b[2]),
+    const char *mass_would = num(o->would.mass, b[0]), *mass_ran = num(o->ran.mass, b[1]);
+    if (!small) snprintf(where, sizeof where, "query %d, ", s->row);
+    if (brief)
+        snprintf(line[0], sizeof line[0], "%sL%d H%d: %d keys (ran: %d)  mass recall %s (ran: %s)", where,
+                 st->at.layer, st->at.head, o->n_would, o->n_ran, mass_would, mass_ran);
+    else
+        snprintf(line[0], sizeof line[0], "%sL%d H%d: %d of %d keys (ran: %d)   mass recall %s (ran: %s)",
+                 where, st->at.layer, st->at.head, o->n_would, s->row + 1, o->n_ran, mass_would, mass_ran);
+    snprintf(line[1], sizeof line[1], "%s %s%sset%s %s (ran: %s)%sgold%s %s (ran: %s)",
+             brief ? "oracle" : "the best keys of that number hold", num(o->would.oracle, b[0]),
+             brief ? "  " : "   ", small ? "" : " recall", num(o->would.set, b[1]), num(o->ran.set, b[2]),
+             brief ? "  " : "   ",
+             small   ? ""
+             : brief ? " kept"
+                     : " tokens kept",
              num(o->would.evidence, b[3]), num(o->ran.evidence, b[4]));
-    if (s->all)
-        snprintf(
-            line[2], sizeof line[2],
-            "%d heads at this query, mean: mass recall %s (ran: %s)   gold kept %s (ran: %s)   lowest %s, "
-            "L%d H%d",
-            s->all->n, num(s->all->would, b[0]), num(s->all->ran, b[1]), num(s->all->gold_would, b[2]),
-            num(s->all->gold_ran, b[3]), num(s->all->lowest, b[4]), s->all->layer, s->all->head);
-    else if (s->all_rs != UI_REQ_NOTHING) snprintf(line[2], sizeof line[2], "all heads: selecting again ...");
+    if (!s->all) {
+        if (s->all_rs != UI_REQ_NOTHING) snprintf(line[2], sizeof line[2], "all heads: selecting again ...");
+        return;
+    }
+    const struct all *a = s->all;
+    num(a->would, b[0]), num(a->ran, b[1]), num(a->gold_would, b[2]), num(a->gold_ran, b[3]);
+    if (brief)
+        snprintf(line[2], sizeof line[2], "%d heads: %srecall %s (ran: %s)  gold%s %s (ran: %s)", a->n,
+                 small ? "" : "mean mass ", b[0], b[1], small ? "" : " kept", b[2], b[3]);
+    else
+        snprintf(line[2], sizeof line[2],
+                 "%d heads at this query: mean mass recall %s (ran: %s), lowest %s, L%d H%d   gold tokens kept "
+                 "%s (ran: %s)",
+                 a->n, b[0], b[1], num(a->lowest, b[4]), a->layer, a->head, b[2], b[3]);
 }
 
 static void draw_strip(const struct ui_state *st, struct cell_buf *b, int x, int y, const struct shown *s,
@@ -273,7 +290,7 @@ void ui_whatif_draw(const struct ui_state *st, struct cell_buf *b)
                                  ui_style(&st->look, UI_TITLE));
     int bins = r.w - 2 < BINS ? r.w - 2 : BINS;
     struct shown s = ask(st, bins);
-    lines(st, &s, line);
+    lines(st, &s, r.w - 2, line);
     for (int i = 0; i < N_LINES && i < r.h; i++)
         cells_fit(b, r.x + 1, r.y + i, r.w - 2, line[i], ui_style(&st->look, i == 0 ? UI_STRONG : UI_TEXT));
     struct cell_buf *c = b;
@@ -281,8 +298,11 @@ void ui_whatif_draw(const struct ui_state *st, struct cell_buf *b)
     if (s.one) draw_strip(st, b, r.x + 1, r.y + N_LINES, &s, bins);
     c->clip = old;
     cells_fit(b, r.x + 1, r.y + r.h - 1, r.w - 2,
-              "b B budget   r runs it   Esc drops it   keys: # read  - no longer  + newly  ^ gold   "
-              "(selection, not answer)",
+              r.w >= 108
+                  ? "b B budget   r runs it   Esc drops it   keys: # read  - no longer  + newly  "
+                    "^ gold   (selection, not answer)"
+              : r.w >= 72 ? "b B budget  r runs it  Esc drops it   # read  - no longer  + newly"
+                          : "b B  r runs it  Esc drops it  # read  - gone  + new",
               ui_style(&st->look, UI_DIM));
 }
 
@@ -292,7 +312,7 @@ void ui_whatif_plain(const struct ui_state *st, char *buf, size_t cap)
     *buf = 0;
     if (!ui_whatif_on(st)) return;
     struct shown s = ask(st, st->app->buf.w - 4);          /* as drawn: the frame before asked */
-    lines(st, &s, line);
+    lines(st, &s, 0, line);
     snprintf(buf, cap, "what if %s instead of %s (selection only, not an answer)\n%s\n%s\n%s\n",
              st->at.whatif, st->lane[st->at.a].spec, line[0], line[1], line[2]);
 }
