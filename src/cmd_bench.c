@@ -239,8 +239,8 @@ int cmd_bench(int argc, char **argv)
     for (int i = 0; ok && i < a.threads.n; i++) ok = measure(&a, a.threads.v[i], &o, tops, &err);
     if (json) {
         json_t *doc = json_pack("{s:s, s:s, s:b, s:i, s:o, s:o}", "schema", "saccade.bench/1", "kv",
-                                setup_kv_types[a.kv], "warm_up", !a.cold, "repeats", a.repeats, "ceilings", tops,
-                                "rows", o.rows);
+                                setup_kv_types[a.kv], "warm_up", !a.cold, "repeats", a.repeats, "ceilings",
+                                tops, "rows", o.rows);
         json_print(out, doc, true);
     }
     cli_close(out, out_path, &err);

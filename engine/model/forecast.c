@@ -104,8 +104,8 @@ static double product_gain(const struct sac_model *m)
 
 /* ---- forecast ---- */
 
-/* Arrays of a prefill of n tokens, as prefill.c, attend_prefill.c and session.c take them: each on large pages of its
- * own, so that the least one counts as 2 MiB. */
+/* Arrays of a prefill of n tokens, as prefill.c, attend_prefill.c and session.c take them: each on large pages
+ * of its own, so that one of a MiB or two counts as 2 MiB. */
 static size_t work_bytes(const struct sac_model *m, size_t n, bool trace)
 {
     const struct sac_shape *s = &m->hp.shape;
@@ -115,17 +115,17 @@ static size_t work_bytes(const struct sac_model *m, size_t n, bool trace)
     const struct k_attn *k = m->opts.strict ? &k_ops()->attn : &k_ops()->attn_fast;
     /* Keys and values as attention reads them, and an eighth for a later, longer run. */
     size_t packed = n * (2 * (size_t)s->n_kv_heads * dim * k->elem + sizeof(int32_t));
-    size_t floats[] = { n * width, n * q, rows * widest, rows * widest, rows * kv, rows * kv, rows * ff, rows * ff,
-                        trace ? 0 : n * (q + 2 * kv) };
+    size_t floats[] = { n * width, n * q,     rows * widest, rows * widest,              rows * kv,
+                        rows * kv, rows * ff, rows * ff,     trace ? 0 : n * (q + 2 * kv) };
     size_t sum = pages_bytes(packed + packed / 8) + (size_t)s->n_vocab * sizeof(float);
     for (size_t i = 0; i < sizeof floats / sizeof *floats; i++)
         if (floats[i]) sum += pages_bytes(floats[i] * sizeof(float));
-    /* Angles of every position. */
-    return sum + n * sizeof(float) * (size_t)(m->hp.rope.dim + (m->info.n_window_layers ? m->hp.rope_local.dim : 0));
+    int angles = m->hp.rope.dim + (m->info.n_window_layers ? m->hp.rope_local.dim : 0);
+    return sum + n * sizeof(float) * (size_t)angles;
 }
 
-/* The plan of a sparse head: its runs are of a share of all cells, so this alone grows with the square of n. Scattered
- * columns at a sparsity of 0.9 are a run of 8 bytes for every 50 to 60 causal keys of a tile of 64 rows. */
+/* The plan of a sparse head: its runs are of a share of all cells, so this alone grows with the square of n.
+ * Scattered columns at a sparsity of 0.9 are a run for every 50 to 60 causal keys of a tile of 64 rows. */
 static size_t plan_bytes(size_t n) { return n / 64 * (n / 2 / 56 + 8) * sizeof(struct sac_run); }
 
 void sac_model_forecast(const struct sac_model *m, int n_prompt, int n_new, int n_own, int n_shared, bool trace,

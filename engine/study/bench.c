@@ -2,8 +2,9 @@
  *
  * The prompt is a needle task of the asked length (repeated or cut to it exactly), as methods choose by what
  * they read: on random tokens their cost would be another one. A method's densities are taken in the warm-up
- * pass, so that counting them is not timed; without one, in the first timed pass, less what counting took. Decode starts from one dense prefill for each context length;
- * eviction happens there, once for every method. */
+ * pass, so that counting them is not timed; without one, in the first timed pass, less what counting took.
+ * Decode starts from one dense prefill for each context length; eviction happens there, once for every
+ * method. */
 #include "model/model_int.h"
 #include "model/session_int.h"
 #include <saccade/bench.h>

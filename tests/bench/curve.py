@@ -5,9 +5,9 @@
     curve.py show IN.csv               a table with local exponents (1: linear, 2: quadratic)
     curve.py plot IN.csv OUT.svg
 
-`run` appends what `saccade bench --json` measures, so that long lengths can be taken in parts; a later measurement
-of the same point replaces the earlier. Without a model it cuts the bundled one to its first two layers
-(cut_model.py): real queries and keys at lengths for which all of it would take too long."""
+`run` appends what `saccade bench --json` measures, so that long lengths can be taken in parts; a later
+measurement of the same point replaces the earlier. Without a model it cuts the bundled one to its first two
+layers (cut_model.py): real queries and keys at lengths for which all of it would take too long."""
 import argparse
 import csv
 import json
@@ -20,7 +20,8 @@ import tempfile
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 BUNDLED = os.path.join(ROOT, "samples/models/saccade-sample-q8_0.gguf")
-FIELDS = ("processor", "threads", "model", "phase", "method", "tokens", "seconds", "select_s", "attend_s", "density")
+FIELDS = ("processor", "threads", "model", "phase", "method", "tokens", "seconds", "select_s", "attend_s",
+          "density")
 PREFILL = ("vertical_slash:sparsity=0.9", "block_sparse:sparsity=0.9", "flexprefill:sparsity=0.9",
            "xattention:sparsity=0.9", "streaming_llm")
 DECODE = ("quest:sparsity=0.9", "snapkv:capacity=1024", "streaming_llm")
@@ -46,7 +47,8 @@ def load(path):
     first = {}
     for phase, method, _ in points:
         first.setdefault((phase, method), len(first))
-    return sorted(points.values(), key=lambda r: (r["phase"] != "prefill", first[r["phase"], r["method"]], r["tokens"]))
+    return sorted(points.values(),
+                  key=lambda r: (r["phase"] != "prefill", first[r["phase"], r["method"]], r["tokens"]))
 
 
 def measure(a):
@@ -73,9 +75,9 @@ def measure(a):
             w.writerow(FIELDS)
         for r in out["rows"]:
             density = r["density"]["work" if r["phase"] == "prefill" else "read"]
-            w.writerow((f"{processor()}, {out['ceilings'][0]['cpu']}", r["threads"], name, r["phase"], r["method"],
-                        r["tokens"], *(f"{r[k]:.4g}" for k in ("seconds", "select_seconds", "attend_seconds")),
-                        f"{density:.4g}"))
+            seconds = (f"{r[k]:.4g}" for k in ("seconds", "select_seconds", "attend_seconds"))
+            w.writerow((f"{processor()}, {out['ceilings'][0]['cpu']}", r["threads"], name, r["phase"],
+                        r["method"], r["tokens"], *seconds, f"{density:.4g}"))
 
 
 def show(rows):
@@ -139,12 +141,14 @@ def panel(rows, x0, title, unit, colour, out):
     out.append(f'<text x="{x0 + LEFT}" y="{TOP - 12}">{title}</text>')
     for e in range(lo, hi + 1):
         out.append(f'<path class="grid" d="M{x0 + LEFT} {y(10 ** e):.1f}h{w}"/>'
-                   f'<text class="small" x="{x0 + LEFT - 6}" y="{y(10 ** e) + 4:.1f}" text-anchor="end">{power(e)}</text>')
+                   f'<text class="small" x="{x0 + LEFT - 6}" y="{y(10 ** e) + 4:.1f}" text-anchor="end">'
+                   f'{power(e)}</text>')
     for n in ticks:
         out.append(f'<path class="grid" d="M{x(n):.1f} {TOP}v{h}"/><text class="small" x="{x(n):.1f}" '
                    f'y="{TOP + h + 16}" text-anchor="middle">{length(n)}</text>')
     out.append(f'<rect class="axis" x="{x0 + LEFT}" y="{TOP}" width="{w}" height="{h}"/>')
-    out.append(f'<text class="small" x="{x0 + LEFT + w / 2:.0f}" y="{HEIGHT - 8}" text-anchor="middle">{unit}</text>')
+    out.append(f'<text class="small" x="{x0 + LEFT + w / 2:.0f}" y="{HEIGHT - 8}" text-anchor="middle">'
+               f'{unit}</text>')
     out.append(f'<text class="small" transform="translate({x0 + 16} {TOP + h / 2:.0f}) rotate(-90)" '
                f'text-anchor="middle">seconds</text>')
     for m in dict.fromkeys(r["method"] for r in rows):
@@ -154,7 +158,8 @@ def panel(rows, x0, title, unit, colour, out):
             if "L" in d and (key == "seconds" or m != "dense"):
                 out.append(f'<path class="{kind}" stroke="{colour[m]}" d="M{d}"/>')
         for r in own:
-            out.append(f'<circle cx="{x(r["tokens"]):.1f}" cy="{y(r["seconds"]):.1f}" r="2.6" fill="{colour[m]}"/>')
+            out.append(f'<circle cx="{x(r["tokens"]):.1f}" cy="{y(r["seconds"]):.1f}" r="2.6" '
+                       f'fill="{colour[m]}"/>')
 
 
 def plot(rows, path):
@@ -166,13 +171,14 @@ def plot(rows, path):
     per_row, legend_w = 4, WIDTH * len(panels) // 4
     height = HEIGHT + 20 + 18 * ((len(methods) + 1 + per_row - 1) // per_row) + 22
     out = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH * len(panels)} {height}" '
-           f'width="{WIDTH * len(panels)}" role="img"><title>Cost against length</title><style>{STYLE}</style>']
+           f'width="{WIDTH * len(panels)}" role="img"><title>Cost against length</title>'
+           f'<style>{STYLE}</style>']
     for i, (phase, title, unit) in enumerate(panels):
         panel([r for r in rows if r["phase"] == phase], i * WIDTH, title, unit, colour, out)
     for i, m in enumerate(methods + [None]):
         x, y = 16 + i % per_row * legend_w, HEIGHT + 22 + i // per_row * 18
-        kind, stroke = ("line", colour[m]) if m else ("line pick axis", "")
-        out.append(f'<path class="{kind}" {f"stroke={chr(34)}{stroke}{chr(34)} " if m else ""}d="M{x} {y - 4}h22"/>'
+        how = f'class="line" stroke="{colour[m]}"' if m else 'class="line pick axis"'
+        out.append(f'<path {how} d="M{x} {y - 4}h22"/>'
                    f'<text class="small" x="{x + 28}" y="{y}">{escape(m or "selection alone")}</text>')
     note = f"{rows[0]['processor']}, {rows[0]['threads']} threads; {rows[0]['model']}"
     out.append(f'<text class="small" x="16" y="{height - 8}">{escape(note)}</text></svg>')

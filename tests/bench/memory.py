@@ -3,8 +3,8 @@
 
 usage: memory.py [--saccade PROGRAM] [--model FILE] [--lengths 1024,4096,...] [--kv f32] [--layers 2]
 
-The run is the one that `saccade info --length N` forecasts: dense and Vertical-Slash, recorded. Without a model:
-the bundled one to 16384 tokens, its first layers (cut_model.py) from 1024 to 131072."""
+The run is the one that `saccade info --length N` forecasts: dense and Vertical-Slash, recorded. Without a
+model: the bundled one to 16384 tokens, its first layers (cut_model.py) from 1024 to 131072."""
 import argparse
 import json
 import os
@@ -32,12 +32,12 @@ def table(a, model, name, lengths):
     print(f"{name}\n{'tokens':>8}{'forecast MiB':>14}{'taken MiB':>11}{'ratio':>7}{'more bytes a token':>20}")
     last = None
     for n in lengths:
-        call = [a.saccade, "run", model, "--task", "niah", "--length", str(n), "-m", a.method, "--max-tokens", "128",
-                "--kv", a.kv, "--json", "--quiet"]
+        call = [a.saccade, "run", model, "--task", "niah", "--length", str(n), "-m", a.method, "--kv", a.kv,
+                "--max-tokens", "128", "--json", "--quiet"]
         took, out = peak(call + (["--no-kl"] if a.no_kl else []))
         tokens = out["prompt"]["tokens"]
-        info = json.loads(subprocess.check_output([a.saccade, "info", model, "--length", str(tokens), "--kv", a.kv,
-                                                   "--json"]))
+        info = json.loads(subprocess.check_output([a.saccade, "info", model, "--length", str(tokens),
+                                                   "--kv", a.kv, "--json"]))
         said = info["forecast"]["total_bytes"]
         more = f"{(took - last[1]) / (tokens - last[0]):.0f}" if last else "-"
         print(f"{tokens:8}{said / 2**20:14.0f}{took / 2**20:11.0f}{said / took:7.2f}{more:>20}", flush=True)
@@ -62,8 +62,8 @@ def main():
         table(a, BUNDLED, "bundled model", short)
     with tempfile.TemporaryDirectory() as folder:
         model = os.path.join(folder, "cut.gguf")
-        subprocess.run([sys.executable, os.path.join(HERE, "cut_model.py"), BUNDLED, model, "--layers", str(a.layers),
-                        "--context", "140000"], check=True)
+        subprocess.run([sys.executable, os.path.join(HERE, "cut_model.py"), BUNDLED, model, "--layers",
+                        str(a.layers), "--context", "140000"], check=True)
         table(a, model, f"its first layers, {a.layers}", a.lengths or [1024, 16384, 65536, 131072])
 
 
