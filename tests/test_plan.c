@@ -119,11 +119,73 @@ static void densities(void **state)
     }
 }
 
+/* A plan of columns and ranges, sometimes with columns that a tile does not read: whatever is folded, every tile, row
+ * and density stays as it was, from any key on. */
+static void folding_changes_nothing(void **state)
+{
+    (void)state;
+    srand(11);
+    int folded = 0;
+    for (int round = 0; round < 200; round++) {
+        int n = 1 + rand() % 150, tile = 1 + rand() % 40, every = 1 + rand() % 4;
+        bool odd = round % 4 == 3, bare = round % 5 == 4;
+        struct sac_plan p;
+        assert_true(sac_plan_init(&p, tile, n));
+        p.vertical = malloc(sizeof *p.vertical * (size_t)n);
+        for (int k = 0; k < n; k++)
+            if (rand() % every == 0) p.vertical[p.n_vertical++] = k;
+        char *keep = malloc((size_t)n + 40);
+        for (int r0 = 0; r0 < n; r0 += tile) {
+            int end = r0 + tile;
+            memset(keep, 0, (size_t)n + 40);
+            for (int i = 0; i < p.n_vertical && p.vertical[i] < end; i++) keep[p.vertical[i]] = !odd || rand() % 9 > 0;
+            for (int k = 0; !bare && k < end; k += 1 + rand() % 30)
+                for (int j = rand() % 12; j >= 0 && k < end; j--) keep[k++] = 1;
+            for (int k = bare ? end : r0; k < end; k++) keep[k] = 1;
+            for (int k = 0; k < n + 40; k++)
+                if (keep[k]) assert_true(sac_plan_add(&p, k, k + 1));
+            assert_true(sac_plan_next(&p));
+        }
+        free(keep);
+        struct sac_plan q = p;
+        q.at = malloc(sizeof *q.at * ((size_t)p.n_tiles + 1));
+        memcpy(q.at, p.at, sizeof *q.at * ((size_t)p.n_tiles + 1));
+        q.run = malloc(sizeof *q.run * (p.cap_run + 1));
+        if (p.n_run) memcpy(q.run, p.run, sizeof *q.run * p.n_run);
+        sac_plan_fold(&q);
+        folded += q.folded;
+        assert_true(q.n_run <= p.n_run);
+        for (int t = 0; t < p.n_tiles; t++) {
+            struct sac_tile_runs it = sac_plan_tile(&q, t, 0);
+            struct sac_run run;
+            size_t i = p.at[t];
+            for (; sac_tile_next(&it, &run); i++)
+                assert_true(i < p.at[t + 1] && run.lo == p.run[i].lo && run.hi == p.run[i].hi);
+            assert_true(i == p.at[t + 1]);
+        }
+        struct sac_run a[100], b[100];
+        for (int row = 0; row < n; row++) {
+            struct sac_rows x = { a, 0, 100 }, y = { b, 0, 100 };
+            int window = rand() % 3 ? 0 : 1 + rand() % n;
+            sac_plan_row(&p, row, window, &x);
+            sac_plan_row(&q, row, window, &y);
+            assert_true(x.n == y.n && (!x.n || !memcmp(a, b, sizeof *a * (size_t)x.n)));
+        }
+        struct sac_density dp = sac_plan_density(&p), dq = sac_plan_density(&q);
+        assert_true(dp.kernel == dq.kernel && dp.work == dq.work);
+        q.vertical = NULL;
+        sac_plan_free(&q);
+        sac_plan_free(&p);
+    }
+    assert_true(folded > 60);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(runs_merge), cmocka_unit_test(validity), cmocka_unit_test(membership),
         cmocka_unit_test(dense_is_everything), cmocka_unit_test(densities),
+        cmocka_unit_test(folding_changes_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -3,6 +3,7 @@
 
 #include <assert.h>
 #include <math.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -112,17 +113,106 @@ bool sac_plan_dense(struct sac_plan *p, int n_rows)
     return true;
 }
 
+/* ---- folded plans ---- */
+
+static int first_above(const int *list, int n, int key)   /* the first entry that is not below key */
+{
+    int lo = 0, hi = n;
+    while (lo < hi) {
+        int mid = lo + (hi - lo) / 2;
+        if (list[mid] < key) lo = mid + 1;
+        else hi = mid;
+    }
+    return lo;
+}
+
+/* Walks a tile: every column before the end of its last run must be read. Runs of nothing but columns are left out
+ * where `out` is given, but for the last, which says how far columns go. Returns how many stay, SIZE_MAX: a column
+ * is not read. */
+static size_t fold_tile(const struct sac_plan *p, int t, struct sac_run *out)
+{
+    size_t stay = 0;
+    int c = 0;
+    for (size_t i = p->at[t]; i < p->at[t + 1]; i++) {
+        struct sac_run run = p->run[i];
+        if (c < p->n_vertical && p->vertical[c] < run.lo) return SIZE_MAX;
+        int inside = c;
+        while (c < p->n_vertical && p->vertical[c] < run.hi) c++;
+        if (c - inside == run.hi - run.lo && i + 1 < p->at[t + 1]) continue;
+        if (out) out[stay] = run;
+        stay++;
+    }
+    return stay;
+}
+
+static void trim(struct sac_plan *p)
+{
+    struct sac_run *run = p->n_run && p->n_run < p->cap_run ? realloc(p->run, p->n_run * sizeof *run) : NULL;
+    if (!run) return;
+    p->run = run;
+    p->cap_run = p->n_run;
+}
+
+void sac_plan_fold(struct sac_plan *p)
+{
+    bool fold = !p->folded && p->n_vertical > 0;
+    for (int t = 0; fold && t < p->n_tiles; t++) fold = fold_tile(p, t, NULL) != SIZE_MAX;
+    if (fold) {
+        size_t n = 0;
+        for (int t = 0; t < p->n_tiles; t++) {
+            size_t stay = fold_tile(p, t, p->run + n);   /* never past what it reads */
+            p->at[t] = n;
+            n += stay;
+        }
+        p->at[p->n_tiles] = n;
+        p->n_run = n;
+        p->folded = true;
+    }
+    trim(p);
+}
+
+struct sac_tile_runs sac_plan_tile(const struct sac_plan *p, int t, int from)
+{
+    const struct sac_run *run = p->run + p->at[t], *end = p->run + p->at[t + 1];
+    struct sac_tile_runs it = { run, end, NULL, NULL };
+    if (run == end) return it;
+    if (p->folded) {
+        it.column = p->vertical + first_above(p->vertical, p->n_vertical, from);
+        it.column_end = p->vertical + first_above(p->vertical, p->n_vertical, end[-1].hi);
+        if (it.column > it.column_end) it.column = it.column_end;
+    }
+    size_t lo = 0, hi = (size_t)(end - run);
+    while (lo < hi) {
+        size_t mid = lo + (hi - lo) / 2;
+        if (run[mid].hi <= from) lo = mid + 1;
+        else hi = mid;
+    }
+    it.run += lo;
+    return it;
+}
+
+bool sac_tile_next(struct sac_tile_runs *it, struct sac_run *out)
+{
+    bool columns = it->column < it->column_end;
+    if (it->run == it->end && !columns) return false;
+    if (!columns || (it->run < it->end && it->run->lo <= *it->column)) *out = *it->run++;
+    else out->lo = *it->column++, out->hi = out->lo + 1;
+    for (;;) {                                            /* what touches it belongs to it */
+        while (it->column < it->column_end && *it->column < out->hi) it->column++;
+        if (it->column < it->column_end && *it->column == out->hi) out->hi++;
+        else if (it->run < it->end && it->run->lo <= out->hi) out->hi = it->run++->hi;
+        else return true;
+    }
+}
+
 void sac_plan_row(const struct sac_plan *p, int row, int window, struct sac_rows *out)
 {
     assert(row >= 0 && row < p->n_rows);
-    size_t t = (size_t)(row / p->tile);
     int first = window > 0 && row - window + 1 > 0 ? row - window + 1 : 0;
+    struct sac_tile_runs it = sac_plan_tile(p, row / p->tile, first);
     out->n = 0;
-    for (size_t i = p->at[t]; i < p->at[t + 1]; i++) {
-        int lo = p->run[i].lo > first ? p->run[i].lo : first;
-        int hi = p->run[i].hi < row + 1 ? p->run[i].hi : row + 1;
-        sac_rows_add(out, lo, hi);
-    }
+    for (struct sac_run run; sac_tile_next(&it, &run) && run.lo <= row;)
+        sac_rows_add(out, run.lo > first ? run.lo : first, run.hi < row + 1 ? run.hi : row + 1);
 }
 
 /* Causal cells of rows r0 .. r1-1 with keys lo .. hi-1. */
@@ -141,8 +231,8 @@ struct sac_density sac_plan_density(const struct sac_plan *p)
     double n = p->n_rows, total = n * (n + 1) / 2, kernel = 0, work = 0;
     for (int t = 0; t < p->n_tiles; t++) {
         int r0 = t * p->tile, r1 = r0 + p->tile < p->n_rows ? r0 + p->tile : p->n_rows;
-        for (size_t i = p->at[t]; i < p->at[t + 1]; i++) {
-            struct sac_run run = p->run[i];
+        struct sac_tile_runs it = sac_plan_tile(p, t, 0);
+        for (struct sac_run run; sac_tile_next(&it, &run);) {
             kernel += causal_cells(r0, r1, run.lo, run.hi);
             work += (double)p->tile * (run.hi - run.lo);
         }

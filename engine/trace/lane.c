@@ -41,6 +41,7 @@ static struct plans *adopt_plans(struct prefill_layer *pl, int heads)
     atomic_init(&p->refs, 1);
     p->n = heads;
     memcpy(p->plan, pl->plan, (size_t)heads * sizeof p->plan[0]);
+    for (int h = 0; h < heads; h++) sac_plan_fold(&p->plan[h]);
     pl->took_plan = true;
     return p;
 }

@@ -99,41 +99,47 @@ int pooled_block(const struct pooled *p, int row0, int rows)
 
 /* ---- which keys are not read ---- */
 
+static bool lists_tiles(const struct pooled *p, int row) { return p->r->plans && row < p->t->info.n_prompt; }
+
 static bool lists_keys(const struct pooled *p, int row)
 {
     return p->r->plans || row >= p->t->info.n_prompt;
 }
 
-/* skip and reads of keys s0 .. s1-1 from ascending runs. */
-static void mark_runs(struct pooled *p, const struct sac_run *run, size_t n, int s0, int s1)
+/* skip and reads of keys s0 .. s1-1 are gathered run by run. */
+static void mark_begin(struct pooled *p, int s0, int s1)
 {
-    int keys = s1 - s0;
-    size_t lo = 0, hi = n;
-    while (lo < hi) {                        /* the first run that reaches s0 */
-        size_t mid = lo + (hi - lo) / 2;
-        if (run[mid].hi <= s0) lo = mid + 1;
-        else hi = mid;
-    }
-    for (int i = 0; i < keys; i++) p->skip[i] = 1.0f;
-    for (; lo < n && run[lo].lo < s1; lo++)
-        for (int k = max_int(run[lo].lo, s0); k < run[lo].hi && k < s1; k++) p->skip[k - s0] = 0.0f;
+    for (int i = 0; i < s1 - s0; i++) p->skip[i] = 1.0f;
+}
+
+static void mark_run(struct pooled *p, struct sac_run run, int s0, int s1)
+{
+    for (int k = max_int(run.lo, s0); k < run.hi && k < s1; k++) p->skip[k - s0] = 0.0f;
+}
+
+static void mark_end(struct pooled *p, int s0, int s1)
+{
     p->reads[0] = 0;
-    for (int i = 0; i < keys; i++) p->reads[i + 1] = p->reads[i] + (p->skip[i] == 0.0f);
+    for (int i = 0; i < s1 - s0; i++) p->reads[i + 1] = p->reads[i] + (p->skip[i] == 0.0f);
 }
 
 static void mark_row(struct pooled *p, int head, int row, int s0, int s1)
 {
-    if (!p->r->plans || row >= p->t->info.n_prompt) {
+    if (lists_tiles(p, row)) {
+        const struct sac_plan *plan = &p->r->plans->plan[head];
+        int tile = row / plan->tile;
+        if (tile == p->skip_tile && s0 == p->skip_at) return;
+        p->skip_tile = tile;
+        p->skip_at = s0;
+        mark_begin(p, s0, s1);
+        struct sac_tile_runs it = sac_plan_tile(plan, tile, s0);
+        for (struct sac_run run; sac_tile_next(&it, &run) && run.lo < s1;) mark_run(p, run, s0, s1);
+    } else {
         sac_trace_rows(p->t, p->lane, p->layer, head, row, &p->one);
-        mark_runs(p, p->one.run, (size_t)p->one.n, s0, s1);
-        return;
+        mark_begin(p, s0, s1);
+        for (int i = 0; i < p->one.n && p->one.run[i].lo < s1; i++) mark_run(p, p->one.run[i], s0, s1);
     }
-    const struct sac_plan *plan = &p->r->plans->plan[head];
-    int tile = row / plan->tile;
-    if (tile == p->skip_tile && s0 == p->skip_at) return;
-    p->skip_tile = tile;
-    p->skip_at = s0;
-    mark_runs(p, plan->run + plan->at[tile], plan->at[tile + 1] - plan->at[tile], s0, s1);
+    mark_end(p, s0, s1);
 }
 
 /* ---- one row over one stretch ---- */

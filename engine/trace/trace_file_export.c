@@ -11,14 +11,18 @@
 static enum sac_code add_plan(struct st_writer *w, const struct sac_plan *p, int head, struct sac_err *err)
 {
     char name[64];
-    int32_t *v = malloc((p->n_run * 3 + 3) * sizeof *v);
-    if (!v) return sac_fail(err, SAC_ENOMEM, "out of memory while exporting a plan");
     size_t n = 0;
+    struct sac_run run;
     for (int t = 0; t < p->n_tiles; t++)
-        for (size_t i = p->at[t]; i < p->at[t + 1]; i++) {
+        for (struct sac_tile_runs it = sac_plan_tile(p, t, 0); sac_tile_next(&it, &run);) n++;
+    int32_t *v = malloc((n * 3 + 3) * sizeof *v);
+    if (!v) return sac_fail(err, SAC_ENOMEM, "out of memory while exporting a plan");
+    n = 0;
+    for (int t = 0; t < p->n_tiles; t++)
+        for (struct sac_tile_runs it = sac_plan_tile(p, t, 0); sac_tile_next(&it, &run);) {
             v[n++] = t;
-            v[n++] = p->run[i].lo;
-            v[n++] = p->run[i].hi < p->n_rows ? p->run[i].hi : p->n_rows;      /* the last tile is not full */
+            v[n++] = run.lo;
+            v[n++] = run.hi < p->n_rows ? run.hi : p->n_rows;      /* the last tile is not full */
         }
     snprintf(name, sizeof name, "plan.h%d.runs", head);
     const int64_t shape[2] = { (int64_t)(n / 3), 3 };

@@ -76,6 +76,7 @@ static bool read_plan(struct tf_in *in, struct sac_plan *p, int n)
         if (in->bad || count != p->n_tiles * p->blocks_per_tile) return false;
     }
     p->pattern_cells = tf_getf64(in);
+    sac_plan_fold(p);
     return !in->bad;
 }
 

@@ -322,6 +322,19 @@ static void put_runs(struct tf_out *b, const struct sac_run *run, size_t n)
     }
 }
 
+static void put_tile(struct tf_out *b, const struct sac_plan *p, int tile)
+{
+    struct sac_run run;
+    size_t n = 0;
+    for (struct sac_tile_runs it = sac_plan_tile(p, tile, 0); sac_tile_next(&it, &run);) n++;
+    tf_var(b, n);
+    int at = 0;
+    for (struct sac_tile_runs it = sac_plan_tile(p, tile, 0); sac_tile_next(&it, &run); at = run.hi) {
+        tf_var(b, (uint64_t)(run.lo - at));
+        tf_var(b, (uint64_t)(run.hi - run.lo));
+    }
+}
+
 /* Sorted lists become differences; -1 entries of block lists are moved up by one. */
 static void put_ints(struct tf_out *b, const int *v, int n, bool sorted)
 {
@@ -340,7 +353,7 @@ static void write_plans(struct sac_trace_writer *w, int lane, int layer, const s
         tf_var(&b, (uint64_t)p->tile);
         tf_var(&b, (uint64_t)p->n_rows);
         tf_var(&b, (uint64_t)p->n_tiles);
-        for (int i = 0; i < p->n_tiles; i++) put_runs(&b, p->run + p->at[i], p->at[i + 1] - p->at[i]);
+        for (int i = 0; i < p->n_tiles; i++) put_tile(&b, p, i);
         put_ints(&b, p->vertical, p->vertical ? p->n_vertical : 0, true);
         put_ints(&b, p->slash, p->slash ? p->n_slash : 0, true);
         tf_var(&b, (uint64_t)(p->blocks ? p->blocks_per_tile : 0));

@@ -38,6 +38,7 @@ struct sac_plan {
     int *vertical, n_vertical, *slash, n_slash;
     int *blocks, blocks_per_tile;
     double pattern_cells;      /* token-exact cells of the rule; < 0: the same as the cells read */
+    bool folded;               /* run leaves out what `vertical` says already (sac_plan_fold) */
 };
 
 /* Prepare an empty plan; false when out of memory. Tiles are then filled in order: every sac_plan_add
@@ -48,6 +49,19 @@ bool sac_plan_next(struct sac_plan *p);
 void sac_plan_free(struct sac_plan *p);
 /* The plan that covers every causal key: tile rows at a time, one run each. */
 bool sac_plan_dense(struct sac_plan *p, int n_rows);
+/* A plan that is kept: scattered columns that every tile repeats stay in `vertical` alone, and no room is spare. Nothing
+ * that a reader sees changes: readers of single runs go through sac_tile_next. The runs of a Vertical-Slash plan at 16384
+ * tokens and a sparsity of 0.9 fall to 28 % of their bytes, and no longer grow with tiles times columns. */
+void sac_plan_fold(struct sac_plan *p);
+
+/* The runs of tile t, in order, from the one on that reaches key `from` (its start may be cut to `from`). */
+struct sac_tile_runs {
+    const struct sac_run *run, *end;
+    const int *column, *column_end;
+};
+struct sac_tile_runs sac_plan_tile(const struct sac_plan *p, int t, int from);
+bool sac_tile_next(struct sac_tile_runs *it, struct sac_run *out);
+
 /* The keys row `row` reads, clipped to key <= row and, where window > 0, to key > row - window. */
 void sac_plan_row(const struct sac_plan *p, int row, int window, struct sac_rows *out);
 
