@@ -46,6 +46,7 @@ static void load_job(struct ui_run *r, struct ui_loaded *d)
     double t0 = ui_clock();
     if (!d->model) {
         struct sac_model_opts mo = { .threads = w->threads,
+                                     .nice = 5,
                                      .kv = (enum sac_kv_type)w->kv,
                                      .strict = w->strict };
         atomic_store(&r->stage, 1);

@@ -125,7 +125,8 @@ static size_t work_bytes(const struct sac_model *m, size_t n, bool trace)
 }
 
 /* The plan of a sparse head: its runs are of a share of all cells, so this alone grows with the square of n.
- * Scattered columns at a sparsity of 0.9 are a run for every 50 to 60 causal keys of a tile of 64 rows. */
+ * Scattered columns at a sparsity of 0.9 are a run for every 50 to 60 causal keys of a tile of 64 rows; the plans
+ * of layers that are done are folded (plan.c) to about a quarter. */
 static size_t plan_bytes(size_t n) { return n / 64 * (n / 2 / 56 + 8) * sizeof(struct sac_run); }
 
 void sac_model_forecast(const struct sac_model *m, int n_prompt, int n_new, int n_own, int n_shared, bool trace,
@@ -145,7 +146,7 @@ void sac_model_forecast(const struct sac_model *m, int n_prompt, int n_new, int 
     size_t heads = (size_t)s->n_heads, qkv = q + 2 * kv;
     if (trace) out->trace = 4 * layers * n * (qkv + heads) * (size_t)n_own;
     out->activations = PROGRAM + work_bytes(m, n, trace) +
-                       (size_t)(n_own - 1) * (trace ? layers : 1) * heads * plan_bytes(n);
+                       (size_t)(n_own - 1) * (1 + (trace ? layers / 4 : 0)) * heads * plan_bytes(n);
     out->total = out->weights + out->packed + out->kv + out->trace + out->activations;
     double layer =
         (double)s->n_embd * ((double)q * 2 + (double)kv * 2) + 3.0 * (double)s->n_embd * (double)s->n_ff;

@@ -175,7 +175,7 @@ static enum sac_code load_weights(struct sac_model *m, struct sac_err *err)
     if (rc || m->opts.directory_only) return rc;
     rc = model_fits(m, err);
     if (rc) return rc;
-    m->pool = pool_new(m->info.n_threads, 0);
+    m->pool = pool_new(m->info.n_threads, m->opts.nice);
     if (!m->pool)
         return sac_fail(err, SAC_ENOMEM, "%s: cannot start %d threads", m->files.path, m->info.n_threads);
     if (!linear_prepare(m->pool, m->mat, m->n_mat, m->opts.strict))

@@ -11,6 +11,7 @@ enum sac_kv_type { SAC_KV_F32, SAC_KV_F16, SAC_KV_BF16 };
 
 struct sac_model_opts {
     int threads;              /* 0: all cores */
+    int nice;                 /* > 0: they give way to other work */
     enum sac_kv_type kv;      /* storage of keys and values */
     bool strict;              /* f32 activations and f32 attention everywhere: for reference outputs */
     bool directory_only;      /* read headers and tokenizer, prepare no weights (info, tokenize) */

@@ -107,8 +107,8 @@ text { font: 13px system-ui, sans-serif; fill: #24292f }
 }
 """
 # of about the same contrast on white and on near-black
-COLOURS = ("#8c8c8c", "#d1495b", "#2f8fd6", "#2a9d6f", "#c77d0a", "#9a6bd6", "#b5589b")
-WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 470, 420, 62, 10, 44, 46
+COLOURS = ("#8c8c8c", "#d1495b", "#2f8fd6", "#2a9d6f", "#c77d0a", "#9a6bd6", "#c2569f", "#3aa3a3")
+WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 480, 420, 62, 22, 44, 46
 
 
 def power(e):
