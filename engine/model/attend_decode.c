@@ -11,7 +11,7 @@
 #include <math.h>
 #include <string.h>
 
-enum { CHUNK = 512 };
+enum { CHUNK = 512, AHEAD = 2 /* spans */, FEW = 4 /* slots of a span */ };
 
 /* Units: KV heads, or query heads where each has rows of its own. */
 struct step {
@@ -83,38 +83,85 @@ static void fetch_span(const struct attend_cache *c, const void *base, const str
     for (size_t i = 0; i < MOST && from + i < to; i += LINE) __builtin_prefetch(from + i);
 }
 
-static void one_chunk(const struct step *c, int unit, int from, int to, float *s, struct part part)
+/* Spans of few slots, one after the other: a kernel has too little to do for each by itself. */
+static void gather(const struct attend_cache *c, const void *base, const struct span *sp, int n, int dim,
+                   char *to)
+{
+    enum { EARLY = 12, PIECE = 32 };
+    for (int j = 0; j < n; j++) {
+        if (j + EARLY < n) fetch_span(c, base, &sp[j + EARLY], dim);
+        const char *from = slot_at(c, base, sp[j].slot, dim);
+        size_t bytes = (size_t)((const char *)slot_at(c, base, sp[j].slot + sp[j].n, dim) - from), i = 0;
+        for (; i + PIECE <= bytes; i += PIECE) memcpy(to + i, from + i, PIECE);
+        if (i < bytes) memcpy(to + i, from + i, bytes - i);
+        to += bytes;
+    }
+}
+
+/* How the slots of a chunk are gone through: span by span, or as one span of copies in `mem`. */
+struct walk {
+    const struct attend_cache *cache;
+    const struct span *sp;
+    int n_spans, n, dim;
+    char *mem;                      /* NULL: span by span */
+};
+
+static void walk_scores(const struct walk *w, const float *q, int heads, float scale, float *s)
+{
+    const struct k_ops *ops = k_ops();
+    const struct attend_cache *c = w->cache;
+    if (w->mem) {
+        gather(c, c->k, w->sp, w->n_spans, w->dim, w->mem);
+        ops->scores(stored(c->type), q, heads, w->mem, w->dim, w->n, scale, s, CHUNK);
+        return;
+    }
+    for (int j = 0; j < w->n_spans; j++) {
+        const struct span *sp = &w->sp[j];
+        if (j + AHEAD < w->n_spans) fetch_span(c, c->k, sp + AHEAD, w->dim);
+        ops->scores(stored(c->type), q, heads, slot_at(c, c->k, sp->slot, w->dim), w->dim, sp->n, scale,
+                    s + sp->at, CHUNK);
+    }
+    for (int j = 0; j < w->n_spans && j < AHEAD; j++) fetch_span(c, c->v, &w->sp[j], w->dim);
+}
+
+static void walk_values(const struct walk *w, const float *s, int heads, float *out)
+{
+    const struct k_ops *ops = k_ops();
+    const struct attend_cache *c = w->cache;
+    if (w->mem) {
+        gather(c, c->v, w->sp, w->n_spans, w->dim, w->mem);
+        ops->values(stored(c->type), s, CHUNK, heads, w->mem, w->dim, w->n, out);
+        return;
+    }
+    for (int j = 0; j < w->n_spans; j++) {
+        const struct span *sp = &w->sp[j];
+        if (j + AHEAD < w->n_spans) fetch_span(c, c->v, sp + AHEAD, w->dim);
+        ops->values(stored(c->type), s + sp->at, CHUNK, heads, slot_at(c, c->v, sp->slot, w->dim), w->dim,
+                    sp->n, out);
+    }
+}
+
+static void one_chunk(const struct step *c, int unit, int from, int to, float *s, char *mem, struct part part)
 {
     const struct attend_decode *a = c->a;
     const struct k_ops *ops = k_ops();
     int dim = a->head_dim, kv = unit_kv(c, unit), head0 = unit * c->heads, n = to - from, i = 0, seen = 0;
-    const struct attend_cache *cache = &a->kv[kv];
-    enum k_type type = stored(cache->type);
     struct sac_run all;
     struct sac_rows rows = unit_rows(a, unit, kv, &all);
-    struct span sp[CHUNK];          /* pages or single slots lie apart: each is asked for AHEAD spans early */
-    int n_spans = 0;
-    enum { AHEAD = 2 };
-    while (next_span(&rows, from, to, &i, &seen, &sp[n_spans])) n_spans++;
-    for (int j = 0; j < n_spans; j++) {
-        if (j + AHEAD < n_spans) fetch_span(cache, cache->k, &sp[j + AHEAD], dim);
-        ops->scores(type, a->q + (size_t)head0 * (size_t)dim, c->heads,
-                    slot_at(cache, cache->k, sp[j].slot, dim), dim, sp[j].n, a->scale, s + sp[j].at, CHUNK);
-    }
-    for (int j = 0; j < n_spans && j < AHEAD; j++) fetch_span(cache, cache->v, &sp[j], dim);
+    struct span sp[CHUNK];          /* pages or single slots lie apart: each is asked for early */
+    struct walk w = { &a->kv[kv], sp, 0, n, dim, NULL };
+    while (next_span(&rows, from, to, &i, &seen, &sp[w.n_spans])) w.n_spans++;
+    if (w.n_spans * FEW > n) w.mem = mem;
+    walk_scores(&w, a->q + (size_t)head0 * (size_t)dim, c->heads, a->scale, s);
     memset(part.out, 0, (size_t)c->heads * (size_t)dim * sizeof *part.out);
     for (int h = 0; h < c->heads; h++) {
-        float *w = s + (size_t)h * CHUNK, *max = part.max + (size_t)h * part.stride;
-        if (a->softcap > 0) ops->softcap(w, n, a->softcap);
-        *max = ops->max(w, n);
-        part.sum[(size_t)h * part.stride] = ops->exp_sum(w, n, *max);
-        if (a->weight) memcpy(a->weight[head0 + h] + from, w, (size_t)n * sizeof *w);
+        float *x = s + (size_t)h * CHUNK, *max = part.max + (size_t)h * part.stride;
+        if (a->softcap > 0) ops->softcap(x, n, a->softcap);
+        *max = ops->max(x, n);
+        part.sum[(size_t)h * part.stride] = ops->exp_sum(x, n, *max);
+        if (a->weight) memcpy(a->weight[head0 + h] + from, x, (size_t)n * sizeof *x);
     }
-    for (int j = 0; j < n_spans; j++) {
-        if (j + AHEAD < n_spans) fetch_span(cache, cache->v, &sp[j + AHEAD], dim);
-        ops->values(type, s + sp[j].at, CHUNK, c->heads, slot_at(cache, cache->v, sp[j].slot, dim), dim,
-                    sp[j].n, part.out);
-    }
+    walk_values(&w, s, c->heads, part.out);
 }
 
 static int n_chunks_of(int slots) { return (slots + CHUNK - 1) / CHUNK; }
@@ -130,7 +177,8 @@ static struct part part_at(const struct step *c, int first, int n, int j)
 static void chunks(void *ctx, int lo, int hi, int thread)
 {
     struct step *c = ctx;
-    float *s = pool_scratch(c->p, thread, (size_t)c->heads * CHUNK * sizeof *s);
+    /* scores of the heads, then room for copies of keys or values */
+    float *s = pool_scratch(c->p, thread, ((size_t)c->heads + (size_t)c->a->head_dim) * CHUNK * sizeof *s);
     int unit = 0, before = 0, slots = unit_slots(c, 0);
     for (int k = lo; k < hi && s; k++) {
         while (k - before >= n_chunks_of(slots)) {
@@ -138,7 +186,8 @@ static void chunks(void *ctx, int lo, int hi, int thread)
             slots = unit_slots(c, ++unit);
         }
         int from = (k - before) * CHUNK, to = from + CHUNK < slots ? from + CHUNK : slots;
-        one_chunk(c, unit, from, to, s, part_at(c, before, n_chunks_of(slots), k - before));
+        one_chunk(c, unit, from, to, s, (char *)(s + (size_t)c->heads * CHUNK),
+                  part_at(c, before, n_chunks_of(slots), k - before));
     }
 }
 
@@ -165,7 +214,10 @@ static void merge(const struct step *c, int unit, int first, int n)
             for (size_t d = 0; d < dim; d++) out[d] += z[k] * part[(size_t)k * row + d];
         }
         int slots = a->weight ? unit_slots(c, unit) : 0;
-        for (int i = 0; i < slots; i++) a->weight[head][i] *= z[i / CHUNK];
+        for (int k = 0; k < n && a->weight; k++) {
+            float f = z[k], *w = a->weight[head] + (size_t)k * CHUNK;
+            for (int i = 0; i < CHUNK && k * CHUNK + i < slots; i++) w[i] *= f;
+        }
     }
 }
 
