@@ -144,6 +144,14 @@ struct k_wide_gemm {
                    size_t ldy, bool acc);
 };
 
+/* Keys of 4 bits, 16 of them together (nibbles.c): levels between the smallest and the largest value of a key.
+ * put: key i of a group; missing keys may hold anything. */
+size_t k_nibbles_bytes(int dim);                     /* of a group */
+void k_nibbles_put(const float *key, int dim, int i, void *group);
+/* A query of dim integers (zeros up to a multiple of 8): a score is scale * (step of the key) * sum of q times
+ * level + shift * (lowest value of the key). */
+struct k_nibble_query { const int8_t *q; float scale, shift; };
+
 enum k_level { K_SCALAR, K_AVX2, K_AVX512, K_AVX512_VNNI, K_AVX512_BF16, K_AMX, K_NEON };
 
 struct k_ops {
@@ -172,8 +180,11 @@ struct k_ops {
                      float *top, float *lost);
     /* y[i] += sum over rows of w[r] * x[r*ldx + i], i < n */
     void (*add_rows)(float *y, const float *x, size_t ldx, const float *w, int rows, int n);
-    /* Quest: sum_d max(q*lo, q*hi) for n boxes of dim elements */
-    void (*page_bound)(const float *q, const float *lo, const float *hi, int dim, int n, float *out);
+    /* Indices, ascending, of the entries above t; idx: room for n. Returns how many. */
+    int (*above)(const float *x, int n, float t, int *idx);
+    /* Scores of groups at[0 .. n-1] of keys of 4 bits: out[h*stride + 16*g + i] */
+    void (*nibbles)(const struct k_nibble_query *q, int heads, const void *groups, const int *at, int n,
+                    int dim, float *out, size_t stride);
     void (*to_f16)(const float *x, int n, uint16_t *y);
     void (*from_f16)(const uint16_t *x, int n, float *y);
     void (*to_bf16)(const float *x, int n, uint16_t *y);

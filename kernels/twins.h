@@ -20,7 +20,9 @@ float max_c(const float *x, int n);
 void softcap_c(float *x, int n, float cap);
 void exp_pool_c(const float *x, float max, const int *end, int pieces, const float *skip, float *sum,
                 float *top, float *lost);
-void page_bound_c(const float *q, const float *lo, const float *hi, int dim, int n, float *out);
+int above_c(const float *x, int n, float t, int *idx);
+void nibbles_c(const struct k_nibble_query *q, int heads, const void *groups, const int *at, int n, int dim,
+               float *out, size_t stride);
 void to_f16_c(const float *x, int n, uint16_t *y);
 void from_f16_c(const uint16_t *x, int n, float *y);
 void to_bf16_c(const float *x, int n, uint16_t *y);

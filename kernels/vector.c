@@ -83,14 +83,10 @@ void exp_pool_c(const float *x, float max, const int *end, int pieces, const flo
     }
 }
 
-void page_bound_c(const float *q, const float *lo, const float *hi, int dim, int n, float *out)
+int above_c(const float *x, int n, float t, int *idx)
 {
-    for (int p = 0; p < n; p++, lo += dim, hi += dim) {
-        double sum = 0.0;
-        for (int i = 0; i < dim; i++) {
-            float at_lo = q[i] * lo[i], at_hi = q[i] * hi[i];
-            sum += (double)(at_lo > at_hi ? at_lo : at_hi);
-        }
-        out[p] = (float)sum;
-    }
+    int k = 0;
+    for (int i = 0; i < n; i++)
+        if (x[i] > t) idx[k++] = i;
+    return k;
 }

@@ -153,18 +153,53 @@ static void pools(void)
     }
 }
 
-static void page_bounds(void)
+static void above(void)
 {
-    for (int round = 0; round < 200; round++) {
-        int dim = 1 + upto(140), n = upto(9);
-        struct block q = floats(dim, 1), lo = floats(dim * n, 1), hi = floats(dim * n, 1), y = floats(n, 1),
-                     z = floats(n, 1);
-        page_bound_c(q.x, lo.x, hi.x, dim, n, y.x);
-        ops->page_bound(q.x, lo.x, hi.x, dim, n, z.x);
-        for (int i = 0; i < n; i++) near(z.x[i], y.x[i], 2.0 * dim * EPS * dim);
-        free(q.base);
-        free(lo.base);
-        free(hi.base);
+    for (int round = 0; round < 300; round++) {
+        int n = upto(150), *a = malloc((size_t)(n + !n) * sizeof *a);
+        int *b = malloc((size_t)(n + !n) * sizeof *b);
+        struct block x = floats(n, 1);
+        float t = round % 3 ? uniform() : n ? x.x[upto(n - 1)] : 0;
+        if (n && round % 5 == 0) x.x[upto(n - 1)] = NAN;
+        int m = above_c(x.x, n, t, a);
+        assert_int_equal(ops->above(x.x, n, t, b), m);
+        assert_memory_equal(a, b, (size_t)m * sizeof *a);
+        free(a);
+        free(b);
+        free(x.base);
+    }
+}
+
+/* Integers exactly, the two products behind them to their rounding; groups in any order. */
+static void nibbles(void)
+{
+    for (int round = 0; round < 150; round++) {
+        int dim = 1 + upto(139), pad = (dim + 7) / 8 * 8, all = 1 + upto(5), n = upto(7), at[7];
+        int heads = 1 + upto(8);
+        size_t bytes = k_nibbles_bytes(dim), stride = (size_t)(n * K_GROUP + upto(3));
+        char *groups = calloc((size_t)all, bytes);
+        int8_t *q = calloc((size_t)heads, (size_t)pad);
+        struct k_nibble_query query[9];
+        for (int i = 0; i < all * K_GROUP; i++) {
+            struct block key = floats(dim, 3);
+            k_nibbles_put(key.x, dim, i % K_GROUP, groups + (size_t)(i / K_GROUP) * bytes);
+            free(key.base);
+        }
+        for (int h = 0; h < heads; h++) {
+            for (int d = 0; d < dim; d++) q[h * pad + d] = (int8_t)(round % 4 ? upto(254) - 127 : 127);
+            query[h] = (struct k_nibble_query){ q + h * pad, uniform() / 100, uniform() };
+        }
+        for (int i = 0; i < n; i++) at[i] = upto(all - 1);
+        struct block y = floats((int)stride * heads, 1), z = floats((int)stride * heads, 1);
+        nibbles_c(query, heads, groups, at, n, dim, y.x, stride);
+        ops->nibbles(query, heads, groups, at, n, dim, z.x, stride);
+        for (int h = 0; h < heads; h++)
+            for (int i = 0; i < n * K_GROUP; i++) {
+                double most = fabs((double)query[h].scale) * 0.4 * 15 * 127 * dim + 3;
+                near(z.x[(size_t)h * stride + (size_t)i], y.x[(size_t)h * stride + (size_t)i], 4 * EPS * most);
+            }
+        free(groups);
+        free(q);
         free(y.base);
         free(z.base);
     }
@@ -267,7 +302,8 @@ static void at_levels(void (*f)(void))
 static void test_sums(void **state) { (void)state; at_levels(sums); }
 static void test_curves(void **state) { (void)state; at_levels(curves); }
 static void test_pools(void **state) { (void)state; at_levels(pools); }
-static void test_page_bounds(void **state) { (void)state; at_levels(page_bounds); }
+static void test_above(void **state) { (void)state; at_levels(above); }
+static void test_nibbles(void **state) { (void)state; at_levels(nibbles); }
 static void test_halves(void **state) { (void)state; at_levels(halves); }
 static void test_scores(void **state) { (void)state; at_levels(scores); }
 
@@ -310,7 +346,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_sums), cmocka_unit_test(test_curves), cmocka_unit_test(test_pools),
-        cmocka_unit_test(test_page_bounds),
+        cmocka_unit_test(test_above),
+        cmocka_unit_test(test_nibbles),
         cmocka_unit_test(test_halves), cmocka_unit_test(test_scores),
         cmocka_unit_test(test_every_half), cmocka_unit_test(test_levels),
     };

@@ -223,7 +223,7 @@ static void page_bounds_8_4(void **state)
     pages_append(&p, 0, 0, 0, 3, keys);
     pages_append(&p, 0, 0, 3, 1, keys + 6);
     float score[2];
-    pages_score(&p, 0, 0, q, 2, score);
+    pages_score(&p, 0, 0, q, 1, false, 2, score, 2);
     near_list("bound", score, (const double[]){ 5, 2 }, 2, 1e-6);
     sac_arena_free(&a);
 }
@@ -246,8 +246,8 @@ static void mean_and_deviation(void **state)
         pages_append(&p, 0, 0, i, 1, k + i * DIM);
         pages_append(&m, 0, 0, i, 1, k + i * DIM);
     }
-    pages_score(&p, 0, 0, q, 2, score);
-    pages_score(&m, 0, 0, q, 2, mean_score);
+    pages_score(&p, 0, 0, q, 1, false, 2, score, 2);
+    pages_score(&m, 0, 0, q, 1, false, 2, mean_score, 2);
     for (int page = 0; page < 2; page++) {
         double want = 0, plain = 0;
         for (int d = 0; d < DIM; d++) {

@@ -153,14 +153,17 @@ static void pages(const struct ask *a, bool shared, bool *read)
 static void pages_head(const struct ask *a, bool *read) { pages(a, false, read); }
 static void pages_group(const struct ask *a, bool *read) { pages(a, true, read); }
 
-/* opt: pages, page size, p. Estimates from keys rounded to 16 levels between their extremes. */
+/* opt: pages, page size, p. Estimates from keys rounded to 16 levels between their extremes and queries to 127
+ * of their largest value. */
 static void twilight(const struct ask *a, bool *read)
 {
     struct ask base = { a->n, a->head, a->kv, { a->opt[0], a->opt[1], MINMAX } };
     bool look[T] = { 0 }, in[T];
-    double est[T];
+    double est[T], most = 0;
+    const float *x = q[a->head][a->n - 1];
     int at[T], n = 0;
     pages(&base, false, look);
+    for (int d = 0; d < D; d++) most = fmax(most, fabs((double)x[d]));
     for (int j = 0; j < a->n; j++) {
         if (!look[j]) continue;
         double lo = 1e9, hi = -1e9, s = 0;
@@ -170,7 +173,7 @@ static void twilight(const struct ask *a, bool *read)
         }
         for (int d = 0; d < D; d++) {
             double level = round(((double)k[a->kv][j][d] - lo) / (hi - lo) * 15);
-            s += (double)q[a->head][a->n - 1][d] * (lo + level * (hi - lo) / 15);
+            s += round((double)x[d] / most * 127) / 127 * most * (lo + level * (hi - lo) / 15);
         }
         est[n] = s / sqrt(D);
         at[n++] = j;

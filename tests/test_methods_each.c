@@ -197,6 +197,7 @@ static void act_step(struct sim *s, int step, struct outcome *o)
         int kv = h / group;
         if (per_head || h % group == 0) {
             s->rows.n = 0;
+            if (m->prepare && h % group == 0) m->prepare(s->state, &in, h / group);
             if (m->select) m->select(s->state, &in, h, &s->rows);
             else sac_rows_add(&s->rows, 0, n[kv]);
         }
@@ -239,7 +240,7 @@ static void act_decode(const struct problem *p, const struct sac_spec *spec, con
                      { sac_arena_alloc(&a, sizeof(struct sac_run) * (size_t)(all / 2 + 1)), 0, all / 2 + 1 },
                      sac_arena_floats(&a, (size_t)all),
                      0 };
-    struct sac_env env = { problem_shape(p), all, 43 };
+    struct sac_env env = { problem_shape(p), all, 43, false };
     if (part && part->m->create && !(s.state = part->m->create(&env, part->opts.bytes, &a)))
         fail_msg("%s: create failed", what);
     for (int h = 0; h < p->n_kv_heads; h++) {

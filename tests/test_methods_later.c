@@ -203,7 +203,7 @@ static void moba(void **state)
     make_plan("moba:block_size=16,top_k=3", &in, 1, &p);
     struct sac_spec spec = parse("moba:block_size=16,top_k=3", &in);
     const struct sac_method *m = spec.part[0].m;
-    struct sac_env env = { { .n_layers = 3, .n_heads = 2, .n_kv_heads = 1, .head_dim = D }, N, 1 };
+    struct sac_env env = { { .n_layers = 3, .n_heads = 2, .n_kv_heads = 1, .head_dim = D }, N, 1, false };
     void *s = m->create(&env, spec.part[0].opts.bytes, &a);
     for (int row = 0; row < N; row++) {
         int own = row / C;
@@ -237,6 +237,7 @@ static void moba(void **state)
                                      .q = both,
                                      .n = &n };
         m->append(s, 1, 0, row, 1, k + row * D);
+        m->prepare(s, &in1, 0);
         m->select(s, &in1, 1, &rows);
         for (int key = 0; key <= row; key++) {
             assert_int_equal(tile_reads(&p, row, key), keep[key / C]);
@@ -367,7 +368,7 @@ static void h2o_in_decode(void **state)
     struct sac_spec spec = parse("h2o:heavy=2,recent=2", &in);
     const struct sac_method *m = spec.part[0].m;
     struct sac_arena a = { 0 };
-    struct sac_env env = { { .n_layers = 3, .n_heads = 2, .n_kv_heads = 1, .head_dim = D }, 20, 1 };
+    struct sac_env env = { { .n_layers = 3, .n_heads = 2, .n_kv_heads = 1, .head_dim = D }, 20, 1, false };
     void *s = m->create(&env, spec.part[0].opts.bytes, &a);
     int n = 4;
     struct sac_decode_in step = { .layer = 1, .n_heads = 2, .n_kv_heads = 1, .head_dim = D, .n = &n };
@@ -410,7 +411,7 @@ static void tova_drops_the_least(void **state)
     for (int kv = 0; kv < 2; kv++)
         for (int i = 0; i < 6; i++) assert_true(kept[kv].n == 6 && keep[kept[kv].pos[i]]);
 
-    struct sac_env env = { { .n_layers = 3, .n_heads = 4, .n_kv_heads = 2, .head_dim = D }, 20, 1 };
+    struct sac_env env = { { .n_layers = 3, .n_heads = 4, .n_kv_heads = 2, .head_dim = D }, 20, 1, false };
     void *s = m->create(&env, spec.part[0].opts.bytes, &a);
     int n[2] = { 7, 7 };
     struct sac_decode_in step = { .layer = 1, .n_heads = 4, .n_kv_heads = 2, .head_dim = D, .n = n };

@@ -10,6 +10,8 @@
 #include "methods.h"
 #include "registry.h"
 
+#include "kernels.h"
+
 #include <string.h>
 
 struct opts { int heavy, recent, normalize; };
@@ -84,20 +86,20 @@ static void observe(void *state, const struct sac_decode_in *in, int head, const
                     const float *weight)
 {
     int group = in->n_heads / in->n_kv_heads;
-    float *sum = sums(state, in->layer, head / group);
-    for (int i = 0, at = 0; i < rows->n; i++)
-        for (int j = rows->run[i].lo; j < rows->run[i].hi; j++, at++) sum[j] += weight[at] / (float)group;
+    float *sum = sums(state, in->layer, head / group), share = 1.0f / (float)group;
+    for (int i = 0, at = 0; i < rows->n; i++) {
+        int n = rows->run[i].hi - rows->run[i].lo;
+        k_ops()->add_rows(sum + rows->run[i].lo, weight + at, 0, &share, 1, n);
+        at += n;
+    }
 }
 
 static int drop(void *state, const struct sac_decode_in *in, int kv_head)
 {
     const struct state *s = state;
     const float *sum = sums(s, in->layer, kv_head);
-    int n = in->n[kv_head], least = 0;
-    if (n <= s->o.heavy + s->o.recent) return -1;
-    for (int j = 1; j < n - s->o.recent; j++)
-        if (sum[j] < sum[least]) least = j;
-    return least;
+    int n = in->n[kv_head];
+    return n <= s->o.heavy + s->o.recent ? -1 : least(sum, n - s->o.recent);
 }
 
 static void dropped(void *state, int layer, int kv_head, int slot)

@@ -64,8 +64,8 @@ bool scores_each_row(const struct sac_prefill_in *in, int head, int first, int c
 typedef void scores_block_fn(void *ctx, int row0, int m, const float *e, size_t ld, const float *inv);
 bool scores_each_block(const struct sac_prefill_in *in, int head, int first, int count,
                        const struct panels *panels, scores_block_fn *fn, void *ctx, struct sac_arena *a);
-/* Probabilities of the current token over its n slots. */
-void scores_decode(const struct sac_decode_in *in, int head, int n, float *p);
+/* Probabilities of the current token over its n slots, for all query heads of a KV head: p[i][stride]. */
+void scores_decode(const struct sac_decode_in *in, int kv_head, int n, float *p, size_t stride);
 /* Mean of rows lo .. hi-1 of dim elements, divided by `over` (hi - lo, or a padded count). */
 void pool_mean(const float *rows, int dim, int lo, int hi, int over, float *out);
 /* Average or max pool of odd width over x[n], zeros outside counted; stride 1. */
@@ -78,6 +78,8 @@ void force_ends(float *score, int n, int sink, int local);
 /* Indices of the k largest scores in ascending order; equal scores: lower index first; NaN last. Returns
  * min(k, n). Radix selection, linear in n. */
 int topk(const float *score, int n, int k, int *out);
+/* Index of the smallest of n >= 1 numbers, the first of equal ones. */
+int least(const float *x, int n);
 /* Indices, ascending, of the fewest largest scores that sum to at least `mass`; at least one. */
 int topp(const float *score, int n, double mass, int *out);
 /* order[n]: indices by descending score, equal scores by index. tmp: n entries. */
@@ -187,17 +189,18 @@ struct pages {
     struct sac_shape shape;
     int size, cap;                /* keys per page, pages per KV head */
     enum page_scorer scorer;
-    float *lo, *hi;               /* [layer][kv head][cap][dim]; meanstd: mean -+ deviation; mean: both */
+    bool f16;
+    void *box;                    /* [layer][kv head][cap] rows: hi then lo, floats or f16; mean: one point */
+    float *q;                     /* [n_heads][2][dim]: queries as such rows */
     double *sum, *sum2;           /* [layer][kv head][dim] of the page being filled (not minmax) */
 };
 bool pages_create(struct pages *p, const struct sac_env *env, int size, enum page_scorer scorer,
                   struct sac_arena *a);
 void pages_append(struct pages *p, int layer, int kv_head, int slot0, int n, const float *k);
-/* Scores of pages 0 .. n-1 for one query, unscaled. */
-void pages_score(const struct pages *p, int layer, int kv_head, const float *q, int n, float *out);
-/* Sums of the scores of `count` queries. sums: 2 x head_dim; tmp: n. */
-void pages_score_sum(const struct pages *p, int layer, int kv_head, const float *q, int count, int n,
-                     float *sums, float *tmp, float *out);
+/* Scores of pages 0 .. n-1 for `heads` queries of a group, unscaled: out[h][stride], or (sum) their sums in
+ * out[0]. */
+void pages_score(const struct pages *p, int layer, int kv_head, const float *q, int heads, bool sum, int n,
+                 float *out, size_t stride);
 /* Add the pages of idx (ascending), then slots tail .. n-1. */
 void pages_rows(struct sac_rows *out, const int *idx, int n_idx, int size, int tail, int n);
 
@@ -236,6 +239,7 @@ double reach_of(int n, int least);
 /* A number that depends on all four and nothing else, for draws that repeat. */
 uint64_t mix_seed(uint64_t seed, uint64_t a, uint64_t b, uint64_t c);
 float mix_uniform(uint64_t seed);    /* in [0, 1) */
+int mix_below(uint64_t seed, int n); /* in 0 .. n-1 */
 
 /* ---- presets.c: the budget grid of the paper ---- */
 

@@ -94,13 +94,21 @@ static void append(void *state, int layer, int kv_head, int slot0, int n, const 
     pages_append(&((struct state *)state)->pages, layer, kv_head, slot0, n, k);
 }
 
+static void prepare(void *state, const struct sac_decode_in *in, int kv_head)
+{
+    struct state *s = state;
+    int group = in->n_heads / in->n_kv_heads, head = kv_head * group;
+    size_t cap = (size_t)s->pages.cap;
+    pages_score(&s->pages, in->layer, kv_head, in->q + (size_t)head * (size_t)in->head_dim, group, false,
+                (in->n[kv_head] - 1) / s->o.block_size, s->score + (size_t)head * cap, cap);
+}
+
 static void select_slots(void *state, const struct sac_decode_in *in, int head, struct sac_rows *out)
 {
     struct state *s = state;
-    int kv = head / (in->n_heads / in->n_kv_heads), n = in->n[kv], own = (n - 1) / s->o.block_size;
-    float *score = s->score + (size_t)head * (size_t)s->pages.cap;
+    int n = in->n[head / (in->n_heads / in->n_kv_heads)], own = (n - 1) / s->o.block_size;
+    const float *score = s->score + (size_t)head * (size_t)s->pages.cap;
     int *idx = s->idx + (size_t)head * (size_t)s->pages.cap;
-    pages_score(&s->pages, in->layer, kv, in->q + (size_t)head * (size_t)in->head_dim, own, score);
     pages_rows(out, idx, topk(score, own, s->o.top_k - 1, idx), s->o.block_size, own * s->o.block_size, n);
 }
 
@@ -124,6 +132,7 @@ const struct sac_method method_moba = {
     .plan = plan,
     .create = create,
     .append = append,
+    .prepare = prepare,
     .select = select_slots,
     .metadata = metadata,
 };

@@ -11,6 +11,8 @@
 #include "methods.h"
 #include "registry.h"
 
+#include "kernels.h"
+
 #include <string.h>
 
 enum { TOKEN, GROUP, PAGE, BLOCK };
@@ -26,7 +28,7 @@ static const struct sac_param params[] = {
     P_FLOAT(opts, top_p, 0, 0, 1, false, "keep this mass instead of a number of keys; 0: off"),
 };
 
-struct state { struct opts o; int cap; float *p, *sum; int *idx; };   /* [n_heads][cap] each */
+struct state { struct opts o; int cap; float *p; int *idx; };   /* [n_heads][cap] each */
 
 static bool shared(const struct opts *o) { return o->unit == GROUP || o->unit == PAGE; }
 static int unit_size(const struct opts *o) { return o->unit >= PAGE ? o->page_size : 1; }
@@ -105,9 +107,19 @@ static void *create(const struct sac_env *env, const void *opts, struct sac_aren
     s->cap = env->max_tokens;
     size_t n = (size_t)env->shape.n_heads * (size_t)s->cap;
     s->p = sac_arena_floats(a, n);
-    s->sum = sac_arena_floats(a, n);
     s->idx = sac_arena_alloc(a, sizeof *s->idx * n);
-    return s->p && s->sum && s->idx ? s : NULL;
+    return s->p && s->idx ? s : NULL;
+}
+
+/* Probabilities of the group's heads; their sums in the first one's place where they share a set. */
+static void prepare(void *state, const struct sac_decode_in *in, int kv_head)
+{
+    struct state *s = state;
+    int group = in->n_heads / in->n_kv_heads, n = in->n[kv_head];
+    size_t cap = (size_t)s->cap;
+    float *p = s->p + (size_t)(kv_head * group) * cap;
+    scores_decode(in, kv_head, n, p, cap);
+    for (int h = 1; shared(&s->o) && h < group; h++) k_ops()->add(p, p + (size_t)h * cap, n);
 }
 
 static void select_slots(void *state, const struct sac_decode_in *in, int head, struct sac_rows *out)
@@ -118,14 +130,9 @@ static void select_slots(void *state, const struct sac_decode_in *in, int head, 
     int size = unit_size(o), keep = imax(o->token_budget / size, 1),
         tail = size > 1 ? (n - 1) / size * size : n;
     size_t at = (size_t)head * (size_t)s->cap;
-    float *sum = s->sum + at, *p = s->p + at;
-    scores_decode(in, head, n, sum);
-    for (int h = head + 1; h < head + heads; h++) {
-        scores_decode(in, h, n, p);
-        for (int j = 0; j < n; j++) sum[j] += p[j];
-    }
-    double have = range_sum(sum, tail, n);
-    int m = units_sum(sum, tail, size), *idx = s->idx + at, k = choose(o, sum, m, keep, have, heads, idx);
+    float *p = s->p + at;
+    double have = range_sum(p, tail, n);
+    int m = units_sum(p, tail, size), *idx = s->idx + at, k = choose(o, p, m, keep, have, heads, idx);
     pages_rows(out, idx, k, size, tail, n);
 }
 
@@ -142,5 +149,6 @@ const struct sac_method method_oracle = {
     .budget = budget,
     .plan = plan,
     .create = create,
+    .prepare = prepare,
     .select = select_slots,
 };

@@ -94,3 +94,5 @@ uint64_t mix_seed(uint64_t seed, uint64_t a, uint64_t b, uint64_t c)
 }
 
 float mix_uniform(uint64_t seed) { return (float)(splitmix(seed) >> 40) * 0x1p-24f; }
+
+int mix_below(uint64_t seed, int n) { return (int)((splitmix(seed) >> 32) * (uint64_t)n >> 32); }

@@ -26,8 +26,7 @@ static const struct sac_param params[] = {
 struct state {
     struct opts o;
     struct pages pages;
-    float *score, *part;   /* [n_heads][cap] */
-    float *sums;           /* [n_heads][2][dim] */
+    float *score;          /* [n_heads][cap] */
     int *idx;              /* [n_heads][cap] */
 };
 
@@ -80,10 +79,8 @@ static void *create(const struct sac_env *env, const void *opts, struct sac_aren
     if (!pages_create(&s->pages, env, s->o.page_size, (enum page_scorer)s->o.scorer, a)) return NULL;
     size_t n = (size_t)env->shape.n_heads * (size_t)s->pages.cap;
     s->score = sac_arena_floats(a, n);
-    s->part = sac_arena_floats(a, n);
     s->idx = sac_arena_alloc(a, sizeof *s->idx * n);
-    s->sums = sac_arena_floats(a, 2 * (size_t)env->shape.n_heads * (size_t)env->shape.head_dim);
-    return s->score && s->part && s->idx && s->sums ? s : NULL;
+    return s->score && s->idx ? s : NULL;
 }
 
 static void append(void *state, int layer, int kv_head, int slot0, int n, const float *k)
@@ -91,25 +88,35 @@ static void append(void *state, int layer, int kv_head, int slot0, int n, const 
     pages_append(&((struct state *)state)->pages, layer, kv_head, slot0, n, k);
 }
 
+/* Whole pages before the current one; 0 where all of them are read. */
+static int ranked(const struct state *s, int n)
+{
+    int current = (n - 1) / s->o.page_size;
+    return current <= s->o.token_budget / s->o.page_size ? 0 : current;
+}
+
+/* Bounds for all query heads of the group, or their sums: the boxes are read once. */
+static void prepare(void *state, const struct sac_decode_in *in, int kv_head)
+{
+    struct state *s = state;
+    int group = in->n_heads / in->n_kv_heads, head = kv_head * group, pages = ranked(s, in->n[kv_head]);
+    size_t cap = (size_t)s->pages.cap;
+    if (pages)
+        pages_score(&s->pages, in->layer, kv_head, in->q + (size_t)head * (size_t)in->head_dim, group,
+                    s->o.share_pages, pages, s->score + (size_t)head * cap, cap);
+}
+
 static void select_slots(void *state, const struct sac_decode_in *in, int head, struct sac_rows *out)
 {
     struct state *s = state;
-    int group = in->n_heads / in->n_kv_heads, kv = head / group, n = in->n[kv];
-    int current = (n - 1) / s->o.page_size, keep = s->o.token_budget / s->o.page_size;
-    if (current <= keep) {
+    int n = in->n[head / (in->n_heads / in->n_kv_heads)], pages = ranked(s, n), size = s->o.page_size;
+    size_t at = (size_t)head * (size_t)s->pages.cap;
+    if (!pages) {
         sac_rows_add(out, 0, n);
         return;
     }
-    size_t at = (size_t)head * (size_t)s->pages.cap;
-    float *score = s->score + at, *part = s->part + at;
-    int *idx = s->idx + at;
-    const float *q = in->q + (size_t)head * (size_t)in->head_dim;
-    if (s->o.share_pages && group > 1)
-        pages_score_sum(&s->pages, in->layer, kv, q, group, current,
-                        s->sums + 2 * (size_t)head * (size_t)in->head_dim, part, score);
-    else
-        pages_score(&s->pages, in->layer, kv, q, current, score);
-    pages_rows(out, idx, topk(score, current, keep, idx), s->o.page_size, current * s->o.page_size, n);
+    int *idx = s->idx + at, kept = topk(s->score + at, pages, s->o.token_budget / size, idx);
+    pages_rows(out, idx, kept, size, pages * size, n);
 }
 
 static double metadata(const void *opts, int n_slots, int head_dim)
@@ -134,6 +141,7 @@ const struct sac_method method_quest = {
     .forced = forced,
     .create = create,
     .append = append,
+    .prepare = prepare,
     .select = select_slots,
     .metadata = metadata,
 };

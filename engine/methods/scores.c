@@ -310,11 +310,16 @@ bool scores_each_row(const struct sac_prefill_in *in, int head, int first, int c
     return true;
 }
 
-void scores_decode(const struct sac_decode_in *in, int head, int n, float *p)
+void scores_decode(const struct sac_decode_in *in, int kv_head, int n, float *p, size_t stride)
 {
-    in->score(in, head, 0, n, p);
-    float inv = exponentials(p, n);
-    for (int j = 0; j < n; j++) p[j] *= inv;
+    int group = in->n_heads / in->n_kv_heads;
+    if (in->scores) in->scores(in, kv_head, 0, n, p, stride);
+    for (int i = 0; i < group; i++) {
+        float *row = p + (size_t)i * stride;
+        if (!in->scores) in->score(in, kv_head * group + i, 0, n, row);
+        float inv = exponentials(row, n);
+        for (int j = 0; j < n; j++) row[j] *= inv;
+    }
 }
 
 void pool_mean(const float *rows, int dim, int lo, int hi, int over, float *out)

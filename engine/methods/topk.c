@@ -1,9 +1,13 @@
 /* The k largest of n, in linear time and with one answer: equal scores go by lower index.
  *
- * Floats are mapped to unsigned integers of the same order; each pass divides the range the k-th largest lies
- * in by 256 or 2048, so that two or three find it exactly, and one more collects indices in ascending order.
- * No input is slow, and two runs never differ, which quickselect promises neither of. */
+ * Floats are mapped to unsigned integers of the same order; each pass divides the range the k-th largest
+ * lies in by 256 or 2048, so that two or three find it exactly, and one more collects indices in ascending
+ * order. No input is slow, and two runs never differ, which quickselect promises neither of. Before that,
+ * one pass of a vector kernel leaves what is above a value that surely is too low: where few of many are
+ * wanted, little remains to be divided. */
 #include "methods.h"
+
+#include "kernels.h"
 
 #include <assert.h>
 #include <string.h>
@@ -43,7 +47,7 @@ static void key_range(const float *score, int n, uint32_t *key, uint32_t *lo, ui
     }
 }
 
-int topk(const float *score, int n, int k, int *out)
+static int select_best(const float *score, int n, int k, int *out)
 {
     if (k >= n) {
         for (int i = 0; i < n; i++) out[i] = i;
@@ -84,37 +88,117 @@ int topk(const float *score, int n, int k, int *out)
     return k;
 }
 
-static double sum_of(const float *score, const int *idx, int n)
+enum { FEW = 4096, SAMPLES = 256 };
+
+/* Entries out[0 .. m-1] that are above a value which probably, not surely, fewer than k of the n exceed: a
+ * rank among every n/S-th entry that leaves room for three standard deviations. */
+static int above_sampled(const float *score, int n, int k, int *out)
 {
-    double sum = 0;
-    for (int i = 0; i < n; i++) sum += (double)score[idx[i]];
-    return sum;
+    float x[SAMPLES], low = INFINITY;
+    int idx[SAMPLES] = { 0 }, count = n < 16 * SAMPLES ? SAMPLES / 2 : SAMPLES, step = n / count;
+    double rank = (double)k * count / n;
+    for (int i = 0; i < count; i++) x[i] = score[i * step];
+    int r = select_best(x, count, (int)(rank + 3 * sqrt(rank) + 2), idx);
+    for (int i = 0; i < r; i++) low = x[idx[i]] < low ? x[idx[i]] : low;
+    return k_ops()->above(score, n, low, out);
 }
 
-/* Bisect the number kept: sums of the k largest grow with k. */
-static int bisect_mass(const float *score, int n, double mass, int *out)
+int topk(const float *score, int n, int k, int *out)
 {
-    int lo = 1, hi = n;
-    while (lo < hi) {
-        int mid = lo + (hi - lo) / 2;
-        if (sum_of(score, out, topk(score, n, mid, out)) >= mass) hi = mid;
-        else lo = mid + 1;
+    float x[FEW];
+    int idx[FEW];
+    if (n < SAMPLES || k <= 0 || k > n / 3) return select_best(score, n, k, out);
+    int m = above_sampled(score, n, k, out);
+    if (m < k || m > FEW) return select_best(score, n, k, out);
+    for (int i = 0; i < m; i++) x[i] = score[out[i]];
+    select_best(x, m, k, idx);
+    for (int i = 0; i < k; i++) out[i] = out[idx[i]];
+    return k;
+}
+
+int least(const float *x, int n)
+{
+    enum { LANES = 16 };
+    float m[LANES];
+    int i = 0;
+    for (int l = 0; l < LANES; l++) m[l] = x[0];
+    for (; i + LANES <= n; i += LANES)
+        for (int l = 0; l < LANES; l++) m[l] = x[i + l] < m[l] ? x[i + l] : m[l];
+    for (; i < n; i++) m[0] = x[i] < m[0] ? x[i] : m[0];
+    for (int l = 1; l < LANES; l++) m[0] = m[l] < m[0] ? m[l] : m[0];
+    for (i = 0; i < n - 1 && x[i] > m[0];) i++;
+    return i;
+}
+
+static double sum_of(const float *x, int n)
+{
+    enum { LANES = 8 };
+    double sum[LANES] = { 0 }, all = 0;
+    int i = 0;
+    for (; i + LANES <= n; i += LANES)
+        for (int l = 0; l < LANES; l++) sum[l] += (double)x[i + l];
+    for (; i < n; i++) all += (double)x[i];
+    for (int l = 0; l < LANES; l++) all += sum[l];
+    return all;
+}
+
+/* As select_best, with buckets that hold sums: the one that reaches the mass is the next range of keys. */
+static int select_mass(const float *x, int n, double mass, int *out)
+{
+    enum { BITS = 8 };
+    double sum[1 << BITS], above = 0;
+    uint32_t lo = UINT32_MAX, hi = 0;
+    for (int i = 0; i < n; i++) {
+        uint32_t key = float_key(x[i]);
+        lo = key < lo ? key : lo;
+        hi = key > hi ? key : hi;
     }
-    return topk(score, n, lo, out);
+    while (lo < hi) {
+        uint32_t span = hi - lo;
+        int shift = 0;
+        while (span >> shift >> BITS) shift++;
+        int b = (int)(span >> shift);
+        memset(sum, 0, sizeof *sum * (size_t)(b + 1));
+        for (int i = 0; i < n; i++) {
+            uint32_t at = float_key(x[i]) - lo;
+            if (at <= span) sum[at >> shift] += (double)x[i];
+        }
+        while (b > 0 && above + sum[b] < mass) above += sum[b--];
+        uint32_t first = lo + ((uint32_t)b << shift), last = first + ((uint32_t)1 << shift) - 1;
+        lo = first;
+        if (last >= first && last < hi) hi = last;
+    }
+    int kept = 0;
+    for (int i = 0; i < n; i++) {
+        uint32_t key = float_key(x[i]);
+        if (key < lo || (key == lo && above >= mass && kept)) continue;
+        if (key == lo) above += (double)x[i];
+        out[kept++] = i;
+    }
+    return kept;
+}
+
+/* What the entries sum to beyond the mass, shared equally: entries no larger than that can all go. */
+static float surely_spare(const float *x, int n, double mass)
+{
+    return (float)((sum_of(x, n) * (1 - 1e-9) - mass) / n * (1 - 1e-6));
 }
 
 int topp(const float *score, int n, double mass, int *out)
 {
-    /* Few are kept as a rule: where the best FEW suffice, the search goes on among them. */
-    enum { FEW = 512 };
-    if (n <= FEW || sum_of(score, out, topk(score, n, FEW, out)) < mass)
-        return bisect_mass(score, n, mass, out);
-    float best[FEW];
-    int idx[FEW];
-    for (int i = 0; i < FEW; i++) best[i] = score[out[i]];
-    int k = bisect_mass(best, FEW, mass, idx);
-    for (int i = 0; i < k; i++) out[i] = out[idx[i]];
-    return k;
+    float x[FEW], spare = surely_spare(score, n, mass);
+    int idx[FEW], m = spare > 0 ? k_ops()->above(score, n, spare, out) : 0, left;
+    if (!m || m > FEW) return select_mass(score, n, mass, out);
+    for (int i = 0; i < m; i++) x[i] = score[out[i]];
+    while ((spare = surely_spare(x, m, mass)) > 0) {
+        left = k_ops()->above(x, m, spare, idx);
+        if (!left || left >= m - m / 8) break;
+        for (int i = 0; i < left; i++) x[i] = x[idx[i]], out[i] = out[idx[i]];
+        m = left;
+    }
+    left = select_mass(x, m, mass, idx);
+    for (int i = 0; i < left; i++) out[i] = out[idx[i]];
+    return left;
 }
 
 void sort_descending(const float *score, int n, int *order, int *tmp)

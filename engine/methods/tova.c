@@ -9,6 +9,8 @@
 #include "methods.h"
 #include "registry.h"
 
+#include "kernels.h"
+
 #include <string.h>
 
 struct opts { int capacity, protect_last; };
@@ -67,9 +69,12 @@ static void observe(void *state, const struct sac_decode_in *in, int head, const
 {
     struct state *s = state;
     if (head == 0) memset(s->mean, 0, sizeof *s->mean * (size_t)s->cap);
-    for (int i = 0, at = 0; i < rows->n; i++)
-        for (int j = rows->run[i].lo; j < rows->run[i].hi; j++, at++)
-            s->mean[j] += weight[at] / (float)in->n_heads;
+    float share = 1.0f / (float)in->n_heads;
+    for (int i = 0, at = 0; i < rows->n; i++) {
+        int n = rows->run[i].hi - rows->run[i].lo;
+        k_ops()->add_rows(s->mean + rows->run[i].lo, weight + at, 0, &share, 1, n);
+        at += n;
+    }
 }
 
 /* All KV heads of a layer drop the same slot: the first one asked decides. */
@@ -80,10 +85,7 @@ static int drop(void *state, const struct sac_decode_in *in, int kv_head)
     int n = in->n[0] - (s->o.protect_last ? 1 : 0);
     s->victim = -1;
     if (in->n[0] <= s->o.capacity || n < 1) return -1;
-    s->victim = 0;
-    for (int j = 1; j < n; j++)
-        if (s->mean[j] < s->mean[s->victim]) s->victim = j;
-    return s->victim;
+    return s->victim = least(s->mean, n);
 }
 
 const struct sac_method method_tova = {

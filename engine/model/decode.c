@@ -25,8 +25,9 @@ bool decode_prepare(struct session *s)
     w->cache = sac_arena_alloc(a, kvs * sizeof *w->cache);
     w->n_slots = sac_arena_alloc(a, kvs * sizeof *w->n_slots);
     w->slot_pos = sac_arena_alloc(a, kvs * sizeof *w->slot_pos);
+    w->seen = sac_arena_alloc(a, ((size_t)s->max_tokens / 64 + 1) * sizeof *w->seen);
     bool ok = w->x && w->xn && w->tmp && w->q && w->att && w->k && w->v && w->gate && w->up && w->rows &&
-              w->runs && w->cache && w->n_slots && w->slot_pos;
+              w->runs && w->cache && w->n_slots && w->slot_pos && w->seen;
     if (ok && s->part && s->part->m->observe) {
         w->weights = sac_arena_alloc(a, heads * sizeof *w->weights);
         w->weight = sac_arena_floats(a, heads * (size_t)s->max_tokens);
@@ -43,23 +44,29 @@ bool decode_prepare(struct session *s)
 
 /* ---- what a method may ask ---- */
 
-static void score_slots(const struct sac_decode_in *in, int head, int lo, int hi, float *out)
+/* Scores of `heads` query heads from `head` on, which share a KV head. */
+static void score_heads(const struct sac_decode_in *in, int head, int heads, int lo, int hi, float *out,
+                        size_t stride)
 {
     const struct session *s = in->cache;
     size_t d = (size_t)in->head_dim;
     const struct kv_head *h = kv_at(s, in->layer, head / (in->n_heads / in->n_kv_heads));
-    const float *q = in->q + (size_t)head * d;
-    size_t off = (size_t)lo * d;
-    switch (s->kv_type) {
-    case SAC_KV_F32: k_ops()->score_f32(q, (const float *)h->k + off, (int)d, hi - lo, in->scale, out); break;
-    case SAC_KV_F16:
-        k_ops()->score_f16(q, (const uint16_t *)h->k + off, (int)d, hi - lo, in->scale, out);
-        break;
-    case SAC_KV_BF16:
-        k_ops()->score_bf16(q, (const uint16_t *)h->k + off, (int)d, hi - lo, in->scale, out);
-        break;
-    }
-    if (in->softcap > 0) k_ops()->softcap(out, hi - lo, in->softcap);
+    static const enum k_type stored[] = { [SAC_KV_F32] = K_F32, [SAC_KV_F16] = K_F16, [SAC_KV_BF16] = K_BF16 };
+    k_ops()->scores(stored[s->kv_type], in->q + (size_t)head * d, heads,
+                    (const char *)h->k + (size_t)lo * d * s->kv_size, (int)d, hi - lo, in->scale, out, stride);
+    for (int i = 0; i < heads && in->softcap > 0; i++)
+        k_ops()->softcap(out + (size_t)i * stride, hi - lo, in->softcap);
+}
+
+static void score_slots(const struct sac_decode_in *in, int head, int lo, int hi, float *out)
+{
+    score_heads(in, head, 1, lo, hi, out, 0);
+}
+
+static void score_group(const struct sac_decode_in *in, int kv_head, int lo, int hi, float *out, size_t stride)
+{
+    int group = in->n_heads / in->n_kv_heads;
+    score_heads(in, kv_head * group, group, lo, hi, out, stride);
 }
 
 struct select_job { struct session *s; struct sac_decode_in in; int group; bool per_head; };
@@ -129,6 +136,34 @@ static void select_units(void *ctx, int lo, int hi, int thread)
     }
 }
 
+static void prepare_groups(void *ctx, int lo, int hi, int thread)
+{
+    struct select_job *job = ctx;
+    struct session *s = job->s;
+    (void)thread;
+    for (int kv = lo; kv < hi; kv++) s->part->m->prepare(s->state, &job->in, kv);
+}
+
+static void select_groups(void *ctx, int lo, int hi, int thread)
+{
+    const struct select_job *job = ctx;
+    int units = job->per_head ? job->group : 1;
+    prepare_groups(ctx, lo, hi, thread);
+    select_units(ctx, lo * units, hi * units, thread);
+}
+
+/* A KV head and its query heads stay with one thread, unless there are more threads than KV heads. */
+static void select_all(struct sac_pool *pool, struct select_job *job, bool prepares)
+{
+    int kvs = job->in.n_kv_heads, units = job->per_head ? job->in.n_heads : kvs;
+    if (prepares && (kvs >= pool_threads(pool) || !job->per_head)) {
+        pool_run(pool, kvs, 1, select_groups, job);
+        return;
+    }
+    if (prepares) pool_run(pool, kvs, 1, prepare_groups, job);
+    pool_run(pool, units, 1, select_units, job);
+}
+
 /* The same rows as positions in the text. */
 static void to_positions(const struct kv_head *h, const struct sac_rows *slots, struct sac_rows *out)
 {
@@ -142,21 +177,26 @@ static void to_positions(const struct kv_head *h, const struct sac_rows *slots, 
     }
 }
 
-/* Slots read by any head of a group: the heads' lists merged. */
-static int union_count(const struct sac_rows *rows, int n)
+/* Slots that any of n lists reads. */
+static int union_count(const struct sac_rows *rows, int n, int slots, uint64_t *seen)
 {
-    int at[64] = { 0 }, count = 0, reached = 0;
-    if (n > 64) n = 64;
-    for (;;) {
-        int best = -1;
-        for (int i = 0; i < n; i++)
-            if (at[i] < rows[i].n && (best < 0 || rows[i].run[at[i]].lo < rows[best].run[at[best]].lo))
-                best = i;
-        if (best < 0) return count;
-        struct sac_run r = rows[best].run[at[best]++];
-        if (r.lo < reached) r.lo = reached;
-        if (r.hi > r.lo) count += r.hi - r.lo, reached = r.hi;
-    }
+    int words = (slots + 63) / 64, count = 0;
+    memset(seen, 0, (size_t)words * sizeof *seen);
+    for (int i = 0; i < n; i++)
+        for (int j = 0; j < rows[i].n; j++) {
+            struct sac_run r = rows[i].run[j];
+            int a = r.lo / 64, b = (r.hi - 1) / 64;
+            uint64_t from = ~(uint64_t)0 << r.lo % 64, to = ~(uint64_t)0 >> (63 - (r.hi - 1) % 64);
+            if (a == b) {
+                seen[a] |= from & to;
+                continue;
+            }
+            seen[a] |= from;
+            for (int w = a + 1; w < b; w++) seen[w] = ~(uint64_t)0;
+            seen[b] |= to;
+        }
+    for (int w = 0; w < words; w++) count += __builtin_popcountll(seen[w]);
+    return count;
 }
 
 static void count_reads(struct session *s, const struct select_job *job, bool selected)
@@ -165,8 +205,8 @@ static void count_reads(struct session *s, const struct select_job *job, bool se
     int d = sh->head_dim;
     for (int g = 0; g < sh->n_kv_heads; g++) {
         int n = kv_at(s, job->in.layer, g)->n;
-        int read = !selected ? n : job->per_head ? union_count(&s->work.rows[g * job->group], job->group)
-                                                 : sac_rows_count(&s->work.rows[g]);
+        const struct sac_rows *rows = &s->work.rows[job->per_head ? g * job->group : g];
+        int read = selected ? union_count(rows, job->per_head ? job->group : 1, n, s->work.seen) : n;
         s->stats.read += 2.0 * read * d;
         if (selected && s->part && s->part->m->metadata)
             s->stats.read += s->part->m->metadata(s->part->opts.bytes, n, d);
@@ -246,7 +286,7 @@ static void describe_step(struct session *s, int layer, struct select_job *job)
         .layer = layer, .n_layers = sh->n_layers, .pos = s->n, .n_heads = sh->n_heads,
         .n_kv_heads = sh->n_kv_heads, .head_dim = sh->head_dim, .scale = (float)s->hp->attn_scale,
         .softcap = (float)s->hp->attn_softcap, .q = w->q, .n = w->n_slots, .slot_pos = w->slot_pos,
-        .score = score_slots, .cache = s };
+        .score = score_slots, .scores = score_group, .cache = s };
 }
 
 static void attend_token(struct session *s, int layer, const struct decode_sink *sink)
@@ -262,7 +302,7 @@ static void attend_token(struct session *s, int layer, const struct decode_sink 
     int units = job.per_head ? sh->n_heads : sh->n_kv_heads;
     double t0 = clock_seconds();
     if (listed) {
-        if (selects) pool_run(s->m->pool, units, 1, select_units, &job);
+        if (selects) select_all(s->m->pool, &job, m->prepare != NULL);
         else select_units(&job, 0, units, 0);
     }
     double t1 = clock_seconds();

@@ -207,7 +207,7 @@ static bool start_method(struct session *s, const struct sac_kept *kept, uint64_
     const struct sac_shape *sh = &s->hp->shape;
     const struct sac_method *m = s->part->m;
     if (m->create) {
-        struct sac_env env = { *sh, s->max_tokens, seed };
+        struct sac_env env = { *sh, s->max_tokens, seed, s->kv_type == SAC_KV_F16 };
         s->state = m->create(&env, s->part->opts.bytes, &s->arena);
         if (!s->state) return false;
     }

@@ -20,6 +20,7 @@ struct decode_work {
     struct attend_cache *cache;    /* [n_kv_heads] */
     int *n_slots;
     const int **slot_pos;
+    uint64_t *seen;                /* a bit for each slot */
     float **weights;               /* [n_heads] */
 };
 

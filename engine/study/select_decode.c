@@ -148,6 +148,7 @@ static bool step(struct decode *d, int s, int pos)
         if (per_head(d) || h % group == 0) {
             double t0 = select_clock();
             d->rows.n = 0;
+            if (m && m->prepare && h % group == 0) m->prepare(d->state, &in, h / group);
             if (m && m->select) m->select(d->state, &in, h, &d->rows);
             else sac_rows_add(&d->rows, 0, d->n_slots[h / group]);
             r->out->select_s += select_clock() - t0;

@@ -107,6 +107,7 @@ static enum sac_code preview_select(struct preview *p, const struct sac_part *pa
                                 .cache = p };
     bool per_head = part->m->scope && part->m->scope(part->opts.bytes) == SAC_PER_QUERY_HEAD;
     p->out->n = 0;
+    if (part->m->prepare) part->m->prepare(state, &in, kv);
     part->m->select(state, &in, per_head ? p->head : kv * group, p->out);
     return SAC_OK;
 }

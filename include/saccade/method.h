@@ -64,12 +64,15 @@ struct sac_decode_in {
     const int *const *slot_pos; /* [n_kv_heads] positions of the slots, NULL entries: slot == position */
     /* Scaled (and capped) scores of slots lo .. hi-1 against query head h. */
     void (*score)(const struct sac_decode_in *in, int head, int lo, int hi, float *out);
-    const void *cache;          /* for score */
+    /* The same for all query heads of a KV head, whose keys are read once: out[i][stride]. NULL: by score. */
+    void (*scores)(const struct sac_decode_in *in, int kv_head, int lo, int hi, float *out, size_t stride);
+    const void *cache;          /* for both */
 };
 
 enum sac_scope { SAC_PER_QUERY_HEAD, SAC_PER_KV_HEAD, SAC_PER_LAYER };
 
-struct sac_env { struct sac_shape shape; int max_tokens; uint64_t seed; };
+/* f16: the cache keeps keys rounded to f16, which what a method keeps of them need not exceed. */
+struct sac_env { struct sac_shape shape; int max_tokens; uint64_t seed; bool f16; };
 
 struct sac_method {
     const char *name;           /* as in SPECs: "vertical_slash" */
@@ -103,16 +106,18 @@ struct sac_method {
     /* Decode. create takes its memory from the arena (NULL: does not fit); a method with any other decode
      * hook has it. The order at a layer is: append (keys of slots slot0 .. slot0+n-1 of a KV head arrived:
      * the prompt after its eviction, or one token), seed (once, after the prompt's append, where evict gave
-     * scores: [n] of the kept keys), then in each step append, select, observe, and drop with dropped.
+     * scores: [n] of the kept keys), then in each step append, prepare, select, observe, and drop with dropped.
+     * prepare: what the selections of a KV head's query heads share, once before them.
      * select: the slots one query head reads, at least one (SAC_PER_KV_HEAD and SAC_PER_LAYER: asked once for
      * each KV head with its first query head, and shared by the group). observe: the probabilities of the
      * keys just read, [sac_rows_count] in order of slots, for every query head. drop: after all heads were
      * observed, a slot of the KV head to evict, or -1; once a step. dropped: that slot is gone, later ones
-     * moved down by one. append and select may run in parallel for different KV heads, select also for
-     * different query heads; observe, seed, drop and dropped run one at a time for a layer. */
+     * moved down by one. append, prepare and select may run in parallel for different KV heads, select also
+     * for different query heads; observe, seed, drop and dropped run one at a time for a layer. */
     void *(*create)(const struct sac_env *env, const void *opts, struct sac_arena *a);
     void (*append)(void *state, int layer, int kv_head, int slot0, int n, const float *k);
     void (*seed)(void *state, int layer, int kv_head, int n, const float *score);
+    void (*prepare)(void *state, const struct sac_decode_in *in, int kv_head);
     void (*select)(void *state, const struct sac_decode_in *in, int head, struct sac_rows *out);
     void (*observe)(void *state, const struct sac_decode_in *in, int head, const struct sac_rows *rows,
                     const float *weight);

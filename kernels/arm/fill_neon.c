@@ -12,7 +12,6 @@ void level_neon(struct k_ops *ops)
     ops->exp_sum = k_exp_sum_neon;
     ops->max = k_max_neon;
     ops->exp_pool = k_exp_pool_neon;
-    ops->page_bound = k_page_bound_neon;
     ops->to_f16 = k_to_f16_neon;
     ops->from_f16 = k_from_f16_neon;
     ops->to_bf16 = k_to_bf16_neon;

@@ -15,7 +15,6 @@ float k_exp_sum_neon(float *x, int n, float max);
 float k_max_neon(const float *x, int n);
 void k_exp_pool_neon(const float *x, float max, const int *end, int pieces, const float *skip, float *sum,
                      float *top, float *lost);
-void k_page_bound_neon(const float *q, const float *lo, const float *hi, int dim, int n, float *out);
 void k_to_f16_neon(const float *x, int n, uint16_t *y);
 void k_from_f16_neon(const uint16_t *x, int n, float *y);
 void k_to_bf16_neon(const float *x, int n, uint16_t *y);

@@ -129,26 +129,6 @@ void k_exp_pool_neon(const float *x, float max, const int *end, int pieces, cons
     }
 }
 
-void k_page_bound_neon(const float *q, const float *lo, const float *hi, int dim, int n, float *out)
-{
-    for (int p = 0; p < n; p++, lo += dim, hi += dim) {
-        float32x4_t s[2] = { vdupq_n_f32(0.0f), vdupq_n_f32(0.0f) };
-        int i = 0;
-        for (; i + 8 <= dim; i += 8) UNROLL for (int j = 0; j < 2; j++) {
-                float32x4_t v = vld1q_f32(q + i + 4 * j);
-                s[j] = vaddq_f32(s[j], vmaxq_f32(vmulq_f32(v, vld1q_f32(lo + i + 4 * j)),
-                                                 vmulq_f32(v, vld1q_f32(hi + i + 4 * j))));
-            }
-        for (; i < dim; i += 4) {
-            int left = dim - i < 4 ? dim - i : 4;
-            float32x4_t v = load_tail(q + i, left);
-            s[0] = vaddq_f32(s[0], vmaxq_f32(vmulq_f32(v, load_tail(lo + i, left)),
-                                             vmulq_f32(v, load_tail(hi + i, left))));
-        }
-        out[p] = vaddvq_f32(vaddq_f32(s[0], s[1]));
-    }
-}
-
 void k_to_f16_neon(const float *x, int n, uint16_t *y)
 {
     int i = 0;

@@ -208,3 +208,19 @@ float k_max_avx512(const float *x, int n)
     }
     return _mm512_reduce_max_ps(_mm512_max_ps(m[0], m[1]));
 }
+
+int k_above_avx512(const float *x, int n, float t, int *idx)
+{
+    const __m512 least = _mm512_set1_ps(t);
+    __m512i at = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    int k = 0, i = 0;
+    for (; i + WIDTH <= n; i += WIDTH) {   /* stores what lies behind the k found, never past i + 16 */
+        __mmask16 on = _mm512_cmp_ps_mask(_mm512_loadu_ps(x + i), least, _CMP_GT_OQ);
+        _mm512_storeu_si512(idx + k, _mm512_maskz_compress_epi32(on, at));
+        k += __builtin_popcount(on);
+        at = _mm512_add_epi32(at, _mm512_set1_epi32(WIDTH));
+    }
+    for (; i < n; i++)
+        if (x[i] > t) idx[k++] = i;
+    return k;
+}

@@ -14,7 +14,8 @@ void level_avx2(struct k_ops *ops)
     ops->softcap = k_softcap_avx2;
     ops->exp_pool = k_exp_pool_avx2;
     ops->add_rows = k_add_rows_avx2;
-    ops->page_bound = k_page_bound_avx2;
+    ops->above = k_above_avx2;
+    ops->nibbles = k_nibbles_avx2;
     ops->to_f16 = k_to_f16_avx2;
     ops->from_f16 = k_from_f16_avx2;
     ops->to_bf16 = k_to_bf16_avx2;

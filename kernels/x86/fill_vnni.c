@@ -4,4 +4,5 @@
 void level_vnni(struct k_ops *ops)
 {
     ops->int8 = int8_vnni;
+    ops->nibbles = k_nibbles_vnni;
 }

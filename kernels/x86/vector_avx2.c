@@ -157,25 +157,17 @@ void k_exp_pool_avx2(const float *x, float max, const int *end, int pieces, cons
     }
 }
 
-void k_page_bound_avx2(const float *q, const float *lo, const float *hi, int dim, int n, float *out)
+int k_above_avx2(const float *x, int n, float t, int *idx)
 {
-    for (int p = 0; p < n; p++, lo += dim, hi += dim) {
-        __m256 s[2] = { _mm256_setzero_ps(), _mm256_setzero_ps() };
-        int i = 0;
-        for (; i + 16 <= dim; i += 16)
-            UNROLL for (int j = 0; j < 2; j++) {
-                __m256 v = _mm256_loadu_ps(q + i + 8 * j);
-                s[j] = _mm256_add_ps(s[j], _mm256_max_ps(_mm256_mul_ps(v, _mm256_loadu_ps(lo + i + 8 * j)),
-                                                         _mm256_mul_ps(v, _mm256_loadu_ps(hi + i + 8 * j))));
-            }
-        for (; i < dim; i += 8) {
-            int left = dim - i < 8 ? dim - i : 8;
-            __m256 v = load_tail(q + i, left);
-            s[0] = _mm256_add_ps(s[0], _mm256_max_ps(_mm256_mul_ps(v, load_tail(lo + i, left)),
-                                                     _mm256_mul_ps(v, load_tail(hi + i, left))));
-        }
-        out[p] = sum_256(_mm256_add_ps(s[0], s[1]));
+    const __m256 least = _mm256_set1_ps(t);
+    int k = 0, i = 0;
+    for (; i + 8 <= n; i += 8) {
+        unsigned on = (unsigned)_mm256_movemask_ps(_mm256_cmp_ps(_mm256_loadu_ps(x + i), least, _CMP_GT_OQ));
+        for (; on; on &= on - 1) idx[k++] = i + __builtin_ctz(on);
     }
+    for (; i < n; i++)
+        if (x[i] > t) idx[k++] = i;
+    return k;
 }
 
 void k_to_f16_avx2(const float *x, int n, uint16_t *y)
