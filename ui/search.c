@@ -104,12 +104,13 @@ bool ui_search_text(const struct ui_state *st, char *name, size_t name_cap, char
     size_t n = 0;
     if (!st->trace || s.trace != st->trace || (!s.on && !s.done)) return false;
     snprintf(name, name_cap, "! %s", s.method);
+    /* The result in front: where the line ends, trials may be cut off, it must not. */
+    if (s.on) n = (size_t)snprintf(buf, cap, "of the keys: ");
+    else n = (size_t)snprintf(buf, cap, "%.1f %% of the keys answer; tried: ", 100 * (1 - s.lo));
     for (int i = 0; i < s.done && n < cap; i++) /* in the order tried: the last ones lie close together */
         n += (size_t)snprintf(buf + n, cap - n, "%s%.1f %% %s", i ? "  " : "",
                               100 * (1 - s.tried[i].sparsity), s.tried[i].right ? "ok" : "WRONG");
     if (s.on && n < cap)
-        snprintf(buf + n, cap - n, "%s%.1f %% ...", n ? "  " : "", 50 * (2 - s.lo - s.hi));
-    else if (n < cap)
-        snprintf(buf + n, cap - n, "  => %.1f %% of the keys answer", 100 * (1 - s.lo));
+        snprintf(buf + n, cap - n, "%s%.1f %% ...", s.done ? "  " : "", 50 * (2 - s.lo - s.hi));
     return true;
 }

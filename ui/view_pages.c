@@ -295,15 +295,15 @@ static void draw_steps(const struct ui_state *st, struct cell_buf *b, struct ui_
                        const struct ui_pages *p)
 {
     if (r.w < 20 || r.h < 5) return;
-    struct ui_rect in =
-        ui_pane(st, b, r, -1, "Steps 0 to %d of this %s, L%d kv%d", step_of(st),
-                p->own_page > 1 ? "page" : "bin", st->at.pair / p->n_kv_heads, st->at.pair % p->n_kv_heads);
     enum ui_req_state rs;
     const struct ui_page_steps *s = page_steps(st, p, &rs);
+    int words = r.w >= 52 ? 18 : 0, w = (r.w - 2 - 12 - words) / 2, from = s && s->n > w ? s->n - w : 0;
+    struct ui_rect in = ui_pane(st, b, r, -1, "Steps %d to %d of this %s, L%d kv%d", from, step_of(st),
+                                p->own_page > 1 ? "page" : "bin", st->at.pair / p->n_kv_heads,
+                                st->at.pair % p->n_kv_heads);
     if (!s) { ui_empty(st, b, in, rs == UI_REQ_NOTHING ? "not recorded" : "computing", ""); return; }
-    int w = (in.w - 12) / 2, from = s->n > w ? s->n - w : 0;
     static const char *const label[3] = { "dense rank", "read", "mass lost" };
-    static const char *const key[3] = { "1-9, + beyond", "# read  - missed", "tenths of it" };
+    static const char *const key[3] = { "1-9, + beyond", "# read  - missed", "in tenths" };
     for (int line = 0; line < 3; line++) {
         uv_at(st, b, in.x, in.y + line, 11, UI_DIM, "%s", label[line]);
         for (int i = from; i < s->n && i - from < w; i++) {
@@ -324,7 +324,7 @@ static void draw_steps(const struct ui_state *st, struct cell_buf *b, struct ui_
             }
             cells_put(b, x, in.y + line, ch, uv_style(st, role));
         }
-        if (12 + 2 * (s->n - from) + 18 <= in.w)
+        if (words)
             uv_at(st, b, in.x + in.w - 17, in.y + line, 17, UI_DIM, "%s", key[line]);
     }
     int y = in.y + 3, end = in.y + in.h, kv = p->n_kv_heads, layer = st->at.pair / kv, most = 1;

@@ -148,7 +148,7 @@ static void draw_sums(const struct ui_state *st, struct cell_buf *b, struct ui_r
 {
     static const char *const name[N_SUMS][2] = { { "mass recall, mean", "mass recall" },
                                                  { "in the asked form", "asked form" },
-                                                 { "sparsity, mean", "sparsity" },
+                                                 { "sparsity: pairs or keys", "sparsity" },
                                                  { "tokens an answer", "answer tokens" },
                                                  { "prefill / decode tok/s", "tok/s" } };
     struct ui_style d = style(st, UI_DIM);
@@ -220,8 +220,8 @@ static void draw_samples(const struct ui_state *st, struct cell_buf *b, struct u
     static const char *const state[] = { "-", "queued", "running", "", "failed", "stopped" };
     struct ui_tasks *t = st->tasks;
     int idx[UI_T_SAMPLES];
-    struct ui_rect r = ui_pane(st, b, box, P_SAMPLES, "%s x %s: samples%s", t->task[st->at.task],
-                               t->n_methods ? t->title[st->at.cell] : "-",
+    struct ui_rect r = ui_pane(st, b, box, P_SAMPLES, "%s%s%s: samples%s", t->task[st->at.task],
+                               t->n_methods ? " x " : "", t->n_methods ? t->title[st->at.cell] : "",
                                st->at.worst_first ? ", worst first" : "");
     if (!t->n_methods) {
         ui_empty(st, b, r, t->waiting ? "waiting for the run on screen 1" : "no sample has run yet",
