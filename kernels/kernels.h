@@ -48,8 +48,9 @@ struct k_attn_tile {
     const void *q;                 /* [rows] packed rows */
     float *m, *l, *o; /* [rows] K_M0 at first; [rows][16] partial sums; [rows][dim]; zeros at first */
 };
-/* Some rows of a tile, ascending, where rows read keys of their own: see[i] has a bit for each key of the step
- * (16 for a group) that row[i] reads, window and future left out; NULL: each reads all. pos is not looked at. */
+/* Some rows of a tile, ascending, where rows read keys of their own: see[i] has a bit for each key of the
+ * step (16 for a group) that row[i] reads, window and future left out; NULL: each reads all. pos of the
+ * groups is not looked at. */
 struct k_attn_rows { const uint16_t *row; const uint64_t *see; int n; };
 
 #define K_SLACK 8.0f                  /* exp2 of it keeps sums far from any bound, and rescaling rare */

@@ -6,7 +6,8 @@
  *
  * Known quirks. Meant for models trained with it; on others it is mean-pooled selection, an instructive
  * contrast to Quest's bounds. Published with blocks of 4096 and top_k of 12 at long context; defaults here
- * suit 1K to 16K. Rows of a block do not share their lists, so prefill plans have one tile per row.
+ * suit 1K to 16K. Rows of a block do not share their lists: prefill plans have one tile per row, whose
+ * rows the executor brings together again (model/attend_rows.c).
  * sparsity=S leaves out the share S of each phase, by fewer blocks in prefill, where early rows have little
  * to leave out. */
 #include "methods.h"

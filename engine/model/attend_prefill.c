@@ -86,7 +86,7 @@ static void run_units(void *ctx, int lo, int hi, int thread)
     atomic_fetch_add(&p->cells, w.n_cells);
 }
 
-/* Rows with lists of their own that meet keys together: as many as leave some panels to share out, 0: none. */
+/* Rows with lists of their own that meet keys together: as many as leave panels to share out, 0: none. */
 static int own_rows(const struct attend_prefill *a)
 {
     bool own = false;

@@ -1,9 +1,9 @@
 /* Rows with lists of their own (tiles of one row): the keys come to the rows.
  *
- * A row alone would bring each of its keys from memory for one product. Here keys are walked through in steps,
- * once for a panel of many rows: each step notes which rows read some of it, and which of its keys, and the
- * kernel takes these rows six at a time wherever in the panel they lie. A row meets its keys in ascending
- * order, as it would alone. */
+ * A row alone would bring each of its keys from memory for one product. Here keys are walked through in
+ * steps, once for a panel of many rows: each step notes which rows read some of it, and which of its keys,
+ * and the kernel takes these rows six at a time wherever in the panel they lie. A row meets its keys in
+ * ascending order, as it would alone. */
 #include "model/attend_int.h"
 
 #include <string.h>

@@ -29,17 +29,25 @@ INLINE void pv(const struct k_attn_tile *t, const struct k_attn_group *g, float 
         UNROLL for (int j = 0; j < NC; j++) _mm512_storeu_ps(o[r] + col + j * 16, x[r][j]);
 }
 
+enum { MAX_DIM = 256 };
+
 INLINE void block_f32(const struct k_attn_tile *t, const struct k_attn_group *g,
                       const struct k_attn_rows *list, int r0, int R, int G)
 {
     __m512 x[6][4];
     float p[6 * K_STEP_KEYS] __attribute__((aligned(64)));
+    float own[6][MAX_DIM] __attribute__((aligned(64)));
     const float *q[6], *k[4];
     float *o[6];
     UNROLL for (int r = 0; r < R; r++) {
         size_t at = (size_t)row_at(list, r0 + r) * (size_t)t->dim;
         q[r] = (const float *)t->q + at;
         o[r] = t->o + at;
+    }
+    if (list) { /* at a fixed distance again: six addresses besides those of keys are too many for registers */
+        for (int d = 0; d < t->dim; d += 16)
+            UNROLL for (int r = 0; r < R; r++) _mm512_store_ps(own[r] + d, _mm512_loadu_ps(q[r] + d));
+        UNROLL for (int r = 0; r < R; r++) q[r] = own[r];
     }
     UNROLL for (int c = 0; c < G; c++) k[c] = g[c].k;
     UNROLL for (int r = 0; r < R; r++)
@@ -63,7 +71,14 @@ INLINE void block_f32(const struct k_attn_tile *t, const struct k_attn_group *g,
 }
 
 DEFINE_STEP(attn_step_avx512, block_f32)
-DEFINE_STEP_LISTED(attn_step_rows_avx512, block_f32)
+DEFINE_STEP_LISTED(attn_step_listed_avx512, block_f32)
+
+static void attn_step_rows_avx512(const struct k_attn_tile *t, const struct k_attn_rows *list,
+                                  const struct k_attn_group *g, int n_groups)
+{
+    if (t->dim > MAX_DIM) attn_step_rows_c(t, list, g, n_groups);
+    else attn_step_listed_avx512(t, list, g, n_groups);
+}
 
 static void transpose16(const float *const *src, int n, int d, int cols, float *dst)
 {
