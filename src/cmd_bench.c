@@ -214,7 +214,10 @@ int cmd_bench(int argc, char **argv)
         "the machine can do. Without MODEL: the bundled one.\nsel/dA: selection over the time of dense "
         "attention; "
         "at/rd: attention over (density x dense attention), 1 where skipped work costs nothing; ev/dA: "
-        "choosing what eviction keeps, over attention of the dense prefill.",
+        "choosing what eviction keeps, over attention of the dense prefill; ceil: of prefill, the time that "
+        "its products would take at the rates named first (linear layers and attention each at that of the "
+        "unit that does them, selection and all else not counted) over the time it took; of decode, GB/s "
+        "over those of memory.",
         { "saccade bench --prefill 512,4096 --decode 64 --context 0,2500",
           "saccade bench --prefill 16384 --method vertical_slash:sparsity=0.9 --json",
           "saccade bench --prefill 4096 --threads 1,2" },

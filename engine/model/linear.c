@@ -404,6 +404,15 @@ static int few_panels(const struct sac_pool *p, const struct linear_job *job, in
     return (panels + units - 1) / units;
 }
 
+static bool wide(int m, int cols) { return k_ops()->wide.name && m >= FEW && cols % 32 == 0; }
+
+enum linear_unit linear_unit(const struct k_mat *w, int m)
+{
+    enum path path = path_of(w);
+    if (path == PATH_F32) return LINEAR_F32;
+    return path == PATH_INT8 && !wide(m, w->cols) ? LINEAR_INTEGERS : LINEAR_FAST;
+}
+
 void linear_many(struct sac_pool *p, const struct linear_job *job, int n_jobs, const float *x, size_t ldx,
                  int m)
 {
@@ -418,7 +427,7 @@ void linear_many(struct sac_pool *p, const struct linear_job *job, int n_jobs, c
             struct product c = { .p = p, .job = part, .n_jobs = n, .m = m - r < CHUNK ? m - r : CHUNK,
                                  .x = x + (size_t)r * ldx, .ldx = ldx, .cols = part[0].w->cols };
             c.per_unit = c.m < FEW ? few_panels(p, part, n) : K_NP;
-            c.wide = k_ops()->wide.name && c.m >= FEW && c.cols % 32 == 0;
+            c.wide = wide(c.m, c.cols);
             run_chunk(&c);
         }
     }

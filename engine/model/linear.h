@@ -17,6 +17,10 @@ size_t linear_packed_bytes(const struct k_mat *w); /* what it takes; before it i
 void linear(struct sac_pool *p, const struct k_mat *w, const float *x, size_t ldx, int m, float *y,
             size_t ldy, const float *bias);
 
+/* Which of the CPU's products m rows of x meet this matrix with: f32, the fastest floats, or integers. */
+enum linear_unit { LINEAR_F32, LINEAR_FAST, LINEAR_INTEGERS };
+enum linear_unit linear_unit(const struct k_mat *w, int m);
+
 struct linear_job { const struct k_mat *w; float *y; size_t ldy; const float *bias; };
 /* Several matrices with the same input: activations are converted once. */
 void linear_many(struct sac_pool *p, const struct linear_job *job, int n_jobs, const float *x, size_t ldx,

@@ -71,22 +71,48 @@ static int *prompt_ids(struct sac_model *m, int n, uint64_t seed)
     return ids;
 }
 
-/* Multiply-adds times two of all linear layers, for each token; the head's come on top once. */
-static double linear_flops(const struct sac_model *m, double *bytes)
+/* Operations (two for a multiply-add) of one prefill, the seconds they would take at the ceilings, and bytes
+ * of weights. */
+struct linear_cost {
+    double flops, seconds, bytes;
+};
+
+static double unit_rate(const struct sac_ceilings *top, enum linear_unit unit)
 {
-    double flops = 0;
-    *bytes = 0;
+    if (unit == LINEAR_INTEGERS) return top->int_gops * 1e9;
+    return (unit == LINEAR_FAST ? top->fast_gflops : top->f32_gflops) * 1e9;
+}
+
+static void add_linear(struct linear_cost *c, const struct sac_ceilings *top, const struct k_mat *w, int rows)
+{
+    if (!w || !w->data) return;
+    double flops = 2.0 * w->rows * w->cols * rows;
+    c->flops += flops;
+    c->seconds += top ? flops / unit_rate(top, linear_unit(w, rows)) : 0;
+    c->bytes += (double)w->row_bytes * w->rows;
+}
+
+/* Of n rows: in the last layer all of them are projected, and the last one alone goes on from there. */
+static struct linear_cost linear_cost(const struct bench *b, int n)
+{
+    const struct sac_model *m = b->m;
+    struct linear_cost c = { 0, 0, 0 };
     for (int l = 0; l < m->hp.shape.n_layers; l++) {
         const struct layer_weights *w = &m->w.layer[l];
-        const struct k_mat *mat[] = { w->wq, w->wk, w->wv, w->wo, w->gate, w->up, w->down };
-        for (size_t i = 0; i < sizeof mat / sizeof *mat; i++) {
-            if (!mat[i] || !mat[i]->data) continue;
-            flops += 2.0 * mat[i]->rows * mat[i]->cols;
-            *bytes += (double)mat[i]->row_bytes * mat[i]->rows;
-        }
+        const struct k_mat *project[] = { w->wq, w->wk, w->wv }, *mix[] = { w->wo, w->gate, w->up, w->down };
+        for (size_t i = 0; i < sizeof project / sizeof *project; i++) add_linear(&c, b->top, project[i], n);
+        for (size_t i = 0; i < sizeof mix / sizeof *mix; i++)
+            add_linear(&c, b->top, mix[i], l + 1 < m->hp.shape.n_layers ? n : 1);
     }
-    *bytes += (double)m->w.head->row_bytes * m->w.head->rows;
-    return flops;
+    add_linear(&c, b->top, m->w.head, 1);
+    return c;
+}
+
+static double attend_rate(const struct bench *b)
+{
+    const struct k_ops *o = k_ops();
+    bool fast = !b->m->opts.strict && o->attn_fast.step != o->attn.step;
+    return unit_rate(b->top, fast ? LINEAR_FAST : LINEAR_F32);
 }
 
 /* ---- prefill ---- */
@@ -132,7 +158,7 @@ struct dense_time {
 static bool bench_prefill(struct bench *b, const char *name, const int *ids, int n, struct dense_time *dense)
 {
     struct prefill_args a;
-    double t[MAX_REPEATS], select = 0, attend = 0, total = 0, bytes, least_select = HUGE_VAL,
+    double t[MAX_REPEATS], select = 0, attend = 0, total = 0, least_select = HUGE_VAL,
                            least_attend = HUGE_VAL;
     int repeats = b->o->repeats < 1 ? 1 : b->o->repeats > MAX_REPEATS ? MAX_REPEATS : b->o->repeats;
     if (!b->o->cold && !one_prefill(b, ids, n, true, &a)) return false;
@@ -164,10 +190,9 @@ static bool bench_prefill(struct bench *b, const char *name, const int *ids, int
     row.attend_seconds = least_attend;
     row.select_to_dense = b->spec ? least_select / dense->attend : (double)NAN;
     row.attend_to_density = b->spec ? least_attend / (row.density.work * dense->attend) : (double)NAN;
-    double flops =
-        linear_flops(b->m, &bytes) * n + 2.0 * b->m->w.head->rows * b->m->w.head->cols + a.flops_attend;
-    row.gflops = flops / row.seconds * 1e-9;
-    if (b->top) row.of_ceiling = row.gflops / b->top->fast_gflops;
+    struct linear_cost linear = linear_cost(b, n);
+    row.gflops = (linear.flops + a.flops_attend) / row.seconds * 1e-9;
+    if (b->top) row.of_ceiling = (linear.seconds + a.flops_attend / attend_rate(b)) / row.seconds;
     b->row(b->ctx, &row);
     return !stopped(b);
 }
@@ -261,7 +286,7 @@ static bool bench_decode(struct bench *b, struct session *base, int i_spec, cons
                                      .attend_to_density = (double)NAN,
                                      .evict_to_dense = (double)NAN,
                                      .of_ceiling = (double)NAN };
-        double total = 0, bytes;
+        double total = 0;
         for (int i = 0; i < steps; i++) total += t[i];
         snprintf(row.method, sizeof row.method, "%s", name);
         row.seconds = median(t, steps);
@@ -281,8 +306,7 @@ static bool bench_decode(struct bench *b, struct session *base, int i_spec, cons
         if (spec) row.select_to_dense = select / dense->attend;
         if (spec) row.attend_to_density = attend / (row.density.read * dense->attend);
         if (kept) row.evict_to_dense = b->evict_s[i_spec] / dense->prefill_attend;
-        linear_flops(b->m, &bytes);
-        bytes += read / steps * (b->m->opts.kv == SAC_KV_F32 ? 4 : 2);
+        double bytes = linear_cost(b, 1).bytes + read / steps * (b->m->opts.kv == SAC_KV_F32 ? 4 : 2);
         row.gbytes_s = bytes / row.seconds * 1e-9;
         if (b->top) row.of_ceiling = row.gbytes_s / b->top->read_gbytes;
         b->row(b->ctx, &row);

@@ -46,7 +46,10 @@ struct sac_bench_row {
     double evict_to_dense;
     double gflops,
         gbytes_s; /* done a second; NAN where not the limit (prefill counts operations, decode bytes) */
-    double of_ceiling;                /* of the matching ceiling, when `top` was given */
+    /* When `top` was given. Prefill: the seconds that its products would take at the ceilings (linear layers
+     * and attention each at the rate of the unit that does them) over the seconds it took. Decode: bytes a
+     * second over those of memory. */
+    double of_ceiling;
 };
 
 /* Calls row for each measurement, dense first at each length. top: ceilings to compare with, or NULL. */
