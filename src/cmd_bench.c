@@ -110,7 +110,7 @@ struct bench_args {
     struct arg_ints prefill, context, threads;
     int decode, repeats, kv;
     uint64_t seed;
-    bool strict, cold;
+    bool strict, cold, no_reference;
 };
 
 /* One thread count: open, measure the machine, measure the model. */
@@ -131,6 +131,7 @@ static bool measure(const struct bench_args *a, int threads, struct output *out,
                                  .repeats = a->repeats,
                                  .seed = a->seed,
                                  .cold = a->cold,
+                                 .no_reference = a->no_reference,
                                  .cancel = &cli_stop };
     bool ok = cli_model(a->model, path, sizeof path, err) && sac_model_open(&m, path, &mo, err) == SAC_OK &&
               sac_bench_ceilings(m, &top, err) == SAC_OK;
@@ -195,6 +196,8 @@ int cmd_bench(int argc, char **argv)
           .max = 15 },
         { "cold", 0, NULL, "no warm-up before the prefills, for lengths where one takes minutes", ARG_FLAG,
           .to = &a.cold },
+        { "no-reference", 0, NULL, "no dense prefills: where they take minutes", ARG_FLAG,
+          .to = &a.no_reference },
         { "threads", 't', "N,M", "thread counts, each in turn (default: all cores)", ARG_INTS,
           .to = &a.threads },
         { "kv", 0, "TYPE", "how keys and values are kept: f32, f16 or bf16 (default f16)", ARG_CHOICE,

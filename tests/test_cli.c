@@ -244,6 +244,45 @@ static void test_info(void **state)
     json_decref(r);
 }
 
+/* ---- bench ---- */
+
+/* The forms scripts rely on, and densities that do not depend on where they are counted; no times. */
+static void test_bench(void **state)
+{
+    (void)state;
+    static const struct { const char *method, *phase; int tokens; } want[] = {
+        { "dense", "prefill", 600 }, { "block_sparse:sparsity=0.5", "prefill", 600 },
+        { "dense", "decode", 300 },  { "quest:sparsity=0.5", "decode", 300 },
+    };
+    const char *const args = "bench --prefill 600 --decode 2 --context 300 --repeats 1 --threads 1 --quiet "
+                             "--json --method block_sparse:sparsity=0.5 --method quest:sparsity=0.5";
+    char cold[400];
+    snprintf(cold, sizeof cold, "%s --cold", args);
+    json_t *r = run_json(args), *c = run_json(cold), *row;
+    size_t i;
+    assert_string_equal(str(r, "schema"), "saccade.bench/1");
+    assert_true(json_is_true(at(r, "warm_up")) && json_is_false(at(c, "warm_up")));
+    json_t *top = json_array_get(at(r, "ceilings"), 0);
+    assert_true(num(top, "f32_gflops") > 0 && num(top, "read_gbytes_s") > 0);
+    assert_int_equal(json_array_size(at(r, "rows")), 4);
+    json_array_foreach(at(r, "rows"), i, row) {
+        bool prefill = !strcmp(want[i].phase, "prefill"), dense = !strcmp(want[i].method, "dense");
+        json_t *twin = json_array_get(at(c, "rows"), i);
+        const char *density = prefill ? "density.work" : "density.read";
+        assert_string_equal(str(row, "method"), want[i].method);
+        assert_string_equal(str(row, "phase"), want[i].phase);
+        assert_int_equal(num(row, "tokens"), want[i].tokens);
+        assert_true(num(row, "tok_s") > 0 && num(row, "attend_seconds") > 0);
+        assert_true(num(row, "attend_seconds") < num(row, "seconds") || !prefill);
+        assert_true(num(row, prefill ? "gflops" : "gbytes_s") > 0);
+        assert_true(!dense || (num(row, "ratio_to_dense") == 1 && num(row, density) == 1));
+        assert_true(dense || (num(row, density) < 1 && num(row, "select_seconds") > 0));
+        assert_true(num(row, density) == num(twin, density));
+    }
+    json_decref(r);
+    json_decref(c);
+}
+
 /* ---- logits ---- */
 
 static void write_ids(const char *path, const int *ids, int n)
@@ -329,7 +368,7 @@ int main(void)
         cmocka_unit_test(test_run_form),   cmocka_unit_test(test_run_twice),
         cmocka_unit_test(test_run_prompt), cmocka_unit_test(test_run_kv_types),
         cmocka_unit_test(test_tokenize),   cmocka_unit_test(test_info),
-        cmocka_unit_test(test_logits),
+        cmocka_unit_test(test_bench),      cmocka_unit_test(test_logits),
     };
     return cmocka_run_group_tests(tests, make_folder, drop_folder);
 }

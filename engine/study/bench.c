@@ -200,10 +200,10 @@ static bool bench_prefill(struct bench *b, const char *name, const int *ids, int
 static bool prefills(struct bench *b, int n)
 {
     int *ids = prompt_ids(b->m, n, b->o->seed);
-    struct dense_time dense = { 0, 0 };
+    struct dense_time dense = { (double)NAN, (double)NAN };
     bool ok = ids != NULL;
     b->spec = NULL;
-    ok = ok && bench_prefill(b, "dense", ids, n, &dense);
+    ok = ok && (b->o->no_reference || bench_prefill(b, "dense", ids, n, &dense));
     for (int i = 0; ok && i < b->o->n_spec; i++) {
         struct sac_spec spec;
         ok = sac_spec_parse(&spec, b->o->spec[i], b->err) == SAC_OK &&

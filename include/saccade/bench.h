@@ -25,6 +25,7 @@ struct sac_bench_opts {
     const char *const *spec; int n_spec;  /* methods besides dense */
     int repeats;                          /* of a prefill; at least 1 */
     bool cold;                            /* no warm-up before prefills: where one takes minutes */
+    bool no_reference;                    /* no dense prefills; ratios to them are NAN */
     uint64_t seed;
     const atomic_bool *cancel;
 };

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Cost against length on log-log axes: dense and methods, prefill and decode, selection apart.
 
-    curve.py run OUT.csv [--prefill 1K,2K,...] [--context 1K,...] [--cold] [--saccade PROGRAM] [--model FILE]
+    curve.py run OUT.csv [--prefill 1K,2K,...] [--context 1K,...] [--cold] [--no-reference] [--saccade PROGRAM] [--model FILE]
     curve.py show IN.csv               a table with local exponents (1: linear, 2: quadratic)
     curve.py plot IN.csv OUT.svg
 
@@ -65,8 +65,7 @@ def measure(a):
             call += ["--context", a.context, "--decode", str(a.decode)]
         for m in a.method or dict.fromkeys((PREFILL if a.prefill else ()) + (DECODE if a.context else ())):
             call += ["--method", m]
-        if a.cold:
-            call.append("--cold")
+        call += ["--cold"] * a.cold + ["--no-reference"] * a.no_reference
         out = json.loads(subprocess.run(call, check=True, stdout=subprocess.PIPE).stdout)
     new = not os.path.exists(a.csv)
     with open(a.csv, "a", newline="") as f:
@@ -197,6 +196,7 @@ def main():
     r.add_argument("--repeats", type=int, default=1)
     r.add_argument("--method", action="append")
     r.add_argument("--cold", action="store_true")
+    r.add_argument("--no-reference", action="store_true")
     r.add_argument("--layers", type=int, default=2)
     r.add_argument("--model")
     r.add_argument("--saccade", default=os.path.join(ROOT, "build/release/saccade"))
