@@ -66,6 +66,8 @@ static void step_row(const struct k_attn_tile *t, const struct k_attn_group *g, 
     for (int i = 0; i < n; i++) {
         s[i] = exp2f(s[i] - t->m[r]);
         t->l[r * K_GROUP + i % K_GROUP] += s[i];
+        float kept = s[i] * K_KEPT;
+        if (t->p) to_f16_c(&kept, 1, &t->p[r * K_STEP_KEYS + i]);
         const float *v = (const float *)g[i / K_GROUP].v + (size_t)(i % K_GROUP) * (size_t)t->dim;
         for (int d = 0; d < t->dim; d++) o[d] += s[i] * v[d];
     }
@@ -92,5 +94,18 @@ void attn_finish_c(const struct k_attn_tile *t, int dim, float *out, size_t ldo,
         float inv = sum > 0 ? 1.0f / sum : 0.0f;
         for (int d = 0; d < dim; d++) out[(size_t)r * ldo + (size_t)d] = o[d] * inv;
         if (lse2) lse2[r] = sum > 0 ? t->m[r] + log2f(sum) : -INFINITY;
+    }
+}
+
+void fold_c(const uint16_t *p, const float *w, int rows, int n, float *out)
+{
+    for (int i = 0; i < n; i++) {
+        double sum = 0;
+        for (int r = 0; r < rows; r++) {
+            float x;
+            from_f16_c(&p[r * K_STEP_KEYS + i], 1, &x);
+            sum += (double)w[r] * (double)x;
+        }
+        out[i] = (float)sum;
     }
 }

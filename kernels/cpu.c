@@ -68,13 +68,13 @@ static const char *const level_name[] = {
 static void fill(enum k_level level)
 {
     const struct k_attn attn = { "f32 scalar", sizeof(float),    attn_pack_q_c, attn_pack_group_c,
-                                 attn_step_c,  attn_step_rows_c, attn_finish_c };
+                                 attn_step_c,  attn_step_rows_c, attn_finish_c, true };
     table = (struct k_ops){
         .level = level, .name = level_name[level],
         .dequant = dequant_row_c, .dot = dot_c, .rms_norm = rms_norm_c, .silu_mul = silu_mul_c,
         .gelu_mul = gelu_mul_c, .add = add_c, .score_f32 = score_f32_c, .score_f16 = score_f16_c,
         .score_bf16 = score_bf16_c, .exp_sum = exp_sum_c, .max = max_c, .softcap = softcap_c,
-        .exp_pool = exp_pool_c, .add_rows = add_rows_c, .above = above_c,
+        .exp_pool = exp_pool_c, .add_rows = add_rows_c, .above = above_c, .fold = fold_c,
         .nibbles = nibbles_c,
         .to_f16 = to_f16_c, .from_f16 = from_f16_c, .to_bf16 = to_bf16_c, .from_bf16 = from_bf16_c,
         .scores = scores_c, .values = values_c, .unpack = unpack_c,

@@ -46,6 +46,7 @@ struct k_attn_tile {
     int first;                     /* rows before it see none of the keys of the step: they are left alone */
     float cap;                     /* softcap, 0: none */
     const void *q;                 /* [rows] packed rows */
+    uint16_t *p;      /* NULL, or room for [rows][K_STEP_KEYS]: exponentials times K_KEPT as f16 */
     float *m, *l, *o; /* [rows] K_M0 at first; [rows][16] partial sums; [rows][dim]; zeros at first */
 };
 /* Some rows of a tile, ascending, where rows read keys of their own: see[i] has a bit for each key of the
@@ -54,6 +55,7 @@ struct k_attn_tile {
 struct k_attn_rows { const uint16_t *row; const uint64_t *see; int n; };
 
 #define K_SLACK 8.0f                  /* exp2 of it keeps sums far from any bound, and rescaling rare */
+#define K_KEPT 128.0f                 /* at most 2^15 with the slack, and small ones still normal numbers */
 #define K_M0 (-1e30f)              /* finite, so that masked rows never meet inf - inf */
 
 struct k_attn {
@@ -70,6 +72,7 @@ struct k_attn {
     /* After the last step: out[r*ldo + d] = o / sum of l, d < dim (0 for rows that saw no key); lse2[r] =
      * log2 of the sum of exp2 of all scores (-inf), unless lse2 is NULL */
     void (*finish)(const struct k_attn_tile *t, int dim, float *out, size_t ldo, float *lse2);
+    bool keeps;                    /* step fills p */
 };
 
 /* ---- products with weights ----
@@ -181,6 +184,8 @@ struct k_ops {
                      float *top, float *lost);
     /* y[i] += sum over rows of w[r] * x[r*ldx + i], i < n */
     void (*add_rows)(float *y, const float *x, size_t ldx, const float *w, int rows, int n);
+    /* out[i] = sum over rows of w[r] * p[r*K_STEP_KEYS + i], f16; i < n <= K_STEP_KEYS, a multiple of 16 */
+    void (*fold)(const uint16_t *p, const float *w, int rows, int n, float *out);
     /* Indices, ascending, of the entries above t; idx: room for n. Returns how many. */
     int (*above)(const float *x, int n, float t, int *idx);
     /* Scores of groups at[0 .. n-1] of keys of 4 bits: out[h*stride + 16*g + i] */

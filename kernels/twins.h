@@ -20,6 +20,7 @@ float max_c(const float *x, int n);
 void softcap_c(float *x, int n, float cap);
 void exp_pool_c(const float *x, float max, const int *end, int pieces, const float *skip, float *sum,
                 float *top, float *lost);
+void fold_c(const uint16_t *p, const float *w, int rows, int n, float *out);
 int above_c(const float *x, int n, float t, int *idx);
 void nibbles_c(const struct k_nibble_query *q, int heads, const void *groups, const int *at, int n, int dim,
                float *out, size_t stride);

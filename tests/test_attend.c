@@ -152,6 +152,39 @@ static void check(struct problem *p)
     free(w);
 }
 
+/* What keys receive from all rows: exponentials are kept as f16, and not at all below 2^-21. */
+static void check_mass(struct problem *p)
+{
+    struct attend_prefill *a = &p->a;
+    size_t n = (size_t)a->n, all = (size_t)a->n_kv_heads * n;
+    double *w = malloc(n * sizeof *w), *want = calloc(all, sizeof *want), terms;
+    float *mass = a->mass = malloc(all * sizeof *mass), *again = malloc(all * sizeof *again);
+    a->strict = true;
+    assert_true(attend_prefill(pool, a));
+    memcpy(again, mass, all * sizeof *again);
+    if (a->has_mass) {
+        assert_true(attend_prefill(pool, a));
+        assert_memory_equal(mass, again, all * sizeof *again);
+        int group = a->n_heads / a->n_kv_heads;
+        for (int h = 0; h < a->n_heads; h++)
+            for (int r = 0; r < a->n; r++) {
+                reference_row(a, h, r, w, &terms);
+                for (int j = 0; j <= r; j++) want[(size_t)(h / group) * n + (size_t)j] += w[j];
+            }
+        for (size_t j = 0; j < all; j++)
+            if (!(fabs((double)mass[j] - want[j]) <= 5e-4 * want[j] + 5e-7 * (double)(a->n * group) + 1e-6))
+                fail_msg("%s: key %d gets %g, expected %g", k_ops()->name, (int)j, (double)mass[j], want[j]);
+        for (int h = 0; h < a->n_heads; h++) check_row(a, h, a->n - 1, w);
+    } else {
+        assert_true(k_ops()->level != K_SCALAR && k_ops()->level != K_AVX512);
+    }
+    a->mass = NULL;
+    free(w);
+    free(want);
+    free(mass);
+    free(again);
+}
+
 static void at_levels(void (*f)(void))
 {
     for (int level = K_SCALAR; level <= best_level; level++) {
@@ -178,6 +211,7 @@ static void dense_cases(void)
         p.a.window = row[i].window;
         p.a.softcap = row[i].cap;
         check(&p);
+        check_mass(&p);
         drop(&p);
     }
 }

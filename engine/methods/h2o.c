@@ -4,7 +4,9 @@
  * `recent` last tokens and the `heavy` ones of largest sum; each step evicts the least of the others, whose
  * sum is forgotten.
  *
- * Known quirks. It needs all rows of the prompt's attention: a second pass of the cost of dense scores. Early
+ * Known quirks. It needs all rows of the prompt's attention: dense attention sums them as it goes where the
+ * processor's kernels can (AVX-512 with floats), otherwise they are computed again, at the cost of dense
+ * scores. Early
  * keys are seen by more queries and so favoured; normalize=1 divides by that number. The original predates
  * grouped heads; here sums are means over the group, one cache per KV head. */
 #include "methods.h"
@@ -44,7 +46,9 @@ static bool evict(const struct sac_prefill_in *in, const void *opts, struct sac_
     float *rank = sac_arena_floats(scratch, (size_t)n), *sum = sac_arena_floats(scratch, (size_t)n);
     if (!rank || !sum) return false;
     for (int kv = 0; kv < in->n_kv_heads; kv++) {
-        if (!evict_importance(in, kv, rows, GROUP_MEAN_SUM, sum, scratch)) return false;
+        const float *mass = in->mass ? in->mass + (size_t)kv * (size_t)n : NULL;
+        if (!mass && !evict_importance(in, kv, rows, GROUP_MEAN_SUM, sum, scratch)) return false;
+        for (int j = 0; mass && j < n; j++) sum[j] = mass[j] / (float)in_group(in);
         for (int j = 0; o->normalize && j < n; j++) sum[j] /= (float)imin(n - j, rows);
         memcpy(rank, sum, sizeof *rank * (size_t)n);
         force_ends(rank, n, 0, o->recent);
@@ -118,6 +122,7 @@ const struct sac_method method_h2o = {
     .n_params = SAC_COUNT(params),
     .opts_size = sizeof(struct opts),
     .needs_all_q = true,
+    .wants_mass = true,
     .scope = scope_kv_head,
     .budget = budget,
     .evict = evict,

@@ -19,6 +19,9 @@ struct attend_prefill {
     const struct sac_plan *plan;            /* [n_heads]; NULL: dense */
     float *out; size_t ldo;                 /* row t at out + t*ldo, head h at + h*head_dim */
     float *lse;                             /* [n_heads][n] log-sum-exp over the keys read, or NULL */
+    float *mass;                            /* [n_kv_heads][n]: what a key receives from all rows and heads, or
+                                             * NULL; dense and from row 0 on */
+    bool has_mass;                          /* out: the kernels of this CPU could tell */
     bool strict;                            /* f32 products; otherwise the fastest the CPU has (bf16) */
     const atomic_bool *cancel;              /* checked between tiles; NULL: never */
     double flops;                           /* out: multiply-adds done x 2, masked cells included */

@@ -21,6 +21,7 @@ struct attend_pass {
     int n_words;                    /* of a set of groups */
     int own_rows;                   /* most rows of a panel, 0: no head has tiles of one row */
     int unit_rows, n_units;         /* rows of a unit (a multiple of the tile), units of a head */
+    int64_t *mass;                  /* [threads][n_kv_heads][n_groups * K_GROUP], NULL: not wanted */
     atomic_bool failed;
     _Atomic uint64_t cells;         /* evaluated, masked ones included */
 };
@@ -44,6 +45,7 @@ struct attend_work {
     int gather[2 * K_GROUP];        /* asked for; the first K_GROUP are packed when all places are taken */
     int lo, hi;                     /* rows of the tile that the keys being collected are for */
     uint64_t *bits;                 /* [K_TILE_ROWS + 1][n_words]: whole groups that a tile reads */
+    struct attend_mass *mass;       /* exponentials of the tile (attend_mass.c), NULL: not kept */
     struct attend_listed *listed;   /* rows of each step of a stretch of keys (attend_rows.c) */
     int expect;                     /* where the group after the last one begins */
     uint64_t n_cells;
@@ -54,7 +56,7 @@ static inline int max_int(int a, int b) { return a > b ? a : b; }
 
 size_t attend_work_bytes(const struct attend_pass *p);
 size_t attend_listed_bytes(void);
-void attend_work_init(const struct attend_pass *p, struct attend_work *w, char *mem);
+void attend_work_init(const struct attend_pass *p, struct attend_work *w, char *mem, int thread);
 /* Rows row0 .. row0+rows-1 of a head over the keys of its plan (NULL: all). */
 void attend_tile(struct attend_pass *p, struct attend_work *w, int head, int row0, int rows,
                  const struct sac_plan *plan);
@@ -64,6 +66,16 @@ bool attend_rows(struct attend_pass *p, struct attend_work *w, int head, int row
 /* What both begin and end with: queries packed and sums cleared; outputs and log-sum-exps. */
 void attend_begin(struct attend_pass *p, struct attend_work *w, int head, int row0, int rows);
 void attend_finish(struct attend_pass *p, struct attend_work *w, int head);
+/* Sums of probabilities over rows: memory of a thread, counts of sums; before a step, after it, after a tile,
+ * after all. */
+size_t attend_mass_bytes(const struct attend_pass *p);
+size_t attend_mass_sums(const struct attend_pass *p);
+struct attend_mass *attend_mass_init(const struct attend_pass *p, char *mem, int thread);
+void attend_mass_begin(struct attend_mass *s);
+uint16_t *attend_mass_room(struct attend_mass *s);
+void attend_mass_note(struct attend_mass *s, const struct attend_work *w, const struct attend_keys *k);
+void attend_mass_fold(const struct attend_pass *p, struct attend_mass *s, int kv, int rows, const float *lse2);
+void attend_mass_total(const struct attend_pass *p);
 static inline void attend_fetch(const char *at, size_t bytes)
 {
     for (size_t i = 0; i < bytes; i += 64) __builtin_prefetch(at + i, 0, 2);

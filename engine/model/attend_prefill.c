@@ -75,7 +75,7 @@ static void run_units(void *ctx, int lo, int hi, int thread)
         return;
     }
     struct attend_work w;
-    attend_work_init(p, &w, mem);
+    attend_work_init(p, &w, mem, thread);
     /* Dense heads of a group share keys, row after row; a sparse head shares them with its own rows. Either
      * way long rows come first. */
     int heads = p->a->n_heads, wanted = p->n_units - p->a->row0 / p->unit_rows;
@@ -121,8 +121,14 @@ static bool prepare(struct attend_pass *p)
     p->n_units = (a->n + p->unit_rows - 1) / p->unit_rows;
     size_t keys = ((size_t)p->n_groups + 1) * K_GROUP;
     size_t packed = align64((size_t)a->n_kv_heads * (size_t)p->n_groups * p->group_bytes);
-    char *mem = pool_scratch(p->pool, -1, 2 * packed + align64(keys * sizeof(int32_t)));
+    a->has_mass = a->mass && p->k->keeps && !a->plan && !a->row0;
+    size_t pos = align64(keys * sizeof(int32_t)), sums = attend_mass_sums(p) * (size_t)pool_threads(p->pool);
+    char *mem = pool_scratch(p->pool, -1, 2 * packed + pos + (a->has_mass ? sums * sizeof *p->mass : 0));
     if (!mem) return false;
+    if (a->has_mass) {
+        p->mass = (int64_t *)(mem + 2 * packed + pos);
+        memset(p->mass, 0, sums * sizeof *p->mass);
+    }
     p->kp = mem;
     p->vp = mem + packed;
     p->iota = (int32_t *)(mem + 2 * packed);
@@ -139,6 +145,7 @@ bool attend_prefill(struct sac_pool *pool, struct attend_prefill *a)
     pool_run(pool, a->n_kv_heads * p.n_groups, 16, pack_groups, &p);
     /* Units go from the last row up, so rows that are not wanted are at the end of the list. */
     pool_run(pool, a->n_heads * (p.n_units - a->row0 / p.unit_rows), 1, run_units, &p);
+    if (a->has_mass) attend_mass_total(&p);
     a->flops = 4.0 * p.dim * (double)atomic_load(&p.cells);
     return !atomic_load(&p.failed) && !cancelled(a);
 }

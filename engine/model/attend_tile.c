@@ -19,7 +19,7 @@ size_t attend_work_bytes(const struct attend_pass *p)
     return round_up(rows * dim * p->k->elem) + 4 * round_up(K_STEP * p->group_bytes) +
            round_up(rows * (2 + K_GROUP) * f) + round_up(rows * dim * f) +
            round_up((K_TILE_ROWS + 1) * (size_t)p->n_words * sizeof(uint64_t)) +
-           (p->own_rows ? round_up(attend_listed_bytes()) : 0);
+           (p->own_rows ? round_up(attend_listed_bytes()) : 0) + (p->mass ? attend_mass_bytes(p) : 0);
 }
 
 static void *take(char **mem, size_t bytes)
@@ -29,7 +29,7 @@ static void *take(char **mem, size_t bytes)
     return at;
 }
 
-void attend_work_init(const struct attend_pass *p, struct attend_work *w, char *mem)
+void attend_work_init(const struct attend_pass *p, struct attend_work *w, char *mem, int thread)
 {
     size_t rows = work_rows(p), dim = (size_t)p->dim, f = sizeof(float);
     memset(w, 0, sizeof *w);
@@ -43,6 +43,7 @@ void attend_work_init(const struct attend_pass *p, struct attend_work *w, char *
     w->t.o = take(&mem, rows * dim * f);
     w->bits = take(&mem, (K_TILE_ROWS + 1) * (size_t)p->n_words * sizeof(uint64_t));
     if (p->own_rows) w->listed = take(&mem, attend_listed_bytes());
+    if (p->mass) w->mass = attend_mass_init(p, mem, thread);
 }
 
 /* ---- steps ---- */
@@ -55,7 +56,9 @@ static void run_step(struct attend_pass *p, struct attend_work *w, struct attend
     w->t.first = max_int(low - w->t.row0, w->lo);
     w->t.rows = w->hi;
     if (w->t.first < w->t.rows) {
+        w->t.p = w->mass ? attend_mass_room(w->mass) : NULL;
         p->k->step(&w->t, k->group, k->n);
+        if (w->mass) attend_mass_note(w->mass, w, k);
         w->n_cells += (uint64_t)(w->t.rows - w->t.first) * (uint64_t)(k->n * K_GROUP);
     }
     k->n = 0;
@@ -303,6 +306,7 @@ void attend_begin(struct attend_pass *p, struct attend_work *w, int head, int ro
     w->expect = -1;
     w->lo = 0;
     w->hi = rows;
+    if (w->mass) attend_mass_begin(w->mass);
 }
 
 void attend_finish(struct attend_pass *p, struct attend_work *w, int head)
@@ -310,7 +314,8 @@ void attend_finish(struct attend_pass *p, struct attend_work *w, int head)
     float lse2[K_PANEL_ROWS];
     const struct attend_prefill *a = p->a;
     float *out = a->out + (size_t)w->t.row0 * a->ldo + (size_t)head * (size_t)a->head_dim;
-    p->k->finish(&w->t, a->head_dim, out, a->ldo, a->lse ? lse2 : NULL);
+    p->k->finish(&w->t, a->head_dim, out, a->ldo, a->lse || w->mass ? lse2 : NULL);
+    if (w->mass) attend_mass_fold(p, w->mass, head / (a->n_heads / a->n_kv_heads), w->t.rows, lse2);
     float *lse = a->lse ? a->lse + (size_t)head * (size_t)a->n + (size_t)w->t.row0 : NULL;
     for (int r = 0; lse && r < w->t.rows; r++) lse[r] = lse2[r] * 0.69314718f;
 }

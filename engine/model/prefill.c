@@ -24,7 +24,7 @@ struct work {
     float *att;                     /* [n][n_heads * D] */
     void *block;                    /* of the four that follow */
     float *q, *k, *v;               /* head-major, one layer */
-    float *lse;
+    float *lse, *mass;
     float *xn, *qt, *kt, *vt, *gate, *up;   /* [CHUNK][...] */
     struct sac_plan *plan;
     struct sac_arena *scratch;      /* [threads] */
@@ -73,6 +73,7 @@ static bool work_init(struct work *w)
     w->vt = floats(c * kw);
     w->gate = floats(c * (size_t)sh->n_ff);
     w->up = floats(c * (size_t)sh->n_ff);
+    w->mass = w->a->want_mass && !w->first ? floats((size_t)sh->n_kv_heads * n) : NULL;
     w->plan = calloc((size_t)sh->n_heads, sizeof *w->plan);
     w->scratch = calloc((size_t)pool_threads(w->s->m->pool), sizeof *w->scratch);
     return w->x && w->att && w->xn && w->qt && w->kt && w->vt && w->gate && w->up && w->plan && w->scratch &&
@@ -81,7 +82,7 @@ static bool work_init(struct work *w)
 
 static void work_free(struct work *w)
 {
-    float *own[] = { w->x, w->att, w->xn, w->qt, w->kt, w->vt, w->gate, w->up };
+    float *own[] = { w->x, w->att, w->xn, w->qt, w->kt, w->vt, w->gate, w->up, w->mass };
     for (size_t i = 0; i < sizeof own / sizeof *own; i++) free(own[i]);
     if (w->block && w->a->leave) w->a->leave(w->a->ctx, w->block);
     else free(w->block);
@@ -344,13 +345,14 @@ static bool attend(struct work *w)
         .row0 = w->first, .scale = w->in.scale, .softcap = w->in.softcap, .window = w->in.window,
         .q = w->q, .k = w->k, .v = w->v, .q_stride = w->in.q_stride, .k_stride = w->in.k_stride,
         .plan = sparse ? w->plan : NULL, .out = w->att, .ldo = (size_t)sh->n_heads * (size_t)sh->head_dim,
-        .lse = w->lse, .strict = w->s->m->opts.strict, .cancel = a->cancel,
+        .lse = w->lse, .mass = sparse ? NULL : w->mass, .strict = w->s->m->opts.strict, .cancel = a->cancel,
     };
     bool ok = attend_prefill(w->s->m->pool, &at);
     a->attend_s += clock_seconds() - t1;
     a->flops_attend += at.flops;
     if (!ok) return false;
     w->in.lse = sparse ? NULL : w->lse;
+    w->in.mass = at.has_mass ? w->mass : NULL;
     if (!a->layer_done) return true;
 
     struct prefill_layer pl = { .layer = w->layer, .n = w->n, .q = w->q, .k = w->k, .v = w->v, .lse = w->lse,

@@ -43,7 +43,7 @@ struct prefill_args {
     const struct sac_spec *spec;   /* resolved; its prefill part acts. NULL: dense */
     struct sac_span force;         /* key positions every row reads as well (interventions) */
     int force_layer, force_kv;     /* -1: all; only looked at when force is not empty */
-    bool want_lse;
+    bool want_lse, want_mass;      /* want_mass: in->mass of dense layers */
     uint64_t seed;
     void (*layer_done)(void *ctx, struct prefill_layer *pl);     /* may be NULL */
     void (*hidden)(void *ctx, int layer, const float *x,

@@ -350,6 +350,12 @@ static void free_evictions(struct bench *b)
     b->evict_s = NULL;
 }
 
+static bool wants_mass(const struct sac_spec *spec)
+{
+    const struct sac_part *part = sac_spec_evict(spec);
+    return part && part->m->wants_mass;
+}
+
 static bool decodes(struct bench *b, int n)
 {
     if (n < 1) n = 1;
@@ -358,8 +364,24 @@ static bool decodes(struct bench *b, int n)
     struct prefill_args a = { .ids = ids, .n = n, .force_layer = -1, .force_kv = -1, .seed = b->o->seed,
                               .layer_done = on_evict, .ctx = b, .cancel = b->o->cancel };
     struct dense_step dense = { 0, 0, 0 };
-    bool ok = s && prepare_evictions(b, n) && session_prefill(s, &a, b->err) == SAC_OK && !b->failed;
-    dense.prefill_attend = a.attend_s;
+    bool ok = s && prepare_evictions(b, n), mass = false;
+    for (int i = 0; ok && i < b->o->n_spec; i++) mass |= wants_mass(&b->evicting[i]);
+    if (mass) {                     /* what it adds to attention is part of choosing */
+        dense.prefill_attend = HUGE_VAL;
+        for (int i = 0; ok && i < 2; i++) {
+            struct prefill_args plain = a;
+            struct session *t = session_new(b->m, n + 1, b->m->opts.kv, b->err);
+            plain.layer_done = NULL;
+            ok = t && session_prefill(t, &plain, b->err) == SAC_OK;
+            session_free(t);
+            dense.prefill_attend = fmin(dense.prefill_attend, plain.attend_s);
+        }
+        a.want_mass = true;
+    }
+    ok = ok && session_prefill(s, &a, b->err) == SAC_OK && !b->failed;
+    if (!mass) dense.prefill_attend = a.attend_s;
+    for (int i = 0; ok && i < b->o->n_spec; i++)
+        if (wants_mass(&b->evicting[i])) b->evict_s[i] += fmax(a.attend_s - dense.prefill_attend, 0);
     ok = ok && bench_decode(b, s, -1, ids, &dense);
     for (int i = 0; ok && i < b->o->n_spec; i++)
         if (b->kept[i] || sac_spec_decode(&b->evicting[i])) ok = bench_decode(b, s, i, ids, &dense);

@@ -431,7 +431,9 @@ void sac_job_free(struct sac_job *j)
     if (j->trace) j->trace->notify = NULL;
     session_free(j->base);
     for (int l = 0; j->tail && l < j->m->hp.shape.n_layers; l++) free(j->tail[l]);
+    for (int l = 0; j->mass && l < j->m->hp.shape.n_layers; l++) free(j->mass[l]);
     free(j->tail);
+    free(j->mass);
     free(j->base_logits);
     free(j->dense_logp);
     free(j->gold_id);

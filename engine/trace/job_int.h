@@ -32,6 +32,7 @@ struct sac_job {
     int base_lane;
     bool base_known;               /* base_lane and base_logits hold */
     float *base_logits;            /* after the prompt */
+    float **mass; /* [n_layers] sums of attention over all rows, [n_kv_heads][n], where a method asked for them */
     float **tail; /* [n_layers] q of the last rows, [n_heads][tail_n][D]; only when not recording */
     int tail_n;
     /* the dense continuation, reference of KL and of the first different token */

@@ -102,6 +102,7 @@ static bool base_in(const struct lane_run *r, int layer, struct sac_prefill_in *
                                    .k_stride = n * d,
                                    .seed = j->opts.seed };
     session_describe_rope(j->base, layer, in);
+    in->mass = j->mass ? j->mass[layer] : NULL;
     const struct layer_rec *rec = trace_layer(j->trace, j->base_lane, layer);
     if (rec && rec->q) {
         in->q = rec->q->data;

@@ -105,6 +105,32 @@ static void keep_tail(struct lane_run *r, const struct prefill_layer *pl)
                rows * d * sizeof *q);
 }
 
+static void keep_mass(struct sac_job *j, const struct prefill_layer *pl)
+{
+    size_t n = (size_t)j->m->hp.shape.n_kv_heads * (size_t)pl->n;
+    if (!j->mass) j->mass = calloc((size_t)j->m->hp.shape.n_layers, sizeof *j->mass);
+    if (!j->mass) return;                        /* the method will compute it itself */
+    if (!j->mass[pl->layer]) j->mass[pl->layer] = malloc(n * sizeof(float));
+    if (j->mass[pl->layer]) memcpy(j->mass[pl->layer], pl->in->mass, n * sizeof(float));
+}
+
+static bool wants_mass(const struct sac_spec *spec)
+{
+    const struct sac_part *evict = sac_spec_evict(spec);
+    return evict && evict->m->wants_mass;
+}
+
+/* Does this lane, or one that waits for its dense prefill, ask for sums of attention? */
+static bool mass_wanted(struct lane_run *r)
+{
+    struct sac_job *j = r->j;
+    bool wanted = wants_mass(&r->rec->spec);
+    pthread_mutex_lock(&j->lock);
+    for (int i = 0; i < j->n_queue; i++) wanted = wanted || wants_mass(&j->trace->lane[j->queue[i]]->spec);
+    pthread_mutex_unlock(&j->lock);
+    return wanted;
+}
+
 static void prefill_progress(struct lane_run *r, int done)
 {
     double elapsed = seconds() - r->layer_t0;
@@ -126,6 +152,7 @@ static void on_layer(void *ctx, struct prefill_layer *pl)
         if (!keep_layer(r, pl->in, &scratch)) r->out_of_memory = true;
         sac_arena_free(&scratch);
     }
+    if (shares && pl->in->mass) keep_mass(r->j, pl);
     if (r->rec->layer) record_layer(r, pl);
     else if (shares) keep_tail(r, pl);
     prefill_progress(r, pl->layer + 1);
@@ -178,6 +205,7 @@ static enum sac_code run_prefill(struct lane_run *r, struct session *s)
                               .force_layer = r->rec->force_layer,
                               .force_kv = r->rec->force_kv,
                               .want_lse = r->rec->layer != NULL,
+                              .want_mass = mass_wanted(r),
                               .seed = j->opts.seed,
                               .layer_done = on_layer,
                               .ctx = r,
@@ -258,8 +286,10 @@ static void drop_base(struct sac_job *j, struct session *heir)
     else session_free(j->base);
     j->base = NULL;
     for (int l = 0; j->tail && l < j->m->hp.shape.n_layers; l++) free(j->tail[l]);
+    for (int l = 0; j->mass && l < j->m->hp.shape.n_layers; l++) free(j->mass[l]);
     free(j->tail);
-    j->tail = NULL;
+    free(j->mass);
+    j->tail = j->mass = NULL;
     give_back();
 }
 

@@ -41,6 +41,8 @@ struct sac_prefill_in {
     const float *k, *v;         /* [n_kv_heads][k_stride]: rows 0 .. n-1 of head_dim */
     size_t q_stride, k_stride;  /* floats between heads */
     int q_row0;                 /* 0 in prefill; first row kept, where eviction happens later */
+    const float *mass;          /* [n_kv_heads][n]: what keys receive from all rows and heads of the group in dense
+                                 * attention; NULL when not known, see wants_mass */
     const float *lse;           /* [n_heads][n] dense log-sum-exp of the rows, NULL when not known */
     const float *rope_cos, *rope_sin; /* [positions][rope_dim / 2], for methods that undo the rotation */
     int rope_dim, rope_positions;
@@ -83,6 +85,7 @@ struct sac_method {
     size_t opts_size;           /* at most SAC_OPTS_MAX */
     bool oracle;                /* looks at what a real method cannot know */
     bool needs_all_q;           /* evict: every prompt row of q, not only the last 512 */
+    bool wants_mass;            /* evict: dense attention should sum its probabilities over all rows */
     enum sac_scope (*scope)(const void *opts);
     /* Refuse wrong parameters with the rule and the nearest valid value, as "...: use NAME=VALUE". n: prompt
      * length, 0 unknown; then the shape may be all zeros. */

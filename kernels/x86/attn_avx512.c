@@ -31,6 +31,17 @@ INLINE void pv(const struct k_attn_tile *t, const struct k_attn_group *g, float 
 
 enum { MAX_DIM = 256 };
 
+/* Below 2^-21 they count as nothing: f16 has no normal numbers there. */
+INLINE void keep_row(uint16_t *to, const float *p, int G)
+{
+    UNROLL for (int c = 0; c < G; c++) {
+        __m512 x = _mm512_mul_ps(_mm512_loadu_ps(p + c * K_GROUP), _mm512_set1_ps(K_KEPT));
+        __mmask16 on = _mm512_cmp_ps_mask(x, _mm512_set1_ps(0x1p-14f), _CMP_GE_OQ);
+        __m256i h = _mm512_cvtps_ph(_mm512_maskz_mov_ps(on, x), _MM_FROUND_TO_NEAREST_INT);
+        _mm256_storeu_si256((__m256i *)(void *)(to + c * K_GROUP), h);
+    }
+}
+
 INLINE void block_f32(const struct k_attn_tile *t, const struct k_attn_group *g,
                       const struct k_attn_rows *list, int r0, int R, int G)
 {
@@ -64,6 +75,9 @@ INLINE void block_f32(const struct k_attn_tile *t, const struct k_attn_group *g,
         softmax_row_512(t, g, row_at(list, r0 + r), x[r], G, see_at(list, r0 + r));
         UNROLL for (int c = 0; c < G; c++) _mm512_store_ps(p + r * K_STEP_KEYS + c * K_GROUP, x[r][c]);
     }
+    if (t->p)
+        UNROLL for (int r = 0; r < R; r++)
+            keep_row(t->p + (r0 + r) * K_STEP_KEYS, p + r * K_STEP_KEYS, G);
     int col = 0;
     for (; col + 64 <= t->dim; col += 64) pv(t, g, o, p, R, G, col, 4);
     if (col + 32 <= t->dim) { pv(t, g, o, p, R, G, col, 2); col += 32; }
@@ -125,4 +139,22 @@ const struct k_attn attn_avx512 = {
     .step = attn_step_avx512,
     .step_rows = attn_step_rows_avx512,
     .finish = k_attn_finish_avx512,
+    .keeps = true,
 };
+
+void k_fold_avx512(const uint16_t *p, const float *w, int rows, int n, float *out)
+{
+    __m512 s[4];
+    int G = n / K_GROUP;
+    UNROLL for (int c = 0; c < 4; c++) s[c] = _mm512_setzero_ps();
+    for (int r = 0; r < rows; r++, p += K_STEP_KEYS) {
+        __m512 f = _mm512_set1_ps(w[r]);
+        UNROLL for (int c = 0; c < 4; c++)
+            if (c < G)
+                s[c] = _mm512_fmadd_ps(
+                    f, _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(const void *)(p + c * K_GROUP))),
+                    s[c]);
+    }
+    UNROLL for (int c = 0; c < 4; c++)
+        if (c < G) _mm512_storeu_ps(out + c * K_GROUP, s[c]);
+}
