@@ -97,13 +97,14 @@ def show(rows):
 
 # ---- the drawing ----
 
+# Colours in the middle, for viewers that do not say what they draw on
 STYLE = """
-text { font: 13px system-ui, sans-serif; fill: #24292f }
-.small { font-size: 11px } .axis { stroke: #57606a; fill: none } .grid { stroke: #d0d7de; fill: none }
+text { font: 13px system-ui, sans-serif; fill: #768390 }
+.small { font-size: 11px } .axis { stroke: #768390; fill: none }
+.grid { stroke: #768390; stroke-opacity: .3; fill: none }
 .line { fill: none; stroke-width: 2 } .pick { stroke-dasharray: 2 4; stroke-width: 1.6 }
-@media (prefers-color-scheme: dark) {
-  text { fill: #e6edf3 } .axis { stroke: #8b949e } .grid { stroke: #30363d }
-}
+@media (prefers-color-scheme: light) { text { fill: #24292f } .axis { stroke: #57606a } }
+@media (prefers-color-scheme: dark) { text { fill: #e6edf3 } .axis { stroke: #8b949e } }
 """
 # of about the same contrast on white and on near-black
 COLOURS = ("#8c8c8c", "#d1495b", "#2f8fd6", "#2a9d6f", "#c77d0a", "#9a6bd6", "#c2569f", "#3aa3a3")
