@@ -416,7 +416,7 @@ static void packed_products(void **state)
             sac_arena_free(&a);
         }
     }
-    k_cpu_init(-1);
+    k_cpu_init(k_level_find(getenv("SACCADE_CPU")));
 }
 
 static void probabilities(void **state)
@@ -458,7 +458,7 @@ static void probabilities(void **state)
 
 int main(void)
 {
-    k_cpu_init(-1);
+    k_cpu_init(k_level_find(getenv("SACCADE_CPU")));
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(topk_is_a_sort),       cmocka_unit_test(topp_is_the_fewest),
         cmocka_unit_test(coverage_8_5),         cmocka_unit_test(pooling_8_6), cmocka_unit_test(pooling_keeps_small_values),

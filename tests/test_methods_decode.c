@@ -249,7 +249,7 @@ static void reads_as_defined(void **state)
 
 int main(void)
 {
-    k_cpu_init(-1);
+    k_cpu_init(k_level_find(getenv("SACCADE_CPU")));
     const struct CMUnitTest tests[] = { cmocka_unit_test(reads_as_defined) };
     return cmocka_run_group_tests(tests, make, drop);
 }

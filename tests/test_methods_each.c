@@ -566,7 +566,7 @@ static void oracle_is_an_upper_bound(void **state)
 
 int main(void)
 {
-    k_cpu_init(-1);
+    k_cpu_init(k_level_find(getenv("SACCADE_CPU")));
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_parameter), cmocka_unit_test(covering_budget_is_dense),
         cmocka_unit_test(short_prompts_are_whole), cmocka_unit_test(budgets_are_kept),

@@ -83,7 +83,7 @@ static void sparsity_sets_the_stride(void **state)
 
 int main(void)
 {
-    k_cpu_init(-1);
+    k_cpu_init(k_level_find(getenv("SACCADE_CPU")));
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_page_shows_the_file),
         cmocka_unit_test(rows_are_as_described),

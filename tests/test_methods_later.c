@@ -495,7 +495,7 @@ static void draws_repeat(void **state)
 
 int main(void)
 {
-    k_cpu_init(-1);
+    k_cpu_init(k_level_find(getenv("SACCADE_CPU")));
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(xattention),
         cmocka_unit_test(spargeattn),

@@ -280,7 +280,7 @@ static int run_fixture(void)
 
 int main(void)
 {
-    k_cpu_init(-1);
+    k_cpu_init(k_level_find(getenv("SACCADE_CPU")));
     snprintf(fixture, sizeof fixture, "%s/fixtures/select/story.l5.safetensors", TEST_DIR);
     int failed = run_fixture();
     const char *dir = getenv("SACCADE_FIXTURES");

@@ -358,7 +358,7 @@ enum sac_code sac_select_run(const struct sac_select_args *a, struct sac_select_
 {
     struct select_run r = { .a = a, .out = out, .err = err };
     memset(out, 0, sizeof *out);
-    k_cpu_init(-1);
+    k_cpu_init(k_level_find(getenv("SACCADE_CPU")));
     enum sac_code rc = sac_spec_parse(&r.spec, a->spec, err);
     if (!rc) rc = load_all(&r);
     if (!rc) {
