@@ -119,8 +119,8 @@ static void densities(void **state)
     }
 }
 
-/* A plan of columns and ranges, sometimes with columns that a tile does not read: whatever is folded, every tile, row
- * and density stays as it was, from any key on. */
+/* A plan of columns and ranges, sometimes with columns that a tile does not read: whatever is folded, every
+ * tile, row and density stays as it was, from any key on. */
 static void folding_changes_nothing(void **state)
 {
     (void)state;
@@ -138,7 +138,8 @@ static void folding_changes_nothing(void **state)
         for (int r0 = 0; r0 < n; r0 += tile) {
             int end = r0 + tile;
             memset(keep, 0, (size_t)n + 40);
-            for (int i = 0; i < p.n_vertical && p.vertical[i] < end; i++) keep[p.vertical[i]] = !odd || rand() % 9 > 0;
+            for (int i = 0; i < p.n_vertical && p.vertical[i] < end; i++)
+                keep[p.vertical[i]] = !odd || rand() % 9 > 0;
             for (int k = 0; !bare && k < end; k += 1 + rand() % 30)
                 for (int j = rand() % 12; j >= 0 && k < end; j--) keep[k++] = 1;
             for (int k = bare ? end : r0; k < end; k++) keep[k] = 1;

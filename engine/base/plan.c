@@ -126,9 +126,9 @@ static int first_above(const int *list, int n, int key)   /* the first entry tha
     return lo;
 }
 
-/* Walks a tile: every column before the end of its last run must be read. Runs of nothing but columns are left out
- * where `out` is given, but for the last, which says how far columns go. Returns how many stay, SIZE_MAX: a column
- * is not read. */
+/* Walks a tile: every column before the end of its last run must be read. Runs of nothing but columns are
+ * left out where `out` is given, but for the last, which says how far columns go. Returns how many stay,
+ * SIZE_MAX: a column is not read. */
 static size_t fold_tile(const struct sac_plan *p, int t, struct sac_run *out)
 {
     size_t stay = 0;

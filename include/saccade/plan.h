@@ -49,9 +49,10 @@ bool sac_plan_next(struct sac_plan *p);
 void sac_plan_free(struct sac_plan *p);
 /* The plan that covers every causal key: tile rows at a time, one run each. */
 bool sac_plan_dense(struct sac_plan *p, int n_rows);
-/* A plan that is kept: scattered columns that every tile repeats stay in `vertical` alone, and no room is spare. Nothing
- * that a reader sees changes: readers of single runs go through sac_tile_next. The runs of a Vertical-Slash plan at 16384
- * tokens and a sparsity of 0.9 fall to 28 % of their bytes, and no longer grow with tiles times columns. */
+/* A plan that is kept: scattered columns that every tile repeats stay in `vertical` alone, and no room is
+ * spare. Nothing that a reader sees changes: readers of single runs go through sac_tile_next. The runs of a
+ * Vertical-Slash plan at 16384 tokens and a sparsity of 0.9 fall to 28 % of their bytes, and no longer grow
+ * with tiles times columns. */
 void sac_plan_fold(struct sac_plan *p);
 
 /* The runs of tile t, in order, from the one on that reaches key `from` (its start may be cut to `from`). */
