@@ -333,6 +333,8 @@ static void attend_token(struct session *s, int layer, const struct decode_sink 
         struct decode_layer dl = { layer, s->n, w->q, w->k, w->v, listed || drops ? w->abs : NULL, units };
         sink->layer(sink->ctx, &dl);
     }
+    if (!observes && !drops) return;
+    double t2 = clock_seconds();       /* choosing what to drop, and dropping it, is selection too */
     for (int h = 0; observes && h < sh->n_heads; h++) {
         struct sac_rows all = { &(struct sac_run){ 0, w->n_slots[h / job.group] }, 1, 1 };
         const struct sac_rows *rows = !listed ? &all : &w->rows[job.per_head ? h : h / job.group];
@@ -344,6 +346,7 @@ static void attend_token(struct session *s, int layer, const struct decode_sink 
         remove_slot(s, layer, g, slot);
         if (m->dropped) m->dropped(s->state, layer, g, slot);
     }
+    s->stats.select_s += clock_seconds() - t2;
 }
 
 /* x += norm(y), or x += y where the family has no norm after the block. */
