@@ -462,11 +462,13 @@ static void text_status(const struct ui_state *st, char *buf, size_t cap)
     }
     ui_fmt_weight((double)r->w[st->at.key], num, sizeof num);
     ui_fmt_lift((double)r->w[st->at.key] * r->n_keys, lift, sizeof lift);
-    if (!st->plain && st->body.w < 80) snprintf(lift, sizeof lift, "%s", "");
-    snprintf(buf + n, cap - (size_t)n, "  weight %s%s%s%s, %s: %s%s", num, *lift ? " = " : "", lift,
-             *lift ? " x uniform" : "", ui_lane_name(st, st->at.a),
-             uv_key_word(r, st->at.key, ui_row_rank(r, st->at.key), &role),
-             (r->flag[st->at.key] & UI_KEY_GOLD) ? "  [gold]" : "");
+    for (int more = 1; more >= 0; more--) {     /* the lift where there is room for it */
+        snprintf(buf + n, cap - (size_t)n, "  weight %s%s%s%s, %s: %s%s", num, more ? " = " : "",
+                 more ? lift : "", more ? " x uniform" : "", ui_lane_name(st, st->at.a),
+                 uv_key_word(r, st->at.key, ui_row_rank(r, st->at.key), &role),
+                 (r->flag[st->at.key] & UI_KEY_GOLD) ? "  [gold]" : "");
+        if (st->plain || cells_text_width(buf, strlen(buf)) <= st->body.w - 2) return;
+    }
 }
 
 static void text_plain(const struct ui_state *st, char *buf, size_t cap)
