@@ -177,8 +177,8 @@ static int why_lines(const struct ui_state *st, const struct ui_t_cell *c, int s
     int n = 0;
     ui_text_visible(y->token, (int)strlen(y->token), token, sizeof token - 1);
     snprintf(line[n++], 240,
-             "%sgold %d, %s, step %d: %s reads %.0f %% of its dense mass over all heads; %d of %d (layer, KV "
-             "head) read it",
+             "%sgold %d, %s, step %d: %s reads %.0f %% of its dense mass over all heads; %d of %d KV heads "
+             "read it",
              y->differs ? "" : "the answers never part; read least: ", y->item + 1,
              span_words(y, span, sizeof span), y->step, title, span_read(y), y->pairs, y->n_pairs);
     if (y->key >= 0)
