@@ -119,6 +119,31 @@ static void densities(void **state)
     }
 }
 
+/* As a damaged file may hold: tiles that read nothing, columns all the same. */
+static void nothing_is_read(void **state)
+{
+    (void)state;
+    struct sac_plan p;
+    struct sac_run run;
+    int columns[] = { 0, 3 };
+    assert_true(sac_plan_init(&p, 4, 10));
+    for (int t = 0; t < 3; t++) assert_true(sac_plan_next(&p));
+    p.vertical = columns;
+    p.n_vertical = 2;
+    sac_plan_fold(&p);
+    assert_false(p.folded);
+    for (int t = 0; t < 3; t++) {
+        struct sac_tile_runs it = sac_plan_tile(&p, t, 0);
+        assert_false(sac_tile_next(&it, &run));
+    }
+    struct sac_rows r = { &run, 1, 1 };
+    sac_plan_row(&p, 9, 0, &r);
+    assert_int_equal(r.n, 0);
+    assert_true(sac_plan_density(&p).kernel == 0);
+    p.vertical = NULL;
+    sac_plan_free(&p);
+}
+
 /* A plan of columns and ranges, sometimes with columns that a tile does not read: whatever is folded, every
  * tile, row and density stays as it was, from any key on. */
 static void folding_changes_nothing(void **state)
@@ -186,7 +211,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(runs_merge), cmocka_unit_test(validity), cmocka_unit_test(membership),
         cmocka_unit_test(dense_is_everything), cmocka_unit_test(densities),
-        cmocka_unit_test(folding_changes_nothing),
+        cmocka_unit_test(folding_changes_nothing), cmocka_unit_test(nothing_is_read),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -155,7 +155,7 @@ static void trim(struct sac_plan *p)
 
 void sac_plan_fold(struct sac_plan *p)
 {
-    bool fold = !p->folded && p->n_vertical > 0;
+    bool fold = !p->folded && p->n_vertical > 0 && p->n_run > 0;
     for (int t = 0; fold && t < p->n_tiles; t++) fold = fold_tile(p, t, NULL) != SIZE_MAX;
     if (fold) {
         size_t n = 0;
@@ -173,9 +173,9 @@ void sac_plan_fold(struct sac_plan *p)
 
 struct sac_tile_runs sac_plan_tile(const struct sac_plan *p, int t, int from)
 {
+    if (p->at[t] == p->at[t + 1]) return (struct sac_tile_runs){ NULL, NULL, NULL, NULL };
     const struct sac_run *run = p->run + p->at[t], *end = p->run + p->at[t + 1];
     struct sac_tile_runs it = { run, end, NULL, NULL };
-    if (run == end) return it;
     if (p->folded) {
         it.column = p->vertical + first_above(p->vertical, p->n_vertical, from);
         it.column_end = p->vertical + first_above(p->vertical, p->n_vertical, end[-1].hi);
