@@ -206,7 +206,8 @@ static void count_reads(struct session *s, const struct select_job *job, bool se
     for (int g = 0; g < sh->n_kv_heads; g++) {
         int n = kv_at(s, job->in.layer, g)->n;
         const struct sac_rows *rows = &s->work.rows[job->per_head ? g * job->group : g];
-        int read = selected ? union_count(rows, job->per_head ? job->group : 1, n, s->work.seen) : n;
+        int read = !selected ? n : job->per_head ? union_count(rows, job->group, n, s->work.seen)
+                                                 : sac_rows_count(rows);
         s->stats.read += 2.0 * read * d;
         if (selected && s->part && s->part->m->metadata)
             s->stats.read += s->part->m->metadata(s->part->opts.bytes, n, d);
