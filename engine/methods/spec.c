@@ -373,6 +373,12 @@ const struct sac_part *sac_spec_evict(const struct sac_spec *spec)
     return NULL;
 }
 
+bool sac_spec_wants_mass(const struct sac_spec *spec)
+{
+    const struct sac_part *part = sac_spec_evict(spec);
+    return part && part->m->wants_mass;
+}
+
 const struct sac_part *sac_spec_decode(const struct sac_spec *spec)
 {
     for (int i = 0; i < spec->n; i++) {

@@ -350,12 +350,6 @@ static void free_evictions(struct bench *b)
     b->evict_s = NULL;
 }
 
-static bool wants_mass(const struct sac_spec *spec)
-{
-    const struct sac_part *part = sac_spec_evict(spec);
-    return part && part->m->wants_mass;
-}
-
 static bool decodes(struct bench *b, int n)
 {
     if (n < 1) n = 1;
@@ -365,7 +359,7 @@ static bool decodes(struct bench *b, int n)
                               .layer_done = on_evict, .ctx = b, .cancel = b->o->cancel };
     struct dense_step dense = { 0, 0, 0 };
     bool ok = s && prepare_evictions(b, n), mass = false;
-    for (int i = 0; ok && i < b->o->n_spec; i++) mass |= wants_mass(&b->evicting[i]);
+    for (int i = 0; ok && i < b->o->n_spec; i++) mass |= sac_spec_wants_mass(&b->evicting[i]);
     if (mass) {                     /* what it adds to attention is part of choosing */
         dense.prefill_attend = HUGE_VAL;
         for (int i = 0; ok && i < 2; i++) {
@@ -381,7 +375,7 @@ static bool decodes(struct bench *b, int n)
     ok = ok && session_prefill(s, &a, b->err) == SAC_OK && !b->failed;
     if (!mass) dense.prefill_attend = a.attend_s;
     for (int i = 0; ok && i < b->o->n_spec; i++)
-        if (wants_mass(&b->evicting[i])) b->evict_s[i] += fmax(a.attend_s - dense.prefill_attend, 0);
+        if (sac_spec_wants_mass(&b->evicting[i])) b->evict_s[i] += fmax(a.attend_s - dense.prefill_attend, 0);
     ok = ok && bench_decode(b, s, -1, ids, &dense);
     for (int i = 0; ok && i < b->o->n_spec; i++)
         if (b->kept[i] || sac_spec_decode(&b->evicting[i])) ok = bench_decode(b, s, i, ids, &dense);

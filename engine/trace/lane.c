@@ -114,19 +114,14 @@ static void keep_mass(struct sac_job *j, const struct prefill_layer *pl)
     if (j->mass[pl->layer]) memcpy(j->mass[pl->layer], pl->in->mass, n * sizeof(float));
 }
 
-static bool wants_mass(const struct sac_spec *spec)
-{
-    const struct sac_part *evict = sac_spec_evict(spec);
-    return evict && evict->m->wants_mass;
-}
-
 /* Does this lane, or one that waits for its dense prefill, ask for sums of attention? */
 static bool mass_wanted(struct lane_run *r)
 {
     struct sac_job *j = r->j;
-    bool wanted = wants_mass(&r->rec->spec);
+    bool wanted = sac_spec_wants_mass(&r->rec->spec);
     pthread_mutex_lock(&j->lock);
-    for (int i = 0; i < j->n_queue; i++) wanted = wanted || wants_mass(&j->trace->lane[j->queue[i]]->spec);
+    for (int i = 0; i < j->n_queue && !wanted; i++)
+        wanted = sac_spec_wants_mass(&j->trace->lane[j->queue[i]]->spec);
     pthread_mutex_unlock(&j->lock);
     return wanted;
 }

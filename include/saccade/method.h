@@ -170,5 +170,6 @@ enum sac_code sac_part_set(struct sac_part *p, const char *param, const char *va
 bool sac_spec_layer_dense(const struct sac_spec *spec, int layer);
 const struct sac_part *sac_spec_prefill(const struct sac_spec *spec);  /* NULL: dense */
 const struct sac_part *sac_spec_evict(const struct sac_spec *spec);
+bool sac_spec_wants_mass(const struct sac_spec *spec); /* its eviction does; see wants_mass */
 const struct sac_part *sac_spec_decode(const struct sac_spec *spec);
 #endif
