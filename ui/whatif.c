@@ -235,13 +235,12 @@ static void lines(const struct ui_state *st, const struct shown *s, int w, char 
     else
         snprintf(line[0], sizeof line[0], "%sL%d H%d: %d of %d keys (ran: %d)   mass recall %s (ran: %s)",
                  where, st->at.layer, st->at.head, o->n_would, s->row + 1, o->n_ran, mass_would, mass_ran);
-    snprintf(line[1], sizeof line[1], "%s %s%sset%s %s (ran: %s)%sgold%s %s (ran: %s)",
-             brief ? "oracle" : "the best keys of that number hold", num(o->would.oracle, b[0]),
-             brief ? "  " : "   ", small ? "" : " recall", num(o->would.set, b[1]), num(o->ran.set, b[2]),
-             brief ? "  " : "   ",
-             small   ? ""
-             : brief ? " kept"
-                     : " tokens kept",
+    snprintf(line[1], sizeof line[1],
+             small   ? "oracle %s set recall %s (%s) gold kept %s (%s)"
+             : brief ? "oracle %s  set recall %s (ran: %s)  gold kept %s (ran: %s)"
+                     : "the best keys of that number hold %s   set recall %s (ran: %s)   "
+                       "gold tokens kept %s (ran: %s)",
+             num(o->would.oracle, b[0]), num(o->would.set, b[1]), num(o->ran.set, b[2]),
              num(o->would.evidence, b[3]), num(o->ran.evidence, b[4]));
     if (!s->all) {
         if (s->all_rs != UI_REQ_NOTHING) snprintf(line[2], sizeof line[2], "all heads: selecting again ...");
@@ -250,8 +249,10 @@ static void lines(const struct ui_state *st, const struct shown *s, int w, char 
     const struct all *a = s->all;
     num(a->would, b[0]), num(a->ran, b[1]), num(a->gold_would, b[2]), num(a->gold_ran, b[3]);
     if (brief)
-        snprintf(line[2], sizeof line[2], "%d heads: %srecall %s (ran: %s)  gold%s %s (ran: %s)", a->n,
-                 small ? "" : "mean mass ", b[0], b[1], small ? "" : " kept", b[2], b[3]);
+        snprintf(line[2], sizeof line[2],
+                 small ? "%d heads: mass recall %s (%s) gold kept %s (%s)"
+                       : "%d heads: mean mass recall %s (ran: %s)  gold kept %s (ran: %s)",
+                 a->n, b[0], b[1], b[2], b[3]);
     else
         snprintf(line[2], sizeof line[2],
                  "%d heads at this query: mean mass recall %s (ran: %s), lowest %s, L%d H%d   gold tokens kept "
