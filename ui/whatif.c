@@ -248,15 +248,14 @@ static void lines(const struct ui_state *st, const struct shown *s, int w, char 
     }
     const struct all *a = s->all;
     num(a->would, b[0]), num(a->ran, b[1]), num(a->gold_would, b[2]), num(a->gold_ran, b[3]);
-    if (brief)
-        snprintf(line[2], sizeof line[2],
-                 small ? "%d heads: mass recall %s (%s) gold kept %s (%s)"
-                       : "%d heads: mean mass recall %s (ran: %s)  gold kept %s (ran: %s)",
+    if (small) snprintf(line[2], sizeof line[2], "%d query heads: mean mass recall %s (%s)", a->n, b[0], b[1]);
+    else if (brief)
+        snprintf(line[2], sizeof line[2], "%d query heads: mass recall %s (ran: %s)  gold kept %s (ran: %s)",
                  a->n, b[0], b[1], b[2], b[3]);
     else
         snprintf(line[2], sizeof line[2],
-                 "%d heads at this query: mean mass recall %s (ran: %s), lowest %s, L%d H%d   gold tokens kept "
-                 "%s (ran: %s)",
+                 "%d query heads: mean mass recall %s (ran: %s), lowest %s, L%d H%d   "
+                 "gold tokens kept %s (ran: %s)",
                  a->n, b[0], b[1], num(a->lowest, b[4]), a->layer, a->head, b[2], b[3]);
 }
 
