@@ -248,7 +248,8 @@ static void lines(const struct ui_state *st, const struct shown *s, int w, char 
     }
     const struct all *a = s->all;
     num(a->would, b[0]), num(a->ran, b[1]), num(a->gold_would, b[2]), num(a->gold_ran, b[3]);
-    if (small) snprintf(line[2], sizeof line[2], "%d query heads: mean mass recall %s (%s)", a->n, b[0], b[1]);
+    if (small)
+        snprintf(line[2], sizeof line[2], "%d query heads: mean mass recall %s (%s)", a->n, b[0], b[1]);
     else if (brief)
         snprintf(line[2], sizeof line[2], "%d query heads: mass recall %s (ran: %s)  gold kept %s (ran: %s)",
                  a->n, b[0], b[1], b[2], b[3]);
