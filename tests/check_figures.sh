@@ -224,7 +224,10 @@ want 0 "$bin" trace info less.trace; grep -q 'weights to 0.14 %' out.txt && bad 
 printf 'ключ \xd7\x9e\xd7\xa4' > script.txt
 want 0 "$bin" trace record --prompt @script.txt --raw --max-tokens 1 -o script.trace
 want 0 "$bin" snapshot script.trace --layer 2 -o script.svg; want 0 "$bin" snapshot --prompt @script.txt --raw --max-tokens 1 --layer 2 -o script-live.svg
-cmp <(grep -v 'Comment\|schema' script.svg) <(grep -v 'Comment\|schema' script-live.svg) || bad "labels of a recording differ from those of the run"
+# Cells are left out: the file's weights are rounded, which may move a colour by one step.
+words() { grep -v 'Comment\|schema\|crispEdges' "$1"; }
+[ "$(words script.svg | wc -l)" -gt 100 ] || bad "labels are no longer told from cells"
+cmp <(words script.svg) <(words script-live.svg) || bad "labels of a recording differ from those of the run"
 want 3 "$bin" snapshot bad.trace -o x.png; said "damaged at byte"
 # A run that is killed leaves what was whole by then; it is not overwritten unasked.
 "$bin" trace record --task niah --length 3000 --method vertical_slash --method block_sparse -o killed.trace > out.txt 2> err.txt &

@@ -57,7 +57,7 @@ wait_for 'Attention, queries' 20
 keys b
 wait_for 'What if +snapkv:' 20
 wait_for 'mass recall [0-9.]+ \(ran: [0-9.]+\)' 60
-wait_for 'heads at this query: mean mass recall' 60
+wait_for '[0-9]+ query heads: mean mass recall [0-9.]+ \(ran: [0-9.]+\)' 60
 keys u
 gone 'What if' 20
 keys B
