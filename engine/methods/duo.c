@@ -49,18 +49,21 @@ struct outside { const struct opts *o; double mass; };
 static void add_row(void *ctx, int row, const float *p)
 {
     struct outside *s = ctx;
-    for (int j = s->o->sink; j <= row - s->o->recent; j++) s->mass += (double)p[j];
+    s->mass += range_sum(p, s->o->sink, row - s->o->recent + 1);
 }
 
 /* streams[kv head]: is it among those with least attention outside its sink and window? */
-static bool classify(const struct sac_prefill_in *in, const struct opts *o, bool *streams,
+static bool classify(const struct sac_prefill_in *in, const void *opts, int unused, void *out,
                      struct sac_arena *a)
 {
+    const struct opts *o = opts;
+    bool *streams = out;
     int heads = in->n_kv_heads, group = in_group(in), span = in_last_rows(in, SAMPLE_SPAN),
         count = imin(o->samples, span);
     float *keep = sac_arena_floats(a, (size_t)heads);
     int *rows = sac_arena_alloc(a, sizeof *rows * (size_t)count),
         *order = sac_arena_alloc(a, 2 * sizeof *order * (size_t)heads);
+    (void)unused;
     if (!keep || !rows || !order) return false;
     for (int i = 0; i < count; i++) rows[i] = in->n - span + (int)((i + 1LL) * span / count) - 1;
     for (int kv = 0; kv < heads; kv++) {
@@ -75,12 +78,17 @@ static bool classify(const struct sac_prefill_in *in, const struct opts *o, bool
     return true;
 }
 
+static const bool *streaming(const struct sac_prefill_in *in, const void *opts, struct sac_arena *scratch)
+{
+    return shared_get(in, -1, SHARED_KEYS, sizeof(bool) * (size_t)in->n_kv_heads, classify, opts, scratch);
+}
+
 static bool plan(const struct sac_prefill_in *in, const void *opts, int head, struct sac_plan *out,
                  struct sac_arena *scratch)
 {
     const struct opts *o = opts;
-    bool *streams = sac_arena_alloc(scratch, sizeof *streams * (size_t)in->n_kv_heads);
-    if (!streams || !classify(in, o, streams, scratch)) return false;
+    const bool *streams = streaming(in, opts, scratch);
+    if (!streams) return false;
     if (streams[head / in_group(in)]) return window_plan(out, in->n, o->sink, o->recent, TILE);
     return sac_plan_dense(out, in->n);
 }
@@ -89,8 +97,8 @@ static bool evict(const struct sac_prefill_in *in, const void *opts, struct sac_
                   struct sac_arena *scratch)
 {
     const struct opts *o = opts;
-    bool *streams = sac_arena_alloc(scratch, sizeof *streams * (size_t)in->n_kv_heads);
-    if (!streams || !classify(in, o, streams, scratch)) return false;
+    const bool *streams = streaming(in, opts, scratch);
+    if (!streams) return false;
     for (int kv = 0; kv < in->n_kv_heads; kv++) {
         if (!streams[kv]) {
             if (!evict_keep_all(&kept[kv], in->n, scratch)) return false;

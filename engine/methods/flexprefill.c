@@ -70,7 +70,10 @@ static bool plan(const struct sac_prefill_in *in, const void *opts, int head, st
     struct vs_scores sc;
     if (!vs_score(in, head, o->window, &sc, scratch)) return false;
     struct vs_rule r = { 0, 0, o->sink, o->local, o->tile };
-    if (!o->min_budget) return vs_select_target(&sc, &r, o->target, VS_COVERAGE, out, scratch);
+    struct vs_ranks ranks;
+    if (!o->min_budget)
+        return vs_rank(&sc, &r, true, &ranks, scratch) &&
+               vs_select_target(&ranks, o->target, VS_COVERAGE, out, scratch);
     /* Sums over the rows: alpha of each row's mass is alpha * rows of theirs. */
     r.nv = coverage(sc.vertical, sc.n, o->alpha * sc.rows, scratch);
     r.ns = coverage(sc.slash, sc.n, o->alpha * sc.rows, scratch);

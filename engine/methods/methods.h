@@ -42,16 +42,27 @@ bool panels_pack(struct panels *p, const float *rows, int dim, int n, struct sac
 /* out[i][ld] = x[i] . row j for j < n, i < m <= PANEL_ROWS; x is [m][pad] with zeros from dim on, ld at least
  * n rounded up to a multiple of 16. */
 void panels_score(const struct panels *p, const float *x, int m, int n, float *out, size_t ld);
+/* The same for rows first .. n-1, a multiple of 16 and less than n; out[i][j] as above. */
+void panels_score_from(const struct panels *p, const float *x, int m, int first, int n, float *out,
+                       size_t ld);
 size_t panels_width(int n);        /* n rounded up */
 enum { PANEL_ROWS = 32 };
 int panels_rows(const struct panels *p); /* a good m */
 /* The keys of a KV head; not needed (and left empty) where few rows will be scored. */
 bool scores_pack(const struct sac_prefill_in *in, int kv_head, int rows, struct panels *out,
                  struct sac_arena *a);
-/* Packed keys that the heads of a group share while their plans are made (in->shared): the first that wants
- * them packs them, they go when all heads of the group are done. NULL: out of memory. */
-struct sac_shared *shared_new(const struct sac_prefill_in *in);
+/* What the heads of a group (or all heads of a layer) need not make twice while their plans are made
+ * (in->shared): the first that wants it makes it, it goes when all of them are done. */
+struct sac_shared *shared_new(const struct sac_prefill_in *in); /* NULL: out of memory, nothing is shared */
 void shared_done(struct sac_shared *s, int kv_head); /* one head of the group is done; s may be NULL */
+enum shared_slot { SHARED_KEYS, SHARED_MEANS, SHARED_SLOTS };
+/* out: `bytes` of zeros to fill, with what it points to from `a`. False: out of memory. */
+typedef bool shared_make_fn(const struct sac_prefill_in *in, const void *opts, int kv_head, void *out,
+                            struct sac_arena *a);
+/* The slot of a group (kv_head) or of the layer (-1); NULL: out of memory. Within a pass over the heads of a
+ * layer make, opts and bytes of a slot are the same. */
+const void *shared_get(const struct sac_prefill_in *in, int kv_head, enum shared_slot slot, size_t bytes,
+                       shared_make_fn *make, const void *opts, struct sac_arena *scratch);
 void shared_free(struct sac_shared *s);
 
 /* Hands fn the dense probabilities p[0 .. row] of each of `rows` (ascending) or, where rows is NULL, of
@@ -92,8 +103,6 @@ int coverage(const float *score, int n, double alpha, struct sac_arena *a);   /*
 struct vs_scores { int n, rows; float *vertical, *slash; };   /* sums over the window rows */
 bool vs_score(const struct sac_prefill_in *in, int head, int window, struct vs_scores *out,
               struct sac_arena *a);
-/* Selection forces members into the scores it is given: this keeps the original. */
-bool vs_copy(const struct vs_scores *from, struct vs_scores *to, struct sac_arena *a);
 /* Token-exact causal cells of {j in v or i - j in s}; both sorted ascending. */
 double vs_pattern_cells(int n, const int *v, int nv, const int *s, int ns);
 /* Plan of tiles of `tile` rows; adds the lists to the plan. */
@@ -101,11 +110,16 @@ bool vs_plan(struct sac_plan *out, int n, int tile, const int *v, int nv, const 
 /* Force sinks and local offsets, keep the nv and ns best, plan. */
 struct vs_rule { int nv, ns, sink, local, tile; };
 bool vs_select(struct vs_scores *sc, const struct vs_rule *r, struct sac_plan *out, struct sac_arena *a);
+/* Columns and offsets by score, forced ones first, for any number of selections. coverage: with what
+ * VS_COVERAGE needs. Forces members into the scores. */
+struct vs_ranks { int n; struct vs_rule rule; int *rank[2]; float *sum[2]; };
+bool vs_rank(struct vs_scores *sc, const struct vs_rule *r, bool coverage, struct vs_ranks *out,
+             struct sac_arena *a);
 /* As vs_select with the sizes for which the causal cells read come nearest below `target` of all: equal
  * sizes, sizes that cover equal shares of the window's attention, or eight times more of one kind. */
 enum vs_sizes { VS_EQUAL, VS_COVERAGE, VS_MORE_VERTICAL, VS_MORE_SLASH };
-bool vs_select_target(struct vs_scores *sc, const struct vs_rule *r, double target, enum vs_sizes how,
-                      struct sac_plan *out, struct sac_arena *a);
+bool vs_select_target(const struct vs_ranks *ranks, double target, enum vs_sizes how, struct sac_plan *out,
+                      struct sac_arena *a);
 
 /* Sparsity of the forced members alone. */
 double vs_reach(int n, int sink, int local, int tile);

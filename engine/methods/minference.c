@@ -46,16 +46,12 @@ static double reach(const void *opts, const struct sac_shape *s, int n)
     return fmax(vs_reach(n, o->sink, o->local, o->tile), window_reach(n, o->sink, o->local, o->tile));
 }
 
-/* scores: of columns and diagonals, the same for every candidate made of them. */
+/* ranks: of columns and diagonals, the same for every candidate made of them. */
 static bool candidate(const struct sac_prefill_in *in, const struct opts *o, int head, int which,
-                      const struct vs_scores *scores, struct sac_plan *out, struct sac_arena *a)
+                      const struct vs_ranks *ranks, struct sac_plan *out, struct sac_arena *a)
 {
     static const enum vs_sizes how[N_VS] = { VS_EQUAL, VS_COVERAGE, VS_MORE_VERTICAL, VS_MORE_SLASH };
-    if (which < N_VS) {
-        struct vs_rule r = { 0, 0, o->sink, o->local, o->tile };
-        struct vs_scores sc;
-        return vs_copy(scores, &sc, a) && vs_select_target(&sc, &r, o->density, how[which], out, a);
-    }
+    if (which < N_VS) return vs_select_target(ranks, o->density, how[which], out, a);
     if (which == A_SHAPE)
         return window_plan(out, in->n, o->sink,
                            imax(causal_budget(in->n, 1 - o->density) - o->sink - o->tile / 2, o->local),
@@ -67,42 +63,72 @@ static bool candidate(const struct sac_prefill_in *in, const struct opts *o, int
     return !m->budget(opts, NULL, in->n, 1 - o->density, NULL) && m->plan(in, opts, head, out, a);
 }
 
+/* Every candidate is judged on a row while its probabilities are there. */
+struct trial {
+    struct judge judge;
+    struct sac_plan plan[N_CANDIDATES];
+    double loss[N_CANDIDATES];
+};
+
+static void try_row(void *ctx, int row, const float *p)
+{
+    struct trial *t = ctx;
+    for (int i = 0; i < N_CANDIDATES; i++) {
+        t->judge.plan = &t->plan[i];
+        t->judge.loss = 0;
+        judge_row(&t->judge, row, p);
+        t->loss[i] += t->judge.loss;
+    }
+}
+
+/* Rows of the second half, the last one among them. */
+static bool judge_all(const struct sac_prefill_in *in, const struct opts *o, int head, struct trial *t,
+                      const struct panels *keys, struct sac_arena *a)
+{
+    int half = in->n - in->n / 2, count = imin(o->samples, half), cap = in->n / 2 + 1;
+    size_t dim = (size_t)in->head_dim;
+    t->judge = (struct judge){ .in = in, .by_output = o->criterion == OUTPUT, .kv = head / in_group(in) };
+    t->judge.rows = (struct sac_rows){ sac_arena_alloc(a, sizeof(struct sac_run) * (size_t)cap), 0, cap };
+    t->judge.dense = sac_arena_floats(a, dim);
+    t->judge.sparse = sac_arena_floats(a, dim);
+    int *rows = sac_arena_alloc(a, sizeof *rows * (size_t)count);
+    if (!t->judge.rows.run || !t->judge.dense || !t->judge.sparse || !rows) return false;
+    for (int i = 0; i < count; i++) rows[i] = in->n / 2 + (int)((i + 1LL) * half / count) - 1;
+    return scores_each_row(in, head, 0, count, rows, keys, try_row, t, a);
+}
+
 static bool plan(const struct sac_prefill_in *in, const void *opts, int head, struct sac_plan *out,
                  struct sac_arena *scratch)
 {
     const struct opts *o = opts;
-    int half = in->n - in->n / 2, count = imin(o->samples, half), cap = in->n / 2 + 1;
-    size_t dim = (size_t)in->head_dim;
-    struct judge j = { .in = in, .by_output = o->criterion == OUTPUT, .kv = head / in_group(in) };
-    j.rows = (struct sac_rows){ sac_arena_alloc(scratch, sizeof(struct sac_run) * (size_t)cap), 0, cap };
-    j.dense = sac_arena_floats(scratch, dim);
-    j.sparse = sac_arena_floats(scratch, dim);
-    int *rows = sac_arena_alloc(scratch, sizeof *rows * (size_t)count);
+    struct trial t = { .loss = { 0 } };
     struct vs_scores scores;
-    if (!j.rows.run || !j.dense || !j.sparse || !rows) return false;
-    if (!vs_score(in, head, o->window, &scores, scratch)) return false;
-    for (int i = 0; i < count; i++) rows[i] = in->n / 2 + (int)((i + 1LL) * half / count) - 1;
-    double best[2] = { HUGE_VAL, HUGE_VAL };
-    for (int which = 0; which < N_CANDIDATES; which++) {
+    struct vs_ranks ranks;
+    struct vs_rule rule = { 0, 0, o->sink, o->local, o->tile };
+    struct panels keys;
+    if (!vs_score(in, head, o->window, &scores, scratch) || !vs_rank(&scores, &rule, true, &ranks, scratch) ||
+        !scores_pack(in, head / in_group(in), o->samples, &keys, scratch))
+        return false;
+    int made = 0;
+    for (bool ok = true; ok && made < N_CANDIDATES; made += ok) {
         struct sac_arena_mark mark = sac_arena_mark(scratch);
-        struct sac_plan p;
-        bool ok = candidate(in, o, head, which, &scores, &p, scratch);
-        j.plan = &p;
-        j.loss = 0;
-        if (ok && !scores_each_row(in, head, 0, count, rows, NULL, judge_row, &j, scratch))
-            sac_plan_free(&p), ok = false;
+        ok = candidate(in, o, head, made, &ranks, &t.plan[made], scratch);
         sac_arena_rewind(scratch, mark);
-        if (!ok) {
-            if (which > 0) sac_plan_free(out);
-            return false;
-        }
-        /* Candidates whose forced members read more than was asked for compete by how much they read. */
-        double kernel = sac_plan_density(&p).kernel, over = kernel > 1.25 * o->density ? kernel : 0;
-        bool better = which == 0 || over < best[0] || (over == best[0] && j.loss < best[1]);
-        if (which > 0) sac_plan_free(better ? out : &p);
-        if (better) *out = p, best[0] = over, best[1] = j.loss;
     }
-    return true;
+    int best = -1;
+    double over[N_CANDIDATES];
+    if (made == N_CANDIDATES && judge_all(in, o, head, &t, &keys, scratch))
+        for (int i = 0; i < N_CANDIDATES; i++) {
+            /* Candidates whose forced members read more than was asked for compete by how much they read. */
+            double kernel = sac_plan_density(&t.plan[i]).kernel;
+            over[i] = kernel > 1.25 * o->density ? kernel : 0;
+            bool same = i > 0 && over[i] == over[best];
+            if (i == 0 || over[i] < over[best] || (same && t.loss[i] < t.loss[best])) best = i;
+        }
+    for (int i = 0; i < made; i++)
+        if (i != best) sac_plan_free(&t.plan[i]);
+    if (best >= 0) *out = t.plan[best];
+    return best >= 0;
 }
 
 const struct sac_method method_minference = {

@@ -115,25 +115,31 @@ void panels_score(const struct panels *p, const float *x, int m, int n, float *o
     score_panels(p, x, m, 0, (n + K_PANEL - 1) / K_PANEL, out, ld);
 }
 
+void panels_score_from(const struct panels *p, const float *x, int m, int first, int n, float *out,
+                       size_t ld)
+{
+    score_panels(p, x, m, first / K_PANEL, (n + K_PANEL - 1) / K_PANEL, out, ld);
+}
+
 /* ---- rows of attention ---- */
 
 struct sac_shared {
     int n, group;
     struct share {
         pthread_mutex_t lock;
-        struct panels p;
+        void *slot[SHARED_SLOTS];
         struct sac_arena mem;
         int done;
-    } kv[];
+    } kv[]; /* [n], and one of the layer */
 };
 
 struct sac_shared *shared_new(const struct sac_prefill_in *in)
 {
-    struct sac_shared *s = calloc(1, sizeof *s + (size_t)in->n_kv_heads * sizeof s->kv[0]);
+    struct sac_shared *s = calloc(1, sizeof *s + ((size_t)in->n_kv_heads + 1) * sizeof s->kv[0]);
     if (!s) return NULL;
     s->n = in->n_kv_heads;
     s->group = in_group(in);
-    for (int i = 0; i < s->n; i++) pthread_mutex_init(&s->kv[i].lock, NULL);
+    for (int i = 0; i <= s->n; i++) pthread_mutex_init(&s->kv[i].lock, NULL);
     return s;
 }
 
@@ -142,17 +148,46 @@ void shared_done(struct sac_shared *s, int kv_head)
     if (!s) return;
     struct share *k = &s->kv[kv_head];
     pthread_mutex_lock(&k->lock);
-    if (++k->done == s->group) sac_arena_free(&k->mem);
+    if (++k->done == s->group) {
+        sac_arena_free(&k->mem);
+        memset(k->slot, 0, sizeof k->slot);
+    }
     pthread_mutex_unlock(&k->lock);
 }
 
 void shared_free(struct sac_shared *s)
 {
-    for (int i = 0; s && i < s->n; i++) {
+    for (int i = 0; s && i <= s->n; i++) {
         sac_arena_free(&s->kv[i].mem);
         pthread_mutex_destroy(&s->kv[i].lock);
     }
     free(s);
+}
+
+static void *make_slot(const struct sac_prefill_in *in, int kv_head, size_t bytes, shared_make_fn *make,
+                       const void *opts, struct sac_arena *a)
+{
+    void *out = sac_arena_alloc(a, bytes);
+    return out && make(in, opts, kv_head, out, a) ? out : NULL;
+}
+
+const void *shared_get(const struct sac_prefill_in *in, int kv_head, enum shared_slot slot, size_t bytes,
+                       shared_make_fn *make, const void *opts, struct sac_arena *scratch)
+{
+    if (!in->shared) return make_slot(in, kv_head, bytes, make, opts, scratch);
+    struct share *k = &in->shared->kv[kv_head < 0 ? in->shared->n : kv_head];
+    pthread_mutex_lock(&k->lock);
+    if (!k->slot[slot]) k->slot[slot] = make_slot(in, kv_head, bytes, make, opts, &k->mem);
+    const void *made = k->slot[slot];
+    pthread_mutex_unlock(&k->lock);
+    return made;
+}
+
+static bool pack_keys(const struct sac_prefill_in *in, const void *opts, int kv_head, void *out,
+                      struct sac_arena *a)
+{
+    (void)opts;
+    return panels_pack(out, in_key(in, kv_head, 0), in->head_dim, in->n, a);
 }
 
 bool scores_pack(const struct sac_prefill_in *in, int kv_head, int rows, struct panels *out,
@@ -161,13 +196,9 @@ bool scores_pack(const struct sac_prefill_in *in, int kv_head, int rows, struct 
     enum { FEW = 12 };
     *out = (struct panels){ 0 };
     if (rows < FEW) return true;
-    if (!in->shared) return panels_pack(out, in_key(in, kv_head, 0), in->head_dim, in->n, a);
-    struct share *k = &in->shared->kv[kv_head];
-    pthread_mutex_lock(&k->lock);
-    bool ok = k->p.data || panels_pack(&k->p, in_key(in, kv_head, 0), in->head_dim, in->n, &k->mem);
-    *out = k->p;
-    pthread_mutex_unlock(&k->lock);
-    return ok;
+    const struct panels *p = shared_get(in, kv_head, SHARED_KEYS, sizeof *p, pack_keys, NULL, a);
+    if (p) *out = *p;
+    return p != NULL;
 }
 
 static float exponentials(float *x, int n)
@@ -192,13 +223,13 @@ struct block {
     size_t ld;
 };
 
-static bool block_room(const struct sac_prefill_in *in, const struct panels *panels, struct block *b,
-                       struct sac_arena *a)
+static bool block_room(const struct sac_prefill_in *in, const struct panels *panels, int rows,
+                       struct block *b, struct sac_arena *a)
 {
-    size_t pad = panels ? (size_t)panels->pad : 1, rows = panels ? (size_t)panels_rows(panels) : 1;
+    size_t pad = (size_t)(panels ? panels->pad : in->head_dim), most = (size_t)imax(rows, 1);
     b->ld = panels_width(in->n);
-    b->score = sac_arena_floats(a, rows * b->ld);
-    b->x = sac_arena_alloc(a, sizeof(float) * rows * pad);
+    b->score = sac_arena_floats(a, most * b->ld);
+    b->x = sac_arena_alloc(a, sizeof(float) * most * pad);
     return b->score && b->x;
 }
 
@@ -263,7 +294,7 @@ bool scores_each_block(const struct sac_prefill_in *in, int head, int first, int
     struct block b;
     float inv[PANEL_ROWS];
     int kv = head / in_group(in), most = packed ? panels_rows(panels) : 1;
-    if (!block_room(in, packed ? panels : NULL, &b, a)) return false;
+    if (!block_room(in, packed ? panels : NULL, most, &b, a)) return false;
     for (int i = 0; i < count; i += most) {
         int row0 = first + i, m = imin(most, count - i);
         if (plain)
@@ -284,21 +315,30 @@ bool scores_each_block(const struct sac_prefill_in *in, int head, int first, int
     return true;
 }
 
+/* The same against keys as they lie, which are read once for all of the rows. */
+static void unpacked_score(const struct sac_prefill_in *in, int head, const int *rows, int first, int m,
+                           const struct block *b)
+{
+    size_t dim = (size_t)in->head_dim;
+    for (int r = 0; r < m; r++)
+        memcpy(b->x + (size_t)r * dim, in_query(in, head, rows ? rows[r] : first + r), dim * sizeof *b->x);
+    k_ops()->scores(K_F32, b->x, m, in_key(in, head / in_group(in), 0), in->head_dim,
+                    (rows ? rows[m - 1] : first + m - 1) + 1, in->scale, b->score, b->ld);
+}
+
 bool scores_each_row(const struct sac_prefill_in *in, int head, int first, int count, const int *rows,
                      const struct panels *panels, scores_row_fn *fn, void *ctx, struct sac_arena *a)
 {
+    enum { UNPACKED = 8 };
     struct sac_arena_mark mark = sac_arena_mark(a);
     bool packed = panels && panels->data;
     struct block b;
-    int kv = head / in_group(in), most = packed ? panels_rows(panels) : 1;
-    if (!block_room(in, packed ? panels : NULL, &b, a)) return false;
+    int most = packed ? panels_rows(panels) : imin(UNPACKED, count);
+    if (!block_room(in, packed ? panels : NULL, most, &b, a)) return false;
     for (int i = 0; i < count; i += most) {
-        int m = imin(most, count - i), row0 = rows ? rows[i] : first + i;
-        if (packed)
-            block_score(in, head, rows ? rows + i : NULL, row0, m, panels, &b);
-        else
-            k_ops()->score_f32(in_query(in, head, row0), in_key(in, kv, 0), in->head_dim, row0 + 1, in->scale,
-                               b.score);
+        int m = imin(most, count - i);
+        if (packed) block_score(in, head, rows ? rows + i : NULL, first + i, m, panels, &b);
+        else unpacked_score(in, head, rows ? rows + i : NULL, first + i, m, &b);
         for (int r = 0; r < m; r++) {
             int row = rows ? rows[i + r] : first + i + r;
             float *p = b.score + (size_t)r * b.ld, inv = finish_row(in, row, p);

@@ -74,7 +74,9 @@ static bool plan(const struct sac_prefill_in *in, const void *opts, int head, st
     if (!vs_score(in, head, o->window, &sc, scratch)) return false;
     struct vs_rule r = { o->vertical_size, o->slash_size, o->sink, o->local, o->tile };
     if (o->vertical_size) return vs_select(&sc, &r, out, scratch);
-    return vs_select_target(&sc, &r, o->target, VS_EQUAL, out, scratch);
+    struct vs_ranks ranks;
+    return vs_rank(&sc, &r, false, &ranks, scratch) &&
+           vs_select_target(&ranks, o->target, VS_EQUAL, out, scratch);
 }
 
 const struct sac_method method_vertical_slash = {

@@ -49,18 +49,6 @@ bool vs_score(const struct sac_prefill_in *in, int head, int window, struct vs_s
     return true;
 }
 
-bool vs_copy(const struct vs_scores *from, struct vs_scores *to, struct sac_arena *a)
-{
-    size_t n = (size_t)from->n;
-    *to = *from;
-    to->vertical = sac_arena_floats(a, n);
-    to->slash = sac_arena_floats(a, n);
-    if (!to->vertical || !to->slash) return false;
-    memcpy(to->vertical, from->vertical, n * sizeof(float));
-    memcpy(to->slash, from->slash, n * sizeof(float));
-    return true;
-}
-
 double vs_pattern_cells(int n, const int *v, int nv, const int *s, int ns)
 {
     double cells = 0;
@@ -124,21 +112,23 @@ static bool vs_tiles(struct sac_plan *out, const struct lists *l)
     return true;
 }
 
-/* Causal cells of the plan that vs_tiles would make. */
-static double vs_kernel_cells(const struct lists *l)
+/* Are the causal cells of the plan that vs_tiles would make at most `most`? The last tiles, which have most,
+ * are counted first. */
+static bool vs_within(const struct lists *l, double most)
 {
     double cells = 0;
-    for (int row0 = 0; row0 < l->n; row0 += l->tile) {
+    for (int row0 = (l->n - 1) / l->tile * l->tile; row0 >= 0 && cells <= most; row0 -= l->tile) {
         int end = row0 + l->tile, rows = imin(end, l->n), left = l->below_s[rows], at = 0, lo, hi;
         for (; next_range(l, end, &left, &lo, &hi); at = imin(hi, l->n)) {
             /* No range begins after the tile does: every row sees the columns before it. */
             cells += (double)(rows - row0) * (l->below_v[lo] - l->below_v[at]);
-            int all = imax(imin(hi - 1, rows), row0);       /* rows from here on see the range to its end */
-            for (int r = row0; r < all; r++) cells += imax(imin(hi, r + 1) - lo, 0);
+            /* Rows from `all` on see the range to its end, those from `some` on a part that grows by one. */
+            int all = imax(imin(hi - 1, rows), row0), some = imax(row0, lo);
+            if (all > some) cells += (double)(all - some) * (some + 1 - lo + all - lo) / 2;
             cells += (double)(rows - all) * (hi - lo);
         }
     }
-    return cells;
+    return cells <= most;
 }
 
 static int *copy_list(const int *list, int n)
@@ -187,41 +177,34 @@ bool vs_select(struct vs_scores *sc, const struct vs_rule *r, struct sac_plan *o
     return vs_plan(out, n, r->tile, v, nv, s, ns);
 }
 
+/* ---- the sizes that reach a target ---- */
+
 /* Positions that are still among the best k for every k that may be asked for, ascending. */
 struct contest {
     int n, n_left;
-    int *rank, *left, *list, *below;
+    const int *rank;
+    int *left, *list, *below;
 };
 
-static bool contest_init(struct contest *c, const float *mass, int n, int *order, int *tmp,
-                         struct sac_arena *a)
+static bool contest_init(struct contest *c, const int *rank, int n, struct sac_arena *a)
 {
     size_t ints = sizeof(int) * ((size_t)n + 1);
-    *c = (struct contest){ n,
-                           n,
-                           sac_arena_alloc(a, ints),
-                           sac_arena_alloc(a, ints),
-                           sac_arena_alloc(a, ints),
+    *c = (struct contest){ n, n, rank, sac_arena_alloc(a, ints), sac_arena_alloc(a, ints),
                            sac_arena_alloc(a, ints) };
-    if (!c->rank || !c->left || !c->list || !c->below) return false;
-    sort_descending(mass, n, order, tmp);
-    for (int i = 0; i < n; i++) {
-        c->rank[order[i]] = i;
-        c->left[i] = i;
-    }
+    if (!c->left || !c->list || !c->below) return false;
+    for (int i = 0; i < n; i++) c->left[i] = i;
     return true;
 }
 
-/* The k best, ascending, and how many lie below each position: what topk and count_below give. */
-static void list_best(struct contest *c, int k)
+/* The k best, ascending; returns how many. */
+static int list_best(struct contest *c, int k)
 {
     int count = 0;
     for (int i = 0; i < c->n_left; i++) {
         c->list[count] = c->left[i]; /* kept if it is one of them, written over if not */
         count += c->rank[c->left[i]] < k;
     }
-    for (int i = 0, at = 0; i <= count; i++)
-        for (int end = i < count ? c->list[i] : c->n; at <= end; at++) c->below[at] = i;
+    return count;
 }
 
 /* No more than k will be asked for. */
@@ -235,52 +218,81 @@ static void at_most(struct contest *c, int k)
     c->n_left = count;
 }
 
-bool vs_select_target(struct vs_scores *sc, const struct vs_rule *rule, double target, enum vs_sizes how,
-                      struct sac_plan *out, struct sac_arena *a)
+bool vs_rank(struct vs_scores *sc, const struct vs_rule *rule, bool coverage, struct vs_ranks *out,
+             struct sac_arena *a)
 {
-    struct vs_rule r = *rule;
-    int n = sc->n, *size[2] = { &r.nv, &r.ns };
+    int n = sc->n;
     float *mass[2] = { sc->vertical, sc->slash };
+    *out = (struct vs_ranks){ .n = n, .rule = *rule };
+    for (int d = 0; coverage && d < 2; d++)
+        if (!(out->sum[d] = sac_arena_floats(a, (size_t)n))) return false;
+    for (int d = 0; d < 2; d++)
+        if (!(out->rank[d] = sac_arena_alloc(a, sizeof(int) * (size_t)n))) return false;
+    struct sac_arena_mark mark = sac_arena_mark(a);
     int *order = sac_arena_alloc(a, sizeof *order * (size_t)n),
         *tmp = sac_arena_alloc(a, sizeof *tmp * (size_t)n);
-    float *sum[2] = { sac_arena_floats(a, (size_t)n), sac_arena_floats(a, (size_t)n) };
-    struct contest c[2];
-    if (!order || !tmp || !sum[0] || !sum[1]) return false;
-    for (int d = 0; how == VS_COVERAGE && d < 2; d++) {
+    if (!order || !tmp) return false;
+    for (int d = 0; coverage && d < 2; d++) {
         double s = 0;
         sort_descending(mass[d], n, order, tmp);
-        for (int i = 0; i < n; i++) sum[d][i] = (float)((s += (double)mass[d][order[i]]) / sc->rows);
+        for (int i = 0; i < n; i++) out->sum[d][i] = (float)((s += (double)mass[d][order[i]]) / sc->rows);
     }
     force(sc, rule);
+    for (int d = 0; d < 2; d++) {
+        sort_descending(mass[d], n, order, tmp);
+        for (int i = 0; i < n; i++) out->rank[d][order[i]] = i;
+    }
+    sac_arena_rewind(a, mark);
+    return true;
+}
+
+/* How many of the largest have a share of the mass above `mid` together. */
+static int covering(const float *sum, int n, double mid)
+{
+    int lo = 0, hi = n;
+    while (lo < hi) {
+        int half = (lo + hi) / 2;
+        if ((double)sum[half] <= mid) lo = half + 1;
+        else hi = half;
+    }
+    return lo;
+}
+
+bool vs_select_target(const struct vs_ranks *k, double target, enum vs_sizes how, struct sac_plan *out,
+                      struct sac_arena *a)
+{
+    struct contest c[2];
+    int n = k->n, size[2], best[2] = { 0, 0 }, least[2] = { imax(k->rule.sink, 1), k->rule.local };
     for (int d = 0; d < 2; d++)
-        if (!contest_init(&c[d], mass[d], n, order, tmp, a)) return false;
+        if (!contest_init(&c[d], k->rank[d], n, a)) return false;
 
     /* The largest budget whose tiles stay within the target; a budget of nothing but the forced members
      * is the floor. */
-    struct lists l = { n, r.tile, c[0].list, c[1].list, c[0].below, c[1].below };
-    double total = (double)n * (n + 1) / 2;
-    struct vs_rule best = r;
+    struct lists l = { n, k->rule.tile, c[0].list, c[1].list, c[0].below, c[1].below };
+    double most = target * ((double)n * (n + 1) / 2);
     bool done = false;
     for (double lo = 0, hi = 1, mid = 0; !done || hi - lo > 1e-4; mid = (lo + hi) / 2) {
-        int least[2] = { imax(rule->sink, 1), rule->local };
         for (int d = 0; d < 2; d++) {
             bool fewer = how == (d == 0 ? VS_MORE_SLASH : VS_MORE_VERTICAL);
-            int k = (int)(mid * n) / (fewer ? 8 : 1);
-            if (how == VS_COVERAGE)
-                for (k = 0; k < n && (double)sum[d][k] <= mid; k++) {}
-            *size[d] = imax(k, least[d]);
-            list_best(&c[d], *size[d]);
+            int budget = how == VS_COVERAGE ? covering(k->sum[d], n, mid) : (int)(mid * n) / (fewer ? 8 : 1);
+            size[d] = imax(budget, least[d]);
         }
-        if (vs_kernel_cells(&l) / total <= target || !done) {
-            best = r;
+        bool fits = !done || (size[0] == best[0] && size[1] == best[1]);
+        if (!fits) {
+            for (int d = 0; d < 2; d++) count_below(c[d].list, list_best(&c[d], size[d]), n, c[d].below);
+            fits = vs_within(&l, most);
+        }
+        if (fits) {
             lo = mid;
+            for (int d = 0; d < 2; d++) best[d] = size[d];
         } else {
             hi = mid;
-            for (int d = 0; d < 2; d++) at_most(&c[d], *size[d]);
+            for (int d = 0; d < 2; d++) at_most(&c[d], size[d]);
         }
         done = true;
     }
-    return vs_select(sc, &best, out, a);
+    for (int d = 0; d < 2; d++) size[d] = list_best(&c[d], best[d]);
+    return vs_plan(out, n, k->rule.tile, c[0].list, size[0], c[1].list, size[1]);
 }
 
 double vs_reach(int n, int sink, int local, int tile)
