@@ -132,6 +132,17 @@ struct k_float_gemm {
                  size_t ldy, bool acc);
 };
 
+/* Attention of K_STRIP_ROWS consecutive rows r over a strip of keys, whose packed halves (see wide.split) lie
+ * panel by panel, hi then lo. q: from strip_pack, scale * log2(e) in it. Row r sees the first seen + r of
+ * the keys; what it gives a key is exp2(score - ref[r]), at least 2^-125. */
+enum { K_STRIP_ROWS = 32, K_STRIP_EDGE = 160 };
+struct k_strip {
+    const void *k;
+    const uint16_t *q;
+    const float *ref;
+    int dim, keys, seen;           /* dim: a multiple of 32 */
+};
+
 /* Products of many rows of bf16 x with bf16 panels (packed as k_ops.bf16.pack does), where the CPU does them
  * on whole tiles: y[m][cols] = or += x[m][n] (stride ldx elements) . panels (pstride elements apart). n: a
  * multiple of 32. */
@@ -146,6 +157,13 @@ struct k_wide_gemm {
     void (*split_row)(const float *x, int n, uint16_t *hi, uint16_t *lo);
     void (*matmul)(const void *w, size_t pstride, int cols, int n, const void *x, size_t ldx, int m, float *y,
                    size_t ldy, bool acc);
+    /* up to K_STRIP_ROWS rows of dim floats, the others become zeros; q: room for 2 * K_STRIP_ROWS * dim */
+    void (*strip_pack)(const float *x, int rows, int dim, uint16_t *q);
+    /* sum[r][16] += what row r gives, in sixteen parts */
+    void (*strip_sum)(const struct k_strip *s, float *sum);
+    /* by_key[j] += what rows give key j; by_offset[j - r + 31] += what row r gives key j. Both have room for
+     * K_STRIP_EDGE floats after the last key, which stay as they are. */
+    void (*strip_add)(const struct k_strip *s, float *by_key, float *by_offset);
 };
 
 /* Keys of 4 bits, 16 of them together (nibbles.c): levels between the smallest and the largest value of a key.

@@ -75,6 +75,11 @@ bool scores_each_row(const struct sac_prefill_in *in, int head, int first, int c
 typedef void scores_block_fn(void *ctx, int row0, int m, const float *e, size_t ld, const float *inv);
 bool scores_each_block(const struct sac_prefill_in *in, int head, int first, int count,
                        const struct panels *panels, scores_block_fn *fn, void *ctx, struct sac_arena *a);
+/* strips.c: the same rows summed by key (vertical[n]) and by row - key (slash[n]), where strips_fit says that
+ * it can be done. *in_range false: nothing was summed, scores differ too much. False: out of memory. */
+bool strips_fit(const struct sac_prefill_in *in, const struct panels *panels);
+bool strips_add(const struct sac_prefill_in *in, int head, int first, int count, const struct panels *panels,
+                float *vertical, float *slash, bool *in_range, struct sac_arena *a);
 /* Probabilities of the current token over its n slots, for all query heads of a KV head: p[i][stride]. */
 void scores_decode(const struct sac_decode_in *in, int kv_head, int n, float *p, size_t stride);
 /* Mean of rows lo .. hi-1 of dim elements, divided by `over` (hi - lo, or a padded count). */

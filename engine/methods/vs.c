@@ -39,6 +39,13 @@ bool vs_score(const struct sac_prefill_in *in, int head, int window, struct vs_s
     struct sac_arena_mark mark = sac_arena_mark(a);
     struct panels panels;
     if (!scores_pack(in, head / in_group(in), out->rows, &panels, a)) return false;
+    bool done = false, fit = strips_fit(in, &panels);
+    if (fit && !strips_add(in, head, n - out->rows, out->rows, &panels, out->vertical, out->slash, &done, a))
+        return false;
+    if (done) {
+        sac_arena_rewind(a, mark);
+        return true;
+    }
     if (!scores_each_block(in, head, n - out->rows, out->rows, &panels, add_block, &s, a)) return false;
     sac_arena_rewind(a, mark);
     for (int i = 0, j = n - 1; i < j; i++, j--) {

@@ -60,6 +60,9 @@ void k_pack_int8_avx2(const int8_t *q, int n, int8_t *dst);
 void k_pack_int8_vnni(const int8_t *q, int n, int8_t *dst);
 void k_attn_finish_avx512(const struct k_attn_tile *t, int dim, float *out, size_t ldo, float *lse2);
 void k_attn_amx(struct k_attn *a);   /* attn_bf16 with its products on tiles */
+void k_strip_pack_amx(const float *x, int rows, int dim, uint16_t *q);
+void k_strip_sum_amx(const struct k_strip *s, float *sum);
+void k_strip_add_amx(const struct k_strip *s, float *by_key, float *by_offset);
 extern const struct k_wide_gemm gemm_amx;
 extern const struct k_float_gemm f32_avx2, f32_avx512, gemm_bf16;
 #endif
