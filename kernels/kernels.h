@@ -195,11 +195,12 @@ struct k_ops {
     float (*exp_sum)(float *x, int n, float max);
     float (*max)(const float *x, int n);
     void (*softcap)(float *x, int n, float cap);   /* x[i] = cap * tanh(x[i] / cap) */
-    /* The exponentials exp(x[i] - max) pooled by pieces of x: piece p ends before end[p] (ascending, the first
-     * begins at 0, some may be empty). sum[p] += theirs, top[p] = the largest of them and of itself, and
-     * unless skip is NULL lost[p] += those times skip[i]. */
-    void (*exp_pool)(const float *x, float max, const int *end, int pieces, const float *skip, float *sum,
-                     float *top, float *lost);
+    /* Scores of keys in rows, x[k*ld + r] of row r (r < n, a multiple of 16), in units of log2. top[r] = the
+     * largest of them and of itself */
+    void (*cols_max)(const float *x, size_t ld, int keys, int n, float *top);
+    /* sum[r] += sum over keys of 2^(x[k*ld + r] - shift[r]), which must not exceed 2^127; 0 for -inf and where
+     * it would not be a normal number */
+    void (*cols_exp2)(const float *x, size_t ld, int keys, int n, const float *shift, float *sum);
     /* y[i] += sum over rows of w[r] * x[r*ldx + i], i < n */
     void (*add_rows)(float *y, const float *x, size_t ldx, const float *w, int rows, int n);
     /* out[i] = sum over rows of w[r] * p[r*K_STEP_KEYS + i], f16; i < n <= K_STEP_KEYS, a multiple of 16 */

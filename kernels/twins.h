@@ -18,8 +18,8 @@ float exp_sum_c(float *x, int n, float max);
 void add_rows_c(float *y, const float *x, size_t ldx, const float *w, int rows, int n);
 float max_c(const float *x, int n);
 void softcap_c(float *x, int n, float cap);
-void exp_pool_c(const float *x, float max, const int *end, int pieces, const float *skip, float *sum,
-                float *top, float *lost);
+void cols_max_c(const float *x, size_t ld, int keys, int n, float *top);
+void cols_exp2_c(const float *x, size_t ld, int keys, int n, const float *shift, float *sum);
 void fold_c(const uint16_t *p, const float *w, int rows, int n, float *out);
 int above_c(const float *x, int n, float t, int *idx);
 void nibbles_c(const struct k_nibble_query *q, int heads, const void *groups, const int *at, int n, int dim,

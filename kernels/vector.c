@@ -67,19 +67,21 @@ void softcap_c(float *x, int n, float cap)
     for (int i = 0; i < n; i++) x[i] = cap * tanhf(x[i] / cap);
 }
 
-void exp_pool_c(const float *x, float max, const int *end, int pieces, const float *skip, float *sum,
-                float *top, float *lost)
+void cols_max_c(const float *x, size_t ld, int keys, int n, float *top)
 {
-    for (int p = 0, i = 0; p < pieces; p++) {
-        double all = 0.0, part = 0.0;
-        for (; i < end[p]; i++) {
-            float e = expf(x[i] - max);
-            all += (double)e;
-            if (skip) part += (double)e * (double)skip[i];
-            top[p] = e > top[p] ? e : top[p];
+    for (int k = 0; k < keys; k++, x += ld)
+        for (int r = 0; r < n; r++) top[r] = x[r] > top[r] ? x[r] : top[r];
+}
+
+void cols_exp2_c(const float *x, size_t ld, int keys, int n, const float *shift, float *sum)
+{
+    for (int r = 0; r < n; r++) {
+        double all = 0.0;
+        for (int k = 0; k < keys; k++) {
+            float y = x[(size_t)k * ld + (size_t)r] - shift[r];
+            if (y >= -126.0f) all += (double)exp2f(y);
         }
-        sum[p] += (float)all;
-        if (skip) lost[p] += (float)part;
+        sum[r] += (float)all;
     }
 }
 

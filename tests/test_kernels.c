@@ -119,34 +119,29 @@ static void curves(void)
     }
 }
 
-/* Pieces of any size, empty ones too; sums and maxima go on from what is there. */
-static void pools(void)
+/* Rows in columns of vectors; sums and maxima go on from what is there. */
+static void columns(void)
 {
     for (int round = 0; round < 300; round++) {
-        int n = upto(200), pieces = 1 + upto(9), end[10];
-        struct block x = floats(n, round % 2 ? 30.0f : 3.0f), skip = floats(n, 1);
-        struct block a[3], b[3];
-        for (int k = 0; k < 3; k++) {
-            a[k] = floats(pieces, 0);
-            b[k] = floats(pieces, 0);
-            for (int p = 0; p < pieces; p++) a[k].x[p] = b[k].x[p] = k == 1 ? 0.25f : 2.0f;
+        int n = 16 * (1 + upto(5)), keys = upto(40), ld = n + upto(9);
+        struct block x = floats(keys * ld, round % 2 ? 30.0f : 3.0f), shift = floats(n, 10), a[2], b[2];
+        for (int k = 0; k < 2; k++) {
+            a[k] = floats(n, 0);
+            b[k] = floats(n, 0);
+            for (int r = 0; r < n; r++) a[k].x[r] = b[k].x[r] = k ? 0.25f : 2.0f;
         }
-        for (int p = 0; p < pieces; p++) end[p] = p + 1 == pieces ? n : p ? end[p - 1] : 0;
-        for (int p = 0; p + 1 < pieces; p++) end[p] += upto((n - end[p]) / 2), end[p + 1] = end[p];
-        end[pieces - 1] = n;
-        for (int i = 0; i < n; i++) skip.x[i] = skip.x[i] > 0 ? 1.0f : 0.0f;
-        if (n) x.x[n / 2] = -INFINITY;
-        float max = n ? max_c(x.x, n) : 0;
-        if (!(max > -INFINITY)) max = 0;
-        const float *with = round % 3 ? skip.x : NULL;
-        exp_pool_c(x.x, max, end, pieces, with, a[0].x, a[1].x, a[2].x);
-        ops->exp_pool(x.x, max, end, pieces, with, b[0].x, b[1].x, b[2].x);
-        for (int k = 0; k < 3; k++)
-            for (int p = 0; p < pieces; p++)
-                near(b[k].x[p], a[k].x[p], (n + 80) * 2 * EPS * (double)a[k].x[p]);
+        for (int i = 0; i < keys * ld; i += 7) x.x[i] = round % 3 ? -INFINITY : -200.0f;
+        cols_max_c(x.x, (size_t)ld, keys, n, a[0].x);
+        ops->cols_max(x.x, (size_t)ld, keys, n, b[0].x);
+        cols_exp2_c(x.x, (size_t)ld, keys, n, shift.x, a[1].x);
+        ops->cols_exp2(x.x, (size_t)ld, keys, n, shift.x, b[1].x);
+        for (int r = 0; r < n; r++) {
+            near(b[0].x[r], a[0].x[r], 0);
+            near(b[1].x[r], a[1].x[r], (keys + 8) * 2 * EPS * (double)a[1].x[r]);
+        }
         free(x.base);
-        free(skip.base);
-        for (int k = 0; k < 3; k++) {
+        free(shift.base);
+        for (int k = 0; k < 2; k++) {
             free(a[k].base);
             free(b[k].base);
         }
@@ -301,7 +296,7 @@ static void at_levels(void (*f)(void))
 }
 static void test_sums(void **state) { (void)state; at_levels(sums); }
 static void test_curves(void **state) { (void)state; at_levels(curves); }
-static void test_pools(void **state) { (void)state; at_levels(pools); }
+static void test_columns(void **state) { (void)state; at_levels(columns); }
 static void test_above(void **state) { (void)state; at_levels(above); }
 static void test_nibbles(void **state) { (void)state; at_levels(nibbles); }
 static void test_halves(void **state) { (void)state; at_levels(halves); }
@@ -345,7 +340,7 @@ static void test_levels(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_sums), cmocka_unit_test(test_curves), cmocka_unit_test(test_pools),
+        cmocka_unit_test(test_sums), cmocka_unit_test(test_curves), cmocka_unit_test(test_columns),
         cmocka_unit_test(test_above),
         cmocka_unit_test(test_nibbles),
         cmocka_unit_test(test_halves), cmocka_unit_test(test_scores),

@@ -1,6 +1,7 @@
 /* A job: its worker thread, the queue of lanes, and the measuring that follows when all have answered. */
 #include "trace/job_int.h"
 
+#include "kernels.h"
 #include "model/model_int.h"
 #include <signal.h>
 #include <stdio.h>
@@ -85,6 +86,7 @@ static struct sac_trace *make_trace(struct sac_model *m, const char *text, const
     if (!t) return NULL;
     t->model = m;
     t->strict = m->opts.strict;
+    t->f32_lse = t->strict || k_ops()->attn_fast.elem == sizeof(float);
     for (int l = 0; l < mi->shape.n_layers; l++) {
         t->scale[l] = m->hp.attn_scale;
         t->softcap[l] = m->hp.attn_softcap;

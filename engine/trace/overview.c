@@ -5,15 +5,17 @@
  * them. Weights are those the run computed with: over the keys read, where its prefill was sparse. */
 #include "trace/pooled.h"
 
+#include "kernels.h"
 #include <math.h>
 #include <stdlib.h>
 #include <unistd.h>
 
-enum { GRID = 256, MOST_THREADS = 8 };
+enum { GRID = 256, MOST_THREADS = 8, UNIT_ROWS = 8 * POOLED_ROWS };
 
 struct overview_job {
     const struct sac_trace *t;
     const struct layer_rec *r;
+    const uint16_t *coarse;
     int lane, layer, grid, unit, n_units;    /* grid rows handed out at a time; how many such a head has */
     float *max, *mass;                       /* [n_heads][grid][grid] */
     const atomic_bool *cancel;
@@ -26,18 +28,12 @@ static bool stopped(const struct overview_job *j)
     return j->cancel && atomic_load_explicit(j->cancel, memory_order_relaxed);
 }
 
-/* Rows of a grid row into its cells. */
-static void add_rows(const struct overview_job *j, const struct pooled *p, int row0, int row1, float *max,
-                     float *mass)
+/* Rows a .. b-1 of the strip into the cells of a grid row. */
+static void add_rows(const struct overview_job *j, const struct pooled *p, int a, int b, float *max, float *mass)
 {
-    for (int row = row0; row < row1; row++) {
-        const float *sum = pooled_at(p, p->sum, row), *top = pooled_at(p, p->top, row);
-        float scale = p->scale[row - p->row0];
-        for (int c = 0; c < j->grid; c++) {
-            float t = top[c] * scale;
-            mass[c] += sum[c] * scale;
-            max[c] = t > max[c] ? t : max[c];
-        }
+    for (int c = 0; c < j->grid && p->bound[c + 1] < p->row0 + b; c++) {
+        mass[c] += k_ops()->dot(p->sum + pooled_at(c) + a, p->scale + a, b - a);
+        max[c] = pooled_top(p, c, a, b, max[c]);
     }
 }
 
@@ -51,12 +47,12 @@ static void grid_rows(const struct overview_job *j, struct pooled *p, int head, 
     size_t g = (size_t)j->grid, at = (size_t)head * g * g;
     int bin = bin0, end = row_at(j, bin1);
     for (int row = row_at(j, bin0), n; row < end && !stopped(j); row += n) {
-        n = pooled_block(p, row, end - row);
+        n = pooled_strip(p, head, row, end - row);
         pooled_rows(p, head, row, n);
         for (int r = row; r < row + n;) {
             while (row_at(j, bin + 1) <= r) bin++;
             int stop = row_at(j, bin + 1) < row + n ? row_at(j, bin + 1) : row + n;
-            add_rows(j, p, r, stop, j->max + at + (size_t)bin * g, j->mass + at + (size_t)bin * g);
+            add_rows(j, p, r - row, stop - row, j->max + at + (size_t)bin * g, j->mass + at + (size_t)bin * g);
             r = stop;
         }
     }
@@ -69,8 +65,8 @@ static void *take_units(void *ctx)
 {
     struct overview_job *j = ctx;
     int n = j->t->info.n_prompt, units = j->t->info.shape.n_heads * j->n_units;
-    struct pooled p = { .t = j->t, .r = j->r, .lane = j->lane, .layer = j->layer, .k1 = n, .columns = j->grid,
-                        .sparse = j->r->plans != NULL, .coarse = !j->t->strict };
+    struct pooled p = { .t = j->t, .r = j->r, .coarse = j->coarse, .lane = j->lane, .layer = j->layer, .k1 = n,
+                        .columns = j->grid, .sparse = j->r->plans != NULL, .sums = true, .tops = true };
     if (!pooled_open(&p)) atomic_store(&j->failed, true);
     else
         for (int u; (u = atomic_fetch_add(&j->next, 1)) < units && !stopped(j);) {
@@ -105,9 +101,11 @@ bool overview_make(struct sac_trace *t, int lane, int layer, const atomic_bool *
     size_t cells = (size_t)heads * (size_t)grid * (size_t)grid;
     float *both = calloc(2 * cells, sizeof *both);
     struct overview_job j = { .t = t, .r = r, .lane = lane, .layer = layer, .grid = grid,
-                              .unit = POOLED_ROWS * grid / n, .max = both, .mass = both + cells,
+                              .unit = UNIT_ROWS * grid / n, .max = both, .mass = both + cells,
                               .cancel = cancel };
     if (!both) return false;
+    uint16_t *coarse = t->strict ? NULL : pooled_coarse(t, r);
+    j.coarse = coarse;
     if (j.unit < 1) j.unit = 1;
     if (j.unit > grid) j.unit = grid;
     j.n_units = (grid + j.unit - 1) / j.unit;
@@ -117,6 +115,7 @@ bool overview_make(struct sac_trace *t, int lane, int layer, const atomic_bool *
     while (started < want - 1 && !pthread_create(&thread[started], NULL, take_units, &j)) started++;
     take_units(&j);
     for (int i = 0; i < started; i++) pthread_join(thread[i], NULL);
+    free(coarse);
     if (atomic_load(&j.failed) || stopped(&j)) {
         free(both);
         return false;

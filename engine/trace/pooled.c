@@ -1,4 +1,4 @@
-/* Scores of a block of rows against stretches of keys, pooled while they are in the nearest cache. */
+/* Scores of a strip of rows against stretches of keys, pooled while they are in the nearest cache. */
 #include "trace/pooled.h"
 
 #include "kernels.h"
@@ -7,7 +7,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SUB = 24 };   /* rows scored at a time: with a stretch of keys, half of the nearest cache */
+#define LOG2E 1.44269504f
+#define LN2 0.69314718f
+#define FAR 30.0f                /* how far above the shift a score may be, in units of log2 */
+
+enum kind { READ, MISSED, MIXED };
 
 static int min_int(int a, int b) { return a < b ? a : b; }
 static int max_int(int a, int b) { return a > b ? a : b; }
@@ -33,40 +37,53 @@ static void remember_lse(struct layer_rec *r, int head, int row0, int rows, cons
     pthread_mutex_unlock(&r->lock);
 }
 
-/* ---- memory ---- */
+/* ---- keys for products on whole tiles ---- */
 
-static bool wide(const struct pooled *p)
+uint16_t *pooled_coarse(const struct sac_trace *t, const struct layer_rec *r)
 {
-    return p->coarse && k_ops()->wide.name && p->t->info.shape.head_dim % 32 == 0;
+    const struct sac_shape *s = &t->info.shape;
+    if (!k_ops()->wide.name || s->head_dim % 32 != 0) return NULL;
+    size_t n = (size_t)s->n_kv_heads * (size_t)t->info.n_prompt, dim = (size_t)s->head_dim;
+    uint16_t *to = malloc(n * dim * sizeof *to);
+    for (size_t i = 0; to && i < n; i++)
+        k_ops()->to_bf16((const float *)r->k->data + i * dim, (int)dim, to + i * dim);
+    return to;
 }
+
+static const uint16_t *coarse_key(const struct pooled *p, int kv, int key)
+{
+    size_t at = (size_t)kv * (size_t)p->t->info.n_prompt + (size_t)key;
+    return p->coarse + at * (size_t)p->t->info.shape.head_dim;
+}
+
+/* ---- memory ---- */
 
 bool pooled_open(struct pooled *p)
 {
     size_t dim = (size_t)p->t->info.shape.head_dim, keys = (size_t)p->k1 - (size_t)p->k0;
-    size_t long_row = (size_t)rec_rows(p->t, p->r) + 1, stretch = POOLED_STRETCH + 16;
+    size_t all = (size_t)rec_rows(p->t, p->r) + 1;
     if ((size_t)p->columns > keys) p->columns = (int)keys;
     p->slots = p->columns + 3;
-    size_t cells = (size_t)POOLED_ROWS * (size_t)p->slots;
-    p->bound = malloc((size_t)p->slots * sizeof *p->bound);
-    p->scale = malloc(3 * POOLED_ROWS * sizeof *p->scale);
+    size_t cells = (size_t)p->slots * POOLED_ROWS;
+    bool lists = p->lost || p->sparse;
+    p->bound = malloc(2 * (size_t)p->slots * sizeof *p->bound);
+    p->scale = malloc(2 * POOLED_ROWS * sizeof *p->scale);
     p->sum = malloc(2 * cells * sizeof *p->sum);
     p->miss = p->lost ? malloc(2 * cells * sizeof *p->miss) : NULL;
-    p->q = malloc(POOLED_ROWS * dim * sizeof(float));
-    p->panel = aligned_alloc(64, stretch * dim * sizeof(float));
-    p->tail = malloc(K_PANEL * dim * sizeof(float));
-    if (long_row < SUB * POOLED_STRETCH) long_row = SUB * POOLED_STRETCH;
-    p->score = aligned_alloc(64, (long_row * sizeof(float) + 63) / 64 * 64);
-    p->skip = malloc(2 * long_row * sizeof *p->skip);
-    p->one.cap = (int)(long_row / 2 + 2);
-    p->one.run = malloc((size_t)p->one.cap * sizeof *p->one.run);
-    if (!p->bound || !p->scale || !p->sum || (p->lost && !p->miss) || !p->q || !p->panel || !p->tail ||
-        !p->score || !p->skip || !p->one.run)
+    p->panel = aligned_alloc(64, POOLED_ROWS * dim * sizeof(float));
+    p->gather = p->coarse ? aligned_alloc(64, POOLED_STRETCH * dim * sizeof *p->gather) : NULL;
+    p->few = malloc(K_PANEL * dim * sizeof(float));
+    p->score = aligned_alloc(64, POOLED_STRETCH * POOLED_ROWS * sizeof *p->score);
+    p->see = lists ? malloc(all * sizeof *p->see) : NULL;
+    p->one.cap = (int)(all / 2 + 2);
+    p->one.run = lists ? malloc((size_t)p->one.cap * sizeof *p->one.run) : NULL;
+    if (!p->bound || !p->scale || !p->sum || (p->lost && !p->miss) || !p->panel || !p->few || !p->score ||
+        (p->coarse && !p->gather) || (lists && (!p->see || !p->one.run)))
         return false;
+    p->kept_all = p->bound + p->slots;
     p->shift = p->scale + POOLED_ROWS;
-    p->mass = p->shift + POOLED_ROWS;
     p->top = p->sum + cells;
     p->kept = p->lost ? p->miss + cells : NULL;
-    p->reads = (int *)(void *)(p->skip + long_row);
     p->bound[0] = p->sinks == SAC_SINKS_SHOW ? 0 : 4;
     p->bound[1] = max_int(p->bound[0], p->k0);
     for (int c = 0; c < p->columns; c++)
@@ -82,295 +99,300 @@ void pooled_close(struct pooled *p)
     free(p->scale);
     free(p->sum);
     free(p->miss);
-    free(p->q);
     free(p->panel);
-    free(p->tail);
+    free(p->gather);
+    free(p->few);
     free(p->score);
-    free(p->skip);
+    free(p->see);
     free(p->one.run);
 }
 
-int pooled_block(const struct pooled *p, int row0, int rows)
+/* Strips do not cross tiles of a plan, whose rows share a list, unless those are small. */
+int pooled_strip(const struct pooled *p, int head, int row0, int rows)
 {
-    int prompt = p->t->info.n_prompt;
-    if (row0 >= prompt) return 1;
-    return min_int(min_int(rows, POOLED_ROWS), prompt - row0);
+    int prompt = p->t->info.n_prompt, tile = POOLED_ROWS;
+    if (row0 >= prompt) return min_int(rows, POOLED_ROWS);
+    if (p->r->plans && (p->lost || p->sparse)) tile = p->r->plans->plan[head].tile;
+    if (tile < POOLED_ROWS / 2) tile = POOLED_ROWS;
+    int begin = row0 / tile * tile, end = begin + ((row0 - begin) / POOLED_ROWS + 1) * POOLED_ROWS;
+    return min_int(min_int(rows, min_int(end, begin + tile) - row0), prompt - row0);
 }
 
-/* ---- which keys are not read ---- */
+/* ---- which keys are read ---- */
 
-static bool lists_tiles(const struct pooled *p, int row) { return p->r->plans && row < p->t->info.n_prompt; }
+static uint64_t first_rows(int n) { return n >= 64 ? ~(uint64_t)0 : n > 0 ? ((uint64_t)1 << n) - 1 : 0; }
 
-static bool lists_keys(const struct pooled *p, int row)
+static void mark_run(struct pooled *p, struct sac_run run, int lo, int hi, uint64_t rows)
 {
-    return p->r->plans || row >= p->t->info.n_prompt;
+    for (int k = max_int(run.lo, lo); k < run.hi && k < hi; k++) p->see[k - lo] |= rows;
 }
 
-/* skip and reads of keys s0 .. s1-1 are gathered run by run. */
-static void mark_begin(struct pooled *p, int s0, int s1)
+/* Bits of keys lo .. hi-1, where rows have lists. */
+static void mark_rows(struct pooled *p, int head, int lo, int hi)
 {
-    for (int i = 0; i < s1 - s0; i++) p->skip[i] = 1.0f;
-}
-
-static void mark_run(struct pooled *p, struct sac_run run, int s0, int s1)
-{
-    for (int k = max_int(run.lo, s0); k < run.hi && k < s1; k++) p->skip[k - s0] = 0.0f;
-}
-
-static void mark_end(struct pooled *p, int s0, int s1)
-{
-    p->reads[0] = 0;
-    for (int i = 0; i < s1 - s0; i++) p->reads[i + 1] = p->reads[i] + (p->skip[i] == 0.0f);
-}
-
-static void mark_row(struct pooled *p, int head, int row, int s0, int s1)
-{
-    if (lists_tiles(p, row)) {
-        const struct sac_plan *plan = &p->r->plans->plan[head];
-        int tile = row / plan->tile;
-        if (tile == p->skip_tile && s0 == p->skip_at) return;
-        p->skip_tile = tile;
-        p->skip_at = s0;
-        mark_begin(p, s0, s1);
-        struct sac_tile_runs it = sac_plan_tile(plan, tile, s0);
-        for (struct sac_run run; sac_tile_next(&it, &run) && run.lo < s1;) mark_run(p, run, s0, s1);
-    } else {
-        sac_trace_rows(p->t, p->lane, p->layer, head, row, &p->one);
-        mark_begin(p, s0, s1);
-        for (int i = 0; i < p->one.n && p->one.run[i].lo < s1; i++) mark_run(p, p->one.run[i], s0, s1);
-    }
-    mark_end(p, s0, s1);
-}
-
-/* ---- one row over one stretch ---- */
-
-static int slot_of(const struct pooled *p, int key)   /* the first slot that ends after the key */
-{
-    int lo = 0, hi = p->slots - 1;
-    while (lo < hi) {
-        int mid = lo + (hi - lo) / 2;
-        if (p->bound[mid] <= key) lo = mid + 1;
-        else hi = mid;
-    }
-    return lo;
-}
-
-/* Slots that keys s0 .. s1-1 fall into: the first, and where each ends in the stretch. */
-struct pieces { int first, n, end[POOLED_STRETCH + 4]; };
-
-static void cut(const struct pooled *p, int s0, int s1, struct pieces *c)
-{
-    c->first = slot_of(p, s0);
-    c->n = 0;
-    for (int s = c->first; s < p->slots && c->n < POOLED_STRETCH + 4; s++) {
-        c->end[c->n++] = min_int(p->bound[s], s1) - s0;
-        if (p->bound[s] >= s1) break;
-    }
-}
-
-static void rescale(struct pooled *p, int i, int slots, float max)
-{
-    float f = p->shift[i] > -INFINITY ? expf(p->shift[i] - max) : 0.0f;
-    size_t at = (size_t)i * (size_t)p->slots;
-    for (int s = 0; s < slots; s++) {
-        p->sum[at + (size_t)s] *= f;
-        p->top[at + (size_t)s] *= f;
-        if (p->miss) p->miss[at + (size_t)s] *= f;
-    }
-    p->shift[i] = max;
-}
-
-/* Scores x of keys s0 .. s1-1 of row i of the block into its slots. `fixed`: the shift is given. */
-static void pool_row(struct pooled *p, int head, int i, float *x, int s0, int s1, const struct pieces *c,
-                     bool fixed)
-{
-    int row = p->row0 + i, first = rec_first_key(p->t, p->layer, row), keys = s1 - s0;
-    int from = min_int(max_int(first - s0, 0), keys), to = min_int(row + 1 - s0, keys);
-    bool listed = (p->lost || p->sparse) && lists_keys(p, row);
-    size_t at = (size_t)i * (size_t)p->slots + (size_t)c->first;
-    for (int k = 0; k < from; k++) x[k] = -INFINITY;
-    for (int k = to; k < keys; k++) x[k] = -INFINITY;
-    if (listed) mark_row(p, head, row, s0, s1);
-    if (listed && p->sparse)
-        for (int k = from; k < to; k++) x[k] = p->skip[k] != 0.0f ? -INFINITY : x[k];
-    if (listed && p->kept)
-        for (int s = 0, a = 0; s < c->n; a = c->end[s++]) {
-            int lo = max_int(a, from), hi = min_int(c->end[s], to);
-            if (hi > lo) p->kept[at + (size_t)s] += (float)(p->reads[hi] - p->reads[lo]);
+    p->see0 = lo;
+    memset(p->see, 0, (size_t)(hi - lo) * sizeof *p->see);
+    if (p->row0 >= p->t->info.n_prompt) {
+        for (int i = 0; i < p->rows; i++) {
+            sac_trace_rows(p->t, p->lane, p->layer, head, p->row0 + i, &p->one);
+            for (int j = 0; j < p->one.n && p->one.run[j].lo < hi; j++)
+                mark_run(p, p->one.run[j], lo, hi, (uint64_t)1 << i);
         }
-    if (!fixed) {
-        float max = k_ops()->max(x, keys);
-        if (!(max > -INFINITY)) return;
-        if (max > p->shift[i]) rescale(p, i, c->first + c->n, max);
+        return;
     }
-    bool skips = listed && p->miss && !p->sparse;
-    k_ops()->exp_pool(x, p->shift[i], c->end, c->n, skips ? p->skip : NULL, p->sum + at, p->top + at,
-                      skips ? p->miss + at : NULL);
+    const struct sac_plan *plan = &p->r->plans->plan[head];
+    for (int i = 0, end; i < p->rows; i = end) {
+        int tile = (p->row0 + i) / plan->tile;
+        end = min_int((tile + 1) * plan->tile - p->row0, p->rows);
+        struct sac_tile_runs it = sac_plan_tile(plan, tile, lo);
+        uint64_t rows = first_rows(end) & ~first_rows(i);
+        for (struct sac_run run; sac_tile_next(&it, &run) && run.lo < hi;) mark_run(p, run, lo, hi, rows);
+    }
 }
 
-/* ---- a block ---- */
+/* The rows that see a key by its position. */
+static uint64_t seen(const struct pooled *p, int key)
+{
+    int window = p->t->window[p->layer];
+    uint64_t rows = first_rows(p->rows) & ~first_rows(key - p->row0);
+    return window > 0 ? rows & first_rows(key + window - p->row0) : rows;
+}
+
+/* ---- scores ---- */
 
 static void pack_queries(struct pooled *p, int head)
 {
-    size_t n = (size_t)p->rows * (size_t)p->t->info.shape.head_dim;
-    const float *q = rec_q(p->t, p->r, head, p->row0);
-    float scale = (float)p->t->scale[p->layer], *out = p->q;
-    if (wide(p)) {
-        /* Through the scores' memory: queries are scaled before they are rounded. */
-        for (size_t i = 0; i < n; i += SUB * POOLED_STRETCH) {
-            size_t m = n - i < SUB * POOLED_STRETCH ? n - i : SUB * POOLED_STRETCH;
-            for (size_t k = 0; k < m; k++) p->score[k] = scale * q[i + k];
-            k_ops()->to_bf16(p->score, (int)m, (uint16_t *)p->q + i);
+    int dim = p->t->info.shape.head_dim;
+    size_t part = K_PANEL * (size_t)dim;
+    float scale = (float)p->t->scale[p->layer] * (p->t->softcap[p->layer] > 0 ? 1.0f : LOG2E);
+    for (int r0 = 0; r0 < p->lanes; r0 += K_PANEL) {
+        memset(p->few, 0, part * sizeof *p->few);
+        for (int r = r0; r < min_int(r0 + K_PANEL, p->rows); r++) {
+            const float *q = rec_q(p->t, p->r, head, p->row0 + r);
+            for (int d = 0; d < dim; d++) p->few[(r - r0) * dim + d] = scale * q[d];
         }
-        return;
+        size_t to = (size_t)(r0 / K_PANEL) * part;
+        if (p->coarse) k_ops()->wide.pack(p->few, (size_t)dim, dim, (uint16_t *)p->panel + to);
+        else k_ops()->f32.pack(p->few, (size_t)dim, dim, (float *)p->panel + to);
     }
-    for (size_t i = 0; i < n; i++) out[i] = scale * q[i];
 }
 
-/* Keys s0 .. s1-1 of a KV head in panels; a last panel that is not full is padded with zeros. */
-static void pack_keys(struct pooled *p, int kv, int s0, int s1)
+/* Scores of n keys, ascending, in units of log2. */
+static void score_keys(struct pooled *p, int kv, const int *key, int n)
 {
-    size_t dim = (size_t)p->t->info.shape.head_dim, panel = K_PANEL * dim;
-    bool bf16 = wide(p);
-    for (int k = s0, i = 0; k < s1; k += K_PANEL, i++) {
-        const float *from = rec_k(p->t, p->r, kv, k, false);
-        if (s1 - k < K_PANEL) {
-            memcpy(p->tail, from, (size_t)(s1 - k) * dim * sizeof(float));
-            memset((float *)p->tail + (size_t)(s1 - k) * dim, 0,
-                   (size_t)(K_PANEL - (s1 - k)) * dim * sizeof(float));
-            from = p->tail;
+    int dim = p->t->info.shape.head_dim;
+    float cap = (float)p->t->softcap[p->layer];
+    size_t row = (size_t)dim;
+    if (p->coarse) {
+        const uint16_t *x = coarse_key(p, kv, key[0]);
+        if (key[n - 1] - key[0] != n - 1) {
+            for (int i = 0; i < n; i++)
+                memcpy(p->gather + (size_t)i * row, coarse_key(p, kv, key[i]), row * sizeof *x);
+            x = p->gather;
         }
-        if (bf16) k_ops()->wide.pack(from, dim, (int)dim, (uint16_t *)p->panel + (size_t)i * panel);
-        else k_ops()->f32.pack(from, dim, (int)dim, (float *)p->panel + (size_t)i * panel);
+        k_ops()->wide.matmul(p->panel, K_PANEL * row, p->lanes, dim, x, row, n, p->score, POOLED_ROWS, false);
+    } else {
+        const void *x[POOLED_STRETCH];
+        for (int i = 0; i < n; i++) x[i] = rec_k(p->t, p->r, kv, key[i], false);
+        for (int i = 0; i < n; i += K_MR)
+            k_ops()->f32.tile(p->panel, K_PANEL * row, p->lanes / K_PANEL, dim, x + i,
+                              min_int(K_MR, n - i), p->score + (size_t)i * POOLED_ROWS, POOLED_ROWS, false);
     }
+    if (cap > 0)
+        for (int i = 0; i < n; i++) {
+            float *x = p->score + (size_t)i * POOLED_ROWS;
+            k_ops()->softcap(x, p->lanes, cap);
+            for (int r = 0; r < p->lanes; r++) x[r] *= LOG2E;
+        }
 }
 
-/* Scores of rows i .. i+n-1 of the block against the packed stretch. */
-static void score_rows(struct pooled *p, int i, int n, int keys)
+/* ---- pooling ---- */
+
+/* A shift far below what comes loses nothing as long as sums stay in range; moving it is rare. */
+static void raise_shift(struct pooled *p, const float *top)
 {
-    int dim = p->t->info.shape.head_dim, panels = (keys + K_PANEL - 1) / K_PANEL;
-    size_t d = (size_t)dim, panel = K_PANEL * d;
-    if (wide(p)) {
-        k_ops()->wide.matmul(p->panel, panel, panels * K_PANEL, dim, (uint16_t *)p->q + (size_t)i * d, d, n,
-                             p->score, POOLED_STRETCH, false);
-        return;
-    }
-    for (int m = 0; m < n; m += K_MR) {
-        const void *x[K_MR];
-        int rows = min_int(K_MR, n - m);
-        for (int r = 0; r < rows; r++) x[r] = (const float *)p->q + (size_t)(i + m + r) * d;
-        k_ops()->f32.tile(p->panel, panel, panels, dim, x, rows, p->score + (size_t)m * POOLED_STRETCH,
-                          POOLED_STRETCH, false);
+    for (int r = 0; r < p->rows; r++) {
+        if (top[r] <= p->shift[r] + FAR) continue;
+        float f = exp2f(p->shift[r] - top[r]);
+        for (int s = 0; s < p->used; s++) {
+            size_t at = (size_t)s * POOLED_ROWS + (size_t)r;
+            p->sum[at] *= f;
+            if (p->miss) p->miss[at] *= f;
+        }
+        p->shift[r] = top[r];
     }
 }
 
-static void pool_stretch(struct pooled *p, int head, int s0, int s1, bool fixed)
+/* Keys that some rows read and others miss, one at a time. */
+static void pool_mixed(struct pooled *p, float *sum, float *miss, const float *x, int n, const uint64_t *in,
+                       const uint64_t *kept)
+{
+    float part[2][POOLED_ROWS];
+    for (int i = 0; i < n; i++, x += POOLED_ROWS) {
+        uint64_t lost = in[i] & ~kept[i];
+        for (int r = 0; r < p->lanes; r++) {
+            part[0][r] = kept[i] >> r & 1 ? x[r] : -INFINITY;
+            part[1][r] = lost >> r & 1 ? x[r] : -INFINITY;
+        }
+        k_ops()->cols_exp2(part[0], POOLED_ROWS, 1, p->lanes, p->shift, sum);
+        k_ops()->cols_exp2(part[1], POOLED_ROWS, 1, p->lanes, p->shift, miss);
+    }
+}
+
+/* Keys of one kind in one slot. */
+static void pool_keys(struct pooled *p, int slot, enum kind kind, const float *x, int n, const uint64_t *in,
+                      const uint64_t *kept)
+{
+    size_t at = (size_t)slot * POOLED_ROWS;
+    if (!p->fixed) {
+        float top[POOLED_ROWS];
+        for (int r = 0; r < p->lanes; r++) top[r] = -INFINITY;
+        k_ops()->cols_max(x, POOLED_ROWS, n, p->lanes, top);
+        raise_shift(p, top);
+        if (p->tops) k_ops()->cols_max(top, POOLED_ROWS, 1, p->lanes, p->top + at);
+    } else if (p->tops) {
+        k_ops()->cols_max(x, POOLED_ROWS, n, p->lanes, p->top + at);
+    }
+    float *sum = p->sum + at, *miss = p->lost && p->listed ? p->miss + at : sum;
+    if (kind == MIXED) pool_mixed(p, sum, miss, x, n, in, kept);
+    else if (kind == MISSED) k_ops()->cols_exp2(x, POOLED_ROWS, n, p->lanes, p->shift, miss);
+    else if (!p->known || p->sums || slot == 0)
+        k_ops()->cols_exp2(x, POOLED_ROWS, n, p->lanes, p->shift, sum);
+    if (!p->lost || !p->listed || kind == MISSED) return;
+    uint64_t all = first_rows(p->rows);
+    for (int i = 0; i < n; i++) {
+        if (kept[i] == all) {
+            p->kept_all[slot]++;
+            continue;
+        }
+        for (uint64_t on = kept[i]; on; on &= on - 1) p->kept[at + (size_t)__builtin_ctzll(on)] += 1;
+    }
+}
+
+static void pool_stretch(struct pooled *p, int head, const int *key, int n)
 {
     const struct sac_shape *s = &p->t->info.shape;
-    float cap = (float)p->t->softcap[p->layer];
-    struct pieces c;
-    cut(p, s0, s1, &c);
-    pack_keys(p, head / (s->n_heads / s->n_kv_heads), s0, s1);
-    for (int i = max_int(s0 - p->row0, 0); i < p->rows; i += SUB) {
-        int n = min_int(SUB, p->rows - i);
-        score_rows(p, i, n, s1 - s0);
-        for (int r = 0; r < n; r++) {
-            float *x = p->score + (size_t)r * POOLED_STRETCH;
-            if (cap > 0) k_ops()->softcap(x, s1 - s0, cap);
-            pool_row(p, head, i + r, x, s0, s1, &c, fixed);
-        }
+    uint64_t in[POOLED_STRETCH], kept[POOLED_STRETCH], all = first_rows(p->rows);
+    enum kind kind[POOLED_STRETCH];
+    score_keys(p, head / (s->n_heads / s->n_kv_heads), key, n);
+    bool past = key[n - 1] <= p->row0 && p->t->window[p->layer] <= 0;   /* seen by every row */
+    for (int i = 0; i < n; i++) {
+        in[i] = past ? all : seen(p, key[i]);
+        kept[i] = p->listed ? in[i] & p->see[key[i] - p->see0] : in[i];
+        if (p->sparse) in[i] = kept[i];
+        kind[i] = !p->lost || kept[i] == in[i] ? READ : kept[i] ? MIXED : MISSED;
+        if (in[i] == all) continue;
+        float *x = p->score + (size_t)i * POOLED_ROWS;
+        for (int r = 0; r < p->rows; r++) x[r] = in[i] >> r & 1 ? x[r] : -INFINITY;
+    }
+    int slot = 0;
+    for (int lo = 0, hi = p->slots - 1; lo <= hi;) {         /* the first slot that ends after the key */
+        int mid = (lo + hi) / 2;
+        if (p->bound[mid] > key[0]) slot = mid, hi = mid - 1;
+        else lo = mid + 1;
+    }
+    for (int i = 0, e; i < n; i = e) {
+        while (p->bound[slot] <= key[i]) slot++;
+        for (e = i + 1; e < n && key[e] < p->bound[slot] && kind[e] == kind[i]; e++) {}
+        pool_keys(p, slot, kind[i], p->score + (size_t)i * POOLED_ROWS, e - i, in + i, kept + i);
     }
 }
 
-/* A generated row: its keys do not lie in one piece, and there are few such rows. */
-static void pool_generated(struct pooled *p, int head)
+static void pool_range(struct pooled *p, int head, int lo, int hi)
 {
-    struct pieces c;
-    int row = p->row0, first = rec_first_key(p->t, p->layer, row);
-    rec_scores(p->t, p->r, p->layer, head, row, first, row + 1, p->score);
-    p->shift[0] = k_ops()->max(p->score, row + 1 - first);
-    if (p->sparse || p->lost) mark_row(p, head, row, first, row + 1);
-    float *skip = p->skip;
-    int *reads = p->reads;
-    for (int s0 = first, s1; s0 <= row; s0 = s1) {
-        s1 = min_int(row + 1, s0 + POOLED_STRETCH);
-        cut(p, s0, s1, &c);
-        p->skip = skip + (s0 - first);
-        p->reads = reads + (s0 - first);
-        size_t at = (size_t)c.first;
-        if (p->sparse) {
-            for (int k = s0; k < s1; k++)
-                if (p->skip[k - s0] != 0.0f) p->score[k - first] = -INFINITY;
-        }
-        for (int s = 0, a = 0; p->kept && s < c.n; a = c.end[s++])
-            p->kept[at + (size_t)s] += (float)(p->reads[c.end[s]] - p->reads[a]);
-        bool skips = p->miss && !p->sparse;
-        k_ops()->exp_pool(p->score + (s0 - first), p->shift[0], c.end, c.n, skips ? p->skip : NULL, p->sum + at,
-                          p->top + at, skips ? p->miss + at : NULL);
+    int key[POOLED_STRETCH], n = 0;
+    bool some = p->listed && p->sparse;
+    for (int k = lo; k < hi; k++) {
+        if (some && !p->see[k - p->see0]) continue;
+        key[n++] = k;
+        if (n == POOLED_STRETCH) pool_stretch(p, head, key, n), n = 0;
     }
-    p->skip = skip;
-    p->reads = reads;
+    if (n > 0) pool_stretch(p, head, key, n);
+}
+
+/* ---- a strip ---- */
+
+/* Shifts of the rows: their log-sum-exp, the run's where that is near enough, else none yet. */
+static void first_shift(struct pooled *p, int head)
+{
+    int prompt = p->t->info.n_prompt;
+    float lse[POOLED_ROWS];
+    p->known = p->fixed = false;
+    for (int i = 0; i < p->lanes; i++) p->shift[i] = i < p->rows ? K_M0 : 0.0f;
+    if (p->row0 >= prompt) return;
+    p->known = !p->sparse && !p->coarse;
+    if (p->known) known_lse((struct layer_rec *)(uintptr_t)p->r, prompt, head, p->row0, p->rows, lse);
+    for (int i = 0; p->known && i < p->rows; i++) p->known = !isnan(lse[i]);
+    p->fixed = p->known;
+    if (!p->known && p->r->lse && (!p->r->plans || p->sparse)) {
+        memcpy(lse, (const float *)p->r->lse->data + (size_t)head * (size_t)prompt + (size_t)p->row0,
+               (size_t)p->rows * sizeof *lse);
+        p->fixed = true;
+        for (int i = 0; i < p->rows; i++) p->fixed = p->fixed && isfinite(lse[i]);
+        p->known = p->fixed && p->t->f32_lse && !p->sparse && !p->coarse;
+    }
+    for (int i = 0; p->fixed && i < p->rows; i++) p->shift[i] = lse[i] * LOG2E;
+}
+
+static void clear(struct pooled *p, int hi)
+{
+    p->used = 1;
+    while (p->used < p->slots && p->bound[p->used - 1] < hi) p->used++;
+    size_t cells = (size_t)p->used * POOLED_ROWS;
+    memset(p->sum, 0, cells * sizeof *p->sum);
+    for (size_t i = 0; i < cells; i++) p->top[i] = -INFINITY;
+    if (p->miss) memset(p->miss, 0, cells * sizeof *p->miss);
+    if (p->kept) memset(p->kept, 0, cells * sizeof *p->kept);
+    memset(p->kept_all, 0, (size_t)p->slots * sizeof *p->kept_all);
 }
 
 /* What the rows' weights sum to is known now. */
-static void finish_rows(struct pooled *p, int head, bool known)
+static void finish_rows(struct pooled *p, int head)
 {
     float lse[POOLED_ROWS];
+    for (size_t i = 0; p->miss && p->listed && i < (size_t)p->used * POOLED_ROWS; i++) p->sum[i] += p->miss[i];
     for (int i = 0; i < p->rows; i++) {
-        const float *sum = p->sum + (size_t)i * (size_t)p->slots;
-        double mass = known ? 1.0 : 0.0;
-        for (int s = 0; !known && s < p->slots; s++) mass += (double)sum[s];
-        lse[i] = p->shift[i] + (float)log(mass);
+        double mass = p->known ? 1.0 : 0.0;
+        for (int s = 0; !p->known && s < p->used; s++) mass += (double)p->sum[s * POOLED_ROWS + i];
+        lse[i] = p->shift[i] * LN2 + (float)log(mass);
         p->scale[i] = mass > 0 ? (float)(1.0 / mass) : 0.0f;
         if (p->sinks == SAC_SINKS_RENORM) {          /* divide by what is left without the first four keys */
-            float left = 1.0f - sum[0] * p->scale[i];
+            float left = 1.0f - p->sum[i] * p->scale[i];
             p->scale[i] = left > 1e-6f ? p->scale[i] / left : 0.0f;
         }
     }
-    bool exact = !wide(p) && !p->sparse && p->row0 < p->t->info.n_prompt;
-    if (exact && !known)
+    if (p->tops) {
+        float top[POOLED_ROWS];
+        for (int s = 0; s < p->used; s++) {
+            memset(top, 0, sizeof top);
+            k_ops()->cols_exp2(p->top + (size_t)s * POOLED_ROWS, POOLED_ROWS, 1, p->lanes, p->shift, top);
+            memcpy(p->top + (size_t)s * POOLED_ROWS, top, sizeof top);
+        }
+    }
+    if (!p->known && !p->coarse && !p->sparse && p->row0 < p->t->info.n_prompt)
         remember_lse((struct layer_rec *)(uintptr_t)p->r, head, p->row0, p->rows, lse);
 }
 
 void pooled_rows(struct pooled *p, int head, int row0, int rows)
 {
-    struct layer_rec *r = (struct layer_rec *)(uintptr_t)p->r;
-    int prompt = p->t->info.n_prompt, first = rec_first_key(p->t, p->layer, row0);
-    size_t cells = (size_t)rows * (size_t)p->slots;
+    int lo = rec_first_key(p->t, p->layer, row0), hi = row0 + rows;
     p->row0 = row0;
     p->rows = rows;
-    p->skip_tile = p->skip_at = -1;
-    memset(p->sum, 0, cells * sizeof *p->sum);
-    memset(p->top, 0, cells * sizeof *p->top);
-    if (p->miss) memset(p->miss, 0, cells * sizeof *p->miss);
-    if (p->kept) memset(p->kept, 0, cells * sizeof *p->kept);
-    if (row0 >= prompt) {
-        pool_generated(p, head);
-        finish_rows(p, head, false);
-        return;
-    }
-    bool known = !p->sparse && !p->coarse, fixed = false;
-    if (known) known_lse(r, prompt, head, row0, rows, p->shift);
-    for (int i = 0; known && i < rows; i++) known = !isnan(p->shift[i]);
-    if (known) fixed = true;
-    else if (r->lse && (!r->plans || p->sparse)) {   /* the run's own: near enough to shift by */
-        memcpy(p->shift, (const float *)r->lse->data + (size_t)head * (size_t)prompt + (size_t)row0,
-               (size_t)rows * sizeof(float));
-        fixed = true;
-        for (int i = 0; i < rows; i++) fixed = fixed && isfinite(p->shift[i]);
-    }
-    for (int i = 0; !fixed && i < rows; i++) p->shift[i] = -INFINITY;
-    int lo = first, hi = row0 + rows;
+    p->lanes = (rows + K_PANEL - 1) / K_PANEL * K_PANEL;
+    p->listed = (p->lost || p->sparse) && (p->r->plans || row0 >= p->t->info.n_prompt);
+    first_shift(p, head);
+    clear(p, hi);
     pack_queries(p, head);
-    if (known) {                                     /* the window alone, and the sinks where they count */
-        lo = max_int(first, p->k0);
+    if (p->listed) mark_rows(p, head, lo, hi);
+    if (p->known) {                                  /* the window alone, and the sinks where they count */
+        int from = max_int(lo, p->k0);
         hi = min_int(hi, p->k1);
-        if (p->sinks == SAC_SINKS_RENORM && lo > 4 && first < 4) pool_stretch(p, head, first, 4, true);
-        else if (p->sinks == SAC_SINKS_RENORM) lo = first;
+        if (p->sinks == SAC_SINKS_RENORM && lo < 4) {
+            pool_range(p, head, lo, min_int(hi, 4));
+            from = max_int(from, 4);
+        }
+        lo = from;
     }
-    for (int s0 = lo, s1; s0 < hi; s0 = s1) {
-        s1 = min_int(hi, s0 + POOLED_STRETCH);
-        pool_stretch(p, head, s0, s1, fixed);
-    }
-    finish_rows(p, head, known);
+    pool_range(p, head, lo, hi);
+    finish_rows(p, head);
 }

@@ -1,18 +1,19 @@
 /* Map tiles: a window of rows and keys of one head, recomputed exactly and pooled to pixels.
  *
- * Rows are pooled over keys in blocks (pooled.c), then into the pixel rows that they belong to. A row's
+ * Rows are pooled over keys in strips (pooled.c), then into the pixel rows that they belong to. A row's
  * log-sum-exp is computed once from its full causal row and remembered, so zooming inside a region costs only
  * the window. A tile of a long prompt is a hundred million pairs: pixel rows are shared among a few threads,
- * the long ones first. `cancel` is looked at between blocks. */
+ * the long ones first. `cancel` is looked at between strips. */
 #include "trace/pooled.h"
 
+#include "kernels.h"
 #include <math.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-enum { MOST_THREADS = 8, PAIRS_A_THREAD = 1 << 20 };
+enum { MOST_THREADS = 8, PAIRS_A_THREAD = 1 << 20, UNIT_ROWS = 8 * POOLED_ROWS };
 
 /* What the threads of a tile share. */
 struct tile_job {
@@ -20,7 +21,8 @@ struct tile_job {
     const struct layer_rec *r;
     struct sac_tile *tile;
     const atomic_bool *cancel;
-    float *count;               /* [h][w] causal pairs */
+    int columns;                /* as in struct pooled; a pixel shows one, several may show the same */
+    float *value, *kept, *missed, *count;   /* [h][columns]; count: causal pairs */
     float *n_rows;              /* [h] */
     int unit, n_units;          /* pixel rows handed out at a time; how many such */
     atomic_int next;
@@ -36,30 +38,45 @@ static int pixel_hi(int i, int n, int p)
     return hi > lo ? hi : lo + 1;
 }
 
-/* A row of the block at hand into pixel row y. */
-static void add_row(struct tile_job *j, const struct pooled *p, int y, int row)
+/* Pairs of rows r0 .. r1-1 with the keys lo .. hi-1 that they see, or that lie in their window. */
+static double pairs(const struct tile_job *j, int r0, int r1, int lo, int hi, bool window)
+{
+    double n = 0;
+    if (r0 + 1 >= hi && (!window || rec_first_key(j->t, j->tile->layer, r1 - 1) <= lo))
+        return (double)(r1 - r0) * (hi > lo ? hi - lo : 0);
+    for (int row = r0; row < r1; row++) {
+        int first = window ? rec_first_key(j->t, j->tile->layer, row) : 0;
+        int a = lo > first ? lo : first, b = hi < row + 1 ? hi : row + 1;
+        if (b > a) n += b - a;
+    }
+    return n;
+}
+
+/* Rows a .. b-1 of the strip at hand into pixel row y. */
+static void add_rows(struct tile_job *j, const struct pooled *p, int y, int a, int b)
 {
     struct sac_tile *tile = j->tile;
-    int keys = tile->k1 - tile->k0, first = rec_first_key(j->t, tile->layer, row), i = row - p->row0;
-    const float *sum = pooled_at(p, p->sum, row), *top = pooled_at(p, p->top, row);
-    const float *kept = p->kept && (j->r->plans || row >= j->t->info.n_prompt) ? pooled_at(p, p->kept, row) : NULL;
-    const float *miss = kept ? pooled_at(p, p->miss, row) : NULL;
     int least = tile->sinks == SAC_SINKS_SHOW ? 0 : 4;
-    j->n_rows[y] += 1;
-    for (int x = 0; x < tile->w; x++) {
-        int lo = tile->k0 + pixel_lo(x, keys, tile->w), hi = tile->k0 + pixel_hi(x, keys, tile->w);
-        int column = keys < tile->w ? lo - tile->k0 : x;
-        if (lo > row) break;
+    j->n_rows[y] += (float)(b - a);
+    for (int c = 0; c < j->columns; c++) {
+        int lo = p->bound[c + 1], hi = p->bound[c + 2];
         if (lo < least) lo = least;
-        if (hi > row + 1) hi = row + 1;
-        if (hi <= lo) continue;
-        size_t at = (size_t)y * (size_t)tile->w + (size_t)x;
-        float *v = &tile->value[at];
-        if (tile->pool == SAC_POOL_MAX) *v = fmaxf(*v, top[column] * p->scale[i]);
-        else *v += sum[column] * p->scale[i];
-        j->count[at] += (float)(hi - lo);
-        if (tile->kept) tile->kept[at] += kept ? kept[column] : (float)(hi - (lo > first ? lo : first));
-        if (tile->missed && miss) tile->missed[at] += miss[column] * p->scale[i];
+        if (lo > p->row0 + b - 1) break;
+        size_t cell = (size_t)y * (size_t)j->columns + (size_t)c, at = pooled_at(c) + (size_t)a;
+        double seen = pairs(j, p->row0 + a, p->row0 + b, lo, hi, false);
+        if (!(seen > 0)) continue;
+        j->count[cell] += (float)seen;
+        if (tile->pool == SAC_POOL_MAX) j->value[cell] = pooled_top(p, c, a, b, j->value[cell]);
+        else j->value[cell] += k_ops()->dot(p->sum + at, p->scale + a, b - a);
+        if (!p->lost) continue;
+        if (!p->listed) {
+            j->kept[cell] += (float)pairs(j, p->row0 + a, p->row0 + b, lo, hi, true);
+            continue;
+        }
+        float kept = (float)p->kept_all[c + 2] * (float)(b - a);
+        for (int r = 0; r < b - a; r++) kept += p->kept[at + (size_t)r];
+        j->kept[cell] += kept;
+        j->missed[cell] += k_ops()->dot(p->miss + at, p->scale + a, b - a);
     }
 }
 
@@ -77,13 +94,15 @@ static void head_unit(struct tile_job *j, struct pooled *p, int head, int y0, in
     int rows = tile->q1 - tile->q0, end = pixel_hi(y1 - 1, rows, tile->h), y = y0;
     if (end > rows) end = rows;
     for (int q = pixel_lo(y0, rows, tile->h), n; q < end && !stopped(j); q += n) {
-        n = pooled_block(p, tile->q0 + q, end - q);
+        n = pooled_strip(p, head, tile->q0 + q, end - q);
         pooled_rows(p, head, tile->q0 + q, n);
         while (y < y1 - 1 && pixel_hi(y, rows, tile->h) <= q) y++;
-        for (int z = y; z < y1 && pixel_lo(z, rows, tile->h) < q + n; z++)
-            for (int row = q; row < q + n; row++)
-                if (row >= pixel_lo(z, rows, tile->h) && row < pixel_hi(z, rows, tile->h))
-                    add_row(j, p, z, tile->q0 + row);
+        for (int z = y; z < y1 && pixel_lo(z, rows, tile->h) < q + n; z++) {
+            int a = pixel_lo(z, rows, tile->h) - q, b = pixel_hi(z, rows, tile->h) - q;
+            if (a < 0) a = 0;
+            if (b > n) b = n;
+            if (b > a) add_rows(j, p, z, a, b);
+        }
     }
 }
 
@@ -97,7 +116,8 @@ static void *take_units(void *ctx)
     int h1 = tile->head >= 0 ? h0 + 1 : h0 + group;
     struct pooled p = { .t = j->t, .r = j->r, .lane = tile->lane, .layer = tile->layer, .k0 = tile->k0,
                         .k1 = tile->k1, .columns = tile->w, .sinks = tile->sinks, .sparse = tile->sparse,
-                        .lost = tile->kept || tile->missed };
+                        .lost = tile->kept || tile->missed,
+                        .sums = tile->pool != SAC_POOL_MAX, .tops = tile->pool == SAC_POOL_MAX };
     if (!pooled_open(&p)) atomic_store(&j->failed, true);
     else
         for (int u; (u = atomic_fetch_add(&j->next, 1)) < j->n_units && !stopped(j);) {
@@ -122,7 +142,7 @@ static enum sac_code run_tile(struct tile_job *j, struct sac_err *err)
 {
     pthread_t thread[MOST_THREADS];
     int rows = j->tile->q1 - j->tile->q0, h = j->tile->h, n = threads_for(j->tile), started = 0;
-    j->unit = POOLED_ROWS * h / (rows > 0 ? rows : 1);      /* pixel rows that make a block */
+    j->unit = (int)((long long)UNIT_ROWS * h / (rows > 0 ? rows : 1));
     if (j->unit * n * 2 > h) j->unit = h / (n * 2);
     if (j->unit < 1) j->unit = 1;
     j->n_units = (h + j->unit - 1) / j->unit;
@@ -133,27 +153,26 @@ static enum sac_code run_tile(struct tile_job *j, struct sac_err *err)
     return atomic_load(&j->failed) ? sac_fail(err, SAC_ENOMEM, "out of memory for a map tile") : SAC_OK;
 }
 
+/* From sums of columns to pixels. */
 static void finish_tile(struct tile_job *j, int heads)
 {
     struct sac_tile *tile = j->tile;
-    double pairs = 0;
+    int keys = tile->k1 - tile->k0;
+    double most = 0;
     for (int y = 0; y < tile->h; y++)
         for (int x = 0; x < tile->w; x++) {
+            int column = keys < tile->w ? pixel_lo(x, keys, tile->w) : x;
             size_t at = (size_t)y * (size_t)tile->w + (size_t)x;
-            float c = j->count[at], rows = j->n_rows[y];
-            if (c > 0) {
-                if (tile->pool == SAC_POOL_MEAN) tile->value[at] /= c;
-                if (tile->pool == SAC_POOL_MASS) tile->value[at] /= rows;
-                if (tile->kept) tile->kept[at] /= c;
-                if (tile->missed) tile->missed[at] /= rows;
-                if ((double)c / heads > pairs) pairs = (double)c / heads;
-            } else {
-                tile->value[at] = NAN;
-                if (tile->kept) tile->kept[at] = NAN;
-                if (tile->missed) tile->missed[at] = NAN;
-            }
+            size_t from = (size_t)y * (size_t)j->columns + (size_t)column;
+            float c = j->count[from], rows = j->n_rows[y];
+            float by = tile->pool == SAC_POOL_MEAN ? c : tile->pool == SAC_POOL_MASS ? rows : 1.0f;
+            bool any = c > 0;
+            tile->value[at] = any ? j->value[from] / by : NAN;
+            if (tile->kept) tile->kept[at] = any ? j->kept[from] / c : NAN;
+            if (tile->missed) tile->missed[at] = any ? j->missed[from] / rows : NAN;
+            if ((double)c / heads > most) most = (double)c / heads;
         }
-    tile->pairs_per_pixel = pairs;
+    tile->pairs_per_pixel = most;
 }
 
 enum sac_code sac_trace_tile(const struct sac_trace *t, struct sac_tile *tile, const atomic_bool *cancel,
@@ -168,18 +187,18 @@ enum sac_code sac_trace_tile(const struct sac_trace *t, struct sac_tile *tile, c
         tile->h < 1)
         return sac_fail(err, SAC_EARG, "an empty tile: rows %d..%d, keys %d..%d", tile->q0, tile->q1,
                         tile->k0, tile->k1);
-    size_t cells = (size_t)tile->w * (size_t)tile->h;
-    memset(tile->value, 0, cells * sizeof(float));
-    if (tile->kept) memset(tile->kept, 0, cells * sizeof(float));
-    if (tile->missed) memset(tile->missed, 0, cells * sizeof(float));
-    struct tile_job j = { .t = t, .r = r, .tile = tile, .cancel = cancel };
-    j.count = calloc(cells, sizeof(float));
-    j.n_rows = calloc((size_t)tile->h, sizeof(float));
-    enum sac_code rc = j.count && j.n_rows ? run_tile(&j, err)
-                                           : sac_fail(err, SAC_ENOMEM, "out of memory for a map tile");
     const struct sac_shape *s = &t->info.shape;
+    struct tile_job j = { .t = t, .r = r, .tile = tile, .cancel = cancel };
+    j.columns = tile->k1 - tile->k0 < tile->w ? tile->k1 - tile->k0 : tile->w;
+    size_t cells = (size_t)j.columns * (size_t)tile->h;
+    j.value = calloc(4 * cells + (size_t)tile->h, sizeof(float));
+    if (!j.value) return sac_fail(err, SAC_ENOMEM, "out of memory for a map tile");
+    j.kept = j.value + cells;
+    j.missed = j.kept + cells;
+    j.count = j.missed + cells;
+    j.n_rows = j.count + cells;
+    enum sac_code rc = run_tile(&j, err);
     if (rc == SAC_OK) finish_tile(&j, tile->head >= 0 ? 1 : s->n_heads / s->n_kv_heads);
-    free(j.count);
-    free(j.n_rows);
+    free(j.value);
     return rc;
 }

@@ -194,7 +194,7 @@ static enum sac_code make_trace(struct reader *r)
     i->span_item = r->gold_item;
     r->t = trace_new(i, r->ids, r->spans);
     if (!r->t) return sac_fail(r->err, SAC_ENOMEM, "%s: does not fit in memory", r->path);
-    r->t->strict = json_is_true(json_object_get(r->json, "strict"));
+    r->t->strict = r->t->f32_lse = json_is_true(json_object_get(r->json, "strict"));
     const json_t *a = json_object_get(r->json, "attention"), *v;
     size_t l;
     json_array_foreach(a, l, v) {

@@ -84,7 +84,7 @@ struct sac_trace {
     void (*notify)(void *ctx); void *notify_ctx;
     void (*close_file)(void *file); void *file;   /* a mapped recording behind the blobs */
     void (*load_layer)(const struct sac_trace *t, int lane, int layer); /* reads q, k, v of an absent layer */
-    bool strict;                           /* the run's lse come from f32 products */
+    bool strict, f32_lse;                  /* f32 throughout; at least the run's lse come from f32 products */
 };
 
 /* An empty trace with room for n_prompt tokens; strings copied. NULL: out of memory. */

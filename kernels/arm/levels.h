@@ -13,8 +13,8 @@ void k_gelu_mul_neon(const float *gate, const float *up, int n, float *y);
 void k_add_neon(float *y, const float *x, int n);
 float k_exp_sum_neon(float *x, int n, float max);
 float k_max_neon(const float *x, int n);
-void k_exp_pool_neon(const float *x, float max, const int *end, int pieces, const float *skip, float *sum,
-                     float *top, float *lost);
+void k_cols_max_neon(const float *x, size_t ld, int keys, int n, float *top);
+void k_cols_exp2_neon(const float *x, size_t ld, int keys, int n, const float *shift, float *sum);
 void k_to_f16_neon(const float *x, int n, uint16_t *y);
 void k_from_f16_neon(const uint16_t *x, int n, float *y);
 void k_to_bf16_neon(const float *x, int n, uint16_t *y);

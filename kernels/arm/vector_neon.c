@@ -101,31 +101,31 @@ float k_max_neon(const float *x, int n)
     return vmaxvq_f32(vmaxq_f32(m, vld1q_f32(x + n - 4))); /* the last four, some of them again */
 }
 
-void k_exp_pool_neon(const float *x, float max, const int *end, int pieces, const float *skip, float *sum,
-                     float *top, float *lost)
+void k_cols_max_neon(const float *x, size_t ld, int keys, int n, float *top)
 {
-    const float32x4_t m = vdupq_n_f32(max);
-    for (int p = 0, i = 0; p < pieces; p++) {
-        float32x4_t all = vdupq_n_f32(0.0f), part = all, most = all;
-        for (; i + 4 <= end[p]; i += 4) {
-            float32x4_t e = exp2_128(vmulq_n_f32(vsubq_f32(vld1q_f32(x + i), m), 1.44269504f));
-            all = vaddq_f32(all, e);
-            most = vmaxq_f32(most, e);
-            if (skip) part = vfmaq_f32(part, e, vld1q_f32(skip + i));
+    for (int r = 0; r < n; r += 16) {
+        float32x4_t m[4];
+        UNROLL for (int j = 0; j < 4; j++) m[j] = vld1q_f32(top + r + 4 * j);
+        const float *at = x + r;
+        for (int k = 0; k < keys; k++, at += ld)
+            UNROLL for (int j = 0; j < 4; j++) m[j] = vmaxq_f32(m[j], vld1q_f32(at + 4 * j));
+        UNROLL for (int j = 0; j < 4; j++) vst1q_f32(top + r + 4 * j, m[j]);
+    }
+}
+
+void k_cols_exp2_neon(const float *x, size_t ld, int keys, int n, const float *shift, float *sum)
+{
+    for (int r = 0; r < n; r += 16) {
+        float32x4_t s[4], d[4];
+        UNROLL for (int j = 0; j < 4; j++) {
+            s[j] = vld1q_f32(sum + r + 4 * j);
+            d[j] = vld1q_f32(shift + r + 4 * j);
         }
-        sum[p] += vaddvq_f32(all);
-        float t = vmaxvq_f32(most);
-        top[p] = t > top[p] ? t : top[p];
-        if (skip) lost[p] += vaddvq_f32(part);
-        if (i < end[p]) {
-            float e[4];
-            vst1q_f32(e, exp2_128(vmulq_n_f32(vsubq_f32(load_tail(x + i, end[p] - i), m), 1.44269504f)));
-            for (int j = 0; i < end[p]; i++, j++) {
-                sum[p] += e[j];
-                top[p] = e[j] > top[p] ? e[j] : top[p];
-                if (skip) lost[p] += e[j] * skip[i];
-            }
-        }
+        const float *at = x + r;
+        for (int k = 0; k < keys; k++, at += ld)
+            UNROLL for (int j = 0; j < 4; j++) s[j] =
+                vaddq_f32(s[j], exp2_128(vsubq_f32(vld1q_f32(at + 4 * j), d[j])));
+        UNROLL for (int j = 0; j < 4; j++) vst1q_f32(sum + r + 4 * j, s[j]);
     }
 }
 

@@ -12,7 +12,8 @@ void level_avx2(struct k_ops *ops)
     ops->exp_sum = k_exp_sum_avx2;
     ops->max = k_max_avx2;
     ops->softcap = k_softcap_avx2;
-    ops->exp_pool = k_exp_pool_avx2;
+    ops->cols_max = k_cols_max_avx2;
+    ops->cols_exp2 = k_cols_exp2_avx2;
     ops->add_rows = k_add_rows_avx2;
     ops->above = k_above_avx2;
     ops->nibbles = k_nibbles_avx2;

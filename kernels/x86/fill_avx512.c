@@ -12,7 +12,8 @@ void level_avx512(struct k_ops *ops)
     ops->score_bf16 = k_score_bf16_avx512;
     ops->scores = k_scores_avx512;
     ops->values = k_values_avx512;
-    ops->exp_pool = k_exp_pool_avx512;
+    ops->cols_max = k_cols_max_avx512;
+    ops->cols_exp2 = k_cols_exp2_avx512;
     ops->dot = k_dot_avx512;
     ops->rms_norm = k_rms_norm_avx512;
     ops->silu_mul = k_silu_mul_avx512;

@@ -14,10 +14,10 @@ void k_add_avx2(float *y, const float *x, int n);
 float k_exp_sum_avx2(float *x, int n, float max);
 float k_max_avx2(const float *x, int n);
 void k_softcap_avx2(float *x, int n, float cap);
-void k_exp_pool_avx2(const float *x, float max, const int *end, int pieces, const float *skip, float *sum,
-                     float *top, float *lost);
-void k_exp_pool_avx512(const float *x, float max, const int *end, int pieces, const float *skip, float *sum,
-                       float *top, float *lost);
+void k_cols_max_avx2(const float *x, size_t ld, int keys, int n, float *top);
+void k_cols_exp2_avx2(const float *x, size_t ld, int keys, int n, const float *shift, float *sum);
+void k_cols_max_avx512(const float *x, size_t ld, int keys, int n, float *top);
+void k_cols_exp2_avx512(const float *x, size_t ld, int keys, int n, const float *shift, float *sum);
 void k_add_rows_avx2(float *y, const float *x, size_t ldx, const float *w, int rows, int n);
 float k_dot_avx512(const float *a, const float *b, int n);
 void k_rms_norm_avx512(const float *x, const float *w, int n, float eps, float *y);

@@ -131,29 +131,32 @@ void k_softcap_avx2(float *x, int n, float cap)
                             _mm256_mul_ps(c, tanh_256(_mm256_mul_ps(load_tail(x + i, n - i), inv))));
 }
 
-void k_exp_pool_avx2(const float *x, float max, const int *end, int pieces, const float *skip, float *sum,
-                     float *top, float *lost)
+void k_cols_max_avx2(const float *x, size_t ld, int keys, int n, float *top)
 {
-    const __m256 l2e = _mm256_set1_ps(1.44269504f), m = _mm256_set1_ps(max);
-    for (int p = 0, i = 0; p < pieces; p++) {
-        __m256 all = _mm256_setzero_ps(), part = all, most = all;
-        for (; i < end[p]; i += 8) {
-            int left = end[p] - i;
-            __m256 v = left < 8 ? load_tail(x + i, left) : _mm256_loadu_ps(x + i);
-            __m256 e = exp2_256(_mm256_mul_ps(_mm256_sub_ps(v, m), l2e));
-            if (left < 8) e = _mm256_and_ps(e, _mm256_castsi256_ps(tail_mask(left)));
-            all = _mm256_add_ps(all, e);
-            most = _mm256_max_ps(most, e);
-            if (skip) {
-                __m256 s = left < 8 ? load_tail(skip + i, left) : _mm256_loadu_ps(skip + i);
-                part = _mm256_fmadd_ps(e, s, part);
-            }
+    for (int r = 0; r < n; r += 16) {
+        __m256 a = _mm256_loadu_ps(top + r), b = _mm256_loadu_ps(top + r + 8);
+        const float *at = x + r;
+        for (int k = 0; k < keys; k++, at += ld) {
+            a = _mm256_max_ps(a, _mm256_loadu_ps(at));
+            b = _mm256_max_ps(b, _mm256_loadu_ps(at + 8));
         }
-        if (i > end[p]) i = end[p];
-        float t = max_256(most);
-        sum[p] += sum_256(all);
-        top[p] = t > top[p] ? t : top[p];
-        if (skip) lost[p] += sum_256(part);
+        _mm256_storeu_ps(top + r, a);
+        _mm256_storeu_ps(top + r + 8, b);
+    }
+}
+
+void k_cols_exp2_avx2(const float *x, size_t ld, int keys, int n, const float *shift, float *sum)
+{
+    for (int r = 0; r < n; r += 16) {
+        __m256 a = _mm256_loadu_ps(sum + r), b = _mm256_loadu_ps(sum + r + 8);
+        __m256 c = _mm256_loadu_ps(shift + r), d = _mm256_loadu_ps(shift + r + 8);
+        const float *at = x + r;
+        for (int k = 0; k < keys; k++, at += ld) {
+            a = _mm256_add_ps(a, exp2_256(_mm256_sub_ps(_mm256_loadu_ps(at), c)));
+            b = _mm256_add_ps(b, exp2_256(_mm256_sub_ps(_mm256_loadu_ps(at + 8), d)));
+        }
+        _mm256_storeu_ps(sum + r, a);
+        _mm256_storeu_ps(sum + r + 8, b);
     }
 }
 

@@ -1,4 +1,4 @@
-/* Operations on f32 vectors where 512 bits help: norms, activations, sums, exponentials pooled by pieces.
+/* Operations on f32 vectors where 512 bits help: norms, activations, sums, exponentials summed over keys.
  * Tails are loaded under a mask. */
 #include "attn512.h"
 #include "levels.h"
@@ -106,30 +106,43 @@ void k_add_rows_avx512(float *y, const float *x, size_t ldx, const float *w, int
     }
 }
 
-void k_exp_pool_avx512(const float *x, float max, const int *end, int pieces, const float *skip, float *sum,
-                       float *top, float *lost)
+void k_cols_max_avx512(const float *x, size_t ld, int keys, int n, float *top)
 {
-    const __m512 l2e = _mm512_set1_ps(1.44269504f), m = _mm512_set1_ps(max);
-    for (int p = 0, i = 0; p < pieces; p++) {
-        __m512 all = _mm512_setzero_ps(), part = all, most = all;
-        for (; i + 16 <= end[p]; i += 16) {
-            __m512 e = exp2_512(_mm512_mul_ps(_mm512_sub_ps(_mm512_loadu_ps(x + i), m), l2e));
-            all = _mm512_add_ps(all, e);
-            most = _mm512_max_ps(most, e);
-            if (skip) part = _mm512_fmadd_ps(e, _mm512_loadu_ps(skip + i), part);
+    for (int r = 0; r < n; r += 64) {
+        if (r + 64 <= n) {
+            __m512 m[4];
+            UNROLL for (int j = 0; j < 4; j++) m[j] = _mm512_loadu_ps(top + r + 16 * j);
+            const float *at = x + r;
+            for (int k = 0; k < keys; k++, at += ld)
+                UNROLL for (int j = 0; j < 4; j++) m[j] = _mm512_max_ps(m[j], _mm512_loadu_ps(at + 16 * j));
+            UNROLL for (int j = 0; j < 4; j++) _mm512_storeu_ps(top + r + 16 * j, m[j]);
+            continue;
         }
-        if (i < end[p]) {
-            __mmask16 on = (__mmask16)((1u << (end[p] - i)) - 1);
-            __m512 e = exp2_512(_mm512_mul_ps(_mm512_sub_ps(_mm512_maskz_loadu_ps(on, x + i), m), l2e));
-            e = _mm512_maskz_mov_ps(on, e);
-            all = _mm512_add_ps(all, e);
-            most = _mm512_max_ps(most, e);
-            if (skip) part = _mm512_fmadd_ps(e, _mm512_maskz_loadu_ps(on, skip + i), part);
-            i = end[p];
+        for (int c = r; c < n; c += 16) {
+            __m512 m = _mm512_loadu_ps(top + c);
+            const float *at = x + c;
+            for (int k = 0; k < keys; k++, at += ld) m = _mm512_max_ps(m, _mm512_loadu_ps(at));
+            _mm512_storeu_ps(top + c, m);
         }
-        float t = _mm512_reduce_max_ps(most);
-        sum[p] += _mm512_reduce_add_ps(all);
-        top[p] = t > top[p] ? t : top[p];
-        if (skip) lost[p] += _mm512_reduce_add_ps(part);
     }
+}
+
+INLINE void cols_exp2(const float *x, size_t ld, int keys, const float *shift, float *sum, int V)
+{
+    __m512 s[4], d[4];
+    UNROLL for (int j = 0; j < V; j++) {
+        s[j] = _mm512_loadu_ps(sum + 16 * j);
+        d[j] = _mm512_loadu_ps(shift + 16 * j);
+    }
+    for (int k = 0; k < keys; k++, x += ld)
+        UNROLL for (int j = 0; j < V; j++) s[j] =
+            _mm512_add_ps(s[j], exp2_512(_mm512_sub_ps(_mm512_loadu_ps(x + 16 * j), d[j])));
+    UNROLL for (int j = 0; j < V; j++) _mm512_storeu_ps(sum + 16 * j, s[j]);
+}
+
+void k_cols_exp2_avx512(const float *x, size_t ld, int keys, int n, const float *shift, float *sum)
+{
+    int r = 0;
+    for (; r + 64 <= n; r += 64) cols_exp2(x + r, ld, keys, shift + r, sum + r, 4);
+    for (; r < n; r += 16) cols_exp2(x + r, ld, keys, shift + r, sum + r, 1);
 }
