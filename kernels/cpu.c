@@ -72,8 +72,9 @@ static void fill(enum k_level level)
     table = (struct k_ops){
         .level = level, .name = level_name[level],
         .dequant = dequant_row_c, .dot = dot_c, .rms_norm = rms_norm_c, .silu_mul = silu_mul_c,
-        .gelu_mul = gelu_mul_c, .add = add_c, .score_f32 = score_f32_c, .score_f16 = score_f16_c,
-        .score_bf16 = score_bf16_c, .exp_sum = exp_sum_c, .max = max_c, .softcap = softcap_c,
+        .gelu_mul = gelu_mul_c, .add = add_c, .rotate = rotate_c,
+        .score_f32 = score_f32_c, .score_f16 = score_f16_c, .score_bf16 = score_bf16_c,
+        .exp_sum = exp_sum_c, .max = max_c, .softcap = softcap_c,
         .cols_max = cols_max_c, .cols_exp2 = cols_exp2_c, .add_rows = add_rows_c, .above = above_c,
         .fold = fold_c, .nibbles = nibbles_c,
         .to_f16 = to_f16_c, .from_f16 = from_f16_c, .to_bf16 = to_bf16_c, .from_bf16 = from_bf16_c,

@@ -11,6 +11,7 @@ void rms_norm_c(const float *x, const float *w, int n, float eps, float *y);
 void silu_mul_c(const float *gate, const float *up, int n, float *y);
 void gelu_mul_c(const float *gate, const float *up, int n, float *y);
 void add_c(float *y, const float *x, int n);
+void rotate_c(const float *cos, const float *sin, int half, float *x);
 void score_f32_c(const float *q, const float *k, int dim, int n, float scale, float *out);
 void score_f16_c(const float *q, const uint16_t *k, int dim, int n, float scale, float *out);
 void score_bf16_c(const float *q, const uint16_t *k, int dim, int n, float scale, float *out);

@@ -39,6 +39,15 @@ void add_c(float *y, const float *x, int n)
     for (int i = 0; i < n; i++) y[i] += x[i];
 }
 
+void rotate_c(const float *cos, const float *sin, int half, float *x)
+{
+    for (int i = 0; i < half; i++) {
+        float a = x[i], b = x[half + i];
+        x[i] = a * cos[i] - b * sin[i];
+        x[half + i] = a * sin[i] + b * cos[i];
+    }
+}
+
 void add_rows_c(float *y, const float *x, size_t ldx, const float *w, int rows, int n)
 {
     for (int r = 0; r < rows; r++, x += ldx)

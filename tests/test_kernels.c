@@ -66,6 +66,12 @@ static void sums(void)
         memcpy(y.x, a.x, (size_t)n * sizeof(float));
         ops->add(y.x, b.x, n);
         for (int i = 0; i < n; i++) assert_true(y.x[i] == a.x[i] + b.x[i]);
+        int half = n / 3; /* of angles a and b; turned values may lose a rounding to a fused one */
+        memcpy(y.x, a.x, (size_t)n * sizeof(float));
+        memcpy(z.x, a.x, (size_t)n * sizeof(float));
+        rotate_c(b.x, b.x + half, half, y.x);
+        ops->rotate(b.x, b.x + half, half, z.x);
+        for (int i = 0; i < n; i++) near(z.x[i], y.x[i], i < 2 * half ? 2 * EPS : 0);
         enum { ROWS = 7 };
         struct block rows = floats(ROWS * (n + 3), 1), weight = floats(ROWS, 1);
         memcpy(y.x, a.x, (size_t)n * sizeof(float));

@@ -1,14 +1,13 @@
 /* What a run will need, before it is started: memory by part, and time. */
 #include "base/pages.h"
 #include "model/linear.h"
-#include "model/model_int.h"
+#include "model/session_int.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
-enum { CHUNK = 512 };                /* rows of the linear parts that are in work at once */
 #define PROGRAM ((size_t)12 << 20)   /* the program itself, with its libraries */
 
 /* ---- memory of the machine ---- */
@@ -110,16 +109,21 @@ static size_t work_bytes(const struct sac_model *m, size_t n, bool trace)
 {
     const struct sac_shape *s = &m->hp.shape;
     size_t d = (size_t)s->head_dim, q = (size_t)s->n_heads * d, kv = (size_t)s->n_kv_heads * d;
-    size_t width = (size_t)s->n_embd, ff = (size_t)s->n_ff, rows = n < CHUNK ? n : CHUNK;
+    bool by_rows = prefill_by_rows(m, (int)n);
+    size_t width = (size_t)s->n_embd, ff = (size_t)s->n_ff,
+           rows = by_rows ? 1 : n < PREFILL_CHUNK ? n : PREFILL_CHUNK;
     size_t widest = width > q ? width : q, dim = (d + K_GROUP - 1) / K_GROUP * K_GROUP;
     const struct k_attn *k = m->opts.strict ? &k_ops()->attn : &k_ops()->attn_fast;
-    /* Keys and values as attention reads them, and an eighth for a later, longer run. */
+    /* Keys and values as attention reads them, or widened weights, and an eighth for a later, longer run. */
     size_t packed = n * (2 * (size_t)s->n_kv_heads * dim * k->elem + sizeof(int32_t));
+    size_t panels = by_rows ? prefill_panels_bytes(m) : 0;
+    if (panels > packed) packed = panels;
     size_t floats[] = { n * width, n * q,     rows * widest, rows * widest,              rows * kv,
                         rows * kv, rows * ff, rows * ff,     trace ? 0 : n * (q + 2 * kv) };
     size_t sum = pages_bytes(packed + packed / 8) + (size_t)s->n_vocab * sizeof(float);
     for (size_t i = 0; i < sizeof floats / sizeof *floats; i++)
         if (floats[i]) sum += pages_bytes(floats[i] * sizeof(float));
+    if (by_rows) sum += (size_t)m->info.n_threads * pages_bytes(prefill_rows_bytes(m, (int)n));
     int angles = m->hp.rope.dim + (m->info.n_window_layers ? m->hp.rope_local.dim : 0);
     return sum + n * sizeof(float) * (size_t)angles;
 }

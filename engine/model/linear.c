@@ -256,39 +256,6 @@ static bool dequant_f32(const struct product *c, const struct linear_job *j, int
     return true;
 }
 
-/* Panels p0 .. p1-1 as bf16, inputs k0 .. k0+n-1, one after the other at dst. */
-static void widen(const struct linear_job *j, int p0, int p1, int k0, int n, float *rows, char *dst)
-{
-    const struct k_mat *w = j->w;
-    const struct k_type_info *t = &k_type_info[w->type];
-    size_t cols = (size_t)w->cols, blocks = cols / 32 * K_PANEL;
-    for (int p = p0; p < p1; p++, dst += (size_t)n * K_PANEL * 2) {
-        if (w->packed && w->type == K_Q8_0) {
-            struct k_panel panel = { .q = packed_panel(w, p),
-                                     .d16 = w->packed->d16 + (size_t)p * blocks,
-                                     .sub = 32 };
-            k_ops()->wide.widen(&panel, k0, n, dst);
-            continue;
-        }
-        if (w->packed) { /* rows: the panel opened, then its scales and minima */
-            float *d = rows + (size_t)n * K_PANEL / sizeof *d, *m = d + (size_t)n;
-            bool has_m;
-            int sub = k_ops()->int8.planes->open(w->type, packed_panel(w, p), w->cols, k0, n, (int8_t *)rows,
-                                                 d, m, &has_m);
-            k_ops()->wide.widen(
-                &(struct k_panel){ .q = (int8_t *)rows, .d = d, .m = has_m ? m : NULL, .sub = sub }, 0, n,
-                dst);
-            continue;
-        }
-        for (int r = 0; r < K_PANEL; r++) {
-            int row = p * K_PANEL + r < w->rows ? p * K_PANEL + r : w->rows - 1;
-            k_ops()->dequant(w->type, row_at(w, row) + (size_t)(k0 / t->block) * (size_t)t->bytes, n,
-                             rows + (size_t)r * (size_t)n);
-        }
-        k_ops()->wide.pack(rows, (size_t)n, n, dst);
-    }
-}
-
 static bool wide_tiles(const struct product *c, const struct linear_job *j, int p0, int p1, int thread)
 {
     size_t n = (size_t)c->cols, kb = n < WIDE_BLOCK ? n : WIDE_BLOCK;
@@ -303,7 +270,7 @@ static bool wide_tiles(const struct product *c, const struct linear_job *j, int 
     char *mem = pool_scratch(c->p, thread, rows + (size_t)(p1 - p0) * K_PANEL * kb * 2);
     for (int k0 = 0; mem && k0 < c->cols; k0 += (int)kb) {
         int len = c->cols - k0 < (int)kb ? c->cols - k0 : (int)kb;
-        widen(j, p0, p1, k0, len, (float *)mem, mem + rows);
+        linear_widen_panels(j->w, p0, p1, k0, len, (float *)mem, mem + rows);
         k_ops()->wide.matmul(mem + rows, (size_t)K_PANEL * (size_t)len, width, len, c->xb + k0, n, c->m, y,
                              j->ldy, k0 > 0);
     }

@@ -25,4 +25,12 @@ struct linear_job { const struct k_mat *w; float *y; size_t ldy; const float *bi
 /* Several matrices with the same input: activations are converted once. */
 void linear_many(struct sac_pool *p, const struct linear_job *job, int n_jobs, const float *x, size_t ldx,
                  int m);
+
+/* For those who multiply by themselves (k_ops()->wide): the panels of a matrix as bf16. A quantised one is
+ * widened into memory of the caller's, others are there already. */
+struct linear_panels { const uint16_t *at; size_t stride; };
+bool linear_wide(const struct k_mat *w);             /* it has such panels at this level, once prepared */
+size_t linear_wide_bytes(const struct k_mat *w);     /* what they take, where they have to be made */
+/* Of n matrices, one after the other at mem (64-byte aligned). False: out of memory. */
+bool linear_widen(struct sac_pool *p, struct k_mat *const *w, int n, char *mem, struct linear_panels *out);
 #endif

@@ -18,6 +18,9 @@ struct k_packed {
 };
 
 enum path path_of(const struct k_mat *w);
+enum path path_to_be(const struct k_mat *w); /* of one that linear_prepare may not have seen yet */
+/* Panels p0 .. p1-1 as bf16, inputs k0 .. k0+n-1, one after the other at dst; rows: room for K_PANEL * n. */
+void linear_widen_panels(const struct k_mat *w, int p0, int p1, int k0, int n, float *rows, char *dst);
 
 static inline const void *packed_panel(const struct k_mat *w, int panel)
 {

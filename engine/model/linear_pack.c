@@ -47,6 +47,11 @@ static struct k_packed describe(const struct k_mat *w)
     return p;
 }
 
+enum path path_to_be(const struct k_mat *w)
+{
+    return !w->packed && (w->type == K_F16 || w->type == K_BF16) ? describe(w).path : path_of(w);
+}
+
 size_t linear_packed_bytes(const struct k_mat *w) { return w->packed ? w->packed->bytes : describe(w).bytes; }
 
 static void pack_q8(const struct k_mat *w, struct k_packed *p, int panel, char *tmp)

@@ -4,7 +4,7 @@
  * the linear parts go in chunks of rows that stay in cache; attention runs once over all rows with the plans
  * of the method. The last layer's mixing is done for the last row only, unless all logits are wanted. Rows
  * that an earlier prefill had in common are copied: only their q, k and v are needed by those that follow. */
-#include "model/session_int.h"
+#include "model/prefill_int.h"
 
 #include "base/pages.h"
 #include "methods/methods.h"
@@ -12,31 +12,6 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-
-enum { CHUNK = 512 };
-
-/* Buffers of one prefill; sizes follow from the prompt and are taken before work starts. */
-struct work {
-    struct session *s;
-    struct prefill_args *a;
-    int n, first;                   /* rows first .. n-1 are computed, those before are taken over */
-    float *x;                       /* [n][n_embd] residual stream */
-    float *att;                     /* [n][n_heads * D] */
-    void *block;                    /* of the four that follow */
-    float *q, *k, *v;               /* head-major, one layer */
-    float *lse, *mass;
-    float *xn, *qt, *kt, *vt, *gate, *up;   /* [CHUNK][...] */
-    struct sac_plan *plan;
-    struct sac_arena *scratch;      /* [threads] */
-    /* current step, for pool callbacks */
-    const struct layer_weights *lw;
-    const float *norm;
-    float *rows_in, *rows_out;
-    int layer, r0;
-    struct sac_prefill_in in;
-    const struct sac_part *part;
-    atomic_bool failed;
-};
 
 /* Written once from end to end: on large pages the system clears them faster than it finds small ones. */
 static float *floats(size_t n) { return pages_alloc(n * sizeof(float) + 64); }
@@ -64,7 +39,7 @@ static bool work_init(struct work *w)
 {
     const struct sac_shape *sh = &w->s->hp->shape;
     size_t n = (size_t)w->n, d = (size_t)sh->head_dim;
-    size_t c = n < CHUNK ? n : CHUNK, qw = (size_t)sh->n_heads * d, kw = (size_t)sh->n_kv_heads * d;
+    size_t c = (size_t)w->chunk, qw = (size_t)sh->n_heads * d, kw = (size_t)sh->n_kv_heads * d;
     w->x = floats(n * (size_t)sh->n_embd);
     w->att = floats(n * qw);
     w->xn = floats(c * (size_t)(sh->n_embd > (int)qw ? sh->n_embd : (int)qw));
@@ -90,11 +65,6 @@ static void work_free(struct work *w)
     free(w->plan);
     for (int t = 0; w->scratch && t < pool_threads(w->s->m->pool); t++) sac_arena_free(&w->scratch[t]);
     free(w->scratch);
-}
-
-static bool cancelled(const struct work *w)
-{
-    return w->a->cancel && atomic_load_explicit(w->a->cancel, memory_order_relaxed);
 }
 
 /* ---- pool callbacks ---- */
@@ -143,39 +113,47 @@ static void embed_rows(void *ctx, int lo, int hi, int thread)
         embed_token(w->s, w->a->ids[r], w->x + (size_t)r * (size_t)w->s->hp->shape.n_embd);
 }
 
-/* Token-major projections -> head-major, normed per head and rotated; keys and values go to the cache. */
+static void place_head(const struct work *w, const float *src, const float *norm, int pos, float *dst)
+{
+    int d = w->s->hp->shape.head_dim;
+    if (norm) k_ops()->rms_norm(src, norm, d, (float)w->s->hp->norm_eps, dst);
+    else memcpy(dst, src, (size_t)d * sizeof *dst);
+    rope_apply(rope_of(w->s, w->layer), pos, dst);
+}
+
+void prefill_scatter(struct work *w, const struct projected *p, int pos, int rows)
+{
+    struct session *s = w->s;
+    const struct sac_shape *sh = &s->hp->shape;
+    size_t d = (size_t)sh->head_dim, n = (size_t)w->n;
+    for (int r = 0; r < rows; r++) {
+        const float *q = p->q + (size_t)r * p->ldq, *k = p->k + (size_t)r * p->ldk,
+                    *v = p->v + (size_t)r * p->ldk;
+        size_t at = (size_t)(pos + r);
+        for (int h = 0; h < sh->n_heads; h++)
+            place_head(w, q + (size_t)h * d, w->lw->q_norm, pos + r, w->q + ((size_t)h * n + at) * d);
+        for (int g = 0; g < sh->n_kv_heads; g++) {
+            place_head(w, k + (size_t)g * d, w->lw->k_norm, pos + r, w->k + ((size_t)g * n + at) * d);
+            memcpy(w->v + ((size_t)g * n + at) * d, v + (size_t)g * d, d * sizeof *v);
+        }
+    }
+    for (int g = 0; g < sh->n_kv_heads; g++) {
+        struct kv_head *kv = kv_at(s, w->layer, g);
+        size_t at = ((size_t)g * n + (size_t)pos) * d;
+        kv_store(s, kv->k, pos, w->k + at, rows);
+        kv_store(s, kv->v, pos, w->v + at, rows);
+    }
+}
+
 static void scatter_rows(void *ctx, int lo, int hi, int thread)
 {
     struct work *w = ctx;
+    const struct sac_shape *sh = &w->s->hp->shape;
+    size_t qw = (size_t)(sh->n_heads * sh->head_dim), kw = (size_t)(sh->n_kv_heads * sh->head_dim);
+    size_t i = (size_t)lo;
+    struct projected p = { w->qt + i * qw, w->kt + i * kw, w->vt + i * kw, qw, kw };
     (void)thread;
-    struct session *s = w->s;
-    const struct sac_shape *sh = &s->hp->shape;
-    const struct rope_table *rope = rope_of(s, w->layer);
-    size_t d = (size_t)sh->head_dim, n = (size_t)w->n, qw = (size_t)sh->n_heads * d,
-           kw = (size_t)sh->n_kv_heads * d;
-    float eps = (float)s->hp->norm_eps;
-    for (int r = lo; r < hi; r++) {
-        size_t pos = (size_t)(w->r0 + r);
-        for (int h = 0; h < sh->n_heads; h++) {
-            float *dst = w->q + ((size_t)h * n + pos) * d;
-            const float *src = w->qt + (size_t)r * qw + (size_t)h * d;
-            if (w->lw->q_norm) k_ops()->rms_norm(src, w->lw->q_norm, (int)d, eps, dst);
-            else memcpy(dst, src, d * sizeof *dst);
-            rope_apply(rope, (int)pos, dst);
-        }
-        for (int g = 0; g < sh->n_kv_heads; g++) {
-            float *dst = w->k + ((size_t)g * n + pos) * d;
-            const float *src = w->kt + (size_t)r * kw + (size_t)g * d;
-            if (w->lw->k_norm) k_ops()->rms_norm(src, w->lw->k_norm, (int)d, eps, dst);
-            else memcpy(dst, src, d * sizeof *dst);
-            rope_apply(rope, (int)pos, dst);
-            float *vdst = w->v + ((size_t)g * n + pos) * d;
-            memcpy(vdst, w->vt + (size_t)r * kw + (size_t)g * d, d * sizeof *vdst);
-            struct kv_head *kv = kv_at(s, w->layer, g);
-            kv_store(s, kv->k, (int)pos, dst, 1);
-            kv_store(s, kv->v, (int)pos, vdst, 1);
-        }
-    }
+    prefill_scatter(w, &p, w->r0 + lo, hi - lo);
 }
 
 /* The plan with the keys of an intervention added to every tile. */
@@ -265,8 +243,8 @@ static void project(struct work *w)
     size_t d = (size_t)sh->n_embd;
     int qw = sh->n_heads * sh->head_dim, kw = sh->n_kv_heads * sh->head_dim;
     struct sac_pool *pool = w->s->m->pool;
-    for (int r0 = w->first; r0 < w->n && !cancelled(w); r0 += CHUNK) {
-        int m = w->n - r0 < CHUNK ? w->n - r0 : CHUNK;
+    for (int r0 = w->first; r0 < w->n && !prefill_cancelled(w); r0 += w->chunk) {
+        int m = w->n - r0 < w->chunk ? w->n - r0 : w->chunk;
         w->r0 = r0;
         w->norm = w->lw->attn_norm;
         w->rows_in = w->x + (size_t)r0 * d;
@@ -363,22 +341,41 @@ static bool attend(struct work *w)
     return w->layer + 1 == sh->n_layers || layer_buffers(w);
 }
 
+static void enter_layer(struct work *w, int layer)
+{
+    w->layer = layer;
+    w->lw = &w->s->m->w.layer[layer];
+}
+
+/* From what attention gave to the queries, keys and values of the next layer, which is entered. */
+static bool next_layer(struct work *w)
+{
+    struct prefill_args *a = w->a;
+    const struct layer_weights *done = w->lw, *next = NULL;
+    bool last = w->layer + 1 == w->s->hp->shape.n_layers, one = last && !a->all_logits && !a->hidden;
+    bool blocks = w->by_rows && !one;
+    for (int r0 = one ? w->n - 1 : w->first; !blocks && r0 < w->n && !prefill_cancelled(w); r0 += w->chunk)
+        mix(w, r0, w->n - r0 < w->chunk ? w->n - r0 : w->chunk);
+    if (!last) enter_layer(w, w->layer + 1), next = w->lw;
+    if (blocks && !prefill_rows(w, done, next)) return false;
+    if (!last && a->hidden) a->hidden(a->ctx, w->layer, w->x, w->n);
+    if (!last && !blocks) project(w);
+    return true;
+}
+
 static bool run_layers(struct work *w)
 {
     const struct sac_shape *sh = &w->s->hp->shape;
     struct prefill_args *a = w->a;
     pool_run(w->s->m->pool, w->n - w->first, 64, embed_rows, w);
+    enter_layer(w, 0);
+    if (a->hidden) a->hidden(a->ctx, 0, w->x, w->n);
+    if (!w->by_rows) project(w);
+    else if (!prefill_rows(w, NULL, w->lw)) return false;
     for (int l = 0; l < sh->n_layers; l++) {
-        w->layer = l;
-        w->lw = &w->s->m->w.layer[l];
-        if (a->hidden) a->hidden(a->ctx, l, w->x, w->n);
-        project(w);
-        if (cancelled(w) || !take_prefix(w) || !attend(w)) return false;
-        bool last_only = l + 1 == sh->n_layers && !a->all_logits && !a->hidden;
-        for (int r0 = last_only ? w->n - 1 : w->first; r0 < w->n && !cancelled(w); r0 += CHUNK)
-            mix(w, r0, w->n - r0 < CHUNK ? w->n - r0 : CHUNK);
+        if (prefill_cancelled(w) || !take_prefix(w) || !attend(w)) return false;
         for (int g = 0; g < sh->n_kv_heads; g++) kv_at(w->s, l, g)->n = w->n;
-        if (cancelled(w)) return false;
+        if (!next_layer(w) || prefill_cancelled(w)) return false;
     }
     return true;
 }
@@ -414,13 +411,15 @@ enum sac_code session_prefill(struct session *s, struct prefill_args *a, struct 
     if (a->n < 1 || a->n > s->max_tokens)
         return sac_fail(err, SAC_EARG, "a prompt of %d tokens does not fit a session of %d", a->n,
                         s->max_tokens);
+    w.by_rows = prefill_by_rows(s->m, a->n - w.first);
+    w.chunk = w.by_rows ? 1 : a->n < PREFILL_CHUNK ? a->n : PREFILL_CHUNK;
     if (!work_init(&w))
         rc = sac_fail(err, SAC_ENOMEM, "%s: out of memory for a prefill of %d tokens; try a shorter prompt",
                       s->m->info.name, a->n);
     else if (!run_layers(&w))
-        rc = cancelled(&w)
+        rc = prefill_cancelled(&w)
                  ? sac_fail(err, SAC_ECANCEL, "stopped during prefill at layer %d", w.layer)
-                 : sac_fail(err, SAC_ENOMEM, "out of memory while selecting keys at layer %d", w.layer);
+                 : sac_fail(err, SAC_ENOMEM, "out of memory at layer %d", w.layer);
     else {
         finish(&w);
         s->n = a->n;

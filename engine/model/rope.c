@@ -4,6 +4,8 @@
  * the tables, so the rotation itself knows nothing of them. */
 #include "model/rope.h"
 
+#include "kernels.h"
+
 #include <math.h>
 #include <stdlib.h>
 
@@ -89,10 +91,6 @@ void rope_apply(const struct rope_table *t, int pos, float *x)
             x[2 * i + 1] = a * s[i] + b * c[i];
         }
     } else {
-        for (int i = 0; i < half; i++) {
-            float a = x[i], b = x[i + half];
-            x[i] = a * c[i] - b * s[i];
-            x[i + half] = a * s[i] + b * c[i];
-        }
+        k_ops()->rotate(c, s, half, x);
     }
 }

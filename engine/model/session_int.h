@@ -74,6 +74,12 @@ void kv_store(const struct session *s, void *base, int at, const float *src, int
 void kv_load(const struct session *s, const void *base, int at, float *dst, int n);
 bool decode_prepare(struct session *s);
 
+enum { PREFILL_CHUNK = 512 };      /* rows of the linear parts of a prefill in work at once, by all threads */
+/* Whether each thread takes blocks of rows of its own through them instead, and the memory that is for. */
+bool prefill_by_rows(const struct sac_model *m, int rows);
+size_t prefill_rows_bytes(const struct sac_model *m, int rows);    /* of one thread */
+size_t prefill_panels_bytes(const struct sac_model *m);            /* of the widened weights of a layer */
+
 void embed_token(const struct session *s, int id, float *x);
 /* Output head of n rows that are already normed; logits [n][ld]. */
 void output_head(const struct session *s, const float *x, int n, float *logits, size_t ld);

@@ -7,6 +7,7 @@ void level_avx2(struct k_ops *ops)
     ops->dot = k_dot_avx2;
     ops->rms_norm = k_rms_norm_avx2;
     ops->silu_mul = k_silu_mul_avx2;
+    ops->rotate = k_rotate_avx2;
     ops->gelu_mul = k_gelu_mul_avx2;
     ops->add = k_add_avx2;
     ops->exp_sum = k_exp_sum_avx2;

@@ -25,17 +25,18 @@ static void shapes(int r0, int r1, int c0, int c1)
     tile_config(&s);
 }
 
-INLINE void block(const uint16_t *w, size_t pstride, int n, const uint16_t *x, size_t ldx, float *y,
-                  size_t ldy, bool acc, bool R2, bool C2)
+/* Panels w and w1; what the second gives lies `next` floats after what the first does. */
+INLINE void block(const uint16_t *w, const uint16_t *w1, int n, const uint16_t *x, size_t ldx, float *y,
+                  size_t next, size_t ldy, bool acc, bool R2, bool C2)
 {
     long xs = (long)(2 * ldx), ys = (long)(4 * ldy);
-    const uint16_t *x1 = x + 16 * ldx, *w1 = w + pstride;
+    const uint16_t *x1 = x + 16 * ldx;
     float *y1 = y + 16 * ldy;
     if (acc) {
         TILE_LOAD(0, y, ys);
-        if (C2) TILE_LOAD(1, y + 16, ys);
+        if (C2) TILE_LOAD(1, y + next, ys);
         if (R2) TILE_LOAD(2, y1, ys);
-        if (R2 && C2) TILE_LOAD(3, y1 + 16, ys);
+        if (R2 && C2) TILE_LOAD(3, y1 + next, ys);
     } else {
         TILE_ZERO(0);
         if (C2) TILE_ZERO(1);
@@ -52,31 +53,68 @@ INLINE void block(const uint16_t *w, size_t pstride, int n, const uint16_t *x, s
         if (R2 && C2) TILE_DOT(3, 5, 7);
     }
     TILE_STORE(0, y, ys);
-    if (C2) TILE_STORE(1, y + 16, ys);
+    if (C2) TILE_STORE(1, y + next, ys);
     if (R2) TILE_STORE(2, y1, ys);
-    if (R2 && C2) TILE_STORE(3, y1 + 16, ys);
+    if (R2 && C2) TILE_STORE(3, y1 + next, ys);
 }
 
-/* Rows of x in blocks of 32; all weight rows for each, so that the rows stay in the nearest cache. */
-static void matmul_amx(const void *w, size_t pstride, int cols, int n, const void *x, size_t ldx, int m,
-                       float *y, size_t ldy, bool acc)
+/* Rows of x in blocks of 32, which stay in the nearest cache while they meet all these columns. */
+static void columns(const uint16_t *w, size_t pstride, int cols, int n, const uint16_t *x, size_t ldx, int m,
+                    float *y, size_t ldy, bool acc)
 {
-    const uint16_t *wp = w, *xp = x;
     int last_r = 0, last_c = 0;
     for (int r = 0; r < m; r += 32) {
         int rows = m - r < 32 ? m - r : 32, r0 = rows < 16 ? rows : 16, r1 = rows > 16 ? rows - 16 : 16;
         for (int c = 0; c < cols; c += 32) {
             int width = cols - c < 32 ? cols - c : 32, c0 = width < 16 ? width : 16,
                 c1 = width > 16 ? width - 16 : 16;
-            const uint16_t *wc = wp + (size_t)(c / K_PANEL) * pstride, *xr = xp + (size_t)r * ldx;
+            const uint16_t *wc = w + (size_t)(c / K_PANEL) * pstride, *w1 = wc + pstride,
+                           *xr = x + (size_t)r * ldx;
             float *yc = y + (size_t)r * ldy + c;
             if (rows != last_r || width != last_c) shapes(r0, r1, c0, c1);
             last_r = rows;
             last_c = width;
-            if (rows > 16 && width > 16) block(wc, pstride, n, xr, ldx, yc, ldy, acc, true, true);
-            else if (rows > 16) block(wc, pstride, n, xr, ldx, yc, ldy, acc, true, false);
-            else if (width > 16) block(wc, pstride, n, xr, ldx, yc, ldy, acc, false, true);
-            else block(wc, pstride, n, xr, ldx, yc, ldy, acc, false, false);
+            if (rows > 16 && width > 16) block(wc, w1, n, xr, ldx, yc, 16, ldy, acc, true, true);
+            else if (rows > 16) block(wc, w1, n, xr, ldx, yc, 16, ldy, acc, true, false);
+            else if (width > 16) block(wc, w1, n, xr, ldx, yc, 16, ldy, acc, false, true);
+            else block(wc, w1, n, xr, ldx, yc, 16, ldy, acc, false, false);
+        }
+    }
+}
+
+/* As many columns at a time as have 256 KiB of weights, which stay in the second-level cache. */
+static void matmul_amx(const void *w, size_t pstride, int cols, int n, const void *x, size_t ldx, int m,
+                       float *y, size_t ldy, bool acc)
+{
+    enum { VALUES = 1 << 17 };
+    int few = VALUES / n / 32 * 32, step = few > 64 ? few : 64;
+    for (int c = 0; c < cols; c += step)
+        columns((const uint16_t *)w + (size_t)(c / K_PANEL) * pstride, pstride,
+                cols - c < step ? cols - c : step, n, x, ldx, m, y + c, ldy, acc);
+    TILE_RELEASE();
+}
+
+/* Two panels stay in the nearest cache while all rows of x meet them; what 32 rows give is finished there. */
+static void gated_amx(const void *gate, const void *up, size_t pstride, int panels, int n, const void *x,
+                      size_t ldx, int m, k_pair act, uint16_t *y, size_t ldy)
+{
+    enum { EACH = 32 * K_PANEL };
+    _Alignas(64) float sum[2 * EACH]; /* [32][16] of gate, of up */
+    int last = 0;
+    for (int p = 0; p < panels; p++) {
+        const uint16_t *g = (const uint16_t *)gate + (size_t)p * pstride,
+                       *u = (const uint16_t *)up + (size_t)p * pstride, *xr = x;
+        uint16_t *out = y + (size_t)p * K_PANEL;
+        for (int r = 0; r < m; r += 32, xr += 32 * ldx) {
+            int rows = m - r < 32 ? m - r : 32;
+            if (rows != last) shapes(rows < 16 ? rows : 16, rows > 16 ? rows - 16 : 16, 16, 16);
+            last = rows;
+            if (rows > 16) block(g, u, n, xr, ldx, sum, EACH, K_PANEL, false, true, true);
+            else block(g, u, n, xr, ldx, sum, EACH, K_PANEL, false, false, true);
+            act(sum, sum + EACH, rows * K_PANEL, sum);
+            for (int i = 0; i < rows; i++, out += ldy)
+                _mm256_storeu_si256((__m256i *)out,
+                                    (__m256i)_mm512_cvtneps_pbh(_mm512_load_ps(sum + i * K_PANEL)));
         }
     }
     TILE_RELEASE();
@@ -182,4 +220,5 @@ const struct k_wide_gemm gemm_amx = {
     .strip_pack = k_strip_pack_amx,
     .strip_sum = k_strip_sum_amx,
     .strip_add = k_strip_add_amx,
+    .gated = gated_amx,
 };

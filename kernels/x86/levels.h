@@ -11,6 +11,7 @@ void k_rms_norm_avx2(const float *x, const float *w, int n, float eps, float *y)
 void k_silu_mul_avx2(const float *gate, const float *up, int n, float *y);
 void k_gelu_mul_avx2(const float *gate, const float *up, int n, float *y);
 void k_add_avx2(float *y, const float *x, int n);
+void k_rotate_avx2(const float *cos, const float *sin, int half, float *x);
 float k_exp_sum_avx2(float *x, int n, float max);
 float k_max_avx2(const float *x, int n);
 void k_softcap_avx2(float *x, int n, float cap);

@@ -76,6 +76,22 @@ void k_add_avx2(float *y, const float *x, int n)
     for (; i < n; i++) y[i] += x[i];
 }
 
+void k_rotate_avx2(const float *cos, const float *sin, int half, float *x)
+{
+    int i = 0;
+    for (; i + 8 <= half; i += 8) {
+        __m256 a = _mm256_loadu_ps(x + i), b = _mm256_loadu_ps(x + half + i), c = _mm256_loadu_ps(cos + i),
+               s = _mm256_loadu_ps(sin + i);
+        _mm256_storeu_ps(x + i, _mm256_sub_ps(_mm256_mul_ps(a, c), _mm256_mul_ps(b, s)));
+        _mm256_storeu_ps(x + half + i, _mm256_add_ps(_mm256_mul_ps(a, s), _mm256_mul_ps(b, c)));
+    }
+    for (; i < half; i++) {
+        float a = x[i], b = x[half + i];
+        x[i] = a * cos[i] - b * sin[i];
+        x[half + i] = a * sin[i] + b * cos[i];
+    }
+}
+
 void k_add_rows_avx2(float *y, const float *x, size_t ldx, const float *w, int rows, int n)
 {
     int i = 0;
