@@ -214,6 +214,9 @@ struct k_ops {
     void (*fold)(const uint16_t *p, const float *w, int rows, int n, float *out);
     /* Indices, ascending, of the entries above t; idx: room for n. Returns how many. */
     int (*above)(const float *x, int n, float t, int *idx);
+    /* Entries above t go to `more`, the others (NaN too) to `rest`, in order; room for n each, one of them may
+     * be x. Returns how many are above; *sum, unless NULL, is what they sum to. */
+    int (*part)(const float *x, int n, float t, float *more, float *rest, double *sum);
     /* Scores of groups at[0 .. n-1] of keys of 4 bits: out[h*stride + 16*g + i] */
     void (*nibbles)(const struct k_nibble_query *q, int heads, const void *groups, const int *at, int n,
                     int dim, float *out, size_t stride);

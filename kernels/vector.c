@@ -101,3 +101,20 @@ int above_c(const float *x, int n, float t, int *idx)
         if (x[i] > t) idx[k++] = i;
     return k;
 }
+
+int part_c(const float *x, int n, float t, float *more, float *rest, double *sum)
+{
+    int k = 0;
+    double all = 0;
+    for (int i = 0; i < n; i++) {
+        float f = x[i];
+        if (f > t) {
+            all += (double)f;
+            more[k++] = f;
+        } else {
+            rest[i - k] = f;
+        }
+    }
+    if (sum) *sum = all;
+    return k;
+}

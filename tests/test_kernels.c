@@ -171,6 +171,31 @@ static void above(void)
     }
 }
 
+/* The same two lists, with one of them where the entries were, and their sum but for its rounding. */
+static void parts(void)
+{
+    for (int round = 0; round < 300; round++) {
+        int n = upto(150);
+        struct block x = floats(n, 1), more = floats(n, 1), rest = floats(n, 1), a = floats(n, 1);
+        float t = round % 3 ? uniform() : n ? x.x[upto(n - 1)] : 0;
+        if (n && round % 5 == 0) x.x[upto(n - 1)] = NAN;
+        double want = 0, sum = 0, size = 0;
+        int m = part_c(x.x, n, t, more.x, rest.x, &want);
+        for (int i = 0; i < m; i++) size += fabs((double)more.x[i]);
+        bool first = round % 2;
+        int k = round % 4 < 2 ? ops->part(x.x, n, t, first ? x.x : a.x, first ? a.x : x.x, &sum)
+                              : ops->part(x.x, n, t, first ? x.x : a.x, first ? a.x : x.x, NULL);
+        assert_int_equal(k, m);
+        assert_memory_equal(first ? x.x : a.x, more.x, (size_t)m * sizeof(float));
+        assert_memory_equal(first ? a.x : x.x, rest.x, (size_t)(n - m) * sizeof(float));
+        if (round % 4 < 2) assert_true(fabs(sum - want) <= n * DBL_EPSILON * size);
+        free(x.base);
+        free(more.base);
+        free(rest.base);
+        free(a.base);
+    }
+}
+
 /* Integers exactly, the two products behind them to their rounding; groups in any order. */
 static void nibbles(void)
 {
@@ -304,6 +329,7 @@ static void test_sums(void **state) { (void)state; at_levels(sums); }
 static void test_curves(void **state) { (void)state; at_levels(curves); }
 static void test_columns(void **state) { (void)state; at_levels(columns); }
 static void test_above(void **state) { (void)state; at_levels(above); }
+static void test_parts(void **state) { (void)state; at_levels(parts); }
 static void test_nibbles(void **state) { (void)state; at_levels(nibbles); }
 static void test_halves(void **state) { (void)state; at_levels(halves); }
 static void test_scores(void **state) { (void)state; at_levels(scores); }
@@ -348,6 +374,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_sums), cmocka_unit_test(test_curves), cmocka_unit_test(test_columns),
         cmocka_unit_test(test_above),
+        cmocka_unit_test(test_parts),
         cmocka_unit_test(test_nibbles),
         cmocka_unit_test(test_halves), cmocka_unit_test(test_scores),
         cmocka_unit_test(test_every_half), cmocka_unit_test(test_levels),

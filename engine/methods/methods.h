@@ -89,6 +89,13 @@ void pool_average(const float *x, int n, int width, float *out);
 /* Snap every value to +inf for keys of the sink and of the last `local` keys. */
 void force_ends(float *score, int n, int sink, int local);
 
+/* Adds one slot behind what a list has, with nothing called: for lists of thousands. */
+static inline void rows_add_slot(struct sac_rows *r, int slot)
+{
+    if (r->n > 0 && r->run[r->n - 1].hi == slot) r->run[r->n - 1].hi++;
+    else r->run[r->n++] = (struct sac_run){ slot, slot + 1 };
+}
+
 /* ---- topk.c ---- */
 
 /* Indices of the k largest scores in ascending order; equal scores: lower index first; NaN last. Returns

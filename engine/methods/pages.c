@@ -151,6 +151,9 @@ void pages_score(const struct pages *p, int layer, int kv_head, const float *q, 
 
 void pages_rows(struct sac_rows *out, const int *idx, int n_idx, int size, int tail, int n)
 {
-    for (int i = 0; i < n_idx; i++) sac_rows_add(out, idx[i] * size, imin((idx[i] + 1) * size, n));
+    if (size == 1)
+        for (int i = 0; i < n_idx; i++) rows_add_slot(out, idx[i]);
+    else
+        for (int i = 0; i < n_idx; i++) sac_rows_add(out, idx[i] * size, imin((idx[i] + 1) * size, n));
     sac_rows_add(out, tail, n);
 }

@@ -1,15 +1,18 @@
-/* The k largest of n, in linear time and with one answer: equal scores go by lower index.
+/* The k largest of n, or the fewest that reach a sum, in linear time and with one answer: equal scores go by
+ * lower index.
  *
- * Floats are mapped to unsigned integers of the same order; each pass divides the range the k-th largest
- * lies in by 256 or 2048, so that two or three find it exactly, and one more collects indices in ascending
- * order. No input is slow, and two runs never differ, which quickselect promises neither of. Before that,
- * one pass of a vector kernel leaves what is above a value that surely is too low: where few of many are
- * wanted, little remains to be divided. */
+ * What is looked for is one value, the last that is taken. A vector kernel parts the entries at one that
+ * should be near it, by a few of them at fixed places, and goes on with the side that holds it: three or four
+ * such passes, each over a small part of what the last one saw, leave a handful to sort. One more pass collects
+ * indices. Where many are equal, numbers are no numbers or there is no end, floats are mapped to unsigned
+ * integers of the same order and each pass divides the range the value lies in by 256 or 2048: no input is
+ * slow, and two runs never differ. */
 #include "methods.h"
 
 #include "kernels.h"
 
 #include <assert.h>
+#include <float.h>
 #include <string.h>
 
 /* Same order as the floats, -0 and 0 equal, NaN below everything; without branches. */
@@ -88,14 +91,124 @@ static int select_best(const float *score, int n, int k, int *out)
     return k;
 }
 
-enum { FEW = 4096, SAMPLES = 256 };
+/* ---- by parting ---- */
+
+enum { FEW = 8192, PICK = 8, TURNS = 40 };
+
+/* Where the entries that are taken end: at value t, of which `take` are taken; all: that is, every one. */
+struct end {
+    float t;
+    int take;
+    bool all;
+};
+
+/* Descending; what is missing up to PICK must be -inf. The inner loops are vectors. */
+static void sort_few(const float *x, int n, float *out)
+{
+    int rank[PICK] = { 0 };
+    for (int j = 0; j < PICK; j++)
+        for (int i = 0; i < PICK; i++) rank[i] += (x[j] > x[i]) | ((x[j] == x[i]) & (j < i));
+    for (int i = 0; i < n; i++) out[rank[i]] = x[i];
+}
+
+/* Of every n/PICK-th entry, the one down to which they make up need / all of the whole; all 0: not known. */
+static float pick(const float *x, int n, double need, double all, bool sums)
+{
+    float s[PICK], down_to[PICK] = { 0 }, whole = 0;
+    for (int i = 0; i < PICK; i++) {
+        s[i] = x[(int64_t)i * n / PICK];
+        whole += sums ? s[i] : 1.0f;
+    }
+    for (int j = 0; j < PICK; j++) {
+        float each = sums ? s[j] : 1.0f;
+        for (int i = 0; i < PICK; i++) down_to[i] += s[j] >= s[i] ? each : 0.0f;
+    }
+    float goal = (float)(all > 0 ? need / all * (double)whole : need / n * PICK), best = -INFINITY, low = s[0];
+    for (int i = 0; i < PICK; i++) {
+        best = down_to[i] >= goal && s[i] > best ? s[i] : best;
+        low = s[i] < low ? s[i] : low;
+    }
+    return best > -INFINITY ? best : low;
+}
+
+/* The number next below t is one too, and is not what a processor may take for 0. */
+static bool plain(float t) { return fabsf(t) > 2 * FLT_MIN && t > -INFINITY; }
+
+/* Looks for the end among n entries, which sums: are to sum to `need`, otherwise to number as many. room: for
+ * n entries each. False: not found, or not a plain number. */
+static bool part_to_end(const float *x, int n, double need, bool sums, float (*room)[FEW], struct end *end)
+{
+    double all = sums ? 0 : n, sum = 0;
+    int at = -1, k;                  /* the room that x is */
+    for (int turn = 0; n > PICK; turn++) {
+        float t = pick(x, n, need, all, sums);
+        if (turn == TURNS || !plain(t)) return false;
+        k = k_ops()->part(x, n, t, room[at == 0], room[at != 0], sums ? &sum : NULL);
+        if (k == 0) {                /* the largest there is: part those equal to it from the rest */
+            at = at != 0;
+            x = room[at];
+            k = k_ops()->part(x, n, nextafterf(t, -INFINITY), room[at == 0], room[at != 0], sums ? &sum : NULL);
+            if (k == n) {
+                double each = sums ? (double)t : 1;
+                end->t = t;
+                end->take = need >= n * each ? n : imax((int)ceil(need / each), 1);
+                end->all = end->take == n;
+                return true;
+            }
+        }
+        double more = sums ? sum : k;
+        if (more >= need) {
+            at = at == 0;
+            n = k;
+            all = more;
+        } else {
+            at = at != 0;
+            n -= k;
+            need -= more;
+            all = all > more ? all - more : 0;
+        }
+        x = room[at];
+    }
+    float left[PICK], s[PICK] = { 0 };
+    for (int i = 0; i < PICK; i++) left[i] = i < n ? x[i] : -INFINITY;
+    for (int i = 0; i < PICK; i++)
+        if (left[i] != left[i]) return false;
+    sort_few(left, n, s);
+    int i = 0, last;
+    while (i < n - 1 && (need -= sums ? (double)s[i] : 1) > 0) i++;
+    for (last = i; last + 1 < n && s[last + 1] == s[i];) last++;
+    *end = (struct end){ s[i], 1, last == i };
+    while (end->take <= i && s[i - end->take] == s[i]) end->take++;
+    return plain(end->t);
+}
+
+/* Indices of what is taken of n. */
+static int take_to_end(const float *x, int n, const struct end *end, int *out)
+{
+    int m = k_ops()->above(x, n, nextafterf(end->t, -INFINITY), out), kept = 0, left = end->take;
+    if (end->all) return m;
+    for (int i = 0; i < m; i++)
+        if (x[out[i]] != end->t || left-- > 0) out[kept++] = out[i];
+    return kept;
+}
+
+static bool part_best(const float *x, int n, double need, bool sums, int *out, int *taken)
+{
+    float room[2][FEW];
+    struct end end;
+    if (n > FEW || !part_to_end(x, n, need, sums, room, &end)) return false;
+    *taken = take_to_end(x, n, &end, out);
+    return true;
+}
+
+enum { SAMPLES = 256 };
 
 /* Entries out[0 .. m-1] that are above a value which probably, not surely, fewer than k of the n exceed: a
  * rank among every n/S-th entry that leaves room for three standard deviations. */
 static int above_sampled(const float *score, int n, int k, int *out)
 {
     float x[SAMPLES], low = INFINITY;
-    int idx[SAMPLES] = { 0 }, count = n < 16 * SAMPLES ? SAMPLES / 2 : SAMPLES, step = n / count;
+    int idx[SAMPLES] = { 0 }, count = SAMPLES, step = n / count;
     double rank = (double)k * count / n;
     for (int i = 0; i < count; i++) x[i] = score[i * step];
     int r = select_best(x, count, (int)(rank + 3 * sqrt(rank) + 2), idx);
@@ -103,15 +216,23 @@ static int above_sampled(const float *score, int n, int k, int *out)
     return k_ops()->above(score, n, low, out);
 }
 
+static int best_of_few(const float *x, int n, int k, int *out)
+{
+    int taken;
+    if (k <= 0 || k >= n || !part_best(x, n, k, false, out, &taken)) return select_best(x, n, k, out);
+    assert(taken == k);
+    return k;
+}
+
 int topk(const float *score, int n, int k, int *out)
 {
     float x[FEW];
     int idx[FEW];
-    if (n < SAMPLES || k <= 0 || k > n / 3) return select_best(score, n, k, out);
+    if (n <= FEW || k <= 0 || k > n / 3) return best_of_few(score, n, k, out);
     int m = above_sampled(score, n, k, out);
     if (m < k || m > FEW) return select_best(score, n, k, out);
     for (int i = 0; i < m; i++) x[i] = score[out[i]];
-    select_best(x, m, k, idx);
+    best_of_few(x, m, k, idx);
     for (int i = 0; i < k; i++) out[i] = out[idx[i]];
     return k;
 }
@@ -184,19 +305,22 @@ static float surely_spare(const float *x, int n, double mass)
     return (float)((sum_of(x, n) * (1 - 1e-9) - mass) / n * (1 - 1e-6));
 }
 
+static int mass_of_few(const float *x, int n, double mass, int *out)
+{
+    int taken;
+    return part_best(x, n, mass, true, out, &taken) ? taken : select_mass(x, n, mass, out);
+}
+
 int topp(const float *score, int n, double mass, int *out)
 {
-    float x[FEW], spare = surely_spare(score, n, mass);
-    int idx[FEW], m = spare > 0 ? k_ops()->above(score, n, spare, out) : 0, left;
+    float x[FEW], spare;
+    int idx[FEW], m, left;
+    if (n <= FEW) return mass_of_few(score, n, mass, out);
+    spare = surely_spare(score, n, mass);
+    m = spare > 0 ? k_ops()->above(score, n, spare, out) : 0;
     if (!m || m > FEW) return select_mass(score, n, mass, out);
     for (int i = 0; i < m; i++) x[i] = score[out[i]];
-    while ((spare = surely_spare(x, m, mass)) > 0) {
-        left = k_ops()->above(x, m, spare, idx);
-        if (!left || left >= m - m / 8) break;
-        for (int i = 0; i < left; i++) x[i] = x[idx[i]], out[i] = out[idx[i]];
-        m = left;
-    }
-    left = select_mass(x, m, mass, idx);
+    left = mass_of_few(x, m, mass, idx);
     for (int i = 0; i < left; i++) out[i] = out[idx[i]];
     return left;
 }

@@ -177,7 +177,8 @@ static void prepare(void *state, const struct sac_decode_in *in, int kv_head)
         for (int i = 0; i <= s->n_pages[head]; i++) {
             int lo = page_of(s, page, s->n_pages[head], i, current_page(s, n)), m = imin(size, n - lo);
             int from = at[lo / K_GROUP] * K_GROUP + lo % K_GROUP;   /* a page's groups lie side by side */
-            memcpy(to, est + (size_t)h * cap + from, (size_t)m * sizeof *to);
+            if (m == K_GROUP) memcpy(to, est + (size_t)h * cap + from, K_GROUP * sizeof *to); /* two moves */
+            else memcpy(to, est + (size_t)h * cap + from, (size_t)m * sizeof *to);
             to += m;
         }
     }
@@ -196,10 +197,9 @@ static void select_slots(void *state, const struct sac_decode_in *in, int head, 
     if (in->softcap > 0) ops->softcap(mass, n, in->softcap);
     double sum = (double)ops->exp_sum(mass, n, ops->max(mass, n));
     int kept = topp(mass, n, s->o.p < 1 ? s->o.p * sum : HUGE_VAL, idx);
-    for (int i = 0; i < kept; i++) {
-        int slot = page_of(s, page, pages, imin(idx[i] / size, pages), current) +
-                   (idx[i] < pages * size ? idx[i] % size : idx[i] - pages * size);
-        sac_rows_add(out, slot, slot + 1);
+    for (int i = 0, p = 0; p <= pages; p++) {     /* both ascend */
+        int shift = page_of(s, page, pages, p, current) - p * size, end = p < pages ? (p + 1) * size : n;
+        for (; i < kept && idx[i] < end; i++) rows_add_slot(out, idx[i] + shift);
     }
 }
 

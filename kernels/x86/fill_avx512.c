@@ -6,6 +6,7 @@ void level_avx512(struct k_ops *ops)
     ops->exp_sum = k_exp_sum_avx512;
     ops->max = k_max_avx512;
     ops->above = k_above_avx512;
+    ops->part = k_part_avx512;
     ops->fold = k_fold_avx512;
     ops->score_f32 = k_score_f32_avx512;
     ops->score_f16 = k_score_f16_avx512;

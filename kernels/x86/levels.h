@@ -28,6 +28,8 @@ void k_add_rows_avx512(float *y, const float *x, size_t ldx, const float *w, int
 void k_fold_avx512(const uint16_t *p, const float *w, int rows, int n, float *out);
 int k_above_avx2(const float *x, int n, float t, int *idx);
 int k_above_avx512(const float *x, int n, float t, int *idx);
+int k_part_avx2(const float *x, int n, float t, float *more, float *rest, double *sum);
+int k_part_avx512(const float *x, int n, float t, float *more, float *rest, double *sum);
 void k_nibbles_avx2(const struct k_nibble_query *q, int heads, const void *groups, const int *at, int n,
                     int dim, float *out, size_t stride);
 void k_nibbles_vnni(const struct k_nibble_query *q, int heads, const void *groups, const int *at, int n,

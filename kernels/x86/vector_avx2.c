@@ -176,17 +176,58 @@ void k_cols_exp2_avx2(const float *x, size_t ld, int keys, int n, const float *s
     }
 }
 
+/* Of four entries, those whose bit is set, from the first lane on. */
+static const int32_t squeeze[16][4] = {
+    { 0, 0, 0, 0 }, { 0, 0, 0, 0 }, { 1, 0, 0, 0 }, { 0, 1, 0, 0 },
+    { 2, 0, 0, 0 }, { 0, 2, 0, 0 }, { 1, 2, 0, 0 }, { 0, 1, 2, 0 },
+    { 3, 0, 0, 0 }, { 0, 3, 0, 0 }, { 1, 3, 0, 0 }, { 0, 1, 3, 0 },
+    { 2, 3, 0, 0 }, { 0, 2, 3, 0 }, { 1, 2, 3, 0 }, { 0, 1, 2, 3 }
+};
+
+INLINE __m128 squeezed(__m128 v, unsigned on)
+{
+    return _mm_permutevar_ps(v, _mm_loadu_si128((const __m128i *)(const void *)squeeze[on]));
+}
+
 int k_above_avx2(const float *x, int n, float t, int *idx)
 {
-    const __m256 least = _mm256_set1_ps(t);
+    const __m128 least = _mm_set1_ps(t);
+    __m128i at = _mm_setr_epi32(0, 1, 2, 3);
     int k = 0, i = 0;
-    for (; i + 8 <= n; i += 8) {
-        unsigned on = (unsigned)_mm256_movemask_ps(_mm256_cmp_ps(_mm256_loadu_ps(x + i), least, _CMP_GT_OQ));
-        for (; on; on &= on - 1) idx[k++] = i + __builtin_ctz(on);
+    for (; i + 4 <= n; i += 4) {     /* stores what lies behind the k found, never past i + 4 */
+        unsigned on = (unsigned)_mm_movemask_ps(_mm_cmp_ps(_mm_loadu_ps(x + i), least, _CMP_GT_OQ));
+        _mm_storeu_ps((float *)(void *)(idx + k), squeezed(_mm_castsi128_ps(at), on));
+        k += __builtin_popcount(on);
+        at = _mm_add_epi32(at, _mm_set1_epi32(4));
     }
     for (; i < n; i++)
         if (x[i] > t) idx[k++] = i;
     return k;
+}
+
+INLINE int part(const float *x, int n, float t, float *more, float *rest, double *sum, bool sums)
+{
+    const __m128 least = _mm_set1_ps(t);
+    __m256d all = _mm256_setzero_pd();
+    int k = 0, i = 0;
+    for (; i + 4 <= n; i += 4) {
+        __m128 v = _mm_loadu_ps(x + i), is = _mm_cmp_ps(v, least, _CMP_GT_OQ);
+        unsigned on = (unsigned)_mm_movemask_ps(is);
+        if (sums) all = _mm256_add_pd(all, _mm256_cvtps_pd(_mm_and_ps(is, v)));
+        _mm_storeu_ps(more + k, squeezed(v, on));
+        _mm_storeu_ps(rest + (i - k), squeezed(v, on ^ 15));
+        k += __builtin_popcount(on);
+    }
+    double last = 0, lane[4];
+    k += part_c(x + i, n - i, t, more + k, rest + (i - k), sums ? &last : NULL);
+    _mm256_storeu_pd(lane, all);
+    if (sums) *sum = last + (lane[0] + lane[1]) + (lane[2] + lane[3]);
+    return k;
+}
+
+int k_part_avx2(const float *x, int n, float t, float *more, float *rest, double *sum)
+{
+    return sum ? part(x, n, t, more, rest, sum, true) : part(x, n, t, more, rest, NULL, false);
 }
 
 void k_to_f16_avx2(const float *x, int n, uint16_t *y)

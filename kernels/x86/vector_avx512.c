@@ -146,3 +146,31 @@ void k_cols_exp2_avx512(const float *x, size_t ld, int keys, int n, const float 
     for (; r + 64 <= n; r += 64) cols_exp2(x + r, ld, keys, shift + r, sum + r, 4);
     for (; r < n; r += 16) cols_exp2(x + r, ld, keys, shift + r, sum + r, 1);
 }
+
+INLINE int part(const float *x, int n, float t, float *more, float *rest, double *sum, bool sums)
+{
+    const __m512 least = _mm512_set1_ps(t);
+    __m512d all[2] = { _mm512_setzero_pd(), _mm512_setzero_pd() };
+    int k = 0, i = 0;
+    for (; i + 16 <= n; i += 16) {   /* stores what lies behind those found, never past i + 16 */
+        __m512 v = _mm512_loadu_ps(x + i);
+        __mmask16 on = _mm512_cmp_ps_mask(v, least, _CMP_GT_OQ);
+        if (sums) {
+            __m512 w = _mm512_maskz_mov_ps(on, v);
+            all[0] = _mm512_add_pd(all[0], _mm512_cvtps_pd(_mm512_castps512_ps256(w)));
+            all[1] = _mm512_add_pd(all[1], _mm512_cvtps_pd(_mm512_extractf32x8_ps(w, 1)));
+        }
+        _mm512_storeu_ps(more + k, _mm512_maskz_compress_ps(on, v));
+        _mm512_storeu_ps(rest + (i - k), _mm512_maskz_compress_ps((__mmask16)~on, v));
+        k += __builtin_popcount(on);
+    }
+    double last = 0;
+    k += part_c(x + i, n - i, t, more + k, rest + (i - k), sums ? &last : NULL);
+    if (sums) *sum = last + _mm512_reduce_add_pd(_mm512_add_pd(all[0], all[1]));
+    return k;
+}
+
+int k_part_avx512(const float *x, int n, float t, float *more, float *rest, double *sum)
+{
+    return sum ? part(x, n, t, more, rest, sum, true) : part(x, n, t, more, rest, NULL, false);
+}
