@@ -252,7 +252,7 @@ static void moba(void **state)
 static void expected_attention(void **state)
 {
     (void)state;
-    enum { N = 60, AHEAD = 16, KEEP = 20, HALF = D / 2 };
+    enum { N = 290, AHEAD = 16, KEEP = 20, HALF = D / 2 };
     static float c[(N + AHEAD) * HALF], s[(N + AHEAD) * HALF];
     for (int t = 0; t < N + AHEAD; t++)
         for (int i = 0; i < HALF; i++) {

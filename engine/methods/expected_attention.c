@@ -6,6 +6,9 @@
  * Keys rank by softmax(z), averaged over the group, times the length of their value; `capacity` of them stay,
  * the sinks always.
  *
+ * Both sums over rows, of products of queries and of keys with covariances, are products of matrices: some
+ * rows at a time are laid out by channel, where undoing the rotation is the same for all of them.
+ *
  * Known quirks. Costs dim^2 per key. Without rotation tables (tensors from a file) rotated queries are
  * summarised as they are. The nearest tokens are not protected: only their score keeps them. */
 #include "methods.h"
@@ -22,8 +25,6 @@ static const struct sac_param params[] = {
     P_INT(opts, sink, 4, 0, TOKENS_MAX, false, "first tokens, always kept, and left out of the summary"),
     P_INT(opts, horizon, 512, 1, 65536, false, "positions ahead whose rotation is averaged"),
 };
-
-struct moments { int dim; float *q, *mean, *cov, *tmp; };   /* [dim], [dim], [dim][dim], [dim][dim] */
 
 static enum sac_code check(const void *opts, const struct sac_shape *s, int n, struct sac_err *err)
 {
@@ -59,29 +60,97 @@ static bool forced(const void *opts, int n, int row, int key)
     return (void)n, (void)row, key < ((const struct opts *)opts)->sink;
 }
 
-static void summarise(const struct sac_prefill_in *in, const struct opts *o, int head, struct moments *m,
-                      float *c, float *s)
+enum { ROWS = 128 };
+
+/* Room for the queries of all heads, ROWS of them at a time, and what they come to. */
+struct moments {
+    int dim;
+    float *mean, *cov;              /* [n_heads][dim], [n_heads][dim][dim]: sums at first */
+    float *u;                       /* [dim][ROWS]: unrotated queries of one head by channel */
+    float *c, *s;                   /* [rope_dim / 2][ROWS]: what undoes the rotation */
+    float *product;                 /* [PANEL_ROWS][heads of a group][dim] */
+    float *one;                     /* [ROWS] */
+};
+
+static bool room(const struct sac_prefill_in *in, struct moments *m, struct sac_arena *a)
 {
-    size_t d = (size_t)m->dim;
-    int first = imax(o->sink, in->q_row0);
-    if (first >= in->n) first = in->q_row0;
-    float inv = 1.0f / (float)(in->n - first);
-    memset(m->mean, 0, sizeof *m->mean * d);
-    memset(m->cov, 0, sizeof *m->cov * d * d);
-    for (int r = first; r < in->n; r++) {
-        memcpy(m->q, in_query(in, head, r), sizeof *m->q * d);
-        if (in->rope_cos) unrotate_row(in, m->q, r, c, s);
-        for (size_t i = 0; i < d; i++) {
-            m->mean[i] += inv * m->q[i];
-            float qi = inv * m->q[i], *row = m->cov + i * d;
-            for (size_t j = 0; j < d; j++) row[j] += qi * m->q[j];
+    size_t d = (size_t)in->head_dim, heads = (size_t)in->n_heads, half = (size_t)in->rope_dim / 2 + 1;
+    *m = (struct moments){ in->head_dim,
+                           sac_arena_floats(a, heads * d),
+                           sac_arena_floats(a, heads * d * d),
+                           sac_arena_floats(a, d * ROWS),
+                           sac_arena_floats(a, half * ROWS),
+                           sac_arena_floats(a, half * ROWS),
+                           sac_arena_floats(a, PANEL_ROWS * panels_width(in_group(in) * in->head_dim)),
+                           sac_arena_floats(a, ROWS) };
+    if (!m->mean || !m->cov || !m->u || !m->c || !m->s || !m->product || !m->one) return false;
+    memset(m->mean, 0, sizeof *m->mean * heads * d);
+    memset(m->cov, 0, sizeof *m->cov * heads * d * d);
+    for (int r = 0; r < ROWS; r++) m->one[r] = 1;
+    return true;
+}
+
+/* By the transpose of the rotation, divided by its squared length (scaled tables). */
+static void rotations(const struct sac_prefill_in *in, int row0, int rows, const struct moments *m)
+{
+    int half = in->rope_dim / 2;
+    for (int r = 0; r < rows; r++) {
+        const float *rc = in->rope_cos + (size_t)(row0 + r) * (size_t)half,
+                    *rs = in->rope_sin + (size_t)(row0 + r) * (size_t)half;
+        for (int i = 0; i < half; i++) {
+            float len = rc[i] * rc[i] + rs[i] * rs[i];
+            m->c[i * ROWS + r] = rc[i] / len;
+            m->s[i * ROWS + r] = -rs[i] / len;
         }
     }
-    for (size_t i = 0; i < d; i++)
-        for (size_t j = 0; j < d; j++) m->cov[i * d + j] -= m->mean[i] * m->mean[j];
-    if (!in->rope_cos) return;
+}
+
+static void unrotate(const struct sac_prefill_in *in, int rows, const struct moments *m)
+{
+    int half = in->rope_dim / 2;
+    for (int i = 0; i < half; i++) {
+        float *a = m->u + (in->rope_adjacent ? 2 * i : i) * ROWS;
+        float *b = m->u + (in->rope_adjacent ? 2 * i + 1 : i + half) * ROWS;
+        const float *c = m->c + i * ROWS, *s = m->s + i * ROWS;
+        for (int r = 0; r < rows; r++) {
+            float a0 = a[r], b0 = b[r];
+            a[r] = a0 * c[r] - b0 * s[r];
+            b[r] = a0 * s[r] + b0 * c[r];
+        }
+    }
+}
+
+/* The rows of one head, zeros behind them, and their sums and products added up. */
+static bool add_rows(const struct sac_prefill_in *in, int head, int row0, int rows, const struct moments *m,
+                     struct sac_arena *a)
+{
+    const struct k_ops *ops = k_ops();
+    int d = m->dim;
+    float *mean = m->mean + (size_t)head * (size_t)d, *cov = m->cov + (size_t)head * (size_t)d * (size_t)d;
+    const float *q = in_query(in, head, row0);
+    if (rows < ROWS) memset(m->u, 0, sizeof *m->u * (size_t)d * ROWS);
+    for (int i = 0; i < d; i++)
+        for (int r = 0; r < rows; r++) m->u[i * ROWS + r] = q[r * d + i];
+    if (in->rope_cos) unrotate(in, rows, m);
+    struct panels p;
+    struct sac_arena_mark mark = sac_arena_mark(a);
+    if (!panels_pack(&p, m->u, ROWS, d, a)) return false;
+    size_t ld = panels_width(d);
+    for (int i = 0, n; i < d; i += n) {
+        n = imin(panels_rows(&p), d - i);
+        panels_score(&p, m->u + i * ROWS, n, d, m->product, ld);
+        for (int j = 0; j < n; j++)
+            ops->add(cov + (size_t)(i + j) * (size_t)d, m->product + (size_t)j * ld, d);
+    }
+    for (int i = 0; i < d; i++) mean[i] += ops->dot(m->u + i * ROWS, m->one, ROWS);
+    sac_arena_rewind(a, mark);
+    return true;
+}
+
+static void average_rotation(const struct sac_prefill_in *in, int horizon, float *c, float *s)
+{
     int half = in->rope_dim / 2, from = imin(in->n, in->rope_positions - 1),
-        to = imin(from + o->horizon, in->rope_positions);
+        to = imin(from + horizon, in->rope_positions);
     memset(c, 0, sizeof *c * (size_t)half);
     memset(s, 0, sizeof *s * (size_t)half);
     for (int t = from; t < to; t++)
@@ -89,43 +158,85 @@ static void summarise(const struct sac_prefill_in *in, const struct opts *o, int
             c[i] += in->rope_cos[(size_t)t * (size_t)half + (size_t)i] / (float)(to - from);
             s[i] += in->rope_sin[(size_t)t * (size_t)half + (size_t)i] / (float)(to - from);
         }
-    rotate_pairs(in, m->mean, 1, c, s);
-    for (size_t i = 0; i < d; i++) rotate_pairs(in, m->cov + i, d, c, s);      /* columns: R C */
-    for (size_t i = 0; i < d; i++) rotate_pairs(in, m->cov + i * d, 1, c, s);  /* rows: (R C) R' */
 }
 
-/* Add softmax over keys of z to sum. */
-static void expect(const struct sac_prefill_in *in, int kv, const struct moments *m, float *z, float *sum)
+/* Means and covariances of all heads, rotated to what is to come. */
+static bool summarise(const struct sac_prefill_in *in, const struct opts *o, const struct moments *m,
+                      struct sac_arena *a)
+{
+    size_t d = (size_t)m->dim;
+    int first = imax(o->sink, in->q_row0);
+    if (first >= in->n) first = in->q_row0;
+    for (int row = first; row < in->n; row += ROWS) {
+        int rows = imin(ROWS, in->n - row);
+        if (in->rope_cos) rotations(in, row, rows, m);
+        for (int h = 0; h < in->n_heads; h++)
+            if (!add_rows(in, h, row, rows, m, a)) return false;
+    }
+    float inv = 1.0f / (float)(in->n - first);
+    if (in->rope_cos) average_rotation(in, o->horizon, m->c, m->s);
+    for (int h = 0; h < in->n_heads; h++) {
+        float *mean = m->mean + (size_t)h * d, *cov = m->cov + (size_t)h * d * d;
+        for (size_t i = 0; i < d; i++) mean[i] *= inv;
+        for (size_t i = 0; i < d; i++)
+            for (size_t j = 0; j < d; j++) cov[i * d + j] = inv * cov[i * d + j] - mean[i] * mean[j];
+        if (!in->rope_cos) continue;
+        rotate_pairs(in, mean, 1, m->c, m->s);
+        for (size_t i = 0; i < d; i++) rotate_pairs(in, cov + i, d, m->c, m->s);      /* columns: R C */
+        for (size_t i = 0; i < d; i++) rotate_pairs(in, cov + i * d, 1, m->c, m->s);  /* rows: (R C) R' */
+    }
+    return true;
+}
+
+/* z[g][j] for the heads of a group: keys meet all their covariances at once. */
+static bool exponents(const struct sac_prefill_in *in, int kv, const struct moments *m, float *z,
+                      struct sac_arena *a)
 {
     const struct k_ops *ops = k_ops();
-    int d = m->dim;
-    for (int j = 0; j < in->n; j++) {
-        const float *k = in_key(in, kv, j);
-        ops->score_f32(k, m->cov, d, d, 1.0f, m->tmp);
-        z[j] = in->scale * ops->dot(k, m->mean, d) + 0.5f * in->scale * in->scale * ops->dot(k, m->tmp, d);
+    int d = m->dim, group = in_group(in), n;
+    size_t first = (size_t)(kv * group) * (size_t)d, ld = panels_width(group * d);
+    struct sac_arena_mark mark = sac_arena_mark(a);
+    struct panels p;
+    if (!panels_pack(&p, m->cov + first * (size_t)d, d, group * d, a)) return false;
+    float *x = sac_arena_floats(a, PANEL_ROWS * (size_t)p.pad);
+    if (!x) return false;
+    memset(x, 0, sizeof *x * PANEL_ROWS * (size_t)p.pad);
+    for (int g = 0; g < group; g++)
+        ops->score_f32(m->mean + first + (size_t)(g * d), in_key(in, kv, 0), d, in->n, in->scale,
+                       z + (size_t)g * (size_t)in->n);
+    for (int j = 0; j < in->n; j += n) {
+        n = imin(panels_rows(&p), in->n - j);
+        for (int r = 0; r < n; r++) memcpy(x + r * p.pad, in_key(in, kv, j + r), sizeof *x * (size_t)d);
+        panels_score(&p, x, n, group * d, m->product, ld);
+        for (int r = 0; r < n; r++)
+            for (int g = 0; g < group; g++)
+                z[(size_t)g * (size_t)in->n + (size_t)(j + r)] +=
+                    0.5f * in->scale * in->scale *
+                    ops->dot(in_key(in, kv, j + r), m->product + (size_t)r * ld + (size_t)(g * d), d);
     }
-    float inv = 1.0f / ops->exp_sum(z, in->n, ops->max(z, in->n));
-    for (int j = 0; j < in->n; j++) sum[j] += inv * z[j];
+    sac_arena_rewind(a, mark);
+    return true;
 }
 
 static bool evict(const struct sac_prefill_in *in, const void *opts, struct sac_kept *kept,
                   struct sac_arena *scratch)
 {
     const struct opts *o = opts;
-    size_t n = (size_t)in->n, d = (size_t)in->head_dim;
-    struct moments m = { in->head_dim, sac_arena_floats(scratch, d), sac_arena_floats(scratch, d),
-                         sac_arena_floats(scratch, d * d), sac_arena_floats(scratch, d) };
-    float *z = sac_arena_floats(scratch, n), *sum = sac_arena_floats(scratch, n);
-    float *c = sac_arena_floats(scratch, d), *s = sac_arena_floats(scratch, d);
-    if (!m.q || !m.mean || !m.cov || !m.tmp || !z || !sum || !c || !s) return false;
+    const struct k_ops *ops = k_ops();
+    size_t n = (size_t)in->n;
+    int group = in_group(in);
+    struct moments m;
+    float *z = sac_arena_floats(scratch, n * (size_t)group), *sum = sac_arena_floats(scratch, n);
+    if (!z || !sum || !room(in, &m, scratch) || !summarise(in, o, &m, scratch)) return false;
     for (int kv = 0; kv < in->n_kv_heads; kv++) {
         memset(sum, 0, sizeof *sum * n);
-        for (int g = 0; g < in_group(in); g++) {
-            summarise(in, o, kv * in_group(in) + g, &m, c, s);
-            expect(in, kv, &m, z, sum);
+        if (!exponents(in, kv, &m, z, scratch)) return false;
+        for (int g = 0; g < group; g++) {           /* softmax over keys */
+            float *x = z + (size_t)g * n, inv = 1.0f / ops->exp_sum(x, in->n, ops->max(x, in->n));
+            ops->add_rows(sum, x, 0, &inv, 1, in->n);
         }
         for (int j = 0; j < in->n; j++)
-            sum[j] *= sqrtf(k_ops()->dot(in_value(in, kv, j), in_value(in, kv, j), in->head_dim));
+            sum[j] *= sqrtf(ops->dot(in_value(in, kv, j), in_value(in, kv, j), in->head_dim));
         force_ends(sum, in->n, o->sink, 0);
         if (!evict_keep(&kept[kv], sum, in->n, o->capacity, scratch)) return false;
     }

@@ -169,8 +169,6 @@ double range_sum(const float *x, int lo, int hi);
 
 /* x = the rotation by (c, s) of each pair, in place; stride between elements of x. */
 void rotate_pairs(const struct sac_prefill_in *in, float *x, size_t stride, const float *c, const float *s);
-/* Undo the rotation of a row at position `row`; c and s are scratch of rope_dim / 2. */
-void unrotate_row(const struct sac_prefill_in *in, float *x, int row, float *c, float *s);
 
 /* ---- judge.c: a plan against dense rows ---- */
 

@@ -1,4 +1,4 @@
-/* Position rotations applied and undone, for methods that look at queries before they were rotated. */
+/* Position rotations, for methods that look at queries before they were rotated. */
 #include "methods.h"
 
 /* x = the rotation by (c, s) of each pair, in place; stride between elements of x. */
@@ -11,18 +11,4 @@ void rotate_pairs(const struct sac_prefill_in *in, float *x, size_t stride, cons
         *a = a0 * c[i] - b0 * s[i];
         *b = a0 * s[i] + b0 * c[i];
     }
-}
-
-/* Undo the rotation of a row: by the transpose, divided by its squared length (scaled tables). */
-void unrotate_row(const struct sac_prefill_in *in, float *x, int row, float *c, float *s)
-{
-    int half = in->rope_dim / 2;
-    const float *rc = in->rope_cos + (size_t)row * (size_t)half,
-                *rs = in->rope_sin + (size_t)row * (size_t)half;
-    for (int i = 0; i < half; i++) {
-        float len = rc[i] * rc[i] + rs[i] * rs[i];
-        c[i] = rc[i] / len;
-        s[i] = -rs[i] / len;
-    }
-    rotate_pairs(in, x, 1, c, s);
 }

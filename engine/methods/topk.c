@@ -3,7 +3,7 @@
  *
  * What is looked for is one value, the last that is taken. A vector kernel parts the entries at one that
  * should be near it, by a few of them at fixed places, and goes on with the side that holds it: three or four
- * such passes, each over a small part of what the last one saw, leave a handful to sort. One more pass collects
+ * such passes, each over a small part of what the last one saw, leave a handful to sort. One more collects
  * indices. Where many are equal, numbers are no numbers or there is no end, floats are mapped to unsigned
  * integers of the same order and each pass divides the range the value lies in by 256 or 2048: no input is
  * slow, and two runs never differ. */
@@ -123,7 +123,8 @@ static float pick(const float *x, int n, double need, double all, bool sums)
         float each = sums ? s[j] : 1.0f;
         for (int i = 0; i < PICK; i++) down_to[i] += s[j] >= s[i] ? each : 0.0f;
     }
-    float goal = (float)(all > 0 ? need / all * (double)whole : need / n * PICK), best = -INFINITY, low = s[0];
+    float goal = (float)(all > 0 ? need / all * (double)whole : need / n * PICK);
+    float best = -INFINITY, low = s[0];
     for (int i = 0; i < PICK; i++) {
         best = down_to[i] >= goal && s[i] > best ? s[i] : best;
         low = s[i] < low ? s[i] : low;
@@ -147,7 +148,8 @@ static bool part_to_end(const float *x, int n, double need, bool sums, float (*r
         if (k == 0) {                /* the largest there is: part those equal to it from the rest */
             at = at != 0;
             x = room[at];
-            k = k_ops()->part(x, n, nextafterf(t, -INFINITY), room[at == 0], room[at != 0], sums ? &sum : NULL);
+            k = k_ops()->part(x, n, nextafterf(t, -INFINITY), room[at == 0], room[at != 0],
+                              sums ? &sum : NULL);
             if (k == n) {
                 double each = sums ? (double)t : 1;
                 end->t = t;
