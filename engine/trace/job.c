@@ -248,7 +248,9 @@ static void measure_items(void *ctx, int lo, int hi, int thread)
     int heads = t->info.shape.n_heads;
     struct measure_scratch m = { 0 };
     (void)thread;
-    if (!measure_scratch_init(&m, t->info.n_prompt + t->lane[mj->lane]->max_new)) {
+    int keys = t->info.n_prompt + t->lane[mj->lane]->max_new, dim = t->info.shape.head_dim;
+    if (!measure_scratch_init(&m, keys) || !scored_init(&m.own, keys, dim) ||
+        !scored_init(&m.dense, keys, dim)) {
         atomic_store(&mj->failed, true);
     } else {
         for (int i = lo; i < hi && !atomic_load_explicit(&mj->j->cancel, memory_order_relaxed); i++)

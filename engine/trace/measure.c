@@ -42,6 +42,8 @@ void measure_scratch_free(struct measure_scratch *m)
     free(m->rows.run);
     free(m->bucket);
     free(m->index);
+    scored_free(&m->own);
+    scored_free(&m->dense);
     memset(m, 0, sizeof *m);
 }
 
@@ -149,9 +151,12 @@ static double mass_of(const float *w, const struct sac_rows *rows, int lo, int h
 
 static double span_mass(const float *w, int lo, int hi)
 {
-    double m = 0;
-    for (int i = lo; i < hi; i++) m += (double)w[i];
-    return m;
+    double m[4] = { 0 };               /* four sums do not wait for each other */
+    int i = lo;
+    for (; i + 4 <= hi; i += 4)
+        for (int k = 0; k < 4; k++) m[k] += (double)w[i + k];
+    for (; i < hi; i++) m[0] += (double)w[i];
+    return m[0] + m[1] + (m[2] + m[3]);
 }
 
 static void measure_evidence(const struct sac_trace *t, const float *w, int row, const struct sac_rows *rows,
@@ -245,6 +250,17 @@ static bool same_text(const struct sac_trace *t, int lane, int row)
     return memcmp(a->token, b->token, (size_t)n * sizeof *a->token) == 0;
 }
 
+/* The mass that the dense lane gives to the keys in m->rows. */
+static double dense_mass(const struct sac_trace *t, const struct layer_rec *dense, int layer, int head,
+                         int row, int first, struct measure_scratch *m)
+{
+    float *w = m->w2;
+    scored_get(&m->dense, t, dense, layer, head, row, first, w + first);
+    float max = k_ops()->max(w + first, row + 1 - first);
+    double sum = (double)k_ops()->exp_sum(w + first, row + 1 - first, max);
+    return mass_of(w, &m->rows, first, row + 1) / sum;
+}
+
 void recall_unknown(struct sac_recall *r)
 {
     r->n_rows = 0;
@@ -286,7 +302,7 @@ bool measure_given(const struct sac_trace *t, int lane, int layer, int head, int
     recall_unknown(out);
     if (!r || !r->q || !r->k || row >= rec_rows(t, r)) return false;
     int first = rec_first_key(t, layer, row), n = row + 1;
-    rec_scores(t, r, layer, head, row, first, n, m->w2 + first);
+    scored_get(&m->own, t, r, layer, head, row, first, m->w2 + first);
     memcpy(m->w + first, m->w2 + first, (size_t)(n - first) * sizeof *m->w);
     memset(m->w, 0, (size_t)first * sizeof *m->w);
     float max = k_ops()->max(m->w + first, n - first);
@@ -333,8 +349,8 @@ bool measure_given(const struct sac_trace *t, int lane, int layer, int head, int
         out->mass_vs_dense = (double)NAN;
         if (dense && dense->q && row < rec_rows(t, dense) && same_text(t, lane, row)) {
             if (dense->q == r->q && row < t->info.n_prompt) out->mass_vs_dense = out->mass;
-            else if (sac_trace_weights(t, 0, layer, head, row, m->w2))
-                out->mass_vs_dense = fmin(1, mass_of(m->w2, &m->rows, 0, n));
+            else if (dense->k)
+                out->mass_vs_dense = fmin(1, dense_mass(t, dense, layer, head, row, first, m));
         }
     }
     return true;

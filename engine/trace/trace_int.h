@@ -125,7 +125,29 @@ bool overview_make(struct sac_trace *t, int lane, int layer, const atomic_bool *
 
 /* ---- measures (measure.c) ---- */
 void recall_unknown(struct sac_recall *r);   /* every value NAN, n_rows 0 */
-struct measure_scratch { float *w, *w2; struct sac_rows rows; struct measure_bucket *bucket; int *index; int cap; };
+/* Scores of a few rows, ascending, of one head (scored.c). */
+enum { SCORED_ROWS = 8 };
+struct scored {
+    const struct layer_rec *r;
+    int head, n, row[SCORED_ROWS];
+    size_t stride;
+    float *x, *q;                          /* [SCORED_ROWS][stride], by key; queries */
+};
+bool scored_init(struct scored *s, int n_keys, int dim);
+void scored_free(struct scored *s);
+void scored_rows(struct scored *s, const struct sac_trace *t, const struct layer_rec *r, int layer, int head,
+                 const int *row, int n);
+/* Scores of keys first .. row of a row, computed now where it is not among them. */
+void scored_get(const struct scored *s, const struct sac_trace *t, const struct layer_rec *r, int layer,
+                int head, int row, int first, float *out);
+
+struct measure_scratch {
+    float *w, *w2;
+    struct sac_rows rows;
+    struct measure_bucket *bucket;
+    int *index, cap;
+    struct scored own, dense;              /* rows of the lane, and of the dense lane */
+};
 bool measure_scratch_init(struct measure_scratch *m, int n_keys);
 void measure_scratch_free(struct measure_scratch *m);
 bool measure_row(const struct sac_trace *t, int lane, int layer, int head, int row, struct measure_scratch *m,
