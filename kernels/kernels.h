@@ -143,9 +143,6 @@ struct k_strip {
     int dim, keys, seen;           /* dim: a multiple of 32 */
 };
 
-/* y[i] = something of a[i] and b[i]; y may alias a. */
-typedef void (*k_pair)(const float *a, const float *b, int n, float *y);
-
 /* Products of many rows of bf16 x with bf16 panels (packed as k_ops.bf16.pack does), where the CPU does them
  * on whole tiles: y[m][cols] = or += x[m][n] (stride ldx elements) . panels (pstride elements apart). n: a
  * multiple of 32. */
@@ -167,9 +164,10 @@ struct k_wide_gemm {
     /* by_key[j] += what rows give key j; by_offset[j - r + 31] += what row r gives key j. Both have room for
      * K_STRIP_EDGE floats after the last key, which stay as they are. */
     void (*strip_add)(const struct k_strip *s, float *by_key, float *by_offset);
-    /* y[m][16 * panels] = act(x . gate, x . up), rounded to bf16: as matmul twice, act and bf16.convert */
+    /* y[m][16 * panels] = silu (or gelu) of x . gate times x . up, to bf16: as matmul twice, silu_mul and
+     * bf16.convert would, within 2e-4 before that is rounded */
     void (*gated)(const void *gate, const void *up, size_t pstride, int panels, int n, const void *x,
-                  size_t ldx, int m, k_pair act, uint16_t *y, size_t ldy);
+                  size_t ldx, int m, bool gelu, uint16_t *y, size_t ldy);
 };
 
 /* Keys of 4 bits, 16 of them together (nibbles.c): levels between the smallest and the largest value of a key.
@@ -190,7 +188,8 @@ struct k_ops {
     /* f32 vector families */
     float (*dot)(const float *a, const float *b, int n);
     void (*rms_norm)(const float *x, const float *w, int n, float eps, float *y);
-    k_pair silu_mul, gelu_mul;     /* of gate and up */
+    void (*silu_mul)(const float *gate, const float *up, int n, float *y);   /* y may alias gate */
+    void (*gelu_mul)(const float *gate, const float *up, int n, float *y);
     void (*add)(float *y, const float *x, int n);
     /* pairs (x[i], x[half + i]) turned by angles of these cosines and sines */
     void (*rotate)(const float *cos, const float *sin, int half, float *x);

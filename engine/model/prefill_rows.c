@@ -134,12 +134,11 @@ static void mix(const struct row_blocks *b, const struct room *t, int r0, int m)
     int qw = hp->shape.n_heads * hp->shape.head_dim, d = hp->shape.n_embd, ff = hp->shape.n_ff;
     const float *att = w->att + (size_t)r0 * (size_t)qw;
     float *x = w->x + (size_t)r0 * (size_t)d;
-    k_pair act = hp->act == ACT_SILU ? k_ops()->silu_mul : k_ops()->gelu_mul;
     k_ops()->bf16.convert(att, m * qw, t->narrow);
     add_product(b, WO, t->narrow, m, l->bo, l->post_attn_norm, t->sums, x);
     norm_rows(w, x, l->ffn_norm, m, t->row, t->narrow);
     k_ops()->wide.gated(b->p[GATE].at, b->p[UP].at, b->p[UP].stride, ff / K_PANEL, d, t->narrow, (size_t)d, m,
-                        act, t->hidden, (size_t)ff);
+                        hp->act != ACT_SILU, t->hidden, (size_t)ff);
     add_product(b, DOWN, t->hidden, m, NULL, l->post_ffn_norm, t->sums, x);
 }
 
