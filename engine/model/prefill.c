@@ -113,12 +113,18 @@ static void embed_rows(void *ctx, int lo, int hi, int thread)
         embed_token(w->s, w->a->ids[r], w->x + (size_t)r * (size_t)w->s->hp->shape.n_embd);
 }
 
-static void place_head(const struct work *w, const float *src, const float *norm, int pos, float *dst)
+/* One head of the rows at pos .. pos+n-1. Head by head, so that what is written lies together and memory can
+ * follow. */
+static void place_head(const struct work *w, const float *src, size_t ld, const float *norm, int pos, int n,
+                       float *dst)
 {
     int d = w->s->hp->shape.head_dim;
-    if (norm) k_ops()->rms_norm(src, norm, d, (float)w->s->hp->norm_eps, dst);
-    else memcpy(dst, src, (size_t)d * sizeof *dst);
-    rope_apply(rope_of(w->s, w->layer), pos, dst);
+    const struct rope_table *rope = rope_of(w->s, w->layer);
+    for (int r = 0; r < n; r++, src += ld, dst += d) {
+        if (norm) k_ops()->rms_norm(src, norm, d, (float)w->s->hp->norm_eps, dst);
+        else memcpy(dst, src, (size_t)d * sizeof *dst);
+        rope_apply(rope, pos + r, dst);
+    }
 }
 
 void prefill_scatter(struct work *w, const struct projected *p, int pos, int rows)
@@ -126,22 +132,17 @@ void prefill_scatter(struct work *w, const struct projected *p, int pos, int row
     struct session *s = w->s;
     const struct sac_shape *sh = &s->hp->shape;
     size_t d = (size_t)sh->head_dim, n = (size_t)w->n;
-    for (int r = 0; r < rows; r++) {
-        const float *q = p->q + (size_t)r * p->ldq, *k = p->k + (size_t)r * p->ldk,
-                    *v = p->v + (size_t)r * p->ldk;
-        size_t at = (size_t)(pos + r);
-        for (int h = 0; h < sh->n_heads; h++)
-            place_head(w, q + (size_t)h * d, w->lw->q_norm, pos + r, w->q + ((size_t)h * n + at) * d);
-        for (int g = 0; g < sh->n_kv_heads; g++) {
-            place_head(w, k + (size_t)g * d, w->lw->k_norm, pos + r, w->k + ((size_t)g * n + at) * d);
-            memcpy(w->v + ((size_t)g * n + at) * d, v + (size_t)g * d, d * sizeof *v);
-        }
-    }
+    for (int h = 0; h < sh->n_heads; h++)
+        place_head(w, p->q + (size_t)h * d, p->ldq, w->lw->q_norm, pos, rows,
+                   w->q + ((size_t)h * n + (size_t)pos) * d);
     for (int g = 0; g < sh->n_kv_heads; g++) {
+        float *k = w->k + ((size_t)g * n + (size_t)pos) * d, *v = w->v + ((size_t)g * n + (size_t)pos) * d;
         struct kv_head *kv = kv_at(s, w->layer, g);
-        size_t at = ((size_t)g * n + (size_t)pos) * d;
-        kv_store(s, kv->k, pos, w->k + at, rows);
-        kv_store(s, kv->v, pos, w->v + at, rows);
+        place_head(w, p->k + (size_t)g * d, p->ldk, w->lw->k_norm, pos, rows, k);
+        for (int r = 0; r < rows; r++)
+            memcpy(v + (size_t)r * d, p->v + (size_t)r * p->ldk + (size_t)g * d, d * sizeof *v);
+        kv_store(s, kv->k, pos, k, rows);
+        kv_store(s, kv->v, pos, v, rows);
     }
 }
 
