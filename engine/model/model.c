@@ -220,6 +220,7 @@ enum sac_code sac_model_open(struct sac_model **out, const char *path, const str
     struct sac_model *m = calloc(1, sizeof *m);
     if (!m) return sac_fail(err, SAC_ENOMEM, "%s: out of memory", path);
     pthread_mutex_init(&m->turn, NULL);
+    pthread_mutex_init(&m->spare_lock, NULL);
     if (opts) m->opts = *opts;
     k_cpu_init(k_level_find(getenv("SACCADE_CPU")));
     enum sac_code rc = model_files_open(&m->files, path, true, err);
@@ -237,6 +238,8 @@ void sac_model_close(struct sac_model *m)
     tokenizer_free(m->tok);
     model_files_close(&m->files);
     sac_arena_free(&m->arena);
+    model_drop_spare(m);
+    pthread_mutex_destroy(&m->spare_lock);
     pthread_mutex_destroy(&m->turn);
     free(m);
 }

@@ -32,7 +32,7 @@ struct session {
     int n, max_tokens;             /* tokens so far (positions), limit */
     struct kv_head *kv;            /* [n_layers][n_kv_heads] */
     char *kv_mem, *kv_next;        /* keys and values of all heads; where the next head's begin */
-    size_t kv_reserved;            /* bytes of it */
+    size_t kv_reserved, kv_bytes;  /* bytes of it: asked for, and what is there */
     struct rope_table rope, rope_local;
     bool owns_rope;
     float *logits;

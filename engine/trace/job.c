@@ -330,6 +330,7 @@ static bool wait_for_work(struct sac_job *j)
 {
     int lane, layer;
     pthread_mutex_lock(&j->lock);
+    if (j->n_queue == 0) model_drop_spare(j->m); /* while it waits, others may want the memory */
     j->busy = false;
     pthread_cond_broadcast(&j->idle);
     trace_changed(j->trace);
@@ -434,6 +435,7 @@ void sac_job_free(struct sac_job *j)
     }
     if (j->trace) j->trace->notify = NULL;
     session_free(j->base);
+    model_drop_spare(j->m);
     for (int l = 0; j->tail && l < j->m->hp.shape.n_layers; l++) free(j->tail[l]);
     for (int l = 0; j->mass && l < j->m->hp.shape.n_layers; l++) free(j->mass[l]);
     free(j->tail);
