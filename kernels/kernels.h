@@ -159,6 +159,8 @@ struct k_wide_gemm {
                    size_t ldy, bool acc);
     /* up to K_STRIP_ROWS rows of dim floats, the others become zeros; q: room for 2 * K_STRIP_ROWS * dim */
     void (*strip_pack)(const float *x, int rows, int dim, uint16_t *q);
+    /* out[r][ld]: row r times keys of packed halves as in k_strip, in groups of 16; all K_STRIP_ROWS rows */
+    void (*strip_score)(const void *k, int keys, int dim, const uint16_t *q, float *out, size_t ld);
     /* sum[r][16] += what row r gives, in sixteen parts */
     void (*strip_sum)(const struct k_strip *s, float *sum);
     /* by_key[j] += what rows give key j; by_offset[j - r + 31] += what row r gives key j. Both have room for
@@ -216,6 +218,9 @@ struct k_ops {
     /* Entries above t go to `more`, the others (NaN too) to `rest`, in order; room for n each, one of them may
      * be x. Returns how many are above; *sum, unless NULL, is what they sum to. */
     int (*part)(const float *x, int n, float t, float *more, float *rest, double *sum);
+    /* Indices, ascending, of the k largest, of equal ones the first; returns k. -1: not done, as this level or
+     * these numbers do not suit (few, many equal or none). NULL: not at this level (best_c is slow) */
+    int (*best)(const float *x, int n, int k, int *idx);
     /* Scores of groups at[0 .. n-1] of keys of 4 bits: out[h*stride + 16*g + i] */
     void (*nibbles)(const struct k_nibble_query *q, int heads, const void *groups, const int *at, int n,
                     int dim, float *out, size_t stride);

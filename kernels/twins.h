@@ -24,6 +24,7 @@ void cols_exp2_c(const float *x, size_t ld, int keys, int n, const float *shift,
 void fold_c(const uint16_t *p, const float *w, int rows, int n, float *out);
 int above_c(const float *x, int n, float t, int *idx);
 int part_c(const float *x, int n, float t, float *more, float *rest, double *sum);
+int best_c(const float *x, int n, int k, int *idx);
 void nibbles_c(const struct k_nibble_query *q, int heads, const void *groups, const int *at, int n, int dim,
                float *out, size_t stride);
 void to_f16_c(const float *x, int n, uint16_t *y);

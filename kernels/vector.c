@@ -118,3 +118,14 @@ int part_c(const float *x, int n, float t, float *more, float *rest, double *sum
     if (sum) *sum = all;
     return k;
 }
+
+int best_c(const float *x, int n, int k, int *idx)
+{
+    int m = 0;
+    for (int i = 0; i < n; i++) {
+        int before = 0;
+        for (int j = 0; j < n; j++) before += x[j] > x[i] || (x[j] == x[i] && j < i);
+        if (x[i] == x[i] && before < k) idx[m++] = i;
+    }
+    return m == k ? k : -1;
+}

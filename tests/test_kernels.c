@@ -196,6 +196,27 @@ static void parts(void)
     }
 }
 
+static void best(void)
+{
+    for (int round = 0, done = 0; ops->best && round < 400; round++) {
+        int n = 1 + upto(600), k = upto(n < 100 ? n : 100), *a = malloc((size_t)n * sizeof *a);
+        int *b = malloc((size_t)(k + !k) * sizeof *b);
+        struct block x = floats(n, 1);
+        for (int i = 0; round % 4 == 0 && i < n; i++) x.x[i] = (float)upto(12);
+        for (int i = round % 3; i < n && round % 5 == 0; i += 9) x.x[i] = round % 2 ? NAN : INFINITY;
+        int m = ops->best(x.x, n, k, b);
+        if (m >= 0) {
+            assert_int_equal(best_c(x.x, n, k, a), m);
+            assert_memory_equal(a, b, (size_t)m * sizeof *a);
+        }
+        done += m >= 0;
+        if (round == 399) assert_true(done > 100);
+        free(a);
+        free(b);
+        free(x.base);
+    }
+}
+
 /* Integers exactly, the two products behind them to their rounding; groups in any order. */
 static void nibbles(void)
 {
@@ -330,6 +351,7 @@ static void test_curves(void **state) { (void)state; at_levels(curves); }
 static void test_columns(void **state) { (void)state; at_levels(columns); }
 static void test_above(void **state) { (void)state; at_levels(above); }
 static void test_parts(void **state) { (void)state; at_levels(parts); }
+static void test_best(void **state) { (void)state; at_levels(best); }
 static void test_nibbles(void **state) { (void)state; at_levels(nibbles); }
 static void test_halves(void **state) { (void)state; at_levels(halves); }
 static void test_scores(void **state) { (void)state; at_levels(scores); }
@@ -374,7 +396,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_sums), cmocka_unit_test(test_curves), cmocka_unit_test(test_columns),
         cmocka_unit_test(test_above),
-        cmocka_unit_test(test_parts),
+        cmocka_unit_test(test_parts), cmocka_unit_test(test_best),
         cmocka_unit_test(test_nibbles),
         cmocka_unit_test(test_halves), cmocka_unit_test(test_scores),
         cmocka_unit_test(test_every_half), cmocka_unit_test(test_levels),

@@ -396,12 +396,17 @@ static void packed_products(void **state)
             struct panels p;
             assert_true(panels_pack(&p, rows, dim, n, &a));
             float *x = sac_arena_alloc(&a, sizeof *x * (size_t)(m * p.pad)),
-                  *y = sac_arena_floats(&a, 32 * 144);
+                  *y = sac_arena_floats(&a, 32 * 144), *packed = sac_arena_floats(&a, panels_room(&p));
             for (int r = 0; r < m; r++)
                 for (int d = 0; d < dim; d++) x[r * p.pad + d] = 4 * uniform() - 2;
             for (int r = 0; r < m; r += panels_rows(&p)) {
                 int some = imin(panels_rows(&p), m - r);
-                panels_score(&p, x + r * p.pad, some, n, y, 144);
+                panels_query(&p, x + r * p.pad, some, packed);
+                panels_score(&p, packed, some, 0, n, y, 144);
+                float *from = sac_arena_floats(&a, 32 * 144);
+                panels_score(&p, packed, some, 48, n - 7, from, 144);
+                for (int i = 0; i < some; i++)
+                    assert_memory_equal(from + i * 144, y + i * 144 + 48, sizeof *y * (size_t)(n - 7 - 48));
                 for (int i = 0; i < some; i++)
                     for (int j = 0; j < n; j++) {
                         double want = 0, terms = 0;

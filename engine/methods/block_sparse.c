@@ -76,26 +76,36 @@ static bool add_row(struct sac_plan *out, int m, int c, float *score, int *idx)
     return sac_plan_next(out);
 }
 
+static bool pack_means(const struct sac_prefill_in *in, const void *opts, int kv_head, void *out,
+                       struct sac_arena *a)
+{
+    int c = ((const struct opts *)opts)->block_size, dim = in->head_dim;
+    float *km = means(in_key(in, kv_head, 0), dim, dim, in->n, c, a);
+    return km && panels_pack(out, km, dim, (in->n + c - 1) / c, a);
+}
+
 static bool plan(const struct sac_prefill_in *in, const void *opts, int head, struct sac_plan *out,
                  struct sac_arena *scratch)
 {
     const struct opts *o = opts;
     int c = o->block_size, dim = in->head_dim, n = in->n, blocks = (n + c - 1) / c;
     size_t nb = (size_t)blocks, ld = panels_width(blocks);
-    float *km = means(in_key(in, head / in_group(in), 0), dim, dim, n, c, scratch);
-    struct panels keys;
-    if (!km || !panels_pack(&keys, km, dim, blocks, scratch)) return false;
-    float *qm = means(in_query(in, head, 0), dim, keys.pad, n, c, scratch);
-    float *score = sac_arena_floats(scratch, PANEL_ROWS * ld);
+    const struct panels *keys =
+        shared_get(in, head / in_group(in), SHARED_MEANS, sizeof *keys, pack_means, o, scratch);
+    if (!keys) return false;
+    float *qm = means(in_query(in, head, 0), dim, keys->pad, n, c, scratch);
+    float *score = sac_arena_floats(scratch, PANEL_ROWS * ld),
+          *packed = sac_arena_floats(scratch, panels_room(keys));
     int *idx = sac_arena_alloc(scratch, sizeof *idx * nb);
-    if (!qm || !score || !idx || !sac_plan_init(out, c, n)) return false;
+    if (!qm || !score || !packed || !idx || !sac_plan_init(out, c, n)) return false;
     out->blocks_per_tile = imin(o->top_blocks, blocks);
     out->blocks = malloc(sizeof *out->blocks * nb * (size_t)out->blocks_per_tile);
     bool ok = out->blocks != NULL;
-    int per_block = panels_rows(&keys);
+    int per_block = panels_rows(keys);
     for (int m = 0; ok && m < blocks; m += per_block) {
         int rows = imin(per_block, blocks - m);
-        panels_score(&keys, qm + (size_t)m * (size_t)keys.pad, rows, m + rows, score, ld);
+        panels_query(keys, qm + (size_t)m * (size_t)keys->pad, rows, packed);
+        panels_score(keys, packed, rows, 0, m + rows, score, ld);
         for (int r = 0; ok && r < rows; r++) ok = add_row(out, m + r, c, score + (size_t)r * ld, idx);
     }
     if (!ok) sac_plan_free(out);

@@ -136,9 +136,12 @@ static bool add_rows(const struct sac_prefill_in *in, int head, int row0, int ro
     struct sac_arena_mark mark = sac_arena_mark(a);
     if (!panels_pack(&p, m->u, ROWS, d, a)) return false;
     size_t ld = panels_width(d);
+    float *packed = sac_arena_floats(a, panels_room(&p));
+    if (!packed) return false;
     for (int i = 0, n; i < d; i += n) {
         n = imin(panels_rows(&p), d - i);
-        panels_score(&p, m->u + i * ROWS, n, d, m->product, ld);
+        panels_query(&p, m->u + i * ROWS, n, packed);
+        panels_score(&p, packed, n, 0, d, m->product, ld);
         for (int j = 0; j < n; j++)
             ops->add(cov + (size_t)(i + j) * (size_t)d, m->product + (size_t)j * ld, d);
     }
@@ -198,8 +201,9 @@ static bool exponents(const struct sac_prefill_in *in, int kv, const struct mome
     struct sac_arena_mark mark = sac_arena_mark(a);
     struct panels p;
     if (!panels_pack(&p, m->cov + first * (size_t)d, d, group * d, a)) return false;
-    float *x = sac_arena_floats(a, PANEL_ROWS * (size_t)p.pad);
-    if (!x) return false;
+    float *x = sac_arena_floats(a, PANEL_ROWS * (size_t)p.pad),
+          *packed = sac_arena_floats(a, panels_room(&p));
+    if (!x || !packed) return false;
     memset(x, 0, sizeof *x * PANEL_ROWS * (size_t)p.pad);
     for (int g = 0; g < group; g++)
         ops->score_f32(m->mean + first + (size_t)(g * d), in_key(in, kv, 0), d, in->n, in->scale,
@@ -207,7 +211,8 @@ static bool exponents(const struct sac_prefill_in *in, int kv, const struct mome
     for (int j = 0; j < in->n; j += n) {
         n = imin(panels_rows(&p), in->n - j);
         for (int r = 0; r < n; r++) memcpy(x + r * p.pad, in_key(in, kv, j + r), sizeof *x * (size_t)d);
-        panels_score(&p, x, n, group * d, m->product, ld);
+        panels_query(&p, x, n, packed);
+        panels_score(&p, packed, n, 0, group * d, m->product, ld);
         for (int r = 0; r < n; r++)
             for (int g = 0; g < group; g++)
                 z[(size_t)g * (size_t)in->n + (size_t)(j + r)] +=

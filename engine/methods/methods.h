@@ -39,14 +39,14 @@ struct panels {
     void *data;
 }; /* pad: dim rounded up to even, or 32 */
 bool panels_pack(struct panels *p, const float *rows, int dim, int n, struct sac_arena *a);
-/* out[i][ld] = x[i] . row j for j < n, i < m <= PANEL_ROWS; x is [m][pad] with zeros from dim on, ld at least
- * n rounded up to a multiple of 16. */
-void panels_score(const struct panels *p, const float *x, int m, int n, float *out, size_t ld);
-/* The same for rows first .. n-1, a multiple of 16 and less than n; out[i][j] as above. */
-void panels_score_from(const struct panels *p, const float *x, int m, int first, int n, float *out,
-                       size_t ld);
-size_t panels_width(int n);        /* n rounded up */
+/* Room in floats for m <= PANEL_ROWS rows x [m][pad] (zeros from dim on) as the products want them. */
 enum { PANEL_ROWS = 32 };
+size_t panels_room(const struct panels *p);
+void panels_query(const struct panels *p, const float *x, int m, void *packed);
+/* out[i][j - first] = x[i] . row j for first <= j < n; first is a multiple of 16, ld at least n - first
+ * rounded up to 16, and out has PANEL_ROWS rows. */
+void panels_score(const struct panels *p, const void *packed, int m, int first, int n, float *out, size_t ld);
+size_t panels_width(int n);        /* n rounded up */
 int panels_rows(const struct panels *p); /* a good m */
 /* The keys of a KV head; not needed (and left empty) where few rows will be scored. */
 bool scores_pack(const struct sac_prefill_in *in, int kv_head, int rows, struct panels *out,

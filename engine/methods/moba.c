@@ -13,7 +13,7 @@
 #include "methods.h"
 #include "registry.h"
 
-#include "kernels.h"
+#include <string.h>
 
 struct opts { int block_size, top_k, prefill_top_k; };
 
@@ -51,31 +51,51 @@ static bool forced(const void *opts, int n, int row, int key)
     return key / c == row / c;
 }
 
+/* Means of the whole blocks. */
+static bool pack_means(const struct sac_prefill_in *in, const void *opts, int kv_head, void *out,
+                       struct sac_arena *a)
+{
+    int c = ((const struct opts *)opts)->block_size, blocks = in->n / c, dim = in->head_dim;
+    float *mean = sac_arena_floats(a, (size_t)imax(blocks, 1) * (size_t)dim);
+    for (int b = 0; mean && b < blocks; b++)
+        pool_mean(in_key(in, kv_head, 0), dim, b * c, (b + 1) * c, c, mean + (size_t)b * (size_t)dim);
+    return mean && panels_pack(out, mean, dim, blocks, a);
+}
+
+static bool add_row(struct sac_plan *out, const struct opts *o, int row, const float *score, int *idx)
+{
+    int c = o->block_size, own = row / c, most = o->prefill_top_k ? o->prefill_top_k : o->top_k,
+        k = topk(score, own, most - 1, idx);
+    for (int i = 0; i < k; i++)
+        if (!sac_plan_add(out, idx[i] * c, (idx[i] + 1) * c)) return false;
+    return sac_plan_add(out, own * c, row + 1) && sac_plan_next(out);
+}
+
 static bool plan(const struct sac_prefill_in *in, const void *opts, int head, struct sac_plan *out,
                  struct sac_arena *scratch)
 {
     const struct opts *o = opts;
-    int c = o->block_size, n = in->n, dim = in->head_dim, blocks = (n + c - 1) / c, kv = head / in_group(in);
-    float *mean = sac_arena_floats(scratch, (size_t)blocks * (size_t)dim),
-          *score = sac_arena_floats(scratch, (size_t)blocks);
-    int *idx = sac_arena_alloc(scratch, sizeof *idx * (size_t)blocks);
-    int most = o->prefill_top_k ? o->prefill_top_k : o->top_k;
-    if (!mean || !score || !idx || !sac_plan_init(out, 1, n)) return false;
-    for (int b = 0; (b + 1) * c <= n; b++)
-        pool_mean(in_key(in, kv, 0), dim, b * c, (b + 1) * c, c, mean + (size_t)b * (size_t)dim);
-    for (int row = 0; row < n; row++) {
-        int own = row / c;
-        if (own > 0) k_ops()->score_f32(in_query(in, head, row), mean, dim, own, 1.0f, score);
-        int k = topk(score, own, most - 1, idx);
-        for (int i = 0; i < k; i++)
-            if (!sac_plan_add(out, idx[i] * c, (idx[i] + 1) * c)) goto fail;
-        if (!sac_plan_add(out, own * c, row + 1) || !sac_plan_next(out)) goto fail;
+    int n = in->n, blocks = (n + o->block_size - 1) / o->block_size;
+    const struct panels *means =
+        shared_get(in, head / in_group(in), SHARED_MEANS, sizeof *means, pack_means, o, scratch);
+    if (!means) return false;
+    size_t pad = (size_t)means->pad, dim = (size_t)in->head_dim, ld = panels_width(blocks);
+    float *x = sac_arena_alloc(scratch, sizeof *x * PANEL_ROWS * pad),
+          *packed = sac_arena_floats(scratch, panels_room(means)),
+          *score = sac_arena_floats(scratch, PANEL_ROWS * ld);
+    int *idx = sac_arena_alloc(scratch, sizeof *idx * (size_t)blocks), most = panels_rows(means);
+    if (!x || !packed || !score || !idx || !sac_plan_init(out, 1, n)) return false;
+    bool ok = true;
+    for (int row0 = 0; ok && row0 < n; row0 += most) {
+        int rows = imin(most, n - row0), earlier = (row0 + rows - 1) / o->block_size;
+        for (int r = 0; r < rows; r++)
+            memcpy(x + (size_t)r * pad, in_query(in, head, row0 + r), dim * sizeof *x);
+        panels_query(means, x, rows, packed);
+        if (earlier > 0) panels_score(means, packed, rows, 0, earlier, score, ld);
+        for (int r = 0; ok && r < rows; r++) ok = add_row(out, o, row0 + r, score + (size_t)r * ld, idx);
     }
-    return true;
-
-fail:
-    sac_plan_free(out);
-    return false;
+    if (!ok) sac_plan_free(out);
+    return ok;
 }
 
 static void *create(const struct sac_env *env, const void *opts, struct sac_arena *a)

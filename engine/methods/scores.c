@@ -57,68 +57,31 @@ bool panels_pack(struct panels *p, const float *rows, int dim, int n, struct sac
     return true;
 }
 
-/* hi.hi + hi.lo as one product with x twice over, then lo.hi, some panels at a time so that sums stay near.
- */
-static void score_split(const struct panels *p, const float *x, int m, int first, int panels, float *out,
-                        size_t ld)
+size_t panels_room(const struct panels *p) { return (size_t)PANEL_ROWS * (size_t)p->pad; }
+
+void panels_query(const struct panels *p, const float *x, int m, void *packed)
 {
-    enum { AT_ONCE = 16, MOST = 1024 };
-    const struct k_wide_gemm *g = &k_ops()->wide;
-    uint16_t rows[PANEL_ROWS * 3 * MOST];
-    size_t pad = (size_t)p->pad, step = K_PANEL * pad;
-    const uint16_t *w = p->data;
-    for (size_t k0 = 0; k0 < pad; k0 += MOST) {
-        int n = imin((int)(pad - k0), MOST);
-        size_t len = (size_t)n;
-        for (int r = 0; r < m; r++) {
-            uint16_t *to = rows + (size_t)r * 3 * len;
-            g->split_row(x + (size_t)r * pad + k0, n, to, to + 2 * len);
-            memcpy(to + len, to, len * sizeof *to);
-        }
-        for (int j = first; j < panels; j += AT_ONCE) {
-            int cols = imin(AT_ONCE, panels - j) * K_PANEL;
-            const uint16_t *hi = w + (size_t)j * 2 * step + k0 * K_PANEL;
-            float *y = out + (size_t)j * K_PANEL;
-            if (len == pad) {
-                g->matmul(hi, 2 * step, cols, 2 * n, rows, 3 * len, m, y, ld, false);
-            } else {
-                g->matmul(hi, 2 * step, cols, n, rows, 3 * len, m, y, ld, k0 > 0);
-                g->matmul(hi + step, 2 * step, cols, n, rows, 3 * len, m, y, ld, true);
-            }
-            g->matmul(hi, 2 * step, cols, n, rows + 2 * len, 3 * len, m, y, ld, true);
-        }
-    }
+    if (p->split) k_ops()->wide.strip_pack(x, m, p->pad, packed);
+    else memcpy(packed, x, sizeof *x * (size_t)m * (size_t)p->pad);
 }
 
-/* Rows of panels first .. panels-1. */
-static void score_panels(const struct panels *p, const float *x, int m, int first, int panels, float *out,
-                         size_t ld)
+void panels_score(const struct panels *p, const void *packed, int m, int first, int n, float *out, size_t ld)
 {
     size_t pad = (size_t)p->pad;
+    int from = first / K_PANEL, panels = (n - first + K_PANEL - 1) / K_PANEL;
+    const float *w = (const float *)p->data + (size_t)from * K_PANEL * pad; /* two bf16 are as long */
     if (p->split) {
-        score_split(p, x, m, first, panels, out, ld);
+        k_ops()->wide.strip_score(w, panels * K_PANEL, p->pad, packed, out, ld);
         return;
     }
-    for (int j = first; j < panels; j += K_NP)
+    for (int j = 0; j < panels; j += K_NP)
         for (int r = 0; r < m; r += K_MR) {
             const void *rows[K_MR];
             int count = imin(K_MR, m - r);
-            for (int i = 0; i < count; i++) rows[i] = x + (size_t)(r + i) * pad;
-            k_ops()->f32.tile((const float *)p->data + (size_t)j * K_PANEL * pad, K_PANEL * pad,
-                              imin(K_NP, panels - j), p->pad, rows, count,
-                              out + (size_t)r * ld + (size_t)j * K_PANEL, ld, false);
+            for (int i = 0; i < count; i++) rows[i] = (const float *)packed + (size_t)(r + i) * pad;
+            k_ops()->f32.tile(w + (size_t)j * K_PANEL * pad, K_PANEL * pad, imin(K_NP, panels - j), p->pad,
+                              rows, count, out + (size_t)r * ld + (size_t)j * K_PANEL, ld, false);
         }
-}
-
-void panels_score(const struct panels *p, const float *x, int m, int n, float *out, size_t ld)
-{
-    score_panels(p, x, m, 0, (n + K_PANEL - 1) / K_PANEL, out, ld);
-}
-
-void panels_score_from(const struct panels *p, const float *x, int m, int first, int n, float *out,
-                       size_t ld)
-{
-    score_panels(p, x, m, first / K_PANEL, (n + K_PANEL - 1) / K_PANEL, out, ld);
 }
 
 /* ---- rows of attention ---- */
@@ -217,20 +180,22 @@ static float finish_row(const struct sac_prefill_in *in, int row, float *score)
     return exponentials(score + first, row + 1 - first);
 }
 
-/* Room for a block of scaled queries and their scores. */
+/* Room for a block of scaled queries, the same packed, and their scores. */
 struct block {
-    float *x, *score;
+    float *x, *packed, *score;
     size_t ld;
 };
 
 static bool block_room(const struct sac_prefill_in *in, const struct panels *panels, int rows,
                        struct block *b, struct sac_arena *a)
 {
-    size_t pad = (size_t)(panels ? panels->pad : in->head_dim), most = (size_t)imax(rows, 1);
+    size_t pad = (size_t)(panels ? panels->pad : in->head_dim),
+           most = panels ? PANEL_ROWS : (size_t)imax(rows, 1);
     b->ld = panels_width(in->n);
     b->score = sac_arena_floats(a, most * b->ld);
     b->x = sac_arena_alloc(a, sizeof(float) * most * pad);
-    return b->score && b->x;
+    b->packed = sac_arena_floats(a, panels ? panels_room(panels) : 1);
+    return b->score && b->x && b->packed;
 }
 
 static void block_rows(const struct sac_prefill_in *in, int head, const int *rows, int first, int m,
@@ -241,6 +206,7 @@ static void block_rows(const struct sac_prefill_in *in, int head, const int *row
         const float *q = in_query(in, head, rows ? rows[r] : first + r);
         for (size_t d = 0; d < dim; d++) b->x[(size_t)r * pad + d] = in->scale * q[d];
     }
+    panels_query(panels, b->x, m, b->packed);
 }
 
 /* Scores of m rows, ascending, against the keys up to the last of them. */
@@ -248,7 +214,7 @@ static void block_score(const struct sac_prefill_in *in, int head, const int *ro
                         const struct panels *panels, const struct block *b)
 {
     block_rows(in, head, rows, first, m, panels, b);
-    panels_score(panels, b->x, m, (rows ? rows[m - 1] : first + m - 1) + 1, b->score, b->ld);
+    panels_score(panels, b->packed, m, 0, (rows ? rows[m - 1] : first + m - 1) + 1, b->score, b->ld);
 }
 
 /* Some new scores of a row into exponentials, relative to *ref: a score of the row, raised (and what the row
@@ -277,7 +243,7 @@ static void block_exponentials(const struct sac_prefill_in *in, int head, int ro
     block_rows(in, head, NULL, row0, m, panels, b);
     for (int lo = 0; lo < row0 + m; lo += STRETCH) {
         int end = imin(lo + STRETCH, row0 + m);
-        score_panels(panels, b->x, m, lo / K_PANEL, (end + K_PANEL - 1) / K_PANEL, b->score, b->ld);
+        panels_score(panels, b->packed, m, lo, end, b->score + lo, b->ld);
         for (int r = 0; r < m; r++) {
             int hi = imin(end, row0 + r + 1);
             if (lo < hi) raise_row(b->score + (size_t)r * b->ld, lo, hi, &ref[r], &sum[r]);

@@ -75,10 +75,10 @@ static void coarse_query(const struct sac_prefill_in *in, const struct opts *o, 
 }
 
 /* `stride` keys in a row are one coarse key as they stand; only the last, ragged one needs zeros after it. */
-static bool pack_coarse(const struct sac_prefill_in *in, const struct opts *o, int kv, struct panels *p,
+static bool pack_coarse(const struct sac_prefill_in *in, const void *opts, int kv, void *out,
                         struct sac_arena *a)
 {
-    int s = o->stride, wide = s * in->head_dim, grid = (in->n + s - 1) / s;
+    int s = ((const struct opts *)opts)->stride, wide = s * in->head_dim, grid = (in->n + s - 1) / s;
     const float *k = in_key(in, kv, 0);
     if (in->n % s) {
         float *whole = sac_arena_alloc(a, sizeof *whole * (size_t)grid * (size_t)wide);
@@ -86,7 +86,7 @@ static bool pack_coarse(const struct sac_prefill_in *in, const struct opts *o, i
         memcpy(whole, k, sizeof *whole * (size_t)in->n * (size_t)in->head_dim);
         k = whole;
     }
-    return panels_pack(p, k, wide, grid, a);
+    return panels_pack(out, k, wide, grid, a);
 }
 
 static float sum_floats(const float *x, int n)
@@ -99,28 +99,99 @@ static float sum_floats(const float *x, int n)
     return (sum[0] + sum[1]) + (sum[2] + sum[3]);
 }
 
+/* Some more of the softmax of a coarse row, summed by blocks of `per` keys from block `at` on, relative to
+ * *ref: a score of the row, raised (and what was summed with it) only where a new one is far above. */
+static void add_scores(float *x, int n, int per, float *ref, float *sum, int at)
+{
+    const struct k_ops *ops = k_ops();
+    const float slack = 8;
+    float top = ops->max(x, n);
+    if (top > *ref + slack) {
+        float z = expf(*ref - top);
+        for (int b = 0; b < at; b++) sum[b] *= z;
+        *ref = top;
+    }
+    ops->exp_sum(x, n, *ref);
+    for (int j = 0; j < n; j += per) sum[at + j / per] += sum_floats(x + j, imin(per, n - j));
+}
+
+/* Some coarse keys that fill whole blocks and whole panels, and stay in the second-level cache. */
+static int stretch_of(int pad, int per)
+{
+    enum { FLOATS = 1 << 17 };
+    int unit = per;
+    while (unit % PANEL_ROWS) unit += per;
+    return imax(FLOATS / pad / unit, 1) * unit;
+}
+
+/* Coarse rows first .. first+count-1 while they are scored; x: packed by blocks of `most`. */
+enum { COUNT = 2048 };
+struct coarse {
+    const struct panels *keys;
+    int first, count, most, per;
+    float *x, *p, *sum, *ref;       /* sum: [COUNT][nk] */
+    size_t room, nk;
+};
+
+static bool coarse_room(struct coarse *c, int grid, struct sac_arena *a)
+{
+    size_t rows = (size_t)imin(grid, COUNT), blocks = (rows + (size_t)c->most - 1) / (size_t)c->most;
+    c->room = panels_room(c->keys);
+    c->x = sac_arena_floats(a, blocks * c->room);
+    c->p = sac_arena_floats(a, PANEL_ROWS * panels_width(imin(grid, stretch_of(c->keys->pad, c->per))));
+    c->sum = sac_arena_floats(a, rows * c->nk);
+    c->ref = sac_arena_floats(a, rows);
+    return c->x && c->p && c->sum && c->ref;
+}
+
+static void coarse_rows(const struct sac_prefill_in *in, const struct opts *o, int head, struct coarse *c,
+                        float *plain)
+{
+    for (int m = 0; m < c->count; m += c->most) {
+        int rows = imin(c->most, c->count - m);
+        for (int r = 0; r < rows; r++)
+            coarse_query(in, o, head, c->first + m + r, plain + (size_t)r * (size_t)c->keys->pad);
+        panels_query(c->keys, plain, rows, c->x + (size_t)(m / c->most) * c->room);
+    }
+    memset(c->sum, 0, sizeof *c->sum * (size_t)c->count * c->nk);
+    for (int m = 0; m < c->count; m++) c->ref[m] = -INFINITY;
+}
+
+/* A stretch of keys meets all of the rows before the next one does. */
+static void coarse_scores(const struct coarse *c)
+{
+    int grid = c->first + c->count, stretch = stretch_of(c->keys->pad, c->per);
+    size_t ld = panels_width(imin(grid, stretch));
+    for (int j = 0; j < grid; j += stretch)
+        for (int m = imax(j - c->first, 0) / c->most * c->most; m < c->count; m += c->most) {
+            int row = c->first + m, rows = imin(c->most, c->count - m), end = imin(j + stretch, row + rows);
+            panels_score(c->keys, c->x + (size_t)(m / c->most) * c->room, rows, j, end, c->p, ld);
+            for (int r = imax(j - row, 0); r < rows; r++)
+                add_scores(c->p + (size_t)r * ld, imin(end, row + r + 1) - j, c->per, &c->ref[m + r],
+                           c->sum + (size_t)(m + r) * c->nk, j / c->per);
+        }
+}
+
 /* Coarse rows of the whole prompt into block scores. False: out of memory. */
 static bool score_blocks(const struct sac_prefill_in *in, const struct opts *o, int head, struct blocks *b,
                          struct sac_arena *a)
 {
-    const struct k_ops *ops = k_ops();
-    int grid = (in->n + o->stride - 1) / o->stride, per = o->block_size / o->stride;
-    size_t ld = panels_width(grid);
-    struct panels keys;
-    if (!pack_coarse(in, o, head / in_group(in), &keys, a)) return false;
-    float *x = sac_arena_alloc(a, sizeof *x * PANEL_ROWS * (size_t)keys.pad),
-          *p = sac_arena_floats(a, PANEL_ROWS * ld);
-    int per_block = panels_rows(&keys);
-    if (!x || !p) return false;
-    for (int m = 0; m < grid; m += per_block) {
-        int rows = imin(per_block, grid - m);
-        for (int r = 0; r < rows; r++) coarse_query(in, o, head, m + r, x + (size_t)r * (size_t)keys.pad);
-        panels_score(&keys, x, rows, m + rows, p, ld);
-        for (int r = 0; r < rows; r++) {
-            float *s = p + (size_t)r * ld, inv = 1.0f / ops->exp_sum(s, m + r + 1, ops->max(s, m + r + 1));
-            float *row = blocks_row(b, (m + r) / per);
-            for (int j = 0; j * per <= m + r; j++)
-                row[j] += inv * sum_floats(s + j * per, imin(per, m + r + 1 - j * per));
+    int grid = (in->n + o->stride - 1) / o->stride;
+    struct coarse c = { .per = o->block_size / o->stride, .nk = (size_t)b->nk };
+    c.keys = shared_get(in, head / in_group(in), SHARED_KEYS, sizeof *c.keys, pack_coarse, o, a);
+    if (!c.keys) return false;
+    c.most = panels_rows(c.keys);
+    float *plain = sac_arena_alloc(a, sizeof *plain * PANEL_ROWS * (size_t)c.keys->pad);
+    if (!plain || !coarse_room(&c, grid, a)) return false;
+    for (c.first = 0; c.first < grid; c.first += COUNT) {
+        c.count = imin(COUNT, grid - c.first);
+        coarse_rows(in, o, head, &c, plain);
+        coarse_scores(&c);
+        for (int m = 0; m < c.count; m++) {
+            int own = (c.first + m) / c.per;
+            const float *s = c.sum + (size_t)m * c.nk;
+            float *row = blocks_row(b, own), inv = 1.0f / sum_floats(s, own + 1);
+            for (int i = 0; i <= own; i++) row[i] += inv * s[i];
         }
     }
     return true;

@@ -242,6 +242,7 @@ const struct k_wide_gemm gemm_amx = {
     .widen = widen_amx,
     .matmul = matmul_amx,
     .strip_pack = k_strip_pack_amx,
+    .strip_score = k_strip_score_amx,
     .strip_sum = k_strip_sum_amx,
     .strip_add = k_strip_add_amx,
     .gated = gated_amx,

@@ -27,6 +27,7 @@ void k_add_avx512(float *y, const float *x, int n);
 void k_add_rows_avx512(float *y, const float *x, size_t ldx, const float *w, int rows, int n);
 void k_fold_avx512(const uint16_t *p, const float *w, int rows, int n, float *out);
 int k_above_avx2(const float *x, int n, float t, int *idx);
+int k_best_avx512(const float *x, int n, int k, int *idx);
 int k_above_avx512(const float *x, int n, float t, int *idx);
 int k_part_avx2(const float *x, int n, float t, float *more, float *rest, double *sum);
 int k_part_avx512(const float *x, int n, float t, float *more, float *rest, double *sum);
@@ -64,6 +65,7 @@ void k_pack_int8_vnni(const int8_t *q, int n, int8_t *dst);
 void k_attn_finish_avx512(const struct k_attn_tile *t, int dim, float *out, size_t ldo, float *lse2);
 void k_attn_amx(struct k_attn *a);   /* attn_bf16 with its products on tiles */
 void k_strip_pack_amx(const float *x, int rows, int dim, uint16_t *q);
+void k_strip_score_amx(const void *k, int keys, int dim, const uint16_t *q, float *out, size_t ld);
 void k_strip_sum_amx(const struct k_strip *s, float *sum);
 void k_strip_add_amx(const struct k_strip *s, float *by_key, float *by_offset);
 extern const struct k_wide_gemm gemm_amx;

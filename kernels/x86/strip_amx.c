@@ -111,18 +111,18 @@ INLINE void start_block(const struct room *room)
     TILE_LOAD(3, room->start + 16 * 16, 64);
 }
 
-/* One of the three products of inputs i .. i+31: the halves of x and of w that are named. */
-INLINE void multiply(const struct k_strip *s, const uint16_t *w0, const uint16_t *w1, int i, int x_lo,
-                     int w_lo)
+/* One of the three products of inputs i .. i+31, in this order: x hi . w lo, x hi . w hi, x lo . w hi. Each
+ * loads what the one before has not left in tiles. */
+INLINE void multiply(const struct k_strip *s, const uint16_t *w0, const uint16_t *w1, int i, int which)
 {
-    const uint16_t *x = s->q + (i / 16 + x_lo) * 2 * TILE;
-    long at = (i + w_lo * s->dim) * (long)K_PANEL;
-    TILE_LOAD(4, x, 64);
-    TILE_LOAD(6, w0 + at, 64);
+    const uint16_t *x = s->q + (i / 16 + which / 2) * 2 * TILE;
+    long at = (i + (which == 0 ? s->dim : 0)) * (long)K_PANEL;
+    if (which != 1) TILE_LOAD(4, x, 64);
+    if (which != 2) TILE_LOAD(6, w0 + at, 64);
     TILE_DOT(0, 4, 6);
-    TILE_LOAD(7, w1 + at, 64);
+    if (which != 2) TILE_LOAD(7, w1 + at, 64);
     TILE_DOT(1, 4, 7);
-    TILE_LOAD(5, x + TILE, 64);
+    if (which != 1) TILE_LOAD(5, x + TILE, 64);
     TILE_DOT(2, 5, 6);
     TILE_DOT(3, 5, 7);
 }
@@ -152,22 +152,53 @@ INLINE void strip(const struct k_strip *s, float *sum, float *by_key, float *by_
         bool edge = b && at_edge(s, key), more = b < blocks;
         const uint16_t *w0 = w + (size_t)b * 2 * panel, *w1 = b * SIDE + 16 < s->keys ? w0 + panel : w0;
         if (more) start_block(&room);
-        UNROLL for (int i = 0; i < 3 * steps; i++)
-        {
-            if (more) multiply(s, w0, w1, i / 3 * 32, i % 3 == 2, i % 3 == 1);
-            int end = b ? PARTS * (i + 1) / (3 * steps) : 0;
-            UNROLL for (int part = PARTS * i / (3 * steps); part < end; part++)
-                if (sum && edge) sum_edge(s, at, key, part, sum);
-                else if (sum) sum_part(s, at, key, part, sum, false);
-                else if (edge) add_edge(s, at, key, part, by_key + key);
-                else add_part(s, at, key, part, by_key + key, false);
-        }
+        int part = b ? 0 : PARTS, due = 0;   /* parts of the last block, spread over the products */
+        UNROLL for (int i = 0; i < steps; i++)
+            UNROLL for (int which = 0; which < 3; which++)
+            {
+                if (more) multiply(s, w0, w1, i * 32, which);
+                for (due += PARTS; due >= 3 * steps && part < PARTS; due -= 3 * steps, part++)
+                    if (sum && edge) sum_edge(s, at, key, part, sum);
+                    else if (sum) sum_part(s, at, key, part, sum, false);
+                    else if (edge) add_edge(s, at, key, part, by_key + key);
+                    else add_part(s, at, key, part, by_key + key, false);
+            }
         if (!sum && b && (b % 4 == 0 || !more)) {
             add_diagonals(room.room, by_offset + (b - 1) / 4 * CHUNK);
             if (!more) break;
             if (blocks - b < 4) memset(room.room, 0, sizeof room.room);
         }
         if (more) store_block(room.room + SIDE + b % 4 * SIDE);
+    }
+    TILE_RELEASE();
+}
+
+/* 32 x 32 scores into out; one: the second panel is not there. */
+INLINE void score_block(const struct k_strip *s, const uint16_t *w0, const uint16_t *w1, float *out, long ld,
+                        bool one)
+{
+    TILE_ZERO(0);
+    TILE_ZERO(1);
+    TILE_ZERO(2);
+    TILE_ZERO(3);
+    for (int i = 0; i < s->dim; i += 32)
+        UNROLL for (int which = 0; which < 3; which++) multiply(s, w0, w1, i, which);
+    TILE_STORE(0, out, 4 * ld);
+    TILE_STORE(2, out + 16 * ld, 4 * ld);
+    if (one) return;
+    TILE_STORE(1, out + 16, 4 * ld);
+    TILE_STORE(3, out + 16 * ld + 16, 4 * ld);
+}
+
+void k_strip_score_amx(const void *k, int keys, int dim, const uint16_t *q, float *out, size_t ld)
+{
+    const struct k_strip s = { .q = q, .dim = dim };
+    size_t panel = 2 * (size_t)dim * K_PANEL;
+    const uint16_t *w = k;
+    shapes();
+    for (int j = 0; j < keys; j += SIDE, w += 2 * panel, out += SIDE) {
+        bool one = keys - j <= K_PANEL;
+        score_block(&s, w, one ? w : w + panel, out, (long)ld, one);
     }
     TILE_RELEASE();
 }
