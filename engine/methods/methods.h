@@ -52,7 +52,7 @@ int panels_rows(const struct panels *p); /* a good m */
 bool scores_pack(const struct sac_prefill_in *in, int kv_head, int rows, struct panels *out,
                  struct sac_arena *a);
 /* What the heads of a group (or all heads of a layer) need not make twice while their plans are made
- * (in->shared): the first that wants it makes it, it goes when all of them are done. */
+ * (in->shared): the first that wants it makes it, it goes when all of them are done. One for all layers. */
 struct sac_shared *shared_new(const struct sac_prefill_in *in); /* NULL: out of memory, nothing is shared */
 void shared_done(struct sac_shared *s, int kv_head); /* one head of the group is done; s may be NULL */
 enum shared_slot { SHARED_KEYS, SHARED_MEANS, SHARED_SLOTS };

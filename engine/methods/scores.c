@@ -86,12 +86,17 @@ void panels_score(const struct panels *p, const void *packed, int m, int first, 
 
 /* ---- rows of attention ---- */
 
+/* Memory of a group that is done waits in `spare` for the next one, of this layer or a later one: its pages
+ * are there already. One block of it holds what a group needs. */
+struct memory { struct sac_arena arena; size_t room; };
 struct sac_shared {
-    int n, group;
+    int n, group, done, n_spare;
+    pthread_mutex_t lock;           /* of done and spare */
+    struct memory *spare;           /* [n + 1] */
     struct share {
         pthread_mutex_t lock;
         void *slot[SHARED_SLOTS];
-        struct sac_arena mem;
+        struct memory mem;
         int done;
     } kv[]; /* [n], and one of the layer */
 };
@@ -102,29 +107,63 @@ struct sac_shared *shared_new(const struct sac_prefill_in *in)
     if (!s) return NULL;
     s->n = in->n_kv_heads;
     s->group = in_group(in);
+    s->spare = calloc((size_t)s->n + 1, sizeof *s->spare);
+    if (!s->spare) {
+        free(s);
+        return NULL;
+    }
+    pthread_mutex_init(&s->lock, NULL);
     for (int i = 0; i <= s->n; i++) pthread_mutex_init(&s->kv[i].lock, NULL);
     return s;
+}
+
+/* Nobody looks at what k made any more. */
+static void put_back(struct sac_shared *s, struct share *k)
+{
+    memset(k->slot, 0, sizeof k->slot);
+    k->done = 0;
+    size_t used = k->mem.arena.used;
+    if (used > k->mem.room) {       /* several blocks: one that holds all of it */
+        sac_arena_free(&k->mem.arena);
+        k->mem.room = sac_arena_floats(&k->mem.arena, used / sizeof(float) + 1) ? used : 0;
+    }
+    if (!used) return;
+    sac_arena_rewind(&k->mem.arena, (struct sac_arena_mark){ NULL, 0, 0 });
+    s->spare[s->n_spare++] = k->mem;
+    k->mem = (struct memory){ 0 };
 }
 
 void shared_done(struct sac_shared *s, int kv_head)
 {
     if (!s) return;
     struct share *k = &s->kv[kv_head];
-    pthread_mutex_lock(&k->lock);
-    if (++k->done == s->group) {
-        sac_arena_free(&k->mem);
-        memset(k->slot, 0, sizeof k->slot);
+    pthread_mutex_lock(&s->lock);
+    if (++k->done == s->group) put_back(s, k);
+    if (++s->done == s->n * s->group) {
+        s->done = 0;
+        put_back(s, &s->kv[s->n]);
     }
-    pthread_mutex_unlock(&k->lock);
+    pthread_mutex_unlock(&s->lock);
 }
 
 void shared_free(struct sac_shared *s)
 {
-    for (int i = 0; s && i <= s->n; i++) {
-        sac_arena_free(&s->kv[i].mem);
+    if (!s) return;
+    for (int i = 0; i <= s->n; i++) {
+        sac_arena_free(&s->kv[i].mem.arena);
         pthread_mutex_destroy(&s->kv[i].lock);
     }
+    for (int i = 0; i < s->n_spare; i++) sac_arena_free(&s->spare[i].arena);
+    pthread_mutex_destroy(&s->lock);
+    free(s->spare);
     free(s);
+}
+
+static void take_memory(struct sac_shared *s, struct share *k)
+{
+    pthread_mutex_lock(&s->lock);
+    if (!k->mem.arena.block && s->n_spare > 0) k->mem = s->spare[--s->n_spare];
+    pthread_mutex_unlock(&s->lock);
 }
 
 static void *make_slot(const struct sac_prefill_in *in, int kv_head, size_t bytes, shared_make_fn *make,
@@ -140,7 +179,10 @@ const void *shared_get(const struct sac_prefill_in *in, int kv_head, enum shared
     if (!in->shared) return make_slot(in, kv_head, bytes, make, opts, scratch);
     struct share *k = &in->shared->kv[kv_head < 0 ? in->shared->n : kv_head];
     pthread_mutex_lock(&k->lock);
-    if (!k->slot[slot]) k->slot[slot] = make_slot(in, kv_head, bytes, make, opts, &k->mem);
+    if (!k->slot[slot]) {
+        take_memory(in->shared, k);
+        k->slot[slot] = make_slot(in, kv_head, bytes, make, opts, &k->mem.arena);
+    }
     const void *made = k->slot[slot];
     pthread_mutex_unlock(&k->lock);
     return made;

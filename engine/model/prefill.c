@@ -62,6 +62,7 @@ static void work_free(struct work *w)
     if (w->block && w->a->leave) w->a->leave(w->a->ctx, w->block);
     else free(w->block);
     for (int h = 0; w->plan && h < w->s->hp->shape.n_heads; h++) sac_plan_free(&w->plan[h]);
+    shared_free(w->shared);
     free(w->plan);
     for (int t = 0; w->scratch && t < pool_threads(w->s->m->pool); t++) sac_arena_free(&w->scratch[t]);
     free(w->scratch);
@@ -219,11 +220,22 @@ static bool take_prefix(struct work *w)
     return true;
 }
 
+/* The i-th head to plan: as many groups as there are threads take turns, so that no thread waits for what
+ * another one makes for its group, and few groups have such things at once. */
+static int head_in_turn(const struct work *w, int i)
+{
+    int kv_heads = w->in.n_kv_heads, group = w->in.n_heads / kv_heads, turns = pool_threads(w->s->m->pool);
+    int first = i / (turns * group) * turns, rest = i % (turns * group);
+    if (turns > kv_heads - first) turns = kv_heads - first;
+    return (first + rest % turns) * group + rest / turns;
+}
+
 static void plan_heads(void *ctx, int lo, int hi, int thread)
 {
     struct work *w = ctx;
     int group = w->in.n_heads / w->in.n_kv_heads;
-    for (int h = lo; h < hi; h++) {
+    for (int i = lo; i < hi; i++) {
+        int h = head_in_turn(w, i);
         struct sac_arena *scratch = &w->scratch[thread];
         struct sac_arena_mark mark = sac_arena_mark(scratch);
         bool ok = w->part->m->plan(&w->in, w->part->opts.bytes, h, &w->plan[h], scratch);
@@ -311,9 +323,9 @@ static bool attend(struct work *w)
     double t0 = clock_seconds();
     if (sparse) {
         for (int h = 0; h < sh->n_heads; h++) sac_plan_free(&w->plan[h]);
-        w->in.shared = shared_new(&w->in); /* NULL: every head packs its own */
+        if (!w->shared) w->shared = shared_new(&w->in); /* NULL: every head packs its own */
+        w->in.shared = w->shared;
         pool_run(w->s->m->pool, sh->n_heads, 1, plan_heads, w);
-        shared_free(w->in.shared);
         w->in.shared = NULL;
         if (atomic_load(&w->failed)) return false;
     }

@@ -18,6 +18,7 @@ struct work {
     int chunk;                      /* rows that the linear parts take at a time otherwise */
     float *xn, *qt, *kt, *vt, *gate, *up;   /* [chunk][...] */
     struct sac_plan *plan;
+    struct sac_shared *shared;      /* of the plans of a layer */
     struct sac_arena *scratch;      /* [threads] */
     /* current step, for pool callbacks */
     const struct layer_weights *lw;
