@@ -394,7 +394,7 @@ static void packed_products(void **state)
             float *rows = sac_arena_floats(&a, (size_t)(n * dim));
             for (int i = 0; i < n * dim; i++) rows[i] = 4 * uniform() - 2;
             struct panels p;
-            assert_true(panels_pack(&p, rows, dim, n, &a));
+            assert_true(panels_pack(&p, rows, dim, n, 1, &a));
             float *x = sac_arena_alloc(&a, sizeof *x * (size_t)(m * p.pad)),
                   *y = sac_arena_floats(&a, 32 * 144), *packed = sac_arena_floats(&a, panels_room(&p));
             for (int r = 0; r < m; r++)

@@ -81,7 +81,7 @@ static bool pack_means(const struct sac_prefill_in *in, const void *opts, int kv
 {
     int c = ((const struct opts *)opts)->block_size, dim = in->head_dim;
     float *km = means(in_key(in, kv_head, 0), dim, dim, in->n, c, a);
-    return km && panels_pack(out, km, dim, (in->n + c - 1) / c, a);
+    return km && panels_pack(out, km, dim, (in->n + c - 1) / c, 1, a);
 }
 
 static bool plan(const struct sac_prefill_in *in, const void *opts, int head, struct sac_plan *out,

@@ -134,7 +134,7 @@ static bool add_rows(const struct sac_prefill_in *in, int head, int row0, int ro
     if (in->rope_cos) unrotate(in, rows, m);
     struct panels p;
     struct sac_arena_mark mark = sac_arena_mark(a);
-    if (!panels_pack(&p, m->u, ROWS, d, a)) return false;
+    if (!panels_pack(&p, m->u, ROWS, d, 1, a)) return false;
     size_t ld = panels_width(d);
     float *packed = sac_arena_floats(a, panels_room(&p));
     if (!packed) return false;
@@ -200,7 +200,7 @@ static bool exponents(const struct sac_prefill_in *in, int kv, const struct mome
     size_t first = (size_t)(kv * group) * (size_t)d, ld = panels_width(group * d);
     struct sac_arena_mark mark = sac_arena_mark(a);
     struct panels p;
-    if (!panels_pack(&p, m->cov + first * (size_t)d, d, group * d, a)) return false;
+    if (!panels_pack(&p, m->cov + first * (size_t)d, d, group * d, 1, a)) return false;
     float *x = sac_arena_floats(a, PANEL_ROWS * (size_t)p.pad),
           *packed = sac_arena_floats(a, panels_room(&p));
     if (!x || !packed) return false;

@@ -38,7 +38,9 @@ struct panels {
     bool split;
     void *data;
 }; /* pad: dim rounded up to even, or 32 */
-bool panels_pack(struct panels *p, const float *rows, int dim, int n, struct sac_arena *a);
+/* step 1: rows in order. Else a panel holds 16 rows that lie `step` apart, and the next one the rows after
+ * them: panel i those from (i / step) * 16 * step + i % step on; missing ones are zeros. */
+bool panels_pack(struct panels *p, const float *rows, int dim, int n, int step, struct sac_arena *a);
 /* Room in floats for m <= PANEL_ROWS rows x [m][pad] (zeros from dim on) as the products want them. */
 enum { PANEL_ROWS = 32 };
 size_t panels_room(const struct panels *p);

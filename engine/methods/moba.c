@@ -59,7 +59,7 @@ static bool pack_means(const struct sac_prefill_in *in, const void *opts, int kv
     float *mean = sac_arena_floats(a, (size_t)imax(blocks, 1) * (size_t)dim);
     for (int b = 0; mean && b < blocks; b++)
         pool_mean(in_key(in, kv_head, 0), dim, b * c, (b + 1) * c, c, mean + (size_t)b * (size_t)dim);
-    return mean && panels_pack(out, mean, dim, blocks, a);
+    return mean && panels_pack(out, mean, dim, blocks, 1, a);
 }
 
 static bool add_row(struct sac_plan *out, const struct opts *o, int row, const float *score, int *idx)
@@ -88,9 +88,9 @@ static bool plan(const struct sac_prefill_in *in, const void *opts, int head, st
     bool ok = true;
     for (int row0 = 0; ok && row0 < n; row0 += most) {
         int rows = imin(most, n - row0), earlier = (row0 + rows - 1) / o->block_size;
-        for (int r = 0; r < rows; r++)
+        for (int r = 0; pad != dim && r < rows; r++)
             memcpy(x + (size_t)r * pad, in_query(in, head, row0 + r), dim * sizeof *x);
-        panels_query(means, x, rows, packed);
+        panels_query(means, pad == dim ? in_query(in, head, row0) : x, rows, packed);
         if (earlier > 0) panels_score(means, packed, rows, 0, earlier, score, ld);
         for (int r = 0; ok && r < rows; r++) ok = add_row(out, o, row0 + r, score + (size_t)r * ld, idx);
     }

@@ -34,25 +34,27 @@ static void pack_panel(const struct panels *p, const float *from, size_t ld, int
     }
 }
 
-bool panels_pack(struct panels *p, const float *rows, int dim, int n, struct sac_arena *a)
+bool panels_pack(struct panels *p, const float *rows, int dim, int n, int step, struct sac_arena *a)
 {
     bool split = k_ops()->wide.name != NULL && dim >= 32;
     *p = (struct panels){ dim, split ? (dim + 31) / 32 * 32 : (dim + 1) / 2 * 2, n, split, NULL };
     size_t pad = (size_t)p->pad, d = (size_t)dim;
+    int set = K_PANEL * step, panels = (n + set - 1) / set * step;
     float *edge = sac_arena_floats(a, K_PANEL * pad);
-    p->data = sac_arena_floats(a, panels_width(n) * pad); /* two bf16 take the room of a float */
+    p->data = sac_arena_floats(a, (size_t)panels * K_PANEL * pad); /* two bf16 take the room of a float */
     if (!edge || !p->data) return false;
-    for (int j = 0; j < n; j += K_PANEL) {
-        const float *from = rows + (size_t)j * d;
-        size_t ld = d;
-        if (n - j < K_PANEL || p->pad != dim) {      /* the last panel, or an odd size: a padded copy */
+    for (int i = 0; i < panels; i++) {
+        int first = i / step * set + i % step, count = imin(imax((n - first + step - 1) / step, 0), K_PANEL);
+        const float *from = rows + (size_t)first * d;
+        size_t ld = d * (size_t)step;
+        if (count < K_PANEL || p->pad != dim) {      /* rows are missing, or an odd size: a padded copy */
             memset(edge, 0, sizeof *edge * K_PANEL * pad);
-            for (int r = 0; r < imin(K_PANEL, n - j); r++)
-                memcpy(edge + (size_t)r * pad, from + (size_t)r * d, sizeof *edge * d);
+            for (int r = 0; r < count; r++)
+                memcpy(edge + (size_t)r * pad, from + (size_t)r * ld, sizeof *edge * d);
             from = edge;
             ld = pad;
         }
-        pack_panel(p, from, ld, j / K_PANEL);
+        pack_panel(p, from, ld, i);
     }
     return true;
 }
@@ -192,7 +194,7 @@ static bool pack_keys(const struct sac_prefill_in *in, const void *opts, int kv_
                       struct sac_arena *a)
 {
     (void)opts;
-    return panels_pack(out, in_key(in, kv_head, 0), in->head_dim, in->n, a);
+    return panels_pack(out, in_key(in, kv_head, 0), in->head_dim, in->n, 1, a);
 }
 
 bool scores_pack(const struct sac_prefill_in *in, int kv_head, int rows, struct panels *out,
@@ -372,13 +374,22 @@ void scores_decode(const struct sac_decode_in *in, int kv_head, int n, float *p,
 
 void pool_mean(const float *rows, int dim, int lo, int hi, int over, float *out)
 {
-    memset(out, 0, sizeof *out * (size_t)dim);
-    for (int r = lo; r < hi; r++) {
-        const float *x = rows + (size_t)r * (size_t)dim;
-        for (int d = 0; d < dim; d++) out[d] += x[d];
-    }
+    enum { PIECE = 32 };            /* sums that stay in registers */
     float inv = 1.0f / (float)over;
-    for (int d = 0; d < dim; d++) out[d] *= inv;
+    int d = 0;
+    for (; d + PIECE <= dim; d += PIECE) {
+        float sum[PIECE] = { 0 };
+        for (int r = lo; r < hi; r++) {
+            const float *x = rows + (size_t)r * (size_t)dim + d;
+            for (int i = 0; i < PIECE; i++) sum[i] += x[i];
+        }
+        for (int i = 0; i < PIECE; i++) out[d + i] = sum[i] * inv;
+    }
+    for (; d < dim; d++) {
+        float sum = 0;
+        for (int r = lo; r < hi; r++) sum += rows[(size_t)r * (size_t)dim + (size_t)d];
+        out[d] = sum * inv;
+    }
 }
 
 void pool_average(const float *x, int n, int width, float *out)

@@ -79,10 +79,8 @@ struct lists {
 
 static void count_below(const int *list, int len, int n, int *below)
 {
-    for (int x = 0, i = 0; x <= n; x++) {
-        while (i < len && list[i] < x) i++;
-        below[x] = i;
-    }
+    for (int i = 0, x = 0; i <= len; i++)
+        for (int end = i < len ? list[i] : n; x <= end; x++) below[x] = i;
 }
 
 /* The next range of keys of a tile of rows that ends at `end`; *left: offsets not looked at yet, the largest

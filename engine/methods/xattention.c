@@ -62,10 +62,11 @@ static double reach(const void *opts, const struct sac_shape *s, int n)
 }
 
 /* `stride` queries in reverse as one row, scaled; rows beyond the prompt are zero. */
-static void coarse_query(const struct sac_prefill_in *in, const struct opts *o, int head, int m, float *out)
+static void coarse_query(const struct sac_prefill_in *in, const struct opts *o, int head, int m, float unit,
+                         float *out)
 {
     int s = o->stride, dim = in->head_dim;
-    float scale = in->scale / (float)s;
+    float scale = in->scale / (float)s * unit;
     memset(out, 0, sizeof *out * (size_t)s * (size_t)dim);
     for (int r = 0; r < s && m * s + r < in->n; r++) {
         const float *q = in_query(in, head, m * s + r);
@@ -74,11 +75,14 @@ static void coarse_query(const struct sac_prefill_in *in, const struct opts *o, 
     }
 }
 
-/* `stride` keys in a row are one coarse key as they stand; only the last, ragged one needs zeros after it. */
+/* `stride` keys in a row are one coarse key as they stand; only the last, ragged one needs zeros after it. A
+ * panel holds one key of each of 16 blocks: what is added up over the panels of these blocks are sums of
+ * blocks, 16 side by side. */
 static bool pack_coarse(const struct sac_prefill_in *in, const void *opts, int kv, void *out,
                         struct sac_arena *a)
 {
-    int s = ((const struct opts *)opts)->stride, wide = s * in->head_dim, grid = (in->n + s - 1) / s;
+    const struct opts *o = opts;
+    int s = o->stride, wide = s * in->head_dim, grid = (in->n + s - 1) / s;
     const float *k = in_key(in, kv, 0);
     if (in->n % s) {
         float *whole = sac_arena_alloc(a, sizeof *whole * (size_t)grid * (size_t)wide);
@@ -86,60 +90,41 @@ static bool pack_coarse(const struct sac_prefill_in *in, const void *opts, int k
         memcpy(whole, k, sizeof *whole * (size_t)in->n * (size_t)in->head_dim);
         k = whole;
     }
-    return panels_pack(out, k, wide, grid, a);
+    return panels_pack(out, k, wide, grid, o->block_size / s, a);
 }
 
-static float sum_floats(const float *x, int n)
-{
-    float sum[4] = { 0, 0, 0, 0 }; /* four chains of additions instead of one */
-    int i = 0;
-    for (; i + 4 <= n; i += 4)
-        for (int k = 0; k < 4; k++) sum[k] += x[i + k];
-    for (; i < n; i++) sum[0] += x[i];
-    return (sum[0] + sum[1]) + (sum[2] + sum[3]);
-}
-
-/* Some more of the softmax of a coarse row, summed by blocks of `per` keys from block `at` on, relative to
- * *ref: a score of the row, raised (and what was summed with it) only where a new one is far above. */
-static void add_scores(float *x, int n, int per, float *ref, float *sum, int at)
-{
-    const struct k_ops *ops = k_ops();
-    const float slack = 8;
-    float top = ops->max(x, n);
-    if (top > *ref + slack) {
-        float z = expf(*ref - top);
-        for (int b = 0; b < at; b++) sum[b] *= z;
-        *ref = top;
-    }
-    ops->exp_sum(x, n, *ref);
-    for (int j = 0; j < n; j += per) sum[at + j / per] += sum_floats(x + j, imin(per, n - j));
-}
-
-/* Some coarse keys that fill whole blocks and whole panels, and stay in the second-level cache. */
-static int stretch_of(int pad, int per)
-{
-    enum { FLOATS = 1 << 17 };
-    int unit = per;
-    while (unit % PANEL_ROWS) unit += per;
-    return imax(FLOATS / pad / unit, 1) * unit;
-}
-
-/* Coarse rows first .. first+count-1 while they are scored; x: packed by blocks of `most`. */
-enum { COUNT = 2048 };
+/* Coarse rows first .. first+count-1 while they are scored, in pieces packed together: `most` of them,
+ * or what is left of the `set` of rows that belong to 16 blocks. */
+enum { SIDE = K_PANEL, COUNT = 2048 };
+#define LOG2E 1.44269504f
 struct coarse {
     const struct panels *keys;
-    int first, count, most, per;
-    float *x, *p, *sum, *ref;       /* sum: [COUNT][nk] */
-    size_t room, nk;
+    int first, count, most, per, set;
+    bool strips;                    /* scores are in units of log2, for wide.strip_sum */
+    float *x, *p, *sum, *ref;       /* packed; scores of a piece; sums of [count][blocks]; [count] */
+    size_t room, blocks;
 };
+
+static float *coarse_x(const struct coarse *c, int m)
+{
+    int pieces = (c->set + c->most - 1) / c->most;
+    return c->x + (size_t)(m / c->set * pieces + m % c->set / c->most) * c->room;
+}
+
+static int coarse_piece(const struct coarse *c, int m)
+{
+    return imin(imin(c->most, c->set - m % c->set), c->count - m);
+}
 
 static bool coarse_room(struct coarse *c, int grid, struct sac_arena *a)
 {
-    size_t rows = (size_t)imin(grid, COUNT), blocks = (rows + (size_t)c->most - 1) / (size_t)c->most;
+    int most = imax(COUNT / c->set, 1) * c->set, pieces = (c->set + c->most - 1) / c->most;
+    size_t rows = (size_t)imin(most, grid);
+    c->count = most;
     c->room = panels_room(c->keys);
-    c->x = sac_arena_floats(a, blocks * c->room);
-    c->p = sac_arena_floats(a, PANEL_ROWS * panels_width(imin(grid, stretch_of(c->keys->pad, c->per))));
-    c->sum = sac_arena_floats(a, rows * c->nk);
+    c->x = sac_arena_floats(a, (rows + (size_t)c->set - 1) / (size_t)c->set * (size_t)pieces * c->room);
+    c->p = sac_arena_floats(a, PANEL_ROWS * (size_t)c->set);
+    c->sum = sac_arena_floats(a, rows * c->blocks);
     c->ref = sac_arena_floats(a, rows);
     return c->x && c->p && c->sum && c->ref;
 }
@@ -147,28 +132,77 @@ static bool coarse_room(struct coarse *c, int grid, struct sac_arena *a)
 static void coarse_rows(const struct sac_prefill_in *in, const struct opts *o, int head, struct coarse *c,
                         float *plain)
 {
-    for (int m = 0; m < c->count; m += c->most) {
-        int rows = imin(c->most, c->count - m);
+    for (int m = 0, rows; m < c->count; m += rows) {
+        rows = coarse_piece(c, m);
         for (int r = 0; r < rows; r++)
-            coarse_query(in, o, head, c->first + m + r, plain + (size_t)r * (size_t)c->keys->pad);
-        panels_query(c->keys, plain, rows, c->x + (size_t)(m / c->most) * c->room);
+            coarse_query(in, o, head, c->first + m + r, c->strips ? LOG2E : 1,
+                         plain + (size_t)r * (size_t)c->keys->pad);
+        panels_query(c->keys, plain, rows, coarse_x(c, m));
     }
-    memset(c->sum, 0, sizeof *c->sum * (size_t)c->count * c->nk);
+    memset(c->sum, 0, sizeof *c->sum * (size_t)c->count * c->blocks);
     for (int m = 0; m < c->count; m++) c->ref[m] = -INFINITY;
 }
 
-/* A stretch of keys meets all of the rows before the next one does. */
+/* The scores of a row on 16 blocks into sums of exponentials, relative to a score of the row that is raised
+ * (and what was summed with it) only where a new one is far above. */
+static void add_scores(const struct coarse *c, int m, int block, float *x)
+{
+    const struct k_ops *ops = k_ops();
+    const float slack = 8;
+    int row = c->first + m, own = row / c->per - block;     /* blocks after it, keys after the row: unseen */
+    float *sum = c->sum + (size_t)m * c->blocks, top;
+    for (int i = 0; own < SIDE && i < c->per; i++)
+        for (int b = i > row % c->per ? own : own + 1; b < SIDE; b++) x[i * SIDE + b] = -1e30f;
+    for (int j = 0; c->strips && j < c->set; j++) x[j] *= 1 / LOG2E;
+    top = ops->max(x, c->set);
+    if (top > c->ref[m] + slack) {
+        float z = expf(c->ref[m] - top);
+        for (size_t b = 0; b < c->blocks; b++) sum[b] *= z;
+        c->ref[m] = top;
+    }
+    ops->exp_sum(x, c->set, c->ref[m]);
+    for (int j = 0; j < c->set; j += SIDE)
+        for (int b = 0; b < SIDE; b++) sum[block + b] += x[j + b];
+}
+
+static void add_piece(const struct coarse *c, int m, int rows, int block)
+{
+    int from = block / SIDE * c->set;
+    panels_score(c->keys, coarse_x(c, m), rows, from, from + c->set, c->p, (size_t)c->set);
+    for (int r = 0; r < rows; r++) add_scores(c, m + r, block, c->p + (size_t)r * (size_t)c->set);
+}
+
+/* The same where all rows see all of the blocks, on tiles; false: exponentials leave the range. */
+static bool add_strip(const struct coarse *c, int m, int rows, int block)
+{
+    float ref[K_STRIP_ROWS], sum[K_STRIP_ROWS * SIDE] = { 0 };
+    for (int r = 0; r < K_STRIP_ROWS; r++) ref[r] = r < rows ? c->ref[m + r] * LOG2E : 0;
+    struct k_strip s = {
+        .k = (const float *)c->keys->data + (size_t)(block / SIDE * c->set) * (size_t)c->keys->pad,
+        .q = (const uint16_t *)coarse_x(c, m), .ref = ref,
+        .dim = c->keys->pad, .keys = c->set, .seen = c->set,
+    };
+    k_ops()->wide.strip_sum(&s, sum);
+    for (int i = 0; i < rows * SIDE; i++)
+        if (!(sum[i] < 1e30f)) return false;
+    for (int r = 0; r < rows; r++)
+        for (int b = 0; b < SIDE; b++)
+            c->sum[(size_t)(m + r) * c->blocks + (size_t)(block + b)] += sum[r * SIDE + b];
+    return true;
+}
+
+/* First the blocks around a row's own, which also give its reference; then 16 blocks, which stay in the
+ * second-level cache, meet all rows that see them before the next ones do. */
 static void coarse_scores(const struct coarse *c)
 {
-    int grid = c->first + c->count, stretch = stretch_of(c->keys->pad, c->per);
-    size_t ld = panels_width(imin(grid, stretch));
-    for (int j = 0; j < grid; j += stretch)
-        for (int m = imax(j - c->first, 0) / c->most * c->most; m < c->count; m += c->most) {
-            int row = c->first + m, rows = imin(c->most, c->count - m), end = imin(j + stretch, row + rows);
-            panels_score(c->keys, c->x + (size_t)(m / c->most) * c->room, rows, j, end, c->p, ld);
-            for (int r = imax(j - row, 0); r < rows; r++)
-                add_scores(c->p + (size_t)r * ld, imin(end, row + r + 1) - j, c->per, &c->ref[m + r],
-                           c->sum + (size_t)(m + r) * c->nk, j / c->per);
+    for (int m = 0, rows; m < c->count; m += rows) {
+        rows = coarse_piece(c, m);
+        add_piece(c, m, rows, (c->first + m) / c->set * SIDE);
+    }
+    for (int block = 0; block / SIDE * c->set < c->first + c->count; block += SIDE)
+        for (int m = imax(block / SIDE * c->set + c->set - c->first, 0), rows; m < c->count; m += rows) {
+            rows = coarse_piece(c, m);
+            if (!c->strips || !add_strip(c, m, rows, block)) add_piece(c, m, rows, block);
         }
 }
 
@@ -176,21 +210,22 @@ static void coarse_scores(const struct coarse *c)
 static bool score_blocks(const struct sac_prefill_in *in, const struct opts *o, int head, struct blocks *b,
                          struct sac_arena *a)
 {
-    int grid = (in->n + o->stride - 1) / o->stride;
-    struct coarse c = { .per = o->block_size / o->stride, .nk = (size_t)b->nk };
+    int grid = (in->n + o->stride - 1) / o->stride, per = o->block_size / o->stride;
+    struct coarse c = { .per = per, .set = SIDE * per, .blocks = panels_width(b->nk) };
     c.keys = shared_get(in, head / in_group(in), SHARED_KEYS, sizeof *c.keys, pack_coarse, o, a);
     if (!c.keys) return false;
+    c.strips = c.keys->split;
     c.most = panels_rows(c.keys);
     float *plain = sac_arena_alloc(a, sizeof *plain * PANEL_ROWS * (size_t)c.keys->pad);
     if (!plain || !coarse_room(&c, grid, a)) return false;
-    for (c.first = 0; c.first < grid; c.first += COUNT) {
-        c.count = imin(COUNT, grid - c.first);
+    for (int most = c.count; c.first < grid; c.first += most) {
+        c.count = imin(most, grid - c.first);
         coarse_rows(in, o, head, &c, plain);
         coarse_scores(&c);
         for (int m = 0; m < c.count; m++) {
-            int own = (c.first + m) / c.per;
-            const float *s = c.sum + (size_t)m * c.nk;
-            float *row = blocks_row(b, own), inv = 1.0f / sum_floats(s, own + 1);
+            int own = (c.first + m) / per;
+            const float *s = c.sum + (size_t)m * c.blocks;
+            float *row = blocks_row(b, own), inv = 1.0f / (float)range_sum(s, 0, own + 1);
             for (int i = 0; i <= own; i++) row[i] += inv * s[i];
         }
     }

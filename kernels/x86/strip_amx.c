@@ -140,7 +140,7 @@ INLINE void store_block(float *at)
 INLINE void strip(const struct k_strip *s, float *sum, float *by_key, float *by_offset, int steps)
 {
     struct room room;
-    memset(room.room, 0, sizeof room.room);
+    if (!sum) memset(room.room, 0, sizeof room.room);
     for (int i = 0; i < ROWS * K_PANEL; i++) room.start[i] = -s->ref[i / K_PANEL];
     const uint16_t *w = s->k;
     size_t panel = 2 * (size_t)s->dim * K_PANEL;
