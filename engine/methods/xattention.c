@@ -67,17 +67,18 @@ static void coarse_query(const struct sac_prefill_in *in, const struct opts *o, 
 {
     int s = o->stride, dim = in->head_dim;
     float scale = in->scale / (float)s * unit;
-    memset(out, 0, sizeof *out * (size_t)s * (size_t)dim);
-    for (int r = 0; r < s && m * s + r < in->n; r++) {
+    int rows = imin(s, in->n - m * s);
+    if (rows < s) memset(out, 0, sizeof *out * (size_t)s * (size_t)dim);
+    for (int r = 0; r < rows; r++) {
         const float *q = in_query(in, head, m * s + r);
         float *x = out + (size_t)(s - 1 - r) * (size_t)dim;
         for (int d = 0; d < dim; d++) x[d] = scale * q[d];
     }
 }
 
-/* `stride` keys in a row are one coarse key as they stand; only the last, ragged one needs zeros after it. A
- * panel holds one key of each of 16 blocks: what is added up over the panels of these blocks are sums of
- * blocks, 16 side by side. */
+/* `stride` keys in a row are one coarse key as they stand; only the last, ragged one needs zeros after it.
+ * For tiles, a panel holds one key of each of 16 blocks: what is added up over the panels of these blocks are
+ * sums of blocks, side by side. Elsewhere keys lie in order, so that those after a row can be left out. */
 static bool pack_coarse(const struct sac_prefill_in *in, const void *opts, int kv, void *out,
                         struct sac_arena *a)
 {
@@ -90,7 +91,8 @@ static bool pack_coarse(const struct sac_prefill_in *in, const void *opts, int k
         memcpy(whole, k, sizeof *whole * (size_t)in->n * (size_t)in->head_dim);
         k = whole;
     }
-    return panels_pack(out, k, wide, grid, o->block_size / s, a);
+    bool tiles = k_ops()->wide.name && wide >= 32;          /* what panels_pack splits */
+    return panels_pack(out, k, wide, grid, tiles ? o->block_size / s : 1, a);
 }
 
 /* Coarse rows first .. first+count-1 while they are scored, in pieces packed together: `most` of them,
@@ -100,7 +102,7 @@ enum { SIDE = K_PANEL, COUNT = 2048 };
 struct coarse {
     const struct panels *keys;
     int first, count, most, per, set;
-    bool strips;                    /* scores are in units of log2, for wide.strip_sum */
+    bool strips;                    /* keys lie apart, scores are in units of log2, for wide.strip_sum */
     float *x, *p, *sum, *ref;       /* packed; scores of a piece; sums of [count][blocks]; [count] */
     size_t room, blocks;
 };
@@ -143,33 +145,62 @@ static void coarse_rows(const struct sac_prefill_in *in, const struct opts *o, i
     for (int m = 0; m < c->count; m++) c->ref[m] = -INFINITY;
 }
 
-/* The scores of a row on 16 blocks into sums of exponentials, relative to a score of the row that is raised
- * (and what was summed with it) only where a new one is far above. */
-static void add_scores(const struct coarse *c, int m, int block, float *x)
+/* n scores into exponentials relative to a score of the row that is raised (and what was summed with it) only
+ * where a new one is far above. */
+static void exponentials(const struct coarse *c, int m, float *x, int n)
 {
-    const struct k_ops *ops = k_ops();
     const float slack = 8;
-    int row = c->first + m, own = row / c->per - block;     /* blocks after it, keys after the row: unseen */
-    float *sum = c->sum + (size_t)m * c->blocks, top;
-    for (int i = 0; own < SIDE && i < c->per; i++)
-        for (int b = i > row % c->per ? own : own + 1; b < SIDE; b++) x[i * SIDE + b] = -1e30f;
-    for (int j = 0; c->strips && j < c->set; j++) x[j] *= 1 / LOG2E;
-    top = ops->max(x, c->set);
+    float *sum = c->sum + (size_t)m * c->blocks, top = k_ops()->max(x, n);
     if (top > c->ref[m] + slack) {
         float z = expf(c->ref[m] - top);
         for (size_t b = 0; b < c->blocks; b++) sum[b] *= z;
         c->ref[m] = top;
     }
-    ops->exp_sum(x, c->set, c->ref[m]);
+    k_ops()->exp_sum(x, n, c->ref[m]);
+}
+
+static float sum_floats(const float *x, int n)
+{
+    float sum[4] = { 0, 0, 0, 0 }; /* four chains of additions instead of one */
+    int i = 0;
+    for (; i + 4 <= n; i += 4)
+        for (int k = 0; k < 4; k++) sum[k] += x[i + k];
+    for (; i < n; i++) sum[0] += x[i];
+    return (sum[0] + sum[1]) + (sum[2] + sum[3]);
+}
+
+/* The scores of a row on the first n keys of some blocks, in order. */
+static void add_in_order(const struct coarse *c, int m, int block, float *x, int n)
+{
+    float *sum = c->sum + (size_t)m * c->blocks;
+    if (n <= 0) return;
+    exponentials(c, m, x, n);
+    for (int j = 0; j < n; j += c->per) sum[block + j / c->per] += sum_floats(x + j, imin(c->per, n - j));
+}
+
+/* The scores of a row on 16 blocks that lie side by side. */
+static void add_scores(const struct coarse *c, int m, int block, float *x)
+{
+    int row = c->first + m, own = row / c->per - block;     /* blocks after it, keys after the row: unseen */
+    float *sum = c->sum + (size_t)m * c->blocks;
+    for (int i = 0; own < SIDE && i < c->per; i++)
+        for (int b = i > row % c->per ? own : own + 1; b < SIDE; b++) x[i * SIDE + b] = -1e30f;
+    for (int j = 0; j < c->set; j++) x[j] *= 1 / LOG2E;
+    exponentials(c, m, x, c->set);
     for (int j = 0; j < c->set; j += SIDE)
         for (int b = 0; b < SIDE; b++) sum[block + b] += x[j + b];
 }
 
 static void add_piece(const struct coarse *c, int m, int rows, int block)
 {
-    int from = block / SIDE * c->set;
-    panels_score(c->keys, coarse_x(c, m), rows, from, from + c->set, c->p, (size_t)c->set);
-    for (int r = 0; r < rows; r++) add_scores(c, m + r, block, c->p + (size_t)r * (size_t)c->set);
+    int from = block / SIDE * c->set, row = c->first + m,
+        end = c->strips ? from + c->set : imin(from + c->set, row + rows);
+    panels_score(c->keys, coarse_x(c, m), rows, from, end, c->p, (size_t)c->set);
+    for (int r = 0; r < rows; r++) {
+        float *x = c->p + (size_t)r * (size_t)c->set;
+        if (c->strips) add_scores(c, m + r, block, x);
+        else add_in_order(c, m + r, block, x, imin(end, row + r + 1) - from);
+    }
 }
 
 /* The same where all rows see all of the blocks, on tiles; false: exponentials leave the range. */

@@ -50,7 +50,7 @@ static float kth_column(const float *x, int n, int k, int v)
     const __m512 none = _mm512_set1_ps(-INFINITY);
     __m512 top[COLUMNS], least = _mm512_set1_ps(INFINITY);
     __mmask16 keep[LEFT];
-    for (int i = 0; i < v; i++) top[i] = none;
+    for (int i = 0; i < COLUMNS; i++) top[i] = none;
     for (int at = 0; at < n; at += 16 * v)
         for (int i = 0; i < v; i++) {
             __mmask16 m = lanes(n - at - 16 * i);

@@ -206,7 +206,7 @@ void k_strip_score_amx(const void *k, int keys, int dim, const uint16_t *q, floa
 /* Halves of 32 inputs of 16 rows are a tile; the tiles of hi lie before those of lo, for each 32 inputs. */
 void k_strip_pack_amx(const float *x, int rows, int dim, uint16_t *q)
 {
-    memset(q, 0, sizeof *q * 2 * ROWS * (size_t)dim);
+    if (rows < ROWS) memset(q, 0, sizeof *q * 2 * ROWS * (size_t)dim);
     for (int r = 0; r < rows; r++)
         for (int i = 0; i < dim; i += 32) {
             uint16_t *to = q + i / 32 * 4 * TILE + r / 16 * TILE + r % 16 * 32;
