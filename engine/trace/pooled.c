@@ -193,7 +193,10 @@ static void score_keys(struct pooled *p, int kv, const int *key, int n)
         k_ops()->wide.matmul(p->panel, K_PANEL * row, p->lanes, dim, x, row, n, p->score, POOLED_ROWS, false);
     } else {
         const void *x[POOLED_STRETCH];
-        for (int i = 0; i < n; i++) x[i] = rec_k(p->t, p->r, kv, key[i], false);
+        const float *prompt = rec_k(p->t, p->r, kv, 0, false);
+        for (int i = 0; i < n; i++)
+            x[i] = key[i] < p->t->info.n_prompt ? prompt + (size_t)key[i] * row
+                                                : rec_k(p->t, p->r, kv, key[i], false);
         for (int i = 0; i < n; i += K_MR)
             k_ops()->f32.tile(p->panel, K_PANEL * row, p->lanes / K_PANEL, dim, x + i,
                               min_int(K_MR, n - i), p->score + (size_t)i * POOLED_ROWS, POOLED_ROWS, false);
@@ -211,6 +214,9 @@ static void score_keys(struct pooled *p, int kv, const int *key, int n)
 /* A shift far below what comes loses nothing as long as sums stay in range; moving it is rare. */
 static void raise_shift(struct pooled *p, const float *top)
 {
+    int above = 0;
+    for (int r = 0; r < p->rows; r++) above |= top[r] > p->shift[r] + FAR;
+    if (!above) return;
     for (int r = 0; r < p->rows; r++) {
         if (top[r] <= p->shift[r] + FAR) continue;
         float f = exp2f(p->shift[r] - top[r]);
@@ -223,19 +229,22 @@ static void raise_shift(struct pooled *p, const float *top)
     }
 }
 
-/* Keys that some rows read and others miss, one at a time. */
+/* Keys that some rows read and others miss: twice over all rows, where those of the other kind have a shift that
+ * nothing reaches. */
 static void pool_mixed(struct pooled *p, float *sum, float *miss, const float *x, int n, const uint64_t *in,
                        const uint64_t *kept)
 {
-    float part[2][POOLED_ROWS];
-    for (int i = 0; i < n; i++, x += POOLED_ROWS) {
-        uint64_t lost = in[i] & ~kept[i];
+    float shift[2][POOLED_ROWS];
+    for (int i = 0, e; i < n; i = e) {
+        for (e = i + 1; e < n && kept[e] == kept[i] && in[e] == in[i]; e++) {}
         for (int r = 0; r < p->lanes; r++) {
-            part[0][r] = kept[i] >> r & 1 ? x[r] : -INFINITY;
-            part[1][r] = lost >> r & 1 ? x[r] : -INFINITY;
+            bool on = kept[i] >> r & 1;
+            shift[0][r] = on ? p->shift[r] : INFINITY;
+            shift[1][r] = on ? INFINITY : p->shift[r];
         }
-        k_ops()->cols_exp2(part[0], POOLED_ROWS, 1, p->lanes, p->shift, sum);
-        k_ops()->cols_exp2(part[1], POOLED_ROWS, 1, p->lanes, p->shift, miss);
+        const float *at = x + (size_t)i * POOLED_ROWS;
+        k_ops()->cols_exp2(at, POOLED_ROWS, e - i, p->lanes, shift[0], sum);
+        k_ops()->cols_exp2(at, POOLED_ROWS, e - i, p->lanes, shift[1], miss);
     }
 }
 
@@ -260,13 +269,27 @@ static void pool_keys(struct pooled *p, int slot, enum kind kind, const float *x
         k_ops()->cols_exp2(x, POOLED_ROWS, n, p->lanes, p->shift, sum);
     if (!p->lost || !p->listed || kind == MISSED) return;
     uint64_t all = first_rows(p->rows);
-    for (int i = 0; i < n; i++) {
+    for (int i = 0, e; i < n; i = e) {
+        for (e = i + 1; e < n && kept[e] == kept[i]; e++) {}
         if (kept[i] == all) {
-            p->kept_all[slot]++;
+            p->kept_all[slot] += e - i;
             continue;
         }
-        for (uint64_t on = kept[i]; on; on &= on - 1) p->kept[at + (size_t)__builtin_ctzll(on)] += 1;
+        for (uint64_t on = kept[i]; on; on &= on - 1)
+            p->kept[at + (size_t)__builtin_ctzll(on)] += (float)(e - i);
     }
+}
+
+/* The first slot that ends after the key. */
+static int slot_of(const struct pooled *p, int key)
+{
+    int lo = 0, hi = p->slots - 1;
+    while (lo < hi) {
+        int mid = (lo + hi) / 2;
+        if (p->bound[mid] > key) hi = mid;
+        else lo = mid + 1;
+    }
+    return lo;
 }
 
 static void pool_stretch(struct pooled *p, int head, const int *key, int n)
@@ -274,8 +297,15 @@ static void pool_stretch(struct pooled *p, int head, const int *key, int n)
     const struct sac_shape *s = &p->t->info.shape;
     uint64_t in[POOLED_STRETCH], kept[POOLED_STRETCH], all = first_rows(p->rows);
     enum kind kind[POOLED_STRETCH];
+    int slot = slot_of(p, key[0]);
     score_keys(p, head / (s->n_heads / s->n_kv_heads), key, n);
     bool past = key[n - 1] <= p->row0 && p->t->window[p->layer] <= 0;   /* seen by every row */
+    for (int i = 0, e; past && !p->listed && i < n; i = e) {
+        while (p->bound[slot] <= key[i]) slot++;
+        e = min_int(n, p->bound[slot] - key[0]);             /* without lists no key is left out */
+        pool_keys(p, slot, READ, p->score + (size_t)i * POOLED_ROWS, e - i, NULL, NULL);
+    }
+    if (past && !p->listed) return;
     for (int i = 0; i < n; i++) {
         in[i] = past ? all : seen(p, key[i]);
         kept[i] = p->listed ? in[i] & p->see[key[i] - p->see0] : in[i];
@@ -284,12 +314,6 @@ static void pool_stretch(struct pooled *p, int head, const int *key, int n)
         if (in[i] == all) continue;
         float *x = p->score + (size_t)i * POOLED_ROWS;
         for (int r = 0; r < p->rows; r++) x[r] = in[i] >> r & 1 ? x[r] : -INFINITY;
-    }
-    int slot = 0;
-    for (int lo = 0, hi = p->slots - 1; lo <= hi;) {         /* the first slot that ends after the key */
-        int mid = (lo + hi) / 2;
-        if (p->bound[mid] > key[0]) slot = mid, hi = mid - 1;
-        else lo = mid + 1;
     }
     for (int i = 0, e; i < n; i = e) {
         while (p->bound[slot] <= key[i]) slot++;
