@@ -69,7 +69,8 @@ static void plain_lanes(const struct ui_state *st)
     }
 }
 
-static void plain_view(struct ui_state *st)
+/* answers: false where they were just printed with the lanes */
+static void plain_view(struct ui_state *st, bool answers)
 {
     static char text[16384];
     const struct ui_view *v = ui_view_of(st->at.screen);
@@ -81,7 +82,7 @@ static void plain_view(struct ui_state *st)
         if (v->context) v->context(st, text, sizeof text, 200);
         printf("%s: %s\n", v->name, text);
         text[0] = 0;
-        if (v->copy) v->copy(st, text, sizeof text);
+        if (v->copy && (answers || st->at.screen != UI_SCREEN_RUN)) v->copy(st, text, sizeof text);
     }
     if (*text) printf("%s%s", text, text[strlen(text) - 1] == '\n' ? "" : "\n");
     ui_whatif_plain(st, text, sizeof text);
@@ -106,7 +107,7 @@ int ui_plain_run(struct ui_state *st, struct sac_err *err)
     struct ui_app *a = st->app;
     char line[UI_INPUT_MAX];
     (void)err;
-    bool asks = isatty(STDIN_FILENO);
+    bool asks = isatty(STDIN_FILENO), told = false;     /* told: the last thing printed were the lanes */
     st->look = (struct ui_look){ .tier = UI_TIER_MONO, .ascii = true, .map = UI_MAP_GREY };
     a->plain_out = true;
     cells_resize(&a->buf, 80, 24);
@@ -119,6 +120,7 @@ int ui_plain_run(struct ui_state *st, struct sac_err *err)
         settle(st);
         if (*st->run->error) printf("error %s\n", st->run->error);
         plain_lanes(st);
+        told = true;
     }
     while (!a->quit) {
         if (asks) {
@@ -130,10 +132,12 @@ int ui_plain_run(struct ui_state *st, struct sac_err *err)
         a->say[0] = 0;
         if (!strcmp(line, "help") || !strcmp(line, "?")) {
             plain_help(st);
+            told = false;
             continue;
         }
         if (!strcmp(line, "lanes")) {
             plain_lanes(st);
+            told = true;
             continue;
         }
         bool ok = ui_run_line(st, line);
@@ -147,8 +151,9 @@ int ui_plain_run(struct ui_state *st, struct sac_err *err)
             settle(st);
             plain_lanes(st);
         } else if (ok) {
-            plain_view(st);
+            plain_view(st, !told);
         }
+        told = busy;
     }
     return SAC_OK;
 }

@@ -247,9 +247,14 @@ static void draw_page(const struct ui_state *st, struct cell_buf *b, struct ui_r
     int y = in.y, end = in.y + in.h;
     bool small = in.h < 5;
     int at = in.x + cells_text(b, in.x, y, 1, "\"", uv_style(st, UI_DIM));
+    int last = y + (in.h > 6 ? in.h - 6 : 0);       /* at most five lines follow; the tokens have the others */
     for (int k = lo; k < hi && at < in.x + in.w; k++) {
         char tok[64];
         if (ui_token_text(st, st->at.a, k, tok, sizeof tok)) continue;
+        if (y < last && at + cells_text_width(tok, strlen(tok)) > in.x + in.w) {
+            y++;
+            at = in.x + 1;
+        }
         at += cells_text(b, at, y, in.x + in.w - at, tok,
                          uv_style(st, ui_gold_at(st, k) >= 0 ? UI_GOLD : UI_TEXT));
     }
