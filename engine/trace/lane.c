@@ -285,6 +285,7 @@ static void drop_base(struct sac_job *j, struct session *heir)
     free(j->tail);
     free(j->mass);
     j->tail = j->mass = NULL;
+    if (heir) model_drop_spare(j->m); /* else the next lane takes it up, or the job ends */
     give_back();
 }
 
@@ -297,6 +298,7 @@ static void leave_prefill(struct lane_run *r)
     if (r->own) {
         session_leave(r->own, r->dec);
         r->own = NULL;
+        model_drop_spare(j->m);
         give_back();
     } else if (!base_wanted(j)) {
         drop_base(j, r->dec);
