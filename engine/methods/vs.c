@@ -237,16 +237,15 @@ bool vs_rank(struct vs_scores *sc, const struct vs_rule *rule, bool coverage, st
     int *order = sac_arena_alloc(a, sizeof *order * (size_t)n),
         *tmp = sac_arena_alloc(a, sizeof *tmp * (size_t)n);
     if (!order || !tmp) return false;
-    for (int d = 0; coverage && d < 2; d++) {
+    for (int d = 0; d < 2; d++) {
         double s = 0;
+        int forced = imin(d ? rule->local : rule->sink, n), at = forced;
         sort_descending(mass[d], n, order, tmp);
-        for (int i = 0; i < n; i++) out->sum[d][i] = (float)((s += (double)mass[d][order[i]]) / sc->rows);
+        for (int i = 0; coverage && i < n; i++)
+            out->sum[d][i] = (float)((s += (double)mass[d][order[i]]) / sc->rows);
+        for (int i = 0; i < n; i++) out->rank[d][order[i]] = order[i] < forced ? order[i] : at++;
     }
     force(sc, rule);
-    for (int d = 0; d < 2; d++) {
-        sort_descending(mass[d], n, order, tmp);
-        for (int i = 0; i < n; i++) out->rank[d][order[i]] = i;
-    }
     sac_arena_rewind(a, mark);
     return true;
 }
