@@ -68,7 +68,7 @@ static const char *const level_name[] = {
 static void fill(enum k_level level)
 {
     const struct k_attn attn = { "f32 scalar", sizeof(float),    attn_pack_q_c, attn_pack_group_c,
-                                 attn_step_c,  attn_step_rows_c, attn_finish_c, true };
+                                 attn_step_c,  attn_step_rows_c, attn_finish_c, true, NULL };
     table = (struct k_ops){
         .level = level, .name = level_name[level],
         .dequant = dequant_row_c, .dot = dot_c, .rms_norm = rms_norm_c, .silu_mul = silu_mul_c,

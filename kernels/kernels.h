@@ -34,7 +34,7 @@ struct k_mat {
  *   f32    K [dim][16], V [16][dim]          bf16   K [dim/2][16] pairs, V [8][dim] pairs (two keys)
  * dim is the head size padded with zeros to a multiple of 16. Scores live in units of log2: q is packed with
  * scale * log2(e) folded in (scale alone with a softcap). */
-enum { K_GROUP = 16, K_STEP = 4, K_TILE_ROWS = 96, K_STEP_KEYS = K_GROUP * K_STEP };
+enum { K_GROUP = 16, K_STEP = 4, K_TILE_ROWS = 96, K_STEP_KEYS = K_GROUP * K_STEP, K_STEPS_DIM = 256 };
 
 struct k_attn_group {
     const void *k, *v;
@@ -53,6 +53,17 @@ struct k_attn_tile {
  * step (16 for a group) that row[i] reads, window and future left out; NULL: each reads all. pos of the
  * groups is not looked at. */
 struct k_attn_rows { const uint16_t *row; const uint64_t *see; int n; };
+
+/* A step of those that run together: rows first .. rows-1 of the tile meet n groups. cold: a bit for each
+ * group that is likely to come from far; ask: other memory that is wanted soon, n times 256 bytes. */
+struct k_attn_ask { const char *at; size_t stride; int n; };
+struct k_attn_step {
+    struct k_attn_group group[K_STEP];
+    int n, first, rows;
+    unsigned cold;
+    const uint64_t *see;           /* NULL, or as in k_attn_rows, by row of the tile */
+    struct k_attn_ask ask[2];
+};
 
 #define K_SLACK 8.0f                  /* exp2 of it keeps sums far from any bound, and rescaling rare */
 #define K_KEPT 128.0f                 /* at most 2^15 with the slack, and small ones still normal numbers */
@@ -73,6 +84,11 @@ struct k_attn {
      * log2 of the sum of exp2 of all scores (-inf), unless lse2 is NULL */
     void (*finish)(const struct k_attn_tile *t, int dim, float *out, size_t ldo, float *lse2);
     bool keeps;                    /* step fills p */
+    /* NULL, or n steps one after the other, fetching for each what the one after it needs (`next`: what comes
+     * after the last, or NULL). For dim a multiple of 32 up to K_STEPS_DIM. Rows are taken 16 at a time: q, m
+     * (K_M0), l and o have room for as many; o needs no zeros at first. */
+    void (*steps)(const struct k_attn_tile *t, const struct k_attn_step *const *s, int n,
+                  const struct k_attn_step *next);
 };
 
 /* ---- products with weights ----

@@ -9,6 +9,10 @@
 /* Rows that have lists of their own meet keys together, as many at a time. */
 enum { K_PANEL_ROWS = 512 };
 
+/* Steps that the kernel runs together, where it can, and rows that meet keys together then: keys come from
+ * far, and tiles are through with them sooner than the next ones arrive. */
+enum { K_BATCH = 16, K_BATCH_ROWS = 192 };
+
 /* One call of attend_prefill: keys packed by groups of K_GROUP for each KV head, shared by all tiles. */
 struct attend_pass {
     struct sac_pool *pool;
@@ -19,6 +23,8 @@ struct attend_pass {
     char *kp, *vp;                  /* [n_kv_heads][n_groups] */
     int32_t *iota;                  /* 0, 1, 2 ... past n: positions of aligned groups */
     int n_words;                    /* of a set of groups */
+    int batch;                      /* steps that run together; one: by k->step */
+    int tile_rows;                  /* most rows that meet keys together */
     int own_rows;                   /* most rows of a panel, 0: no head has tiles of one row */
     int unit_rows, n_units;         /* rows of a unit (a multiple of the tile), units of a head */
     int64_t *mass;                  /* [threads][n_kv_heads][n_groups * K_GROUP], NULL: not wanted */
@@ -28,26 +34,28 @@ struct attend_pass {
 
 /* Up to K_STEP groups of keys that make one step of the kernel. */
 struct attend_keys {
-    struct k_attn_group group[K_STEP];
+    struct k_attn_step s;
     int32_t pos[K_STEP][K_GROUP];
     int base[K_STEP];               /* first key of an aligned group, -1: gathered */
-    int n;
     char *gk, *gv;                  /* K_STEP groups gathered for it */
 };
 
-/* Working memory of one thread. While one step waits to be run, the keys of the next are collected and
- * fetched: keys[fill] collects. */
+/* Working memory of one thread. While steps wait to be run, the keys of the next one are collected and
+ * fetched: `waiting` of them from keys[head] on, the one after them collects. */
 struct attend_work {
     struct k_attn_tile t;
     void *q;
-    struct attend_keys keys[2];
-    int fill, n_gather;             /* keys waiting to be gathered */
+    struct attend_keys keys[K_BATCH + 1];
+    int head, waiting;
+    int n_gather;                   /* keys waiting to be gathered */
     int gather[2 * K_GROUP];        /* asked for; the first K_GROUP are packed when all places are taken */
     int lo, hi;                     /* rows of the tile that the keys being collected are for */
-    uint64_t *bits;                 /* [K_TILE_ROWS + 1][n_words]: whole groups that a tile reads */
+    uint64_t *bits;                 /* [tile_rows + 1][n_words]: whole groups that a tile reads */
     struct attend_mass *mass;       /* exponentials of the tile (attend_mass.c), NULL: not kept */
     struct attend_listed *listed;   /* rows of each step of a stretch of keys (attend_rows.c) */
     int expect;                     /* where the group after the last one begins */
+    int next_row;                   /* of the tile that is likely to come next, -1: unknown */
+    int head_no, asked;             /* the head; rows whose queries and outputs were asked for */
     uint64_t n_cells;
 };
 

@@ -56,7 +56,7 @@ void attend_mass_note(struct attend_mass *s, const struct attend_work *w, const 
 {
     struct step *t = &s->step[s->n];
     memcpy(t->base, k->base, sizeof t->base);
-    t->n = k->n;
+    t->n = k->s.n;
     t->first = w->t.first;
     memcpy(s->m + (size_t)s->n * K_TILE_ROWS, w->t.m, (size_t)w->t.rows * sizeof *s->m);
     s->n++;

@@ -35,13 +35,13 @@ static void pack_groups(void *ctx, int lo, int hi, int thread)
 
 /* How many rows to take from `row` on: several tiles of the plan, or an even part of one that is too large for the
  * kernel. */
-static int take_rows(const struct sac_plan *plan, int row, int end)
+static int take_rows(const struct attend_pass *p, const struct sac_plan *plan, int row, int end)
 {
-    int most = min_int(K_TILE_ROWS, end - row);
+    int most = min_int(p->tile_rows, end - row);
     if (!plan) return most;
     int left = min_int((row / plan->tile + 1) * plan->tile, end) - row; /* of the tile that row is in */
     if (left > most) {
-        int parts = (left + K_TILE_ROWS - 1) / K_TILE_ROWS;
+        int parts = (left + p->tile_rows - 1) / p->tile_rows;
         return min_int((left / parts + K_GROUP - 1) / K_GROUP * K_GROUP, most);
     }
     return left + (most - left) / plan->tile * plan->tile;
@@ -59,7 +59,8 @@ static void run_unit(struct attend_pass *p, struct attend_work *w, int head, int
             continue;
         }
         for (int to = panel ? row + panel : end; row < to && !cancelled(a);) {
-            int rows = take_rows(plan, row, to);
+            int rows = take_rows(p, plan, row, to), after = row + rows < end ? row + rows : row - p->unit_rows;
+            w->next_row = after + rows <= a->n ? max_int(after, -1) : -1;
             attend_tile(p, w, head, row, rows, plan);
             row += rows;
         }
@@ -97,13 +98,23 @@ static int own_rows(const struct attend_prefill *a)
 static int common_divisor(int a, int b) { return b ? common_divisor(b, a % b) : a; }
 
 /* Rows of a unit: a multiple of every head's tile that is not too small to be worth handing out. */
-static int unit_rows(const struct attend_prefill *a, int own)
+static int unit_rows(const struct attend_pass *p)
 {
-    if (!a->plan) return K_TILE_ROWS;
-    int rows = 1, least = max_int(own, UNIT_ROWS);
+    const struct attend_prefill *a = p->a;
+    if (!a->plan) return p->tile_rows;
+    int rows = 1, least = max_int(p->own_rows, UNIT_ROWS);
+    if (p->tile_rows > K_TILE_ROWS) least = max_int(least, p->tile_rows);
     for (int h = 0; h < a->n_heads && rows < a->n; h++)
         rows = rows / common_divisor(rows, a->plan[h].tile) * a->plan[h].tile;
     return rows >= least ? rows : (least + rows - 1) / rows * rows;
+}
+
+/* Fewer where a prompt would not make enough units of as many. */
+static int batch_rows(const struct attend_pass *p)
+{
+    enum { UNITS = 4 };
+    int units = p->a->n_heads * p->a->n / K_BATCH_ROWS;
+    return units >= UNITS * pool_threads(p->pool) ? K_BATCH_ROWS : K_TILE_ROWS;
 }
 
 static size_t align64(size_t n) { return (n + 63) / 64 * 64; }
@@ -115,9 +126,11 @@ static bool prepare(struct attend_pass *p)
     p->dim = (a->head_dim + K_GROUP - 1) / K_GROUP * K_GROUP;
     p->n_groups = (a->n + K_GROUP - 1) / K_GROUP;
     p->group_bytes = (size_t)p->dim * K_GROUP * p->k->elem;
+    p->batch = p->k->steps && p->dim % 32 == 0 && p->dim <= K_STEPS_DIM ? K_BATCH : 1;
+    p->tile_rows = p->batch > 1 ? batch_rows(p) : K_TILE_ROWS;
     p->n_words = (p->n_groups + 63) / 64;
     p->own_rows = own_rows(a);
-    p->unit_rows = unit_rows(a, p->own_rows);
+    p->unit_rows = unit_rows(p);
     p->n_units = (a->n + p->unit_rows - 1) / p->unit_rows;
     size_t keys = ((size_t)p->n_groups + 1) * K_GROUP;
     size_t packed = align64((size_t)a->n_kv_heads * (size_t)p->n_groups * p->group_bytes);

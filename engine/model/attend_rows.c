@@ -48,7 +48,8 @@ static int choose_width(const struct attend_pass *p, const struct sac_plan *plan
     static const double step[] = { 5.2, 3.4, 2.2 }, alone_whole = 4.5, alone_key = 1.4;
     struct cost c;
     count(p->a, plan, row0, rows, &c);
-    double least = alone_whole * c.whole + alone_key * c.rest;
+    /* A tile of 16 rows takes as long for one of them. */
+    double alone = p->batch > 1 ? 4 : 1, least = alone * (alone_whole * c.whole + alone_key * c.rest);
     int best = 0;
     for (int w = 0; w < 3; w++)
         if (step[w] * c.touched[w] < least) {
@@ -140,6 +141,7 @@ bool attend_rows(struct attend_pass *p, struct attend_work *w, int head, int row
     size_t next[K_PANEL_ROWS];              /* the run of each row that comes next */
     for (int r = 0; r < rows; r++) next[r] = plan->at[row0 + r];
     attend_begin(p, w, head, row0, rows);
+    memset(w->t.o, 0, (size_t)rows * (size_t)p->dim * sizeof *w->t.o);
     for (int at = 0; at < row0 + rows; at += STEPS * keys) {
         for (int s = 0; s < STEPS; s++) w->listed[s].n = 0;
         for (int r = max_int(at - row0, 0); r < rows; r++)

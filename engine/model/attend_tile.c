@@ -11,14 +11,14 @@
 
 static size_t round_up(size_t n) { return (n + 63) / 64 * 64; }
 
-static size_t work_rows(const struct attend_pass *p) { return (size_t)max_int(K_TILE_ROWS, p->own_rows); }
+static size_t work_rows(const struct attend_pass *p) { return (size_t)max_int(p->tile_rows, p->own_rows); }
 
 size_t attend_work_bytes(const struct attend_pass *p)
 {
     size_t rows = work_rows(p), dim = (size_t)p->dim, f = sizeof(float);
-    return round_up(rows * dim * p->k->elem) + 4 * round_up(K_STEP * p->group_bytes) +
+    return round_up(rows * dim * p->k->elem) + 2 * (K_BATCH + 1) * round_up(K_STEP * p->group_bytes) +
            round_up(rows * (2 + K_GROUP) * f) + round_up(rows * dim * f) +
-           round_up((K_TILE_ROWS + 1) * (size_t)p->n_words * sizeof(uint64_t)) +
+           round_up(((size_t)p->tile_rows + 1) * (size_t)p->n_words * sizeof(uint64_t)) +
            (p->own_rows ? round_up(attend_listed_bytes()) : 0) + (p->mass ? attend_mass_bytes(p) : 0);
 }
 
@@ -34,41 +34,98 @@ void attend_work_init(const struct attend_pass *p, struct attend_work *w, char *
     size_t rows = work_rows(p), dim = (size_t)p->dim, f = sizeof(float);
     memset(w, 0, sizeof *w);
     w->q = take(&mem, rows * dim * p->k->elem);
-    for (int i = 0; i < 2; i++) {
+    for (int i = 0; i <= K_BATCH; i++) {
         w->keys[i].gk = take(&mem, K_STEP * p->group_bytes);
         w->keys[i].gv = take(&mem, K_STEP * p->group_bytes);
     }
     w->t.m = take(&mem, rows * (2 + K_GROUP) * f);
     w->t.l = w->t.m + 2 * rows;
     w->t.o = take(&mem, rows * dim * f);
-    w->bits = take(&mem, (K_TILE_ROWS + 1) * (size_t)p->n_words * sizeof(uint64_t));
+    w->bits = take(&mem, ((size_t)p->tile_rows + 1) * (size_t)p->n_words * sizeof(uint64_t));
     if (p->own_rows) w->listed = take(&mem, attend_listed_bytes());
     if (p->mass) w->mass = attend_mass_init(p, mem, thread);
 }
 
 /* ---- steps ---- */
 
-static void run_step(struct attend_pass *p, struct attend_work *w, struct attend_keys *k)
+/* Rows of the tile before `first` see none of the keys. */
+static int first_row(const struct attend_work *w, const struct attend_keys *k)
 {
-    if (!k->n) return;
     int low = INT32_MAX;
-    for (int i = 0; i < k->n; i++) low = min_int(low, k->base[i] >= 0 ? k->base[i] : k->pos[i][0]);
-    w->t.first = max_int(low - w->t.row0, w->lo);
-    w->t.rows = w->hi;
-    if (w->t.first < w->t.rows) {
-        w->t.p = w->mass ? attend_mass_room(w->mass) : NULL;
-        p->k->step(&w->t, k->group, k->n);
-        if (w->mass) attend_mass_note(w->mass, w, k);
-        w->n_cells += (uint64_t)(w->t.rows - w->t.first) * (uint64_t)(k->n * K_GROUP);
-    }
-    k->n = 0;
+    for (int i = 0; i < k->s.n; i++) low = min_int(low, k->base[i] >= 0 ? k->base[i] : k->pos[i][0]);
+    return max_int(low - w->t.row0, w->lo);
 }
 
-/* The step that waited is run, the one that was collected waits now. */
+static void run_step(struct attend_pass *p, struct attend_work *w, struct attend_keys *k)
+{
+    int rows = w->t.rows;
+    w->t.first = k->s.first;
+    w->t.rows = k->s.rows;
+    w->t.p = w->mass ? attend_mass_room(w->mass) : NULL;
+    p->k->step(&w->t, k->s.group, k->s.n);
+    if (w->mass) attend_mass_note(w->mass, w, k);
+    w->t.rows = rows;
+}
+
+static struct attend_keys *keys_at(const struct attend_pass *p, struct attend_work *w, int i)
+{
+    return &w->keys[(w->head + i) % (p->batch + 1)];
+}
+
+static struct attend_keys *filling(const struct attend_pass *p, struct attend_work *w)
+{
+    return keys_at(p, w, w->waiting);
+}
+
+/* The oldest n steps that wait are run; the one after them may be known. */
+static void run_waiting(struct attend_pass *p, struct attend_work *w, int n)
+{
+    if (!n) return;
+    const struct k_attn_step *s[K_BATCH + 1];
+    for (int i = 0; i < w->waiting; i++) s[i] = &keys_at(p, w, i)->s;
+    if (p->batch > 1) p->k->steps(&w->t, s, n, n < w->waiting ? s[n] : NULL);
+    else
+        for (int i = 0; i < n; i++) run_step(p, w, keys_at(p, w, i));
+    w->head = (w->head + n) % (p->batch + 1);
+    w->waiting -= n;
+}
+
+/* Some of the queries that come next and of the room for the outputs of these rows: memory that nothing else
+ * asks for early. */
+static void ask_for_rows(const struct attend_pass *p, struct attend_work *w, struct k_attn_step *s)
+{
+    enum { UNIT = 256, SHARE = 4 };
+    const struct attend_prefill *a = p->a;
+    size_t bytes = (size_t)a->head_dim * sizeof(float);
+    int n = min_int((s->rows - s->first + SHARE - 1) / SHARE, w->t.rows - w->asked);
+    s->ask[0].n = s->ask[1].n = 0;
+    if (n <= 0 || bytes % UNIT || bytes / UNIT > 1) return;
+    size_t row = (size_t)(w->t.row0 + w->asked), head = (size_t)w->head_no;
+    const float *out = a->out + row * a->ldo + head * (size_t)a->head_dim;
+    s->ask[0] = (struct k_attn_ask){ (const char *)out, a->ldo * sizeof(float), n };
+    if (w->next_row >= 0) {
+        const float *q = a->q + head * a->q_stride + (size_t)(w->next_row + w->asked) * (size_t)a->head_dim;
+        s->ask[1] = (struct k_attn_ask){ (const char *)q, bytes, n };
+    }
+    w->asked += n;
+}
+
+/* The step that was collected is complete and waits. */
 static void next_step(struct attend_pass *p, struct attend_work *w)
 {
-    w->fill ^= 1;
-    run_step(p, w, &w->keys[w->fill]);
+    struct attend_keys *k = filling(p, w);
+    if (!k->s.n) return;
+    k->s.first = first_row(w, k);
+    k->s.rows = w->hi;
+    if (k->s.first < k->s.rows) {
+        w->n_cells += (uint64_t)(k->s.rows - k->s.first) * (uint64_t)(k->s.n * K_GROUP);
+        if (p->batch > 1) ask_for_rows(p, w, &k->s);
+        w->waiting++;
+    }
+    if (w->waiting > p->batch) run_waiting(p, w, p->batch);
+    k = filling(p, w);
+    k->s.n = 0;
+    k->s.cold = 0;
 }
 
 static bool all_see(const struct attend_work *w, int lo, int hi)   /* keys lo .. hi-1 */
@@ -78,30 +135,30 @@ static bool all_see(const struct attend_work *w, int lo, int hi)   /* keys lo ..
 
 static void add_aligned(struct attend_pass *p, struct attend_work *w, int kv, int group, int lo, int hi)
 {
-    struct attend_keys *s = &w->keys[w->fill];
-    int i = s->n++, base = group * K_GROUP;
+    struct attend_keys *s = filling(p, w);
+    int i = s->s.n++, base = group * K_GROUP;
     size_t at = ((size_t)kv * (size_t)p->n_groups + (size_t)group) * p->group_bytes;
-    if (p->a->plan && base != w->expect) { /* the processor cannot foresee where runs begin */
+    if (p->batch > 1) s->s.cold |= 1u << i;
+    else if (p->a->plan && base != w->expect) { /* the processor cannot foresee where runs begin */
         attend_fetch(p->kp + at, p->group_bytes);
         attend_fetch(p->vp + at, p->group_bytes);
     }
     w->expect = base + K_GROUP;
-    memcpy(s->pos[i], p->iota + base, sizeof s->pos[i]);
-    bool part = lo > base || hi < base + K_GROUP;
+    bool part = lo > base || hi < base + K_GROUP, open = !part && all_see(w, base, base + K_GROUP);
+    if (!open) memcpy(s->pos[i], p->iota + base, sizeof s->pos[i]);
     if (part)
         for (int j = 0; j < K_GROUP; j++)
             if (base + j < lo || base + j >= hi) s->pos[i][j] = INT32_MAX;
-    bool open = !part && all_see(w, base, base + K_GROUP);
-    s->group[i] = (struct k_attn_group){ p->kp + at, p->vp + at, open ? NULL : s->pos[i] };
+    s->s.group[i] = (struct k_attn_group){ p->kp + at, p->vp + at, open ? NULL : s->pos[i] };
     s->base[i] = base;
-    if (s->n == K_STEP) next_step(p, w);
+    if (s->s.n == K_STEP) next_step(p, w);
 }
 
 static void add_gathered(struct attend_pass *p, struct attend_work *w, int kv)
 {
     const struct attend_prefill *a = p->a;
-    struct attend_keys *s = &w->keys[w->fill];
-    int i = s->n++, n = min_int(w->n_gather, K_GROUP);
+    struct attend_keys *s = filling(p, w);
+    int i = s->s.n++, n = min_int(w->n_gather, K_GROUP);
     const float *k[K_GROUP], *v[K_GROUP];
     size_t base = (size_t)kv * a->k_stride;
     for (int j = 0; j < K_GROUP; j++) {
@@ -113,11 +170,11 @@ static void add_gathered(struct attend_pass *p, struct attend_work *w, int kv)
     char *gk = s->gk + (size_t)i * p->group_bytes, *gv = s->gv + (size_t)i * p->group_bytes;
     p->k->pack_group(k, v, n, a->head_dim, p->dim, gk, gv);
     bool open = n == K_GROUP && all_see(w, w->gather[0], w->gather[n - 1] + 1);
-    s->group[i] = (struct k_attn_group){ gk, gv, open ? NULL : s->pos[i] };
+    s->s.group[i] = (struct k_attn_group){ gk, gv, open ? NULL : s->pos[i] };
     s->base[i] = -1;
     w->n_gather -= n;
     memmove(w->gather, w->gather + n, (size_t)w->n_gather * sizeof *w->gather);
-    if (s->n == K_STEP) next_step(p, w);
+    if (s->s.n == K_STEP) next_step(p, w);
 }
 
 static void add_keys(struct attend_pass *p, struct attend_work *w, int kv, int lo, int hi)
@@ -173,11 +230,10 @@ static void add_run(struct attend_pass *p, struct attend_work *w, int kv, struct
     if (part & REST && hi > b * K_GROUP) add_piece(p, w, kv, b * K_GROUP, hi);
 }
 
-/* Everything collected is run, for the rows it was collected for. */
-static void flush(struct attend_pass *p, struct attend_work *w, int kv)
+/* What was collected is complete, for the rows that it was collected for. */
+static void close_step(struct attend_pass *p, struct attend_work *w, int kv)
 {
     while (w->n_gather) add_gathered(p, w, kv);
-    next_step(p, w);
     next_step(p, w);
 }
 
@@ -238,13 +294,13 @@ static void meet(struct attend_pass *p, struct attend_work *w, const struct tile
     if (hi - lo == 1) {
         add_bits(p, w, s->kv, w->bits + (size_t)(lo - s->first) * words);
         add_tile(p, w, s, lo, REST, NULL);
-        flush(p, w, s->kv);
+        close_step(p, w, s->kv);
         return;
     }
-    uint64_t *common = w->bits + (size_t)K_TILE_ROWS * words;
+    uint64_t *common = w->bits + (size_t)p->tile_rows * words;
     if (take_common(p, s, w->bits, lo, hi, common)) {
         add_bits(p, w, s->kv, common);
-        flush(p, w, s->kv);
+        close_step(p, w, s->kv);
     }
     meet(p, w, s, lo, (lo + hi) / 2);
     meet(p, w, s, (lo + hi) / 2, hi);
@@ -260,24 +316,9 @@ static void several(struct attend_pass *p, struct attend_work *w, const struct t
         add_tile(p, w, s, t, WHOLE, w->bits + (size_t)(t - s->first) * words);
     }
     meet(p, w, s, s->first, end);
-    active_rows(w, s, s->first, end);
-    w->t.rows = s->rows;
 }
 
 /* ---- the tile ---- */
-
-/* The queries of the rows that are likely to come next (units go up), and room for the output of these:
- * memory that nothing else asks for early. */
-static void ask_for_rows(const struct attend_prefill *a, int head, int row0, int rows)
-{
-    size_t dim = (size_t)a->head_dim, bytes = dim * sizeof(float);
-    const float *q = a->q + (size_t)head * a->q_stride, *out = a->out + (size_t)head * dim;
-    if (row0 >= rows) attend_fetch((const char *)(q + (size_t)(row0 - rows) * dim), (size_t)rows * bytes);
-    for (int r = 0; r < rows; r++) {
-        const char *at = (const char *)(out + (size_t)(row0 + r) * a->ldo);
-        for (size_t i = 0; i < bytes; i += 64) __builtin_prefetch(at + i, 1, 2);
-    }
-}
 
 void attend_begin(struct attend_pass *p, struct attend_work *w, int head, int row0, int rows)
 {
@@ -299,11 +340,15 @@ void attend_begin(struct attend_pass *p, struct attend_work *w, int head, int ro
         p->k->pack_q(a->q + at, a->head_dim, p->dim, scale, dst);
         t->m[r] = K_M0;
     }
+    for (int r = rows; r % K_GROUP; r++) t->m[r] = K_M0;
     memset(t->l, 0, (size_t)rows * K_GROUP * sizeof *t->l);
-    memset(t->o, 0, (size_t)rows * (size_t)p->dim * sizeof *t->o);
-    if (a->plan) ask_for_rows(a, head, row0, rows);
-    w->keys[0].n = w->keys[1].n = w->n_gather = 0;
+    if (p->batch == 1) memset(t->o, 0, (size_t)rows * (size_t)p->dim * sizeof *t->o);
+    w->head = w->waiting = w->n_gather = 0;
+    w->keys[0].s.n = 0;
+    w->keys[0].s.cold = 0;
     w->expect = -1;
+    w->head_no = head;
+    w->asked = 0;
     w->lo = 0;
     w->hi = rows;
     if (w->mass) attend_mass_begin(w->mass);
@@ -328,12 +373,13 @@ void attend_tile(struct attend_pass *p, struct attend_work *w, int head, int row
     attend_begin(p, w, head, row0, rows);
     if (!plan) {
         add_run(p, w, s.kv, (struct sac_run){ 0, row0 + rows }, BOTH, NULL);
-        flush(p, w, s.kv);
+        close_step(p, w, s.kv);
     } else if ((s.first + 1) * plan->tile < row0 + rows) {
         several(p, w, &s);
     } else {
         add_tile(p, w, &s, s.first, BOTH, NULL);
-        flush(p, w, s.kv);
+        close_step(p, w, s.kv);
     }
+    run_waiting(p, w, w->waiting);
     attend_finish(p, w, head);
 }

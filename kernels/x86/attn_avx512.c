@@ -122,11 +122,13 @@ void k_attn_finish_avx512(const struct k_attn_tile *t, int dim, float *out, size
         const float *o = t->o + (size_t)r * (size_t)t->dim;
         float sum = _mm512_reduce_add_ps(_mm512_loadu_ps(t->l + r * K_GROUP));
         __m512 inv = _mm512_set1_ps(sum > 0 ? 1.0f / sum : 0.0f);
+        __mmask16 any = sum > 0 ? 0xffff : 0;           /* o of a row that saw no key may never have been set */
         int d = 0;
-        for (; d + 16 <= dim; d += 16) _mm512_storeu_ps(out + d, _mm512_mul_ps(inv, _mm512_loadu_ps(o + d)));
+        for (; d + 16 <= dim; d += 16)
+            _mm512_storeu_ps(out + d, _mm512_maskz_mul_ps(any, inv, _mm512_loadu_ps(o + d)));
         if (d < dim)
             _mm512_mask_storeu_ps(out + d, (__mmask16)((1u << (dim - d)) - 1),
-                                  _mm512_mul_ps(inv, _mm512_loadu_ps(o + d)));
+                                  _mm512_maskz_mul_ps(any, inv, _mm512_loadu_ps(o + d)));
         if (lse2) lse2[r] = sum > 0 ? t->m[r] + log2f(sum) : -INFINITY;
     }
 }
