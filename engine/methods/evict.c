@@ -28,9 +28,18 @@ bool evict_importance(const struct sac_prefill_in *in, int kv_head, int window, 
     struct sac_arena_mark mark = sac_arena_mark(a);
     struct panels panels;
     if (!scores_pack(in, kv_head, rows, &panels, a)) return false;
-    for (int g = 0; g < group; g++)
-        if (!scores_each_block(in, kv_head * group + g, in->n - rows, rows, &panels, add_block, &s, a))
+    bool strips = how == GROUP_MEAN_SUM && strips_fit(in, &panels);
+    float *by_key = strips ? sac_arena_floats(a, 2 * (size_t)in->n) : NULL;
+    if (strips && !by_key) return false;
+    for (int g = 0; g < group; g++) {
+        int head = kv_head * group + g, first = in->n - rows;
+        bool done = false;
+        if (strips &&
+            !strips_add(in, head, first, rows, &panels, by_key, by_key + in->n, &done, a))
             return false;
+        if (done) k_ops()->add(importance, by_key, in->n);
+        else if (!scores_each_block(in, head, first, rows, &panels, add_block, &s, a)) return false;
+    }
     sac_arena_rewind(a, mark);
     if (how == GROUP_MEAN_SUM)
         for (int j = 0; j < in->n; j++) importance[j] /= (float)group;
