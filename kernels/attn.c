@@ -106,6 +106,6 @@ void fold_c(const uint16_t *p, const float *w, int rows, int n, float *out)
             from_f16_c(&p[r * K_STEP_KEYS + i], 1, &x);
             sum += (double)w[r] * (double)x;
         }
-        out[i] = (float)sum;
+        out[i] = (float)(sum / (double)K_KEPT);
     }
 }

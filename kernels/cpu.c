@@ -68,7 +68,7 @@ static const char *const level_name[] = {
 static void fill(enum k_level level)
 {
     const struct k_attn attn = { "f32 scalar", sizeof(float),    attn_pack_q_c, attn_pack_group_c,
-                                 attn_step_c,  attn_step_rows_c, attn_finish_c, true, NULL };
+                                 attn_step_c,  attn_step_rows_c, attn_finish_c, fold_c, NULL };
     table = (struct k_ops){
         .level = level, .name = level_name[level],
         .dequant = dequant_row_c, .dot = dot_c, .rms_norm = rms_norm_c, .silu_mul = silu_mul_c,
@@ -77,7 +77,7 @@ static void fill(enum k_level level)
         .exp_sum = exp_sum_c, .max = max_c, .softcap = softcap_c,
         .cols_max = cols_max_c, .cols_exp2 = cols_exp2_c, .add_rows = add_rows_c, .above = above_c,
         .part = part_c,
-        .fold = fold_c, .nibbles = nibbles_c,
+        .nibbles = nibbles_c,
         .to_f16 = to_f16_c, .from_f16 = from_f16_c, .to_bf16 = to_bf16_c, .from_bf16 = from_bf16_c,
         .scores = scores_c, .values = values_c, .unpack = unpack_c,
         .int8 = { "int16 scalar", 4, sizeof(int16_t), 32767, quant_c, pack_int8_c, tile_int8_c, dot_int8_c,

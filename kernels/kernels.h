@@ -46,7 +46,7 @@ struct k_attn_tile {
     int first;                     /* rows before it see none of the keys of the step: they are left alone */
     float cap;                     /* softcap, 0: none */
     const void *q;                 /* [rows] packed rows */
-    uint16_t *p;      /* NULL, or room for [rows][K_STEP_KEYS]: exponentials times K_KEPT as f16 */
+    uint16_t *p;      /* NULL, or room for [rows][K_STEP_KEYS] (64-byte aligned): exponentials, for fold */
     float *m, *l, *o; /* [rows] K_M0 at first; [rows][16] partial sums; [rows][dim]; zeros at first */
 };
 /* Some rows of a tile, ascending, where rows read keys of their own: see[i] has a bit for each key of the
@@ -83,10 +83,12 @@ struct k_attn {
     /* After the last step: out[r*ldo + d] = o / sum of l, d < dim (0 for rows that saw no key); lse2[r] =
      * log2 of the sum of exp2 of all scores (-inf), unless lse2 is NULL */
     void (*finish)(const struct k_attn_tile *t, int dim, float *out, size_t ldo, float *lse2);
-    bool keeps;                    /* step fills p */
+    /* out[i] = sum over rows of w[r] times the exponentials that step left in p[r*K_STEP_KEYS + i], i < n, a
+     * multiple of 16; NULL: step leaves none */
+    void (*fold)(const uint16_t *p, const float *w, int rows, int n, float *out);
     /* NULL, or n steps one after the other, fetching for each what the one after it needs (`next`: what comes
      * after the last, or NULL). For dim a multiple of 32 up to K_STEPS_DIM. Rows are taken 16 at a time: q, m
-     * (K_M0), l and o have room for as many; o needs no zeros at first. */
+     * (K_M0), l and o have room for as many, p too; o needs no zeros at first. p is filled where n is 1. */
     void (*steps)(const struct k_attn_tile *t, const struct k_attn_step *const *s, int n,
                   const struct k_attn_step *next);
 };
@@ -227,8 +229,6 @@ struct k_ops {
     void (*cols_exp2)(const float *x, size_t ld, int keys, int n, const float *shift, float *sum);
     /* y[i] += sum over rows of w[r] * x[r*ldx + i], i < n */
     void (*add_rows)(float *y, const float *x, size_t ldx, const float *w, int rows, int n);
-    /* out[i] = sum over rows of w[r] * p[r*K_STEP_KEYS + i], f16; i < n <= K_STEP_KEYS, a multiple of 16 */
-    void (*fold)(const uint16_t *p, const float *w, int rows, int n, float *out);
     /* Indices, ascending, of the entries above t; idx: room for n. Returns how many. */
     int (*above)(const float *x, int n, float t, int *idx);
     /* Entries above t go to `more`, the others (NaN too) to `rest`, in order; room for n each, one of them may

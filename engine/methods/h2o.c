@@ -5,9 +5,8 @@
  * sum is forgotten.
  *
  * Known quirks. It needs all rows of the prompt's attention: dense attention sums them as it goes where the
- * processor's kernels can (AVX-512 with floats), otherwise they are computed again, at the cost of dense
- * scores. Early
- * keys are seen by more queries and so favoured; normalize=1 divides by that number. The original predates
+ * processor's kernels can (all but NEON's), otherwise they are computed again, at the cost of dense scores.
+ * Early keys are seen by more queries and so favoured; normalize=1 divides by that number. The original predates
  * grouped heads; here sums are means over the group, one cache per KV head. */
 #include "methods.h"
 #include "registry.h"

@@ -23,7 +23,8 @@ struct attend_pass {
     char *kp, *vp;                  /* [n_kv_heads][n_groups] */
     int32_t *iota;                  /* 0, 1, 2 ... past n: positions of aligned groups */
     int n_words;                    /* of a set of groups */
-    int batch;                      /* steps that run together; one: by k->step */
+    bool tiles;                     /* steps run by k->steps, not by k->step */
+    int batch;                      /* how many run together */
     int tile_rows;                  /* most rows that meet keys together */
     int own_rows;                   /* most rows of a panel, 0: no head has tiles of one row */
     int unit_rows, n_units;         /* rows of a unit (a multiple of the tile), units of a head */

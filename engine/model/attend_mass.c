@@ -1,8 +1,8 @@
 /* What every key receives from all rows together, found while dense attention runs.
  *
  * A probability is known when its row ends: exp2(score - m) is divided by the row's sum, and m may have grown
- * since. So the kernel leaves the exponentials of a tile as f16 (rows x keys, a few megabytes for a long prompt,
- * one tile at a time), and when the tile is done each step of keys is summed over its rows, weighted by what
+ * since. So the kernel leaves the exponentials of a tile in 16 bits (rows x keys, a few megabytes for a long
+ * prompt, one tile at a time), and when the tile is done each step of keys is summed over its rows, weighted by what
  * became of them: one multiply-add a cell where computing the scores again would take head_dim of them. Sums
  * are kept as integers, so that they do not depend on which thread had which rows. */
 #include "model/attend_int.h"
@@ -73,10 +73,10 @@ void attend_mass_fold(const struct attend_pass *p, struct attend_mass *s, int kv
         for (int r = t->first; r < rows; r++)
             if (now[r] > m[r]) {
                 m[r] = now[r];
-                weight[r] = lse2[r] > -INFINITY ? exp2f(m[r] - lse2[r]) / K_KEPT : 0;
+                weight[r] = lse2[r] > -INFINITY ? exp2f(m[r] - lse2[r]) : 0;
             }
-        k_ops()->fold(s->p + ((size_t)i * K_TILE_ROWS + (size_t)t->first) * K_STEP_KEYS, weight + t->first,
-                      rows - t->first, t->n * K_GROUP, sum);
+        p->k->fold(s->p + ((size_t)i * K_TILE_ROWS + (size_t)t->first) * K_STEP_KEYS, weight + t->first,
+                   rows - t->first, t->n * K_GROUP, sum);
         for (int g = 0; g < t->n; g++)
             for (int j = 0; j < K_GROUP; j++)
                 to[t->base[g] + j] += (int64_t)((double)sum[g * K_GROUP + j] * UNIT + 0.5);

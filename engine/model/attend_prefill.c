@@ -126,7 +126,9 @@ static bool prepare(struct attend_pass *p)
     p->dim = (a->head_dim + K_GROUP - 1) / K_GROUP * K_GROUP;
     p->n_groups = (a->n + K_GROUP - 1) / K_GROUP;
     p->group_bytes = (size_t)p->dim * K_GROUP * p->k->elem;
-    p->batch = p->k->steps && p->dim % 32 == 0 && p->dim <= K_STEPS_DIM ? K_BATCH : 1;
+    p->tiles = p->k->steps && p->dim % 32 == 0 && p->dim <= K_STEPS_DIM;
+    a->has_mass = a->mass && p->k->fold && !a->plan && !a->row0;
+    p->batch = p->tiles && !a->has_mass ? K_BATCH : 1;     /* sums are taken after each step */
     p->tile_rows = p->batch > 1 ? batch_rows(p) : K_TILE_ROWS;
     p->n_words = (p->n_groups + 63) / 64;
     p->own_rows = own_rows(a);
@@ -134,7 +136,6 @@ static bool prepare(struct attend_pass *p)
     p->n_units = (a->n + p->unit_rows - 1) / p->unit_rows;
     size_t keys = ((size_t)p->n_groups + 1) * K_GROUP;
     size_t packed = align64((size_t)a->n_kv_heads * (size_t)p->n_groups * p->group_bytes);
-    a->has_mass = a->mass && p->k->keeps && !a->plan && !a->row0;
     size_t pos = align64(keys * sizeof(int32_t)), sums = attend_mass_sums(p) * (size_t)pool_threads(p->pool);
     char *mem = pool_scratch(p->pool, -1, 2 * packed + pos + (a->has_mass ? sums * sizeof *p->mass : 0));
     if (!mem) return false;

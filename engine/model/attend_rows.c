@@ -49,7 +49,7 @@ static int choose_width(const struct attend_pass *p, const struct sac_plan *plan
     struct cost c;
     count(p->a, plan, row0, rows, &c);
     /* A tile of 16 rows takes as long for one of them. */
-    double alone = p->batch > 1 ? 4 : 1, least = alone * (alone_whole * c.whole + alone_key * c.rest);
+    double alone = p->tiles ? 4 : 1, least = alone * (alone_whole * c.whole + alone_key * c.rest);
     int best = 0;
     for (int w = 0; w < 3; w++)
         if (step[w] * c.touched[w] < least) {

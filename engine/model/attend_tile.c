@@ -56,13 +56,16 @@ static int first_row(const struct attend_work *w, const struct attend_keys *k)
     return max_int(low - w->t.row0, w->lo);
 }
 
-static void run_step(struct attend_pass *p, struct attend_work *w, struct attend_keys *k)
+static void run_step(struct attend_pass *p, struct attend_work *w, struct attend_keys *k,
+                     const struct k_attn_step *next)
 {
     int rows = w->t.rows;
     w->t.first = k->s.first;
     w->t.rows = k->s.rows;
     w->t.p = w->mass ? attend_mass_room(w->mass) : NULL;
-    p->k->step(&w->t, k->s.group, k->s.n);
+    const struct k_attn_step *one = &k->s;
+    if (p->tiles) p->k->steps(&w->t, &one, 1, next);
+    else p->k->step(&w->t, k->s.group, k->s.n);
     if (w->mass) attend_mass_note(w->mass, w, k);
     w->t.rows = rows;
 }
@@ -85,7 +88,7 @@ static void run_waiting(struct attend_pass *p, struct attend_work *w, int n)
     for (int i = 0; i < w->waiting; i++) s[i] = &keys_at(p, w, i)->s;
     if (p->batch > 1) p->k->steps(&w->t, s, n, n < w->waiting ? s[n] : NULL);
     else
-        for (int i = 0; i < n; i++) run_step(p, w, keys_at(p, w, i));
+        for (int i = 0; i < n; i++) run_step(p, w, keys_at(p, w, i), i + 1 < w->waiting ? s[i + 1] : NULL);
     w->head = (w->head + n) % (p->batch + 1);
     w->waiting -= n;
 }
@@ -119,7 +122,7 @@ static void next_step(struct attend_pass *p, struct attend_work *w)
     k->s.rows = w->hi;
     if (k->s.first < k->s.rows) {
         w->n_cells += (uint64_t)(k->s.rows - k->s.first) * (uint64_t)(k->s.n * K_GROUP);
-        if (p->batch > 1) ask_for_rows(p, w, &k->s);
+        if (p->tiles) ask_for_rows(p, w, &k->s);
         w->waiting++;
     }
     if (w->waiting > p->batch) run_waiting(p, w, p->batch);
@@ -138,7 +141,7 @@ static void add_aligned(struct attend_pass *p, struct attend_work *w, int kv, in
     struct attend_keys *s = filling(p, w);
     int i = s->s.n++, base = group * K_GROUP;
     size_t at = ((size_t)kv * (size_t)p->n_groups + (size_t)group) * p->group_bytes;
-    if (p->batch > 1) s->s.cold |= 1u << i;
+    if (p->tiles) s->s.cold |= 1u << i;
     else if (p->a->plan && base != w->expect) { /* the processor cannot foresee where runs begin */
         attend_fetch(p->kp + at, p->group_bytes);
         attend_fetch(p->vp + at, p->group_bytes);
@@ -342,7 +345,7 @@ void attend_begin(struct attend_pass *p, struct attend_work *w, int head, int ro
     }
     for (int r = rows; r % K_GROUP; r++) t->m[r] = K_M0;
     memset(t->l, 0, (size_t)rows * K_GROUP * sizeof *t->l);
-    if (p->batch == 1) memset(t->o, 0, (size_t)rows * (size_t)p->dim * sizeof *t->o);
+    if (!p->tiles) memset(t->o, 0, (size_t)rows * (size_t)p->dim * sizeof *t->o);
     w->head = w->waiting = w->n_gather = 0;
     w->keys[0].s.n = 0;
     w->keys[0].s.cold = 0;

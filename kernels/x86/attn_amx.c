@@ -369,7 +369,7 @@ static void run_steps(const struct k_attn_tile *t, const struct k_attn_step *con
     int at = 0;
     for (int i = 0;; i++) {
         struct block *now = &b[i % 3], *after = &b[(i + 1) % 3], *before = &b[(i + 2) % 3];
-        now->p = p_mem[i % 2];
+        now->p = t->p ? t->p + (size_t)now->r0 * K_STEP_KEYS : p_mem[i % 2];
         after->s = score_mem[(i + 1) % 2];
         if (now->step != running) {
             running = now->step;
@@ -438,6 +438,7 @@ static void attn_step_rows_amx(const struct k_attn_tile *t, const struct k_attn_
     uint16_t q[LISTED * K_STEPS_DIM] __attribute__((aligned(64)));
     float o[LISTED * K_STEPS_DIM] __attribute__((aligned(64))), l[LISTED * K_GROUP], m[LISTED];
     struct k_attn_tile part = *t;
+    part.p = NULL;
     part.q = q;
     part.m = m;
     part.l = l;

@@ -88,6 +88,16 @@ INLINE void softmax_row(const struct k_attn_tile *t, const struct k_attn_group *
     _mm256_storeu_ps(l + 8, _mm256_add_ps(_mm256_loadu_ps(l + 8), add[1]));
 }
 
+/* Below 2^-21 they count as nothing: f16 has no normal numbers there. */
+static void keep_row(uint16_t *to, const float *p, int G)
+{
+    for (int i = 0; i < G * K_GROUP; i += 8) {
+        __m256 x = _mm256_mul_ps(_mm256_loadu_ps(p + i), _mm256_set1_ps(K_KEPT));
+        x = _mm256_and_ps(x, _mm256_cmp_ps(x, _mm256_set1_ps(0x1p-14f), _CMP_GE_OQ));
+        _mm_storeu_si128((__m128i *)(void *)(to + i), _mm256_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT));
+    }
+}
+
 INLINE int row_at(const struct k_attn_rows *list, int i) { return list ? list->row[i] : i; }
 INLINE uint64_t see_at(const struct k_attn_rows *list, int i)
 {
@@ -114,8 +124,10 @@ INLINE void rows_f32(const struct k_attn_tile *t, const struct k_attn_group *g,
             _mm256_store_ps(s + r * K_STEP_KEYS + c * K_GROUP + 8, x[r][1]);
         }
     }
-    for (int r = 0; r < R; r++)
+    for (int r = 0; r < R; r++) {
         softmax_row(t, g, row_at(list, r0 + r), s + r * K_STEP_KEYS, G, masked, see_at(list, r0 + r));
+        if (t->p && !list) keep_row(t->p + (size_t)(r0 + r) * K_STEP_KEYS, s + r * K_STEP_KEYS, G);
+    }
     for (int col = 0; col < t->dim; col += 16) {
         __m256 x[6][2];
         UNROLL for (int r = 0; r < R; r++) {
@@ -221,6 +233,21 @@ static void pack_group_avx2(const float *const *k, const float *const *v, int n,
     }
 }
 
+void k_fold_avx2(const uint16_t *p, const float *w, int rows, int n, float *out)
+{
+    __m256 s[2 * K_STEP];
+    UNROLL for (int c = 0; c < 2 * K_STEP; c++) s[c] = _mm256_setzero_ps();
+    for (int r = 0; r < rows; r++, p += K_STEP_KEYS) {
+        __m256 f = _mm256_broadcast_ss(w + r);
+        UNROLL for (int c = 0; c < 2 * K_STEP; c++)
+            if (c < n / 8)
+                s[c] = _mm256_fmadd_ps(
+                    f, _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(const void *)(p + c * 8))), s[c]);
+    }
+    UNROLL for (int c = 0; c < 2 * K_STEP; c++)
+        if (c < n / 8) _mm256_storeu_ps(out + c * 8, _mm256_mul_ps(_mm256_set1_ps(1 / K_KEPT), s[c]));
+}
+
 const struct k_attn attn_avx2 = {
     .name = "f32 avx2",
     .elem = 4,
@@ -229,4 +256,5 @@ const struct k_attn attn_avx2 = {
     .step = attn_step_avx2,
     .step_rows = attn_step_rows_avx2,
     .finish = attn_finish_c,
+    .fold = k_fold_avx2,
 };

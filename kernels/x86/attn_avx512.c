@@ -141,22 +141,5 @@ const struct k_attn attn_avx512 = {
     .step = attn_step_avx512,
     .step_rows = attn_step_rows_avx512,
     .finish = k_attn_finish_avx512,
-    .keeps = true,
+    .fold = k_fold_avx512,
 };
-
-void k_fold_avx512(const uint16_t *p, const float *w, int rows, int n, float *out)
-{
-    __m512 s[4];
-    int G = n / K_GROUP;
-    UNROLL for (int c = 0; c < 4; c++) s[c] = _mm512_setzero_ps();
-    for (int r = 0; r < rows; r++, p += K_STEP_KEYS) {
-        __m512 f = _mm512_set1_ps(w[r]);
-        UNROLL for (int c = 0; c < 4; c++)
-            if (c < G)
-                s[c] = _mm512_fmadd_ps(
-                    f, _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(const void *)(p + c * K_GROUP))),
-                    s[c]);
-    }
-    UNROLL for (int c = 0; c < 4; c++)
-        if (c < G) _mm512_storeu_ps(out + c * K_GROUP, s[c]);
-}

@@ -58,6 +58,9 @@ INLINE void block_bf16(const struct k_attn_tile *t, const struct k_attn_group *g
         UNROLL for (int c = 0; c < G; c++)
             _mm256_store_si256((__m256i *)(p + r * (K_STEP_KEYS / 2) + c * (K_GROUP / 2)),
                                (__m256i)_mm512_cvtneps_pbh(x[r][c]));
+        if (t->p && !list)
+            memcpy(t->p + (size_t)(r0 + r) * K_STEP_KEYS, p + r * (K_STEP_KEYS / 2),
+                   (size_t)G * K_GROUP * sizeof *t->p);
     }
     int col = 0;
     for (; col + 64 <= t->dim; col += 64) pv(t, g, o, p, R, G, col, 4);
@@ -122,4 +125,5 @@ const struct k_attn attn_bf16 = {
     .step = attn_step_bf16,
     .step_rows = attn_step_rows_bf16,
     .finish = k_attn_finish_avx512,
+    .fold = k_fold_bf16,
 };

@@ -8,7 +8,6 @@ void level_avx512(struct k_ops *ops)
     ops->above = k_above_avx512;
     ops->part = k_part_avx512;
     ops->best = k_best_avx512;
-    ops->fold = k_fold_avx512;
     ops->score_f32 = k_score_f32_avx512;
     ops->score_f16 = k_score_f16_avx512;
     ops->score_bf16 = k_score_bf16_avx512;

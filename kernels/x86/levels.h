@@ -25,7 +25,10 @@ void k_rms_norm_avx512(const float *x, const float *w, int n, float eps, float *
 void k_silu_mul_avx512(const float *gate, const float *up, int n, float *y);
 void k_add_avx512(float *y, const float *x, int n);
 void k_add_rows_avx512(float *y, const float *x, size_t ldx, const float *w, int rows, int n);
+/* Of exponentials times K_KEPT as f16, or as bf16 */
+void k_fold_avx2(const uint16_t *p, const float *w, int rows, int n, float *out);
 void k_fold_avx512(const uint16_t *p, const float *w, int rows, int n, float *out);
+void k_fold_bf16(const uint16_t *p, const float *w, int rows, int n, float *out);
 int k_above_avx2(const float *x, int n, float t, int *idx);
 int k_best_avx512(const float *x, int n, int k, int *idx);
 int k_above_avx512(const float *x, int n, float t, int *idx);
