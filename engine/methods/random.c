@@ -124,7 +124,9 @@ static void *create(const struct sac_env *env, const void *opts, struct sac_aren
 {
     struct state *s = sac_arena_alloc(a, sizeof *s);
     if (!s) return NULL;
-    *s = (struct state){ .o = *(const struct opts *)opts, .seed = env->seed, .cap = (env->max_tokens + 63) / 64 * 64 };
+    *s = (struct state){ .o = *(const struct opts *)opts,
+                         .seed = env->seed,
+                         .cap = (env->max_tokens + 63) / 64 * 64 };
     size_t n = (size_t)env->shape.n_heads * (size_t)s->cap;
     s->set = sac_arena_alloc(a, n / 64 * sizeof *s->set);
     s->idx = sac_arena_alloc(a, sizeof *s->idx * n);
