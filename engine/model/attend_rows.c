@@ -141,7 +141,7 @@ bool attend_rows(struct attend_pass *p, struct attend_work *w, int head, int row
     size_t next[K_PANEL_ROWS];              /* the run of each row that comes next */
     for (int r = 0; r < rows; r++) next[r] = plan->at[row0 + r];
     attend_begin(p, w, head, row0, rows);
-    memset(w->t.o, 0, (size_t)rows * (size_t)p->dim * sizeof *w->t.o);
+    if (p->tiles) memset(w->t.o, 0, (size_t)rows * (size_t)p->dim * sizeof *w->t.o); /* step_rows adds to it */
     for (int at = 0; at < row0 + rows; at += STEPS * keys) {
         for (int s = 0; s < STEPS; s++) w->listed[s].n = 0;
         for (int r = max_int(at - row0, 0); r < rows; r++)
