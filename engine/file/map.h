@@ -15,7 +15,7 @@ enum sac_code map_open(struct file_map *m, const char *path, struct sac_err *err
 enum sac_code map_bytes(struct file_map *m, const void *data, size_t size, const char *name,
                         struct sac_err *err);
 void map_close(struct file_map *m);
-/* Bytes of a mapped file are not read for now: they may leave memory and come back on the next read. */
+/* Bytes of a mapped file that nobody reads soon: they may leave memory and come back on the next read. */
 void map_idle(const void *data, size_t bytes);
 /* The size of the file now; false when it is no longer what was mapped (a later read would be fatal). */
 bool map_unchanged(const struct file_map *m);
