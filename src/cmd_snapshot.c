@@ -596,6 +596,21 @@ static int check_options(const struct arg_spec *spec, const struct opts *o)
     return 0;
 }
 
+/* What was parsed is checked and done. theme, screen: chosen by number, -1 not at all. */
+static int carry_out(const struct arg_spec *spec, struct opts *o, int theme, int screen, const char *source)
+{
+    o->dark = theme == 1;
+    o->theme = theme >= 0 ? themes[theme] : NULL;
+    o->screen = screen >= 0 ? screens[screen] : NULL;
+    int rc = check_options(spec, o);
+    if (rc != 0) return rc;
+    if (!o->screen) {
+        if (o->layer < 0) o->layer = 0;
+        if (o->head < 0) o->head = 0;
+    }
+    return snapshot(o, source);
+}
+
 int cmd_snapshot(int argc, char **argv)
 {
     struct opts o = { .a = SETUP_DEFAULTS,
@@ -695,14 +710,5 @@ int cmd_snapshot(int argc, char **argv)
         .max_operands = 1,
     };
     int rc = args_parse(&spec, argc, argv);
-    if (rc != ARGS_GO) return rc;
-    o.dark = theme == 1;
-    o.theme = theme >= 0 ? themes[theme] : NULL;
-    o.screen = screen >= 0 ? screens[screen] : NULL;
-    if ((rc = check_options(&spec, &o)) != 0) return rc;
-    if (!o.screen) {
-        if (o.layer < 0) o.layer = 0;
-        if (o.head < 0) o.head = 0;
-    }
-    return snapshot(&o, source.n ? source.v[0] : NULL);
+    return rc == ARGS_GO ? carry_out(&spec, &o, theme, screen, source.n ? source.v[0] : NULL) : rc;
 }
