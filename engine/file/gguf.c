@@ -13,6 +13,7 @@
 enum { MAX_ENTRIES = 65536, MAX_KEY = 65535, MIN_KV = 13, MIN_INFO = 24 };
 #define MAX_STRING ((uint64_t)64 << 20)
 #define MAX_ALIGNMENT ((uint64_t)1 << 20)
+#define INCOMPLETE ": the file is incomplete or damaged; copy or download it again"
 
 static const unsigned char value_bytes[GGUF_N_TYPES] = { 1, 1, 2, 2, 4, 4, 4, 1, 8, 0, 8, 8, 8 };
 
@@ -119,7 +120,7 @@ static enum sac_code read_metadata(struct gguf *g, struct cursor *c, uint64_t n,
         struct gguf_kv *kv = &g->kv[i];
         enum sac_code rc = read_kv(c, kv, path, err);
         if (c->failed)
-            return sac_fail(err, SAC_EFORMAT, "%s: ends inside metadata entry %llu of %llu", path,
+            return sac_fail(err, SAC_EFORMAT, "%s: ends inside metadata entry %llu of %llu" INCOMPLETE, path,
                             (unsigned long long)i + 1, (unsigned long long)n);
         if (rc) return rc;
         int *slot = kv_slot(g, kv->key, kv->key_len);
@@ -207,8 +208,7 @@ static enum sac_code place_tensors(struct gguf *g, int first, size_t data_start,
         struct tensor *t = order[i] = &g->dir.t[first + i];
         if (t->offset > data_size || t->bytes > data_size - t->offset)
             rc = sac_fail(err, SAC_EFORMAT,
-                          "%s: tensor '%s' needs %zu bytes at %llu, but the data has %zu: the file is "
-                          "incomplete",
+                          "%s: tensor '%s' needs %zu bytes at %llu, but the data has %zu" INCOMPLETE,
                           m->path, t->name, t->bytes, (unsigned long long)t->offset, data_size);
         else t->data = m->data + data_start + t->offset;
     }
@@ -231,7 +231,7 @@ static enum sac_code read_header(struct cursor *c, uint32_t *version, uint64_t *
     *version = cursor_u32(c);
     *n_tensors = cursor_u64(c);
     *n_kv = cursor_u64(c);
-    if (c->failed) return sac_fail(err, SAC_EFORMAT, "%s: ends inside its header of 24 bytes", path);
+    if (c->failed) return sac_fail(err, SAC_EFORMAT, "%s: ends inside its header of 24 bytes" INCOMPLETE, path);
     if (*version && (*version & 0xffff) == 0)
         return sac_fail(err, SAC_ENOTSUP, "%s: a big-endian GGUF file; only little-endian files are read",
                         path);
@@ -273,13 +273,13 @@ static enum sac_code read_file(struct gguf *g, int file, struct sac_err *err)
     for (uint64_t i = 0; i < n_tensors && !rc; i++) {
         rc = read_info(g, &c, file, alignment, err);
         if (c.failed)
-            rc = sac_fail(err, SAC_EFORMAT, "%s: ends inside the description of tensor %llu of %llu", m->path,
-                          (unsigned long long)i + 1, (unsigned long long)n_tensors);
+            rc = sac_fail(err, SAC_EFORMAT, "%s: ends inside the description of tensor %llu of %llu" INCOMPLETE,
+                          m->path, (unsigned long long)i + 1, (unsigned long long)n_tensors);
     }
     if (rc || !n_tensors) return rc;
     size_t start = c.at + (size_t)((alignment - c.at % alignment) % alignment);
     if (start > m->size)
-        return sac_fail(err, SAC_EFORMAT, "%s: ends before its tensor data, which starts at byte %zu",
+        return sac_fail(err, SAC_EFORMAT, "%s: ends before its tensor data, which starts at byte %zu" INCOMPLETE,
                         m->path, start);
     return place_tensors(g, first, start, m, err);
 }
