@@ -150,6 +150,20 @@ struct k_float_gemm {
                  size_t ldy, bool acc);
 };
 
+/* Products of long rows of floats as 16-bit integers, where the CPU does them faster. A row has one scale, such
+ * that none of its parts of K_WORD_PART inputs is longer (as a vector) than 46340, so that sums of a part fit
+ * 32 bits: a product is off by some 9e-6 / sqrt(n / K_WORD_PART) of the product of the rows' lengths. n: a
+ * multiple of K_WORD_PART. */
+enum { K_WORD_PART = 64 };
+struct k_words {
+    const char *name;              /* NULL: not at this level */
+    float (*row)(const float *x, int n, int16_t *q);               /* returns the scale */
+    void (*pack)(const int16_t *q, int n, int16_t *dst);           /* K_PANEL rows q[r*n ..] as pairs */
+    /* y[r*ldy + c] of any number of rows x[r*n ..] and of panels, one behind the other; ws, xs: scales */
+    void (*tile)(const int16_t *w, const float *ws, int panels, int n, const int16_t *x, const float *xs,
+                 int rows, float *y, size_t ldy);
+};
+
 /* Attention of K_STRIP_ROWS consecutive rows r over a strip of keys, whose packed halves (see wide.split) lie
  * panel by panel, hi then lo. q: from strip_pack, scale * log2(e) in it. Row r sees the first seen + r of
  * the keys; what it gives a key is exp2(score - ref[r]), at least 2^-125. */
@@ -255,6 +269,7 @@ struct k_ops {
     int (*unpack)(enum k_type type, const void *row, int n, int8_t *q, float *d, float *m, bool *has_m);
     struct k_int8 int8;
     struct k_float_gemm f32, bf16; /* bf16.name NULL: not at this level */
+    struct k_words words;
     struct k_wide_gemm wide;       /* name NULL: not at this level */
     struct k_attn attn;            /* f32 products */
     struct k_attn attn_fast;       /* the fastest: bf16 products where the CPU has them, else the same */

@@ -52,6 +52,10 @@ void convert_f32_c(const float *x, int n, void *dst);
 void pack_f32_c(const float *w, size_t ldw, int n, void *dst);
 void tile_f32_c(const void *w, size_t pstride, int panels, int n, const void *const *x, int rows, float *y,
                 size_t ldy, bool acc);
+float words_row_c(const float *x, int n, int16_t *q);
+void words_pack_c(const int16_t *q, int n, int16_t *dst);
+void tile_words_c(const int16_t *w, const float *ws, int panels, int n, const int16_t *x, const float *xs,
+                  int rows, float *y, size_t ldy);
 
 /* Each sets the entries that its level does better than what the table holds. */
 void level_avx2(struct k_ops *ops);

@@ -84,40 +84,51 @@ static int best(const double *x, const bool *used, int n)
     return b;
 }
 
+/* Is what `in` gives with these options, at this level, what the definition says? */
+static void xattention_is(const struct sac_prefill_in *in, int B, int S)
+{
+    int n = in->n, grid = (n + S - 1) / S, nb = (n + B - 1) / B;
+    struct sac_plan p;
+    char text[80];
+    snprintf(text, sizeof text, "xattention:block_size=%d,stride=%d,threshold=0.7", B, S);
+    make_plan(text, in, 1, &p);
+    for (int I = 0; I < nb; I++) {
+        double score[16] = { 0 }, total = 0, sum;
+        for (int m = I * (B / S); m < grid && m < (I + 1) * (B / S); m++) {
+            double e[N_MAX], norm = 0;
+            for (int c = 0; c <= m; c++) {
+                double anti = 0;
+                for (int t = 0; t < S; t++) {
+                    int row = m * S + S - 1 - t, key = c * S + t;
+                    if (row < n && key < n) anti += dot(q + (size_t)(n + row) * D, k + (size_t)key * D);
+                }
+                norm += e[c] = exp((double)in->scale * anti / S);
+            }
+            for (int c = 0; c <= m; c++) score[c / (B / S)] += e[c] / norm;
+            total += 1;
+        }
+        bool keep[16] = { 0 };
+        keep[0] = keep[I] = true;
+        sum = score[0] + (I > 0 ? score[I] : 0);
+        for (int b; sum < 0.7 * total && (b = best(score, keep, I + 1)) >= 0; sum += score[b]) keep[b] = true;
+        for (int J = 0; J <= I; J++) assert_int_equal(tile_reads(&p, I, J * B), keep[J]);
+    }
+    sac_plan_free(&p);
+}
+
+/* Strides of few numbers, which are multiplied as floats, and of many, as halves or words where there are. */
 static void xattention(void **state)
 {
     (void)state;
-    enum { B = 32, S = 4 };
-    static const int lengths[] = { 256, 203 };
-    for (size_t z = 0; z < 2; z++) {
-        int n = lengths[z], grid = (n + S - 1) / S, nb = (n + B - 1) / B;
-        struct sac_prefill_in in = make(n, 2, 1, 3);
-        struct sac_plan p;
-        make_plan("xattention:block_size=32,stride=4,threshold=0.7", &in, 1, &p);
-        for (int I = 0; I < nb; I++) {
-            double score[16] = { 0 }, total = 0, sum;
-            for (int m = I * (B / S); m < grid && m < (I + 1) * (B / S); m++) {
-                double e[N_MAX], norm = 0;
-                for (int c = 0; c <= m; c++) {
-                    double anti = 0;
-                    for (int t = 0; t < S; t++) {
-                        int row = m * S + S - 1 - t, key = c * S + t;
-                        if (row < n && key < n) anti += dot(q + (size_t)(n + row) * D, k + (size_t)key * D);
-                    }
-                    norm += e[c] = exp((double)in.scale * anti / S);
-                }
-                for (int c = 0; c <= m; c++) score[c / (B / S)] += e[c] / norm;
-                total += 1;
-            }
-            bool keep[16] = { 0 };
-            keep[0] = keep[I] = true;
-            sum = score[0] + (I > 0 ? score[I] : 0);
-            for (int b; sum < 0.7 * total && (b = best(score, keep, I + 1)) >= 0; sum += score[b])
-                keep[b] = true;
-            for (int J = 0; J <= I; J++) assert_int_equal(tile_reads(&p, I, J * B), keep[J]);
+    static const int lengths[] = { 256, 203, 320 }, strides[] = { 4, 16, 32 };
+    for (int level = K_SCALAR; level <= K_NEON; level++) {
+        if ((int)k_cpu_init(level)->level != level) continue;
+        for (size_t z = 0; z < 9; z++) {
+            struct sac_prefill_in in = make(lengths[z / 3], 2, 1, 3);
+            xattention_is(&in, 32, strides[z % 3]);
         }
-        sac_plan_free(&p);
     }
+    k_cpu_init(-1);
 }
 
 static double mean_cosine(const float *x, int count, const double *minus)

@@ -32,15 +32,19 @@ static inline const float *in_value(const struct sac_prefill_in *in, int kv_head
 int in_last_rows(const struct sac_prefill_in *in, int w);
 
 /* Rows to multiply many others with, packed for the matrix kernels: floats, or (split) two bf16 that sum to
- * them, which tiles of AMX multiply three times as fast and as exactly as a test can tell. */
+ * them, which tiles of AMX multiply three times as fast and as exactly as a test can tell, or (words) integers
+ * of 16 bits (k_words). */
 struct panels {
     int dim, pad, n;
-    bool split;
+    bool split, words;
+    float *scale;      /* of words, one for each row */
     void *data;
-}; /* pad: dim rounded up to even, or 32 */
+}; /* pad: dim rounded up to even, 32 or K_WORD_PART */
 /* step 1: rows in order. Else a panel holds 16 rows that lie `step` apart, and the next one the rows after
  * them: panel i those from (i / step) * 16 * step + i % step on; missing ones are zeros. */
 bool panels_pack(struct panels *p, const float *rows, int dim, int n, int step, struct sac_arena *a);
+/* The same for rows of hundreds of floats, as words where the level has them and no tiles. */
+bool panels_pack_long(struct panels *p, const float *rows, int dim, int n, int step, struct sac_arena *a);
 /* Room in floats for m <= PANEL_ROWS rows x [m][pad] (zeros from dim on) as the products want them. */
 enum { PANEL_ROWS = 32 };
 size_t panels_room(const struct panels *p);

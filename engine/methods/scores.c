@@ -23,48 +23,88 @@ size_t panels_width(int n) { return ((size_t)n + K_PANEL - 1) / K_PANEL * K_PANE
 /* Rows whose scores of all keys fit the second-level cache; tiles of AMX take 32. */
 int panels_rows(const struct panels *p) { return p->split ? PANEL_ROWS : 12; }
 
-static void pack_panel(const struct panels *p, const float *from, size_t ld, int panel)
+static void pack_words(const struct panels *p, const float *from, size_t ld, int panel, int16_t *rows)
+{
+    size_t pad = (size_t)p->pad, first = (size_t)panel * K_PANEL;
+    for (size_t r = 0; r < K_PANEL; r++)
+        p->scale[first + r] = k_ops()->words.row(from + r * ld, p->pad, rows + r * pad);
+    k_ops()->words.pack(rows, p->pad, (int16_t *)p->data + first * pad);
+}
+
+/* room: for a panel of words. */
+static void pack_panel(const struct panels *p, const float *from, size_t ld, int panel, int16_t *room)
 {
     size_t pad = (size_t)p->pad, at = (size_t)panel * K_PANEL * pad;
     if (p->split) {
         uint16_t *hi = (uint16_t *)p->data + 2 * at;
         k_ops()->wide.split(from, ld, p->pad, hi, hi + K_PANEL * pad);
+    } else if (p->words) {
+        pack_words(p, from, ld, panel, room);
     } else {
         k_ops()->f32.pack(from, ld, p->pad, (float *)p->data + at);
     }
 }
 
-bool panels_pack(struct panels *p, const float *rows, int dim, int n, int step, struct sac_arena *a)
+/* Into *p, whose form is known. */
+static bool pack_panels(struct panels *p, const float *rows, int step, struct sac_arena *a)
 {
-    bool split = k_ops()->wide.name != NULL && dim >= 32;
-    *p = (struct panels){ dim, split ? (dim + 31) / 32 * 32 : (dim + 1) / 2 * 2, n, split, NULL };
-    size_t pad = (size_t)p->pad, d = (size_t)dim;
-    int set = K_PANEL * step, panels = (n + set - 1) / set * step;
+    size_t pad = (size_t)p->pad, d = (size_t)p->dim;
+    int set = K_PANEL * step, panels = (p->n + set - 1) / set * step;
     float *edge = sac_arena_floats(a, K_PANEL * pad);
-    p->data = sac_arena_floats(a, (size_t)panels * K_PANEL * pad); /* two bf16 take the room of a float */
-    if (!edge || !p->data) return false;
+    int16_t *room = sac_arena_alloc(a, p->words ? sizeof *room * K_PANEL * pad : 1);
+    p->scale = sac_arena_floats(a, p->words ? (size_t)panels * K_PANEL : 1);
+    /* Two bf16 take the room of a float, a word half of it. */
+    p->data = sac_arena_floats(a, (size_t)panels * K_PANEL * pad / (p->words ? 2 : 1));
+    if (!edge || !room || !p->scale || !p->data) return false;
     for (int i = 0; i < panels; i++) {
-        int first = i / step * set + i % step, count = imin(imax((n - first + step - 1) / step, 0), K_PANEL);
+        int first = i / step * set + i % step;
+        int count = imin(imax((p->n - first + step - 1) / step, 0), K_PANEL);
         const float *from = rows + (size_t)first * d;
         size_t ld = d * (size_t)step;
-        if (count < K_PANEL || p->pad != dim) {      /* rows are missing, or an odd size: a padded copy */
+        if (count < K_PANEL || p->pad != p->dim) { /* rows are missing, or an odd size: a padded copy */
             memset(edge, 0, sizeof *edge * K_PANEL * pad);
             for (int r = 0; r < count; r++)
                 memcpy(edge + (size_t)r * pad, from + (size_t)r * ld, sizeof *edge * d);
             from = edge;
             ld = pad;
         }
-        pack_panel(p, from, ld, i);
+        pack_panel(p, from, ld, i, room);
     }
     return true;
 }
 
-size_t panels_room(const struct panels *p) { return (size_t)PANEL_ROWS * (size_t)p->pad; }
+bool panels_pack(struct panels *p, const float *rows, int dim, int n, int step, struct sac_arena *a)
+{
+    bool split = k_ops()->wide.name != NULL && dim >= 32;
+    *p = (struct panels){ .dim = dim, .n = n, .split = split };
+    p->pad = split ? (dim + 31) / 32 * 32 : (dim + 1) / 2 * 2;
+    return pack_panels(p, rows, step, a);
+}
+
+bool panels_pack_long(struct panels *p, const float *rows, int dim, int n, int step, struct sac_arena *a)
+{
+    enum { LONG = 2 * K_WORD_PART };
+    if (k_ops()->wide.name || !k_ops()->words.name || dim < LONG)
+        return panels_pack(p, rows, dim, n, step, a);
+    *p = (struct panels){ .dim = dim, .n = n, .words = true };
+    p->pad = (dim + K_WORD_PART - 1) / K_WORD_PART * K_WORD_PART;
+    return pack_panels(p, rows, step, a);
+}
+
+size_t panels_room(const struct panels *p) { return (size_t)PANEL_ROWS * ((size_t)p->pad + 1); }
+
+/* Rows of words are followed by their scales. */
+static size_t scales_at(const struct panels *p) { return (size_t)PANEL_ROWS * (size_t)p->pad; }
 
 void panels_query(const struct panels *p, const float *x, int m, void *packed)
 {
+    size_t pad = (size_t)p->pad;
     if (p->split) k_ops()->wide.strip_pack(x, m, p->pad, packed);
-    else memcpy(packed, x, sizeof *x * (size_t)m * (size_t)p->pad);
+    else if (!p->words) memcpy(packed, x, sizeof *x * (size_t)m * pad);
+    else
+        for (int r = 0; r < m; r++)
+            ((float *)packed)[scales_at(p) + (size_t)r] =
+                k_ops()->words.row(x + (size_t)r * pad, p->pad, (int16_t *)packed + (size_t)r * pad);
 }
 
 void panels_score(const struct panels *p, const void *packed, int m, int first, int n, float *out, size_t ld)
@@ -74,6 +114,11 @@ void panels_score(const struct panels *p, const void *packed, int m, int first, 
     const float *w = (const float *)p->data + (size_t)from * K_PANEL * pad; /* two bf16 are as long */
     if (p->split) {
         k_ops()->wide.strip_score(w, panels * K_PANEL, p->pad, packed, out, ld);
+        return;
+    }
+    if (p->words) {
+        k_ops()->words.tile((const int16_t *)p->data + (size_t)from * K_PANEL * pad, p->scale + from * K_PANEL,
+                            panels, p->pad, packed, (const float *)packed + scales_at(p), m, out, ld);
         return;
     }
     for (int j = 0; j < panels; j += K_NP)

@@ -92,7 +92,7 @@ static bool pack_coarse(const struct sac_prefill_in *in, const void *opts, int k
         k = whole;
     }
     bool tiles = k_ops()->wide.name && wide >= 32;          /* what panels_pack splits */
-    return panels_pack(out, k, wide, grid, tiles ? o->block_size / s : 1, a);
+    return panels_pack_long(out, k, wide, grid, tiles ? o->block_size / s : 1, a);
 }
 
 /* Coarse rows first .. first+count-1 while they are scored, in pieces packed together: `most` of them,

@@ -4,5 +4,6 @@
 void level_vnni(struct k_ops *ops)
 {
     ops->int8 = int8_vnni;
+    ops->words = words_vnni;
     ops->nibbles = k_nibbles_vnni;
 }

@@ -62,6 +62,7 @@ int k_unpack_avx2(enum k_type type, const void *row, int n, int8_t *q, float *d,
 void k_dequant_avx2(enum k_type type, const void *row, int n, float *out);
 void k_pack_f32_avx2(const float *w, size_t ldw, int n, void *dst);
 extern const struct k_int8 int8_avx2, int8_vnni;
+extern const struct k_words words_vnni;
 extern const struct k_planes planes_avx2, planes_vnni;
 void k_pack_int8_avx2(const int8_t *q, int n, int8_t *dst);
 void k_pack_int8_vnni(const int8_t *q, int n, int8_t *dst);
