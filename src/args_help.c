@@ -31,13 +31,13 @@ void args_show_version(void)
 #endif
 }
 
-/* Words of text from column `col` on, wrapped before column 88 and indented to col. */
+/* Words of text from column `col` on, wrapped before column 88 and indented to col; a line break stays one. */
 static void wrap(const char *text, int col)
 {
     int at = col;
     for (const char *p = text; *p;) {
-        int len = (int)strcspn(p, " ");
-        if (at > col && at + 1 + len > 88) {
+        int len = (int)strcspn(p, " \n");
+        if (at > col && (p[-1] == '\n' || at + 1 + len > 88)) {
             printf("\n%*s", col, "");
             at = col;
         } else if (at > col) {
@@ -47,6 +47,7 @@ static void wrap(const char *text, int col)
         printf("%.*s", len, p);
         at += len;
         p += len;
+        if (*p == '\n') p++;
         while (*p == ' ') p++;
     }
     putchar('\n');

@@ -51,6 +51,7 @@ for c in $commands; do
         bad "saccade $c --help does not start with three examples"
     "$saccade" man | grep -q "^\\.SS $c" || bad "$c is not in the manual page"
 done
+good '^sel/dA: selection over the time' bench --help      # a line break in a text begins a line, no more
 for shell in bash zsh fish; do good "run" completions $shell; done
 "$saccade" completions bash | bash -n || bad "the bash completion is not valid"
 bash -c 'eval "$("$1" completions bash)"; COMP_WORDS=(saccade run --no-r) COMP_CWORD=2; _saccade; echo "${COMPREPLY[*]}"' _ \
