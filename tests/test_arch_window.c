@@ -1,11 +1,14 @@
 /* Sliding-window layers keep their window under every method: no row of such a layer reads a key outside it,
- * in the prompt or in the answer, and rows of the other layers do reach further. */
+ * in the prompt or in the answer, and rows of the other layers do reach further. The cost model counts those
+ * cells and no others. */
 #include "file/tensors.h"
 
 #include <saccade/job.h>
 #include <saccade/logits.h>
+#include <saccade/measures.h>
 #include <saccade/trace.h>
 
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -17,10 +20,30 @@
 #define FOLDER TEST_DIR "/fixtures/arch/gemma3"
 enum { WINDOW = 32, MAX_NEW = 8 };   /* of the fixture: layers 0 to 4 and 6 of 7 */
 
+static void check_near(const char *what, const char *part, double got, double want)
+{
+    if (!(fabs(got - want) <= 1e-6 * want)) fail_msg("%s: %s of %.9g, expected %.9g", what, part, got, want);
+}
+
+/* cells: keys that the prompt's rows read, all layers and heads together. */
+static void check_cost(struct sac_trace *t, int lane, const char *what, const struct sac_shape *s, int n, double cells)
+{
+    struct sac_lane_cost c;
+    struct sac_lane l;
+    sac_trace_lane(t, lane, &l);
+    sac_measures_cost(t, lane, 1, &c);
+    check_near(what, "a core", c.prefill[SAC_COST_EXACT].core, cells * (4 * s->head_dim + 3));
+    if (strcmp(what, "dense") != 0) return;
+    double keys = (s->n_layers - 1) * WINDOW + n + l.n_steps;
+    check_near(what, "a cache", c.decode[SAC_COST_EXACT].kv, 2 * keys * s->n_kv_heads * s->head_dim);
+    check_near(what, "a speed-up", c.model[SAC_COST_EXACT].prefill * c.model[SAC_COST_PAPER].decode, 1);
+}
+
 static void check_rows(struct sac_trace *t, int lane, const char *what, const struct sac_shape *s, int n)
 {
     struct sac_rows rows = { .run = calloc((size_t)n + MAX_NEW, sizeof *rows.run), .cap = n + MAX_NEW };
     int seen = 0;
+    double cells = 0;
     assert_non_null(rows.run);
     for (int layer = 0; layer < s->n_layers; layer++) {
         int window = 0, reach = 0;
@@ -36,11 +59,13 @@ static void check_rows(struct sac_trace *t, int lane, const char *what, const st
                     fail_msg("%s: layer %d head %d row %d reads keys %d to %d", what, layer, head, row, first,
                              last);
                 if (row - first > reach) reach = row - first;
+                if (row < n) cells += sac_rows_count(&rows);
                 seen++;
             }
         if (!windowed && !strcmp(what, "dense")) assert_true(reach >= n - 1);
     }
     assert_true(seen > 0);
+    check_cost(t, lane, what, s, n, cells);
     free(rows.run);
 }
 

@@ -89,6 +89,50 @@ int sac_measures(struct sac_measure row[SAC_MEASURES_MAX])
 
 static double given(double v, double otherwise) { return isnan(v) ? otherwise : v; }
 
+/* Layers are not alike: those with a sliding window see less, and in them as in layers kept dense no method decides.
+ * Means over the layers. */
+struct extent {
+    double cells, cache;      /* shares of the causal cells, and of the cache, that dense attention reads */
+    double rho, read;         /* the same of the lane */
+    double decides;           /* share of layers in which the method decides */
+};
+
+/* Mean density of the cells that a layer computes, or of the cache slots that it reads; otherwise the lane's. */
+static double layer_density(const struct sac_trace *t, int lane, int layer, bool decode, double otherwise)
+{
+    struct sac_trace_info info;
+    struct sac_density d;
+    double sum = 0;
+    sac_trace_info(t, &info);
+    for (int h = 0; h < info.shape.n_heads; h++) {
+        if (!sac_trace_head_density(t, lane, layer, h, decode, &d) || isnan(d.kernel)) return otherwise;
+        sum += d.kernel;
+    }
+    return sum / info.shape.n_heads;
+}
+
+static struct extent extent_of(const struct sac_trace *t, int lane, const struct sac_spec *spec, double n, double end)
+{
+    struct sac_trace_info info;
+    struct sac_lane l;
+    struct extent e = { 0 };
+    sac_trace_info(t, &info);
+    sac_trace_lane(t, lane, &l);
+    for (int i = 0; i < info.shape.n_layers; i++) {
+        int window = 0;
+        bool windowed = sac_trace_layer_windowed(t, i, &window);
+        double w = windowed ? window : end, seen = w < n ? w * (w + 1) / 2 + (n - w) * w : n * (n + 1) / 2;
+        double cells = seen / (n * (n + 1) / 2), cache = w < end ? w / end : 1;
+        e.cells += cells, e.cache += cache;
+        e.rho += cells * layer_density(t, lane, i, false, given(l.prefill.kernel, 1));
+        e.read += cache * layer_density(t, lane, i, true, given(l.decode.kernel, 1));
+        e.decides += !windowed && !(spec && sac_spec_layer_dense(spec, i));
+    }
+    double *all[] = { &e.cells, &e.cache, &e.rho, &e.read, &e.decides };
+    for (int i = 0; i < 5; i++) *all[i] /= info.shape.n_layers;
+    return e;
+}
+
 void sac_measures_cost(const struct sac_trace *t, int lane, double batch, struct sac_lane_cost *out)
 {
     struct sac_trace_info info;
@@ -103,19 +147,19 @@ void sac_measures_cost(const struct sac_trace *t, int lane, double batch, struct
     const struct sac_part *pre = known ? sac_spec_prefill(&spec) : NULL,
                           *evict = known ? sac_spec_evict(&spec) : NULL,
                           *dec = known ? sac_spec_decode(&spec) : NULL;
-    double n = info.n_prompt, end = n + l.n_steps, rho = given(l.prefill.kernel, 1),
-           read = given(l.decode.kernel, 1);
+    double n = info.n_prompt, end = n + l.n_steps;
+    struct extent e = extent_of(t, lane, known ? &spec : NULL, n, end);
     double select = sac_cost_selection(pre, &info.shape, n) +
                     (evict != pre ? sac_cost_selection(evict, &info.shape, n) : 0);
     double meta = sac_cost_metadata(dec, &info.shape, end);
     for (int f = 0; f < 2; f++) {
         enum sac_cost_form form = (enum sac_cost_form)f;
-        out->prefill[f] = sac_cost_prefill(&info.shape, form, n, rho, select, batch);
-        out->decode[f] = sac_cost_decode(&info.shape, form, end, read, meta, batch);
+        out->prefill[f] = sac_cost_prefill(&info.shape, form, n, e.rho, select * e.decides, batch);
+        out->decode[f] = sac_cost_decode(&info.shape, form, end, e.read, meta * e.decides, batch);
         out->model[f].prefill =
-            sac_cost_prefill(&info.shape, form, n, 1, 0, batch).total / out->prefill[f].total;
+            sac_cost_prefill(&info.shape, form, n, e.cells, 0, batch).total / out->prefill[f].total;
         out->model[f].decode =
-            sac_cost_decode(&info.shape, form, end, 1, 0, batch).total / out->decode[f].total;
+            sac_cost_decode(&info.shape, form, end, e.cache, 0, batch).total / out->decode[f].total;
     }
     if (strcmp(dense.spec, "dense") != 0) return;
     if (!l.shared_prefill && l.prefill_s > 0) out->measured.prefill = dense.prefill_s / l.prefill_s;

@@ -18,7 +18,8 @@ int sac_measures(struct sac_measure row[SAC_MEASURES_MAX]);
 
 /* What the cost model says of a lane at its own densities, and what was timed. Speed-ups are over dense;
  * measured ones over lane 0, NAN where it is not dense or a prefill was shared. Densities are those of the
- * cells and cache slots read; selection and metadata are added by formula. */
+ * cells and cache slots read, of a layer with a sliding window as shares of what it would see without; selection
+ * and metadata are added by formula, in layers where the method decides. */
 struct sac_lane_cost {
     double batch;
     struct sac_prefill_cost prefill[2];   /* [enum sac_cost_form] operations */
