@@ -78,6 +78,8 @@ mistake 2 'one of --text' tokenize --text a --file b
 mistake 2 '--ids' logits -o x
 mistake 2 'did you mean tokenize' help tokenise
 
+mistake 4 'would fit' bench --prefill 999999999 -q -o "$dir/bench"      # at once, not after making the prompt
+
 # ---- files ----
 mistake 3 'nowhere.gguf' run nowhere.gguf
 mistake 3 'nowhere.gguf' info nowhere.gguf

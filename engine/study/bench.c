@@ -391,6 +391,11 @@ enum sac_code sac_bench(struct sac_model *m, const struct sac_bench_opts *o, con
     struct sac_err own = { SAC_OK, "" };
     struct bench b = { .m = m, .o = o, .top = top, .row = row, .ctx = ctx, .err = err ? err : &own };
     bool ok = true;
+    /* What cannot fit is refused before a prompt is made for it. */
+    for (int i = 0; ok && i < o->n_prefill; i++)
+        ok = sac_model_check(m, o->prefill[i], 1, 1, 0, false, b.err) == SAC_OK;
+    for (int i = 0; ok && o->decode > 0 && i < o->n_context; i++)
+        ok = sac_model_check(m, o->context[i] > 0 ? o->context[i] : 1, o->decode, 1, 0, false, b.err) == SAC_OK;
     for (int i = 0; ok && i < o->n_prefill; i++) ok = prefills(&b, o->prefill[i]);
     for (int i = 0; ok && o->decode > 0 && i < o->n_context; i++) ok = decodes(&b, o->context[i]);
     if (ok) return SAC_OK;
