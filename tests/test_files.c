@@ -6,6 +6,7 @@
 
 #include <saccade/model.h>
 
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <unistd.h>
@@ -514,6 +515,32 @@ static void test_safetensors_write(void **state)
     assert_int_not_equal(access(in_dir("gone.safetensors"), F_OK), 0);
 }
 
+/* A pipe stays one: a file that took its name would replace it, and /dev/null the same way. */
+static void test_safetensors_in_place(void **state)
+{
+    (void)state;
+    struct sac_err err = { SAC_OK, "" };
+    struct st_writer *w;
+    struct st_file f;
+    struct stat st;
+    unsigned char got[512];
+    float x[2] = { 1, 2 };
+    const char *path = in_dir("pipe");
+    assert_int_equal(mkfifo(path, 0600), 0);
+    int fd = open(path, O_RDONLY | O_NONBLOCK);
+    assert_true(fd >= 0);
+    assert_int_equal(st_create(&w, path, true, &err), SAC_OK);
+    assert_int_equal(st_add(w, "x", ST_F32, 1, (int64_t[]){ 2 }, x, &err), SAC_OK);
+    assert_int_equal(st_finish(w, &err), SAC_OK);
+    assert_true(stat(path, &st) == 0 && S_ISFIFO(st.st_mode));
+    ssize_t n = read(fd, got, sizeof got);
+    close(fd);
+    assert_true(n > 8);
+    assert_int_equal(st_parse(&f, got, (size_t)n, "pipe", &err), SAC_OK);
+    assert_memory_equal(st_find(&f, "x")->data, x, sizeof x);
+    st_close(&f);
+}
+
 /* ---- Hugging Face folders ---- */
 
 static void config_says(const char *json, enum sac_code want, const char *says)
@@ -746,6 +773,7 @@ int main(void)
         cmocka_unit_test(test_missing_keys),
         cmocka_unit_test(test_safetensors),
         cmocka_unit_test(test_safetensors_write),
+        cmocka_unit_test(test_safetensors_in_place),
         cmocka_unit_test(test_config),
         cmocka_unit_test(test_folder),
         cmocka_unit_test(test_stop_tokens),

@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum { LAYERS = 2, HEADS = 4, KV = 2, DIM = 8, N = 40, NEW = 3 };
@@ -451,6 +452,14 @@ static void test_follows_a_run(void **state)
     o.force = true;
     assert_int_equal(sac_trace_write(t, path, &o, &err), SAC_OK);
     assert_int_equal(access(partial, F_OK), -1);
+    unlink(path);
+    /* What is no file is not replaced by one, /dev/null least of all. */
+    struct stat st;
+    assert_int_equal(mkfifo(path, 0600), 0);
+    err = (struct sac_err){ 0 };
+    assert_int_equal(sac_trace_write(t, path, &o, &err), SAC_EIO);
+    assert_non_null(strstr(err.msg, "no file"));
+    assert_true(stat(path, &st) == 0 && S_ISFIFO(st.st_mode));
     sac_trace_release(t);
     unlink(path);
 }

@@ -1,6 +1,7 @@
 /* Writing safetensors: data goes to a temporary file as it comes, the header is written when all is known.
  *
  * The file appears under its name only when it is complete and on disk: a run that is stopped leaves nothing.
+ * A device or a pipe is written as it is: a file that took its name would replace it.
  */
 #include "file/map.h"
 #include "file/tensors.h"
@@ -18,7 +19,7 @@ struct st_writer {
     FILE *data;
     json_t *header;
     uint64_t at;
-    bool force;
+    bool force, in_place;
 };
 
 static char *join(const char *path, const char *end)
@@ -41,6 +42,19 @@ void st_abandon(struct st_writer *w)
     free(w);
 }
 
+/* The file that collects the data: beside the one to be, or in the folder for temporary files. */
+static bool open_data(struct st_writer *w)
+{
+    int fd = w->in_place ? -1 : mkstemp(w->data_path);
+    if (fd < 0) {                      /* there is none of that name */
+        free(w->data_path);
+        w->data_path = NULL;
+    }
+    w->data = w->in_place ? tmpfile() : fd >= 0 ? fdopen(fd, "w+") : NULL;
+    if (!w->data && fd >= 0) close(fd);
+    return w->data != NULL;
+}
+
 enum sac_code st_create(struct st_writer **out, const char *path, bool force, struct sac_err *err)
 {
     *out = NULL;
@@ -49,7 +63,9 @@ enum sac_code st_create(struct st_writer **out, const char *path, bool force, st
                         path);
     struct st_writer *w = calloc(1, sizeof *w);
     if (!w) return sac_fail(err, SAC_ENOMEM, "%s: out of memory", path);
+    struct stat st;
     w->force = force;
+    w->in_place = stat(path, &st) == 0 && !S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode);
     w->path = strdup(path);
     w->data_path = join(path, ".data-XXXXXX");
     w->header = json_object();
@@ -59,19 +75,10 @@ enum sac_code st_create(struct st_writer **out, const char *path, bool force, st
         st_abandon(w);
         return sac_fail(err, SAC_ENOMEM, "%s: out of memory", path);
     }
-    int fd = mkstemp(w->data_path);
-    if (fd < 0) {
+    if (!open_data(w)) {
         int e = errno;
-        free(w->data_path);
-        w->data_path = NULL;
         st_abandon(w);
         return sac_fail(err, SAC_EIO, "%s: cannot write there: %s", path, strerror(e));
-    }
-    w->data = fdopen(fd, "w+");
-    if (!w->data) {
-        close(fd);
-        st_abandon(w);
-        return sac_fail(err, SAC_ENOMEM, "%s: out of memory", path);
     }
     *out = w;
     return SAC_OK;
@@ -125,23 +132,39 @@ static bool write_all(struct st_writer *w, FILE *out)
         left -= take;
     }
     free(buf);
-    return ok && fflush(out) == 0 && fsync(fileno(out)) == 0;
+    return ok && fflush(out) == 0 && (w->in_place || fsync(fileno(out)) == 0);
 }
 
-enum sac_code st_finish(struct st_writer *w, struct sac_err *err)
+/* Under another name first; mkstemp makes private files. */
+static bool write_whole(struct st_writer *w)
 {
-    enum sac_code rc = SAC_OK;
     w->tmp_path = join(w->path, ".tmp-XXXXXX");
     int fd = w->tmp_path ? mkstemp(w->tmp_path) : -1;
     FILE *out = fd >= 0 ? fdopen(fd, "w") : NULL;
     mode_t mask = umask(0);
     umask(mask);
-    bool ok = out && fchmod(fd, 0666 & ~mask) == 0 && write_all(w, out);   /* mkstemp makes private files */
+    bool ok = out && fchmod(fd, 0666 & ~mask) == 0 && write_all(w, out);
     if (out) ok = fclose(out) == 0 && ok;
     else if (fd >= 0) close(fd);
     if (ok && !w->force && access(w->path, F_OK) == 0) errno = EEXIST, ok = false;
-    if (ok) ok = rename(w->tmp_path, w->path) == 0;
-    if (!ok) rc = sac_fail(err, SAC_EIO, "%s: cannot write it: %s", w->path, strerror(errno));
+    return ok && rename(w->tmp_path, w->path) == 0;
+}
+
+static bool write_in_place(struct st_writer *w)
+{
+    FILE *out = fopen(w->path, "wb");
+    bool ok = out && write_all(w, out);
+    int e = errno;
+    if (out && fclose(out) != 0 && ok) ok = false, e = errno;
+    errno = e;
+    return ok;
+}
+
+enum sac_code st_finish(struct st_writer *w, struct sac_err *err)
+{
+    enum sac_code rc = SAC_OK;
+    if (!(w->in_place ? write_in_place(w) : write_whole(w)))
+        rc = sac_fail(err, SAC_EIO, "%s: cannot write it: %s", w->path, strerror(errno));
     st_abandon(w);
     return rc;
 }

@@ -663,8 +663,10 @@ enum sac_code sac_trace_writer_open(struct sac_trace_writer **out, const struct 
 {
     struct stat st;
     *out = NULL;
-    if (stat(path, &st) == 0 && !o->force)
-        return sac_fail(err, SAC_EIO, "%s: exists already; --force replaces it", path);
+    bool there = stat(path, &st) == 0;
+    if (there && !o->force) return sac_fail(err, SAC_EIO, "%s: exists already; --force replaces it", path);
+    if (there && !S_ISREG(st.st_mode))     /* a device would be replaced, a pipe cannot be gone back in */
+        return sac_fail(err, SAC_EIO, "%s: cannot hold a recording, it is no file; give a file name", path);
     struct sac_trace_writer *w = calloc(1, sizeof *w);
     if (!w) return sac_fail(err, SAC_ENOMEM, "%s: out of memory while writing", path);
     w->t = t;
