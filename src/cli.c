@@ -3,6 +3,7 @@
 #include "args.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -154,6 +155,12 @@ FILE *cli_create(const char *path, struct sac_err *err)
     return f;
 }
 
+bool cli_reader_left(void)
+{
+    struct pollfd out = { .fd = STDOUT_FILENO, .events = POLLOUT };
+    return poll(&out, 1, 0) == 1 && out.revents & POLLERR;
+}
+
 bool cli_close(FILE *f, const char *path, struct sac_err *err)
 {
     bool whole = f == pending.f, bad = ferror(f) != 0;
@@ -163,6 +170,7 @@ bool cli_close(FILE *f, const char *path, struct sac_err *err)
     if (f != stdout && fclose(f) != 0 && !bad) bad = true, why = errno;
     if (whole && !bad && rename(pending.tmp, path) != 0) bad = true, why = errno;
     if (whole && bad) unlink(pending.tmp);
+    if (f == stdout && bad && cli_reader_left()) bad = false;
     if (whole) pending.f = NULL;
     if (bad)
         sac_fail(err, SAC_EIO, "%s: cannot be written: %s", f == stdout ? "standard output" : path,

@@ -28,9 +28,10 @@ char *cli_read(const char *path, size_t *len, struct sac_err *err);
 /* Open a file to write, "-" for stdout. An existing file is replaced when it is closed: until then, and for
  * good where it cannot be written whole, it stays as it was. NULL with a sentence. */
 FILE *cli_create(const char *path, struct sac_err *err);
-/* Flush and close (stdout stays open); false with a sentence when the disk was full or the reader has gone.
- */
+/* Flush and close (stdout stays open); false with a sentence when the disk was full. */
 bool cli_close(FILE *f, const char *path, struct sac_err *err);
+/* The reader of standard output has gone: it has seen enough, which is no failure. */
+bool cli_reader_left(void);
 void cli_drop(FILE *f);        /* close and leave nothing; accepts NULL and stdout */
 const char *cli_reason(int e); /* an errno of writing, in words */
 /* Can this path be written? Asked before long work starts, so that it is not lost. */

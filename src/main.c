@@ -3,6 +3,7 @@
  * The table below is the list of commands: the help, the man page and the completions are made from it, by
  * asking each command to show its own options in another form. */
 #include "args.h"
+#include "cli.h"
 #include "commands.h"
 #include "explore.h"
 
@@ -10,7 +11,6 @@
 
 #include <errno.h>
 #include <locale.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -202,9 +202,7 @@ static int written(const char *command, int rc)
 {
     errno = 0;
     bool bad = fflush(stdout) != 0 || ferror(stdout);
-    struct pollfd out = { .fd = STDOUT_FILENO, .events = POLLOUT };
-    bool left = poll(&out, 1, 0) == 1 && out.revents & POLLERR;   /* the pipe has no reader any more */
-    if (rc || !bad || left) return rc;
+    if (rc || !bad || cli_reader_left()) return rc;
     fprintf(stderr, "saccade%s%s: standard output: cannot be written: %s\n", *command ? " " : "", command,
             strerror(errno ? errno : EIO));
     return 1;
