@@ -1,13 +1,15 @@
 /* What must hold of every method, at the smallest, default and largest value of each parameter, on prompts
  * shorter than any window, page or tile, with ragged ends and with groups of 1, 4, 7 and 8 heads: rows are
- * valid, causal and never empty; a budget that covers everything is dense attention; the same run twice is
- * the same. */
+ * valid, causal and never empty; a budget that covers everything is dense attention; the same run twice, and
+ * eviction on more threads, is the same. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <cmocka.h>
 
+#include "base/pool.h"
 #include "kernels.h"
+#include "methods/methods.h"
 #include "methods_sim.h"
 
 #include <math.h>
@@ -231,7 +233,7 @@ static void act_decode(const struct problem *p, const struct sac_spec *spec, con
     int all = p->n + p->steps;
     struct sac_kept kept[16] = { 0 };
     struct cache kv[16];
-    if (evict && !evict->m->evict(&in, evict->opts.bytes, kept, &a)) fail_msg("%s: evict failed", what);
+    if (evict && !evict_layer(NULL, &in, evict, kept, &a)) fail_msg("%s: evict failed", what);
     struct sim s = { p,
                      part,
                      what,
@@ -510,10 +512,10 @@ static void tail_of_queries_suffices(void **state)
         assert_int_equal(sac_spec_parse(&s, spec[i], NULL), SAC_OK);
         assert_int_equal(sac_spec_resolve(&s, &shape, p.n, NULL), SAC_OK);
         struct sac_prefill_in in = problem_in(&p);
-        assert_true(s.part[0].m->evict(&in, s.part[0].opts.bytes, kept[0], &a));
+        assert_true(evict_layer(NULL, &in, &s.part[0], kept[0], &a));
         in.q_row0 = p.n - 512;
         in.q += (size_t)in.q_row0 * (size_t)p.dim;     /* the same stride, later rows */
-        assert_true(s.part[0].m->evict(&in, s.part[0].opts.bytes, kept[1], &a));
+        assert_true(evict_layer(NULL, &in, &s.part[0], kept[1], &a));
         for (int kv = 0; kv < 2; kv++) {
             assert_int_equal(kept[0][kv].n, kept[1][kv].n);
             assert_memory_equal(kept[0][kv].pos, kept[1][kv].pos, sizeof(int) * (size_t)kept[0][kv].n);
@@ -521,6 +523,45 @@ static void tail_of_queries_suffices(void **state)
         sac_arena_free(&a);
     }
     problem_free(&p);
+}
+
+/* Heads are weighed on as many threads as there are: the same positions and scores, to the bit. */
+static void eviction_is_the_same_on_any_threads(void **state)
+{
+    (void)state;
+    static const struct { int n, heads, kv_heads, dim; } size[] = { { 300, 8, 2, 16 }, { 1900, 6, 3, 64 } };
+    struct sac_pool *pool[] = { pool_new(1, 0), pool_new(2, 0), pool_new(3, 0) };
+    int n_methods, evicting = 0;
+    const struct sac_method *const *m = sac_methods(&n_methods);
+    for (int i = 0; i < 2 * n_methods; i++) {
+        struct problem p;
+        struct sac_part part = { .m = m[i / 2] };
+        struct sac_arena a = { 0 };
+        struct sac_kept kept[4][3];
+        if (!part.m->evict) continue;
+        problem_make(&p, size[i % 2].n, 0, size[i % 2].heads, size[i % 2].kv_heads, size[i % 2].dim, 57);
+        struct sac_prefill_in in = problem_in(&p);
+        struct sac_shape shape = problem_shape(&p);
+        opts_defaults(part.m, part.opts.bytes);
+        if (part.m->budget) part.m->budget(part.opts.bytes, &shape, p.n, 0.5, NULL);
+        for (int t = 0; t < 4; t++)
+            if (!evict_layer(t ? pool[t - 1] : NULL, &in, &part, kept[t], &a))
+                fail_msg("%s: evict failed", part.m->name);
+        for (int t = 1; t < 4; t++)
+            for (int kv = 0; kv < p.n_kv_heads; kv++) {
+                const struct sac_kept *x = &kept[0][kv], *y = &kept[t][kv];
+                bool same = x->n == y->n && !memcmp(x->pos, y->pos, sizeof *x->pos * (size_t)x->n) &&
+                            !x->score == !y->score;
+                if (same && x->score)
+                    same = !memcmp(x->score, y->score, sizeof *x->score * (size_t)x->n);
+                if (!same) fail_msg("%s keeps something else on %d threads", part.m->name, t);
+            }
+        evicting++;
+        sac_arena_free(&a);
+        problem_free(&p);
+    }
+    assert_true(evicting >= 2 * 8);
+    for (int t = 0; t < 3; t++) pool_free(pool[t]);
 }
 
 /* With the best keys at hand, nothing real covers more attention than the oracle at the same count. */
@@ -572,6 +613,7 @@ int main(void)
         cmocka_unit_test(short_prompts_are_whole), cmocka_unit_test(budgets_are_kept),
         cmocka_unit_test(sparsity_is_reached), cmocka_unit_test(tail_of_queries_suffices),
         cmocka_unit_test(oracle_is_an_upper_bound),
+        cmocka_unit_test(eviction_is_the_same_on_any_threads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

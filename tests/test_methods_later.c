@@ -5,7 +5,7 @@
 #include <cmocka.h>
 
 #include "kernels.h"
-#include <saccade/method.h>
+#include "methods/methods.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -324,7 +324,7 @@ static void expected_attention(void **state)
         struct sac_spec spec = parse("expected_attention:capacity=20,horizon=16", &in);
         struct sac_arena a = { 0 };
         struct sac_kept kept[1];
-        assert_true(spec.part[0].m->evict(&in, spec.part[0].opts.bytes, kept, &a));
+        assert_true(evict_layer(NULL, &in, &spec.part[0], kept, &a));
         assert_int_equal(kept[0].n, KEEP);
         for (int i = 0; i < KEEP; i++) assert_true(keep[kept[0].pos[i]]);
         sac_arena_free(&a);
@@ -350,7 +350,7 @@ static void h2o_after_the_prompt(void **state)
             parse(normalize ? "h2o:heavy=10,recent=7,normalize=1" : "h2o:heavy=10,recent=7", &in);
         struct sac_arena a = { 0 };
         struct sac_kept kept[2];
-        assert_true(spec.part[0].m->evict(&in, spec.part[0].opts.bytes, kept, &a));
+        assert_true(evict_layer(NULL, &in, &spec.part[0], kept, &a));
         for (int kv = 0; kv < 2; kv++) {
             double acc[N] = { 0 }, p[N];
             for (int h = 2 * kv; h < 2 * kv + 2; h++)
@@ -411,7 +411,7 @@ static void tova_drops_the_least(void **state)
     const struct sac_method *m = spec.part[0].m;
     struct sac_arena a = { 0 };
     struct sac_kept kept[2];
-    assert_true(m->evict(&in, spec.part[0].opts.bytes, kept, &a));
+    assert_true(evict_layer(NULL, &in, &spec.part[0], kept, &a));
     double sum[N] = { 0 }, p[N];
     bool keep[N] = { 0 };
     for (int h = 0; h < 4; h++) {
@@ -458,7 +458,7 @@ static void duo_finds_the_local_head(void **state)
     struct sac_spec spec = parse("duo:sink=2,recent=30", &in);
     struct sac_arena a = { 0 };
     struct sac_kept kept[2];
-    assert_true(spec.part[0].m->evict(&in, spec.part[0].opts.bytes, kept, &a));
+    assert_true(evict_layer(NULL, &in, &spec.part[0], kept, &a));
     assert_true(kept[0].n == 31 && kept[0].score && kept[1].n == N && !kept[1].score);
     sac_plan_free(&local);
     sac_plan_free(&far);

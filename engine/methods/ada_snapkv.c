@@ -65,7 +65,14 @@ static bool forced(const void *opts, int n, int row, int key)
     return key < o->sink || key >= n - o->local;
 }
 
-static bool evict(const struct sac_prefill_in *in, const void *opts, struct sac_kept *kept,
+static bool weigh(const struct sac_prefill_in *in, const void *opts, int head, float *out,
+                  struct sac_arena *scratch)
+{
+    const struct opts *o = opts;
+    return in->n <= o->capacity || evict_votes(in, head, o->window, GROUP_MAX_MAX, out, scratch);
+}
+
+static bool evict(const struct sac_prefill_in *in, const void *opts, float *weight, struct sac_kept *kept,
                   struct sac_arena *scratch)
 {
     const struct opts *o = opts;
@@ -80,7 +87,7 @@ static bool evict(const struct sac_prefill_in *in, const void *opts, struct sac_
     if (!score || !vote) return false;
     for (int kv = 0; kv < heads; kv++) {
         float *smooth = score + (size_t)kv * (size_t)n;
-        if (!evict_importance(in, kv, o->window, GROUP_MAX_MAX, vote, scratch)) return false;
+        evict_group(in, kv, GROUP_MAX_MAX, weight, vote);
         pool_average(vote, n, o->kernel, smooth);
         force_ends(smooth, n, o->sink, o->local);
     }
@@ -101,5 +108,6 @@ const struct sac_method method_ada_snapkv = {
     .budget = budget,
     .reach = reach,
     .forced = forced,
+    .weigh = weigh,
     .evict = evict,
 };

@@ -93,10 +93,11 @@ static bool plan(const struct sac_prefill_in *in, const void *opts, int head, st
     return sac_plan_dense(out, in->n);
 }
 
-static bool evict(const struct sac_prefill_in *in, const void *opts, struct sac_kept *kept,
+static bool evict(const struct sac_prefill_in *in, const void *opts, float *weight, struct sac_kept *kept,
                   struct sac_arena *scratch)
 {
     const struct opts *o = opts;
+    (void)weight;
     const bool *streams = streaming(in, opts, scratch);
     if (!streams) return false;
     for (int kv = 0; kv < in->n_kv_heads; kv++) {

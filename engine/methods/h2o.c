@@ -37,7 +37,14 @@ static enum sac_code budget(void *opts, const struct sac_shape *s, int n, double
     return SAC_OK;
 }
 
-static bool evict(const struct sac_prefill_in *in, const void *opts, struct sac_kept *kept,
+static bool weigh(const struct sac_prefill_in *in, const void *opts, int head, float *out,
+                  struct sac_arena *scratch)
+{
+    (void)opts;
+    return in->mass || evict_votes(in, head, in->n - in->q_row0, GROUP_MEAN_SUM, out, scratch);
+}
+
+static bool evict(const struct sac_prefill_in *in, const void *opts, float *weight, struct sac_kept *kept,
                   struct sac_arena *scratch)
 {
     const struct opts *o = opts;
@@ -46,7 +53,7 @@ static bool evict(const struct sac_prefill_in *in, const void *opts, struct sac_
     if (!rank || !sum) return false;
     for (int kv = 0; kv < in->n_kv_heads; kv++) {
         const float *mass = in->mass ? in->mass + (size_t)kv * (size_t)n : NULL;
-        if (!mass && !evict_importance(in, kv, rows, GROUP_MEAN_SUM, sum, scratch)) return false;
+        if (!mass) evict_group(in, kv, GROUP_MEAN_SUM, weight, sum);
         for (int j = 0; mass && j < n; j++) sum[j] = mass[j] / (float)in_group(in);
         for (int j = 0; o->normalize && j < n; j++) sum[j] /= (float)imin(n - j, rows);
         memcpy(rank, sum, sizeof *rank * (size_t)n);
@@ -124,6 +131,7 @@ const struct sac_method method_h2o = {
     .wants_mass = true,
     .scope = scope_kv_head,
     .budget = budget,
+    .weigh = weigh,
     .evict = evict,
     .create = create,
     .append = append,

@@ -61,6 +61,9 @@ bool scores_pack(const struct sac_prefill_in *in, int kv_head, int rows, struct 
  * (in->shared): the first that wants it makes it, it goes when all of them are done. One for all layers. */
 struct sac_shared *shared_new(const struct sac_prefill_in *in); /* NULL: out of memory, nothing is shared */
 void shared_done(struct sac_shared *s, int kv_head); /* one head of the group is done; s may be NULL */
+/* The i-th head to look at: as many groups as there are threads take turns, so that no thread waits for what
+ * another one makes for its group, and few groups have such things at once. */
+int shared_turn(const struct sac_prefill_in *in, int threads, int i);
 enum shared_slot { SHARED_KEYS, SHARED_MEANS, SHARED_SLOTS };
 /* out: `bytes` of zeros to fill, with what it points to from `a`. False: out of memory. */
 typedef bool shared_make_fn(const struct sac_prefill_in *in, const void *opts, int kv_head, void *out,
@@ -200,10 +203,19 @@ bool window_keep(struct sac_kept *kept, int n, int sink, int window, struct sac_
 
 /* ---- evict.c ---- */
 
-/* importance[n]: window sums (or maxima) of the group's probabilities, not pooled. */
+/* What the KV heads of a layer keep by the method of `part`: query heads are weighed in parallel on the pool
+ * (NULL: one after the other), then all is chosen. The same on any number of threads. kept[kv].pos comes from
+ * `scratch`. False: out of memory. */
+struct sac_pool;
+bool evict_layer(struct sac_pool *pool, const struct sac_prefill_in *in, const struct sac_part *part,
+                 struct sac_kept *kept, struct sac_arena *scratch);
+/* vote[n]: sums (or maxima) of a head's probabilities over the last `window` rows, not pooled. */
 enum group_reduce { GROUP_MEAN_SUM, GROUP_MAX_MAX };
-bool evict_importance(const struct sac_prefill_in *in, int kv_head, int window, enum group_reduce how,
-                      float *importance, struct sac_arena *a);
+bool evict_votes(const struct sac_prefill_in *in, int head, int window, enum group_reduce how, float *vote,
+                 struct sac_arena *a);
+/* The same of a group, from weight[head][n]: means of sums, maxima of maxima. */
+void evict_group(const struct sac_prefill_in *in, int kv_head, enum group_reduce how, const float *weight,
+                 float *vote);
 /* Keep the `cap` best of score. */
 bool evict_keep(struct sac_kept *kept, const float *score, int n, int cap, struct sac_arena *a);
 bool evict_keep_all(struct sac_kept *kept, int n, struct sac_arena *a);

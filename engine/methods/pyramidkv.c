@@ -70,7 +70,14 @@ static int layer_share(const struct opts *o, int layer, int n_layers, int n)
     return imax((int)(hi - t * (hi - lo) + 0.5), 1);
 }
 
-static bool evict(const struct sac_prefill_in *in, const void *opts, struct sac_kept *kept,
+static bool weigh(const struct sac_prefill_in *in, const void *opts, int head, float *out,
+                  struct sac_arena *scratch)
+{
+    const struct opts *o = opts;
+    return in->n <= o->capacity || evict_votes(in, head, o->window, GROUP_MEAN_SUM, out, scratch);
+}
+
+static bool evict(const struct sac_prefill_in *in, const void *opts, float *weight, struct sac_kept *kept,
                   struct sac_arena *scratch)
 {
     const struct opts *o = opts;
@@ -82,7 +89,7 @@ static bool evict(const struct sac_prefill_in *in, const void *opts, struct sac_
             if (!evict_keep_all(&kept[kv], in->n, scratch)) return false;
             continue;
         }
-        if (!evict_importance(in, kv, o->window, GROUP_MEAN_SUM, vote, scratch)) return false;
+        evict_group(in, kv, GROUP_MEAN_SUM, weight, vote);
         pool_average(vote, in->n, o->kernel, smooth);
         force_ends(smooth, in->n, 0, o->window);
         int cap = o->window + layer_share(o, in->layer, in->n_layers, in->n);
@@ -104,5 +111,6 @@ const struct sac_method method_pyramidkv = {
     .budget = budget,
     .reach = reach,
     .forced = forced,
+    .weigh = weigh,
     .evict = evict,
 };

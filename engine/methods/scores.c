@@ -193,6 +193,13 @@ void shared_done(struct sac_shared *s, int kv_head)
     pthread_mutex_unlock(&s->lock);
 }
 
+int shared_turn(const struct sac_prefill_in *in, int threads, int i)
+{
+    int group = in_group(in), first = i / (threads * group) * threads, rest = i % (threads * group);
+    int turns = imin(threads, in->n_kv_heads - first);
+    return (first + rest % turns) * group + rest / turns;
+}
+
 void shared_free(struct sac_shared *s)
 {
     if (!s) return;

@@ -63,7 +63,14 @@ static bool forced(const void *opts, int n, int row, int key)
     return key < o->sink || key >= n - o->local;
 }
 
-static bool evict(const struct sac_prefill_in *in, const void *opts, struct sac_kept *kept,
+static bool weigh(const struct sac_prefill_in *in, const void *opts, int head, float *out,
+                  struct sac_arena *scratch)
+{
+    const struct opts *o = opts;
+    return in->n <= o->capacity || evict_votes(in, head, o->window, GROUP_MEAN_SUM, out, scratch);
+}
+
+static bool evict(const struct sac_prefill_in *in, const void *opts, float *weight, struct sac_kept *kept,
                   struct sac_arena *scratch)
 {
     const struct opts *o = opts;
@@ -72,7 +79,7 @@ static bool evict(const struct sac_prefill_in *in, const void *opts, struct sac_
     if (!vote || !smooth) return false;
     for (int kv = 0; kv < in->n_kv_heads; kv++) {
         if (in->n > o->capacity) {
-            if (!evict_importance(in, kv, o->window, GROUP_MEAN_SUM, vote, scratch)) return false;
+            evict_group(in, kv, GROUP_MEAN_SUM, weight, vote);
             pool_average(vote, in->n, o->kernel, smooth);
             force_ends(smooth, in->n, o->sink, o->local);
             if (!evict_keep(&kept[kv], smooth, in->n, o->capacity, scratch)) return false;
@@ -96,5 +103,6 @@ const struct sac_method method_snapkv = {
     .budget = budget,
     .reach = reach,
     .forced = forced,
+    .weigh = weigh,
     .evict = evict,
 };

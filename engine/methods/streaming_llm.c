@@ -53,10 +53,11 @@ static bool plan(const struct sac_prefill_in *in, const void *opts, int head, st
     return window_plan(out, in->n, o->sink, o->prefill_window ? o->prefill_window : o->window, o->tile);
 }
 
-static bool evict(const struct sac_prefill_in *in, const void *opts, struct sac_kept *kept,
+static bool evict(const struct sac_prefill_in *in, const void *opts, float *weight, struct sac_kept *kept,
                   struct sac_arena *scratch)
 {
     const struct opts *o = opts;
+    (void)weight;
     for (int kv = 0; kv < in->n_kv_heads; kv++)
         if (!window_keep(&kept[kv], in->n, o->sink, o->window, scratch)) return false;
     return true;

@@ -35,23 +35,23 @@ static enum sac_code budget(void *opts, const struct sac_shape *s, int n, double
     return SAC_OK;
 }
 
-static void add_row(void *ctx, int row, const float *p)
+static void copy_row(void *ctx, int row, const float *p) { memcpy(ctx, p, sizeof *p * ((size_t)row + 1)); }
+
+static bool weigh(const struct sac_prefill_in *in, const void *opts, int head, float *out,
+                  struct sac_arena *scratch)
 {
-    float *sum = ctx;
-    for (int j = 0; j <= row; j++) sum[j] += p[j];
+    (void)opts;
+    return scores_each_row(in, head, in->n - 1, 1, NULL, NULL, copy_row, out, scratch);
 }
 
-static bool evict(const struct sac_prefill_in *in, const void *opts, struct sac_kept *kept,
+static bool evict(const struct sac_prefill_in *in, const void *opts, float *weight, struct sac_kept *kept,
                   struct sac_arena *scratch)
 {
     const struct opts *o = opts;
-    float *sum = sac_arena_alloc(scratch, sizeof *sum * (size_t)in->n);
-    if (!sum) return false;
-    for (int h = 0; h < in->n_heads; h++)
-        if (!scores_each_row(in, h, in->n - 1, 1, NULL, NULL, add_row, sum, scratch)) return false;
-    if (o->protect_last) sum[in->n - 1] = INFINITY;
+    for (int h = 1; h < in->n_heads; h++) k_ops()->add(weight, weight + (size_t)h * (size_t)in->n, in->n);
+    if (o->protect_last) weight[in->n - 1] = INFINITY;
     for (int kv = 0; kv < in->n_kv_heads; kv++)
-        if (!evict_keep(&kept[kv], sum, in->n, o->capacity, scratch)) return false;
+        if (!evict_keep(&kept[kv], weight, in->n, o->capacity, scratch)) return false;
     return true;
 }
 
@@ -98,6 +98,7 @@ const struct sac_method method_tova = {
     .opts_size = sizeof(struct opts),
     .scope = scope_layer,
     .budget = budget,
+    .weigh = weigh,
     .evict = evict,
     .create = create,
     .observe = observe,

@@ -220,22 +220,12 @@ static bool take_prefix(struct work *w)
     return true;
 }
 
-/* The i-th head to plan: as many groups as there are threads take turns, so that no thread waits for what
- * another one makes for its group, and few groups have such things at once. */
-static int head_in_turn(const struct work *w, int i)
-{
-    int kv_heads = w->in.n_kv_heads, group = w->in.n_heads / kv_heads, turns = pool_threads(w->s->m->pool);
-    int first = i / (turns * group) * turns, rest = i % (turns * group);
-    if (turns > kv_heads - first) turns = kv_heads - first;
-    return (first + rest % turns) * group + rest / turns;
-}
-
 static void plan_heads(void *ctx, int lo, int hi, int thread)
 {
     struct work *w = ctx;
-    int group = w->in.n_heads / w->in.n_kv_heads;
+    int group = w->in.n_heads / w->in.n_kv_heads, threads = pool_threads(w->s->m->pool);
     for (int i = lo; i < hi; i++) {
-        int h = head_in_turn(w, i);
+        int h = shared_turn(&w->in, threads, i);
         struct sac_arena *scratch = &w->scratch[thread];
         struct sac_arena_mark mark = sac_arena_mark(scratch);
         bool ok = w->part->m->plan(&w->in, w->part->opts.bytes, h, &w->plan[h], scratch);

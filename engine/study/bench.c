@@ -5,6 +5,7 @@
  * pass, so that counting them is not timed; without one, in the first timed pass, less what counting took.
  * Decode starts from one dense prefill for each context length; eviction happens there, once for every
  * method. */
+#include "methods/methods.h"
 #include "model/model_int.h"
 #include "model/session_int.h"
 #include <saccade/bench.h>
@@ -218,20 +219,16 @@ static bool prefills(struct bench *b, int n)
 
 /* ---- decode ---- */
 
-static void evict_layer(struct bench *b, int i, const struct sac_prefill_in *in)
+static void keep_timed(struct bench *b, int i, const struct sac_prefill_in *in)
 {
     const struct sac_part *part = sac_spec_evict(&b->evicting[i]);
     struct sac_arena scratch = { 0 };
-    bool dense = sac_spec_layer_dense(&b->evicting[i], in->layer), ok = true;
+    bool dense = sac_spec_layer_dense(&b->evicting[i], in->layer);
     struct sac_kept *tmp = sac_arena_alloc(&scratch, (size_t)in->n_kv_heads * sizeof *tmp);
-    for (int g = 0; tmp && ok && g < in->n_kv_heads; g++) {
-        tmp[g] =
-            (struct sac_kept){ in->n, sac_arena_alloc(&scratch, ((size_t)in->n + 1) * sizeof(int)), NULL };
-        ok = tmp[g].pos != NULL;
-        for (int k = 0; ok && dense && k < in->n; k++) tmp[g].pos[k] = k;
-    }
+    bool ok = tmp != NULL;
+    for (int g = 0; ok && dense && g < in->n_kv_heads; g++) ok = evict_keep_all(&tmp[g], in->n, &scratch);
     double t0 = clock_seconds();
-    if (!tmp || !ok || (!dense && !part->m->evict(in, part->opts.bytes, tmp, &scratch))) b->failed = true;
+    if (!ok || (!dense && !evict_layer(b->m->pool, in, part, tmp, &scratch))) b->failed = true;
     b->evict_s[i] += clock_seconds() - t0;
     for (int g = 0; !b->failed && g < in->n_kv_heads; g++) {
         struct sac_kept *to = &b->kept[i][in->layer * in->n_kv_heads + g];
@@ -248,7 +245,7 @@ static void on_evict(void *ctx, struct prefill_layer *pl)
 {
     struct bench *b = ctx;
     for (int i = 0; i < b->o->n_spec; i++)
-        if (b->kept[i] && !b->failed) evict_layer(b, i, pl->in);
+        if (b->kept[i] && !b->failed) keep_timed(b, i, pl->in);
 }
 
 /* Dense at the same context: a step (median), its attention alone (mean), attention of the prefill before it. */

@@ -3,6 +3,7 @@
 #include "study/select_int.h"
 
 #include "kernels.h"
+#include "methods/methods.h"
 #include "model/attend.h"
 
 #include <math.h>
@@ -272,7 +273,7 @@ static enum sac_code run_evict(struct select_run *r, const struct sac_part *part
     uint8_t *mask = calloc(heads, n);
     struct sac_prefill_in in = prefill_in(r);
     double t0 = select_clock();
-    bool ok = kept && mask && part->m->evict(&in, part->opts.bytes, kept, &scratch);
+    bool ok = kept && mask && evict_layer(r->pool, &in, part, kept, &scratch);
     r->out->select_s += select_clock() - t0;
     enum sac_code rc = SAC_OK;
     if (ok) {

@@ -4,6 +4,7 @@
 #include "study/select_int.h"
 
 #include "kernels.h"
+#include "methods/methods.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -186,7 +187,7 @@ static bool start(struct decode *d, int prompt)
                                  .k_stride = stride,
                                  .seed = r->a->seed };
     struct sac_kept *kept = sac_arena_alloc(&d->arena, sizeof *kept * heads);
-    if (!kept || (evict && !evict->m->evict(&in, evict->opts.bytes, kept, &d->arena))) return false;
+    if (!kept || (evict && !evict_layer(r->pool, &in, evict, kept, &d->arena))) return false;
     struct sac_env env = { .shape = { .n_layers = 1, .n_heads = r->n_heads, .n_kv_heads = r->n_kv_heads,
                                       .head_dim = r->dim }, .max_tokens = r->n, .seed = r->a->seed };
     if (m && m->create && !(d->state = m->create(&env, d->part->opts.bytes, &d->arena))) return false;

@@ -2,6 +2,7 @@
  */
 #include "trace/job_int.h"
 
+#include "methods/methods.h"
 #include "model/model_int.h"
 #include <math.h>
 #include <stdlib.h>
@@ -51,7 +52,9 @@ static bool copy_kept(struct sac_kept *to, const struct sac_kept *from, struct s
     return true;
 }
 
-bool keep_layer(struct lane_run *r, const struct sac_prefill_in *in, struct sac_arena *scratch)
+/* pool: NULL within a job of the pool. */
+static bool keep_on(struct lane_run *r, struct sac_pool *pool, const struct sac_prefill_in *in,
+                    struct sac_arena *scratch)
 {
     const struct sac_part *part = sac_spec_evict(&r->rec->spec);
     if (!part) return true;
@@ -64,17 +67,18 @@ bool keep_layer(struct lane_run *r, const struct sac_prefill_in *in, struct sac_
     }
     struct sac_kept *tmp = sac_arena_alloc(scratch, (size_t)in->n_kv_heads * sizeof *tmp);
     bool ok = tmp != NULL;
-    for (int g = 0; ok && g < in->n_kv_heads; g++) {
-        tmp[g].pos = sac_arena_alloc(scratch, ((size_t)in->n + 1) * sizeof(int));
-        ok = tmp[g].pos != NULL;
-    }
-    ok = ok && part->m->evict(in, part->opts.bytes, tmp, scratch);
+    ok = ok && evict_layer(pool, in, part, tmp, scratch);
     for (int g = 0; ok && g < in->n_kv_heads; g++) {
         bool forced = (r->rec->force_layer < 0 || r->rec->force_layer == in->layer) &&
                       (r->rec->force_kv < 0 || r->rec->force_kv == g);
         ok = copy_kept(&kept[g], &tmp[g], forced ? r->rec->force : (struct sac_span){ 0, 0 });
     }
     return ok;
+}
+
+bool keep_layer(struct lane_run *r, const struct sac_prefill_in *in, struct sac_arena *scratch)
+{
+    return keep_on(r, r->j->m->pool, in, scratch);
 }
 
 /* ---- from the shared prefill ---- */
@@ -131,7 +135,7 @@ static void keep_layers(void *ctx, int lo, int hi, int thread)
     for (int l = lo; l < hi; l++) {
         struct sac_prefill_in in;
         float *own = NULL;
-        if (!base_in(b->r, l, &in, &own) || !keep_layer(b->r, &in, &scratch)) atomic_store(&b->failed, true);
+        if (!base_in(b->r, l, &in, &own) || !keep_on(b->r, NULL, &in, &scratch)) atomic_store(&b->failed, true);
         free(own);
         sac_arena_rewind(&scratch, (struct sac_arena_mark){ 0 });
     }

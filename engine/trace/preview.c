@@ -5,6 +5,8 @@
  * as they are, so this is about one row of one head, not about the answer. */
 #include "trace/trace_int.h"
 
+#include "methods/methods.h"
+
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -53,11 +55,7 @@ static enum sac_code preview_evict(struct preview *p, const struct sac_part *par
     struct sac_prefill_in in = layer_in(p);
     int kv = p->head / (in.n_heads / in.n_kv_heads), first = rec_first_key(p->t, p->layer, p->row);
     struct sac_kept *kept = sac_arena_alloc(&p->arena, (size_t)in.n_kv_heads * sizeof *kept);
-    for (int g = 0; kept && g < in.n_kv_heads; g++) {
-        kept[g].pos = sac_arena_alloc(&p->arena, ((size_t)in.n + 1) * sizeof(int));
-        if (!kept[g].pos) return no_memory(p);
-    }
-    if (!kept || !part->m->evict(&in, part->opts.bytes, kept, &p->arena)) return no_memory(p);
+    if (!kept || !evict_layer(NULL, &in, part, kept, &p->arena)) return no_memory(p);
     p->out->n = 0;
     for (int i = 0; i < kept[kv].n; i++)
         if (kept[kv].pos[i] >= first) sac_rows_add(p->out, kept[kv].pos[i], kept[kv].pos[i] + 1);

@@ -42,8 +42,8 @@ struct sac_bench_row {
     /* Selection as a share of dense attention's time, and attention's time over (density x dense attention's
      * time). Prefill: fastest runs, work density; decode: means of a step, read density. NAN for dense. */
     double select_to_dense, attend_to_density;
-    /* Decode of a method that evicts: choosing what is kept, all layers after each other on one thread, as a
-     * share of the time that attention of the dense prefill took. NAN otherwise. */
+    /* Decode of a method that evicts: choosing what is kept, on as many threads, as a share of the time that
+     * attention of the dense prefill took. NAN otherwise. */
     double evict_to_dense;
     double gflops,
         gbytes_s; /* done a second; NAN where not the limit (prefill counts operations, decode bytes) */

@@ -1,8 +1,8 @@
 /* Sparse attention methods: one table, read by the command line, the screens, the help and the tests.
  *
  * A method decides which keys are read, never how attention is computed. It acts in up to three places:
- * `plan` (prefill: keys of every tile of rows of a query head), `evict` (after prefill: the keys each KV
- * head keeps) and the decode hooks (each step: the cache slots to read, or to drop). Hooks left NULL mean
+ * `plan` (prefill: keys of every tile of rows of a query head), `weigh` and `evict` (after prefill: the keys
+ * each KV head keeps) and the decode hooks (each step: the cache slots to read, or to drop). Hooks left NULL mean
  * dense. One file in engine/methods/ holds one method; adding one means adding the file and its line
  * in registry.c. */
 #ifndef SAC_METHOD_H
@@ -84,7 +84,7 @@ struct sac_method {
     int n_params;
     size_t opts_size;           /* at most SAC_OPTS_MAX */
     bool oracle;                /* looks at what a real method cannot know */
-    bool needs_all_q;           /* evict: every prompt row of q, not only the last 512 */
+    bool needs_all_q;           /* weigh, evict: every prompt row of q, not only the last 512 */
     bool wants_mass;            /* evict: dense attention should sum its probabilities over all rows */
     enum sac_scope (*scope)(const void *opts);
     /* Refuse wrong parameters with the rule and the nearest valid value, as "...: use NAME=VALUE". n: prompt
@@ -102,8 +102,13 @@ struct sac_method {
      * `out` is initialised by plan and freed by the caller. false: out of memory, `out` is empty. */
     bool (*plan)(const struct sac_prefill_in *in, const void *opts, int head, struct sac_plan *out,
                  struct sac_arena *scratch);
-    /* Eviction: all KV heads of a layer at once. kept[kv].pos comes from `scratch`. false: out of memory. */
-    bool (*evict)(const struct sac_prefill_in *in, const void *opts, struct sac_kept *kept,
+    /* Eviction in two stages. weigh: what every key is worth to one query head, out[n]; runs in parallel over
+     * heads, as plan does. NULL: nothing is weighed. evict: the choice, for all KV heads of a layer at once:
+     * weight[head][n] is what weigh left there (NULL without it) and may be overwritten; kept[kv].pos comes
+     * from `scratch`. false: out of memory. */
+    bool (*weigh)(const struct sac_prefill_in *in, const void *opts, int head, float *out,
+                  struct sac_arena *scratch);
+    bool (*evict)(const struct sac_prefill_in *in, const void *opts, float *weight, struct sac_kept *kept,
                   struct sac_arena *scratch);
 
     /* Decode. create takes its memory from the arena (NULL: does not fit); a method with any other decode
