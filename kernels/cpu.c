@@ -27,9 +27,13 @@ static uint64_t xcr0(void)
     return (uint64_t)hi << 32 | lo;
 }
 
-/* Tiles are 8 KiB of registers that Linux keeps for a process only after it has asked for them. */
+/* Tiles are 8 KiB of registers that Linux keeps for a process only after it has asked for them. Builds with
+ * sanitizers have them in plain memory instead. */
 static bool amx_ready(void)
 {
+#ifdef KERNELS_PLAIN_TILES
+    return true;
+#else
     unsigned a, b, c, d;
     if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || !(d & 1u << 22) || !(d & 1u << 24)) return false;
     if ((xcr0() & 0x60000) != 0x60000) return false;
@@ -38,6 +42,7 @@ static bool amx_ready(void)
     return syscall(SYS_arch_prctl, REQUEST_PERMISSION, TILE_DATA) == 0;
 #else
     return false;
+#endif
 #endif
 }
 
@@ -60,9 +65,15 @@ static enum k_level detect(void) { return K_NEON; }
 static enum k_level detect(void) { return K_SCALAR; }
 #endif
 
+#ifdef KERNELS_PLAIN_TILES
+#define AMX_NAME "avx512 vnni bf16 amx (tiles in plain memory)"
+#else
+#define AMX_NAME "avx512 vnni bf16 amx"
+#endif
+
 static const char *const level_name[] = {
     [K_SCALAR] = "scalar", [K_AVX2] = "avx2", [K_AVX512] = "avx512", [K_AVX512_VNNI] = "avx512 vnni",
-    [K_AVX512_BF16] = "avx512 vnni bf16", [K_AMX] = "avx512 vnni bf16 amx", [K_NEON] = "neon",
+    [K_AVX512_BF16] = "avx512 vnni bf16", [K_AMX] = AMX_NAME, [K_NEON] = "neon",
 };
 
 static void fill(enum k_level level)

@@ -10,15 +10,6 @@
 #include <stdint.h>
 #include <string.h>
 
-#define TILE_LOAD(t, at, stride)                                                                             \
-    __asm__ volatile("tileloadd (%0,%1,1), %%tmm" #t : : "r"(at), "r"((long)(stride)) : "memory")
-#define TILE_STORE(t, at, stride)                                                                            \
-    __asm__ volatile("tilestored %%tmm" #t ", (%0,%1,1)" : : "r"(at), "r"((long)(stride)) : "memory")
-#define TILE_ZERO(t) __asm__ volatile("tilezero %%tmm" #t : :)
-/* c[rows of a][columns of b] += a . b in bf16 pairs, f32 sums */
-#define TILE_DOT(c, a, b) __asm__ volatile("tdpbf16ps %%tmm" #b ", %%tmm" #a ", %%tmm" #c : :)
-#define TILE_RELEASE() __asm__ volatile("tilerelease" : :)
-
 /* Palette 1: eight tiles of up to 16 rows of 64 bytes. */
 struct tile_shape { uint8_t palette, start, zero[14]; uint16_t bytes[16]; uint8_t rows[16]; };
 
@@ -28,5 +19,18 @@ static inline void tile_set(struct tile_shape *s, int tile, int rows, int bytes)
     s->bytes[tile] = (uint16_t)bytes;
 }
 
+#ifdef KERNELS_PLAIN_TILES
+#include "tiles_plain.h"
+#else
+#define TILE_LOAD(t, at, stride)                                                                             \
+    __asm__ volatile("tileloadd (%0,%1,1), %%tmm" #t : : "r"(at), "r"((long)(stride)) : "memory")
+#define TILE_STORE(t, at, stride)                                                                            \
+    __asm__ volatile("tilestored %%tmm" #t ", (%0,%1,1)" : : "r"(at), "r"((long)(stride)) : "memory")
+#define TILE_ZERO(t) __asm__ volatile("tilezero %%tmm" #t : :)
+/* c[rows of a][columns of b] += a . b in bf16 pairs, f32 sums */
+#define TILE_DOT(c, a, b) __asm__ volatile("tdpbf16ps %%tmm" #b ", %%tmm" #a ", %%tmm" #c : :)
+#define TILE_RELEASE() __asm__ volatile("tilerelease" : :)
+
 static inline void tile_config(const struct tile_shape *s) { __asm__ volatile("ldtilecfg %0" : : "m"(*s)); }
+#endif
 #endif
