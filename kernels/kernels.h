@@ -134,6 +134,8 @@ struct k_int8 {
     void (*pack)(const int8_t *q, int n, int8_t *dst);   /* K_PANEL rows q[r*n ..] of n values */
     /* y[r*ldy + i] for 1 .. rows rows of x and the 16 rows of the panel */
     void (*tile)(const struct k_panel *w, int n, const struct k_xrow *x, int rows, float *y, size_t ldy);
+    /* NULL, or the same for K_NP panels of one kind (sub, d or d16, m or none): exactly what tile gives */
+    void (*tile4)(const struct k_panel *w, int n, const struct k_xrow *x, int rows, float *y, size_t ldy);
     /* one unpacked row of weights against one row of x */
     float (*dot)(const int8_t *q, const float *d, const float *m, int sub, int n, const struct k_xrow *x);
     const struct k_planes *planes; /* NULL: quantised rows stay as they are */

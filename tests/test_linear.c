@@ -338,13 +338,64 @@ static void test_words(void **state)
     k_cpu_init(-1);
 }
 
+/* Four panels at once give what each gives alone, bit for bit. */
+static void check_tile4(const struct k_int8 *ops, int n, int sub, bool minima, bool halves)
+{
+    enum { ROWS = K_INT_MR, WIDE = K_NP * K_PANEL };
+    size_t scales = (size_t)(n / sub) * K_PANEL;
+    float *x = malloc((size_t)n * sizeof *x), *d = malloc(K_NP * scales * sizeof *d);
+    float *m = malloc(K_NP * scales * sizeof *m), *xd = malloc(ROWS * (size_t)n / 32 * sizeof *xd);
+    float *xs = malloc(ROWS * (size_t)n / 16 * sizeof *xs), y[2][ROWS * WIDE];
+    uint16_t *d16 = malloc(K_NP * scales * sizeof *d16);
+    int8_t *q = malloc((size_t)K_PANEL * (size_t)n), *packed = aligned_alloc(64, (size_t)WIDE * (size_t)n);
+    char *xq = malloc(ROWS * (size_t)n * (size_t)ops->x_elem);
+    struct k_xrow row[ROWS];
+    struct k_panel w[K_NP];
+    for (size_t i = 0; i < K_NP * scales; i++) d[i] = uniform(), m[i] = uniform();
+    k_ops()->to_f16(d, (int)(K_NP * scales), d16);
+    for (int p = 0; p < K_NP; p++) {
+        for (int i = 0; i < K_PANEL * n; i++) q[i] = (int8_t)(uniform() * 127);
+        ops->pack(q, n, packed + (size_t)p * K_PANEL * (size_t)n);
+        w[p] = (struct k_panel){ .q = packed + (size_t)p * K_PANEL * (size_t)n, .sub = sub,
+                                 .d = halves ? NULL : d + (size_t)p * scales,
+                                 .d16 = halves ? d16 + (size_t)p * scales : NULL,
+                                 .m = minima ? m + (size_t)p * scales : NULL };
+    }
+    for (size_t r = 0; r < ROWS; r++) {
+        size_t len = (size_t)n;
+        for (int i = 0; i < n; i++) x[i] = uniform();
+        row[r] = (struct k_xrow){ xq + r * len * (size_t)ops->x_elem, xd + r * len / 32, xs + r * len / 16 };
+        ops->quant(x, n, xq + r * len * (size_t)ops->x_elem, xd + r * len / 32, xs + r * len / 16);
+    }
+    for (int rows = 1; rows <= ops->rows; rows++) {
+        for (int p = 0; p < K_NP; p++) ops->tile(w + p, n, row, rows, y[0] + p * K_PANEL, WIDE);
+        ops->tile4(w, n, row, rows, y[1], WIDE);
+        assert_memory_equal(y[0], y[1], (size_t)rows * WIDE * sizeof(float));
+    }
+    free(x), free(d), free(m), free(xd), free(xs), free(d16), free(q), free(packed), free(xq);
+}
+
+static void test_tile4(void **state)
+{
+    static const int n[] = { 32, 96, 1024, 1056, 2592 };
+    (void)state;
+    for (int level = K_SCALAR; level <= best_level; level++) {
+        const struct k_int8 *ops = &k_cpu_init(level)->int8;
+        for (size_t i = 0; ops->tile4 && i < sizeof n / sizeof *n; i++)
+            for (int kind = 0; kind < 8; kind++)
+                check_tile4(ops, n[i], kind & 1 ? 16 : 32, kind & 2, kind & 4);
+    }
+    k_cpu_init(-1);
+}
+
 int main(void)
 {
     best_level = (int)k_cpu_init(-1)->level;
     pool = pool_new(3, 0);
     const struct CMUnitTest tests[] = { cmocka_unit_test(test_types), cmocka_unit_test(test_long),
                                         cmocka_unit_test(test_many), cmocka_unit_test(test_unpack),
-                                        cmocka_unit_test(test_planes), cmocka_unit_test(test_words) };
+                                        cmocka_unit_test(test_planes), cmocka_unit_test(test_words),
+                                        cmocka_unit_test(test_tile4) };
     int rc = cmocka_run_group_tests(tests, NULL, NULL);
     pool_free(pool);
     return rc;

@@ -50,21 +50,23 @@ static void copy_part(const float *tile, int cols, int rows, float *y, size_t ld
     for (int r = 0; r < rows; r++) memcpy(y + (size_t)r * ldy, tile + r * K_PANEL, (size_t)cols * sizeof *y);
 }
 
-static void tile_int8(const struct product *c, const struct linear_job *j, const struct k_panel *w, int panel,
-                      int r0)
+/* n panels from `panel` on, of one matrix, against the rows from r0 on. */
+static void tiles_int8(const struct product *c, const struct linear_job *j, const struct k_panel *w,
+                       int panel, int n, int r0)
 {
+    const struct k_int8 *k = &k_ops()->int8;
     struct k_xrow x[K_INT_MR];
     float part[K_INT_MR * K_PANEL];
-    int mr = k_ops()->int8.rows, rows = c->m - r0 < mr ? c->m - r0 : mr;
-    int col = panel * K_PANEL, cols = j->w->rows - col;
+    int rows = c->m - r0 < k->rows ? c->m - r0 : k->rows, p = 0, whole = j->w->rows / K_PANEL - panel;
     for (int r = 0; r < rows; r++) x[r] = x_row(c, r0 + r);
-    float *y = j->y + (size_t)r0 * j->ldy + col;
-    if (cols >= K_PANEL) {
-        k_ops()->int8.tile(w, c->cols, x, rows, y, j->ldy);
-        return;
-    }
-    k_ops()->int8.tile(w, c->cols, x, rows, part, K_PANEL);
-    copy_part(part, cols, rows, y, j->ldy);
+    float *y = j->y + (size_t)r0 * j->ldy + (size_t)panel * K_PANEL;
+    if (whole > n) whole = n;
+    for (; k->tile4 && rows >= FEW && p + K_NP <= whole; p += K_NP)
+        k->tile4(w + p, c->cols, x, rows, y + p * K_PANEL, j->ldy);
+    for (; p < whole; p++) k->tile(w + p, c->cols, x, rows, y + p * K_PANEL, j->ldy);
+    if (p == n) return;
+    k->tile(w + p, c->cols, x, rows, part, K_PANEL);
+    copy_part(part, j->w->rows - (panel + p) * K_PANEL, rows, y + p * K_PANEL, j->ldy);
 }
 
 /* The rows of the next tile: 512 of them fill the second cache, and each is too short for the hardware to see
@@ -82,11 +84,16 @@ static void packed_int8(const struct product *c, const struct linear_job *j, int
 {
     const struct k_packed *k = j->w->packed;
     size_t n = (size_t)c->cols, blocks = n / 32 * K_PANEL;
-    for (int r = 0; r < c->m; r += k_ops()->int8.rows) {
-        ask_for_rows(c, r + k_ops()->int8.rows);
-        for (int p = p0; p < p1; p++) {
-            struct k_panel w = { .q = packed_panel(j->w, p), .d16 = k->d16 + (size_t)p * blocks, .sub = 32 };
-            tile_int8(c, j, &w, p, r);
+    int mr = k_ops()->int8.rows;
+    for (int r = 0; r < c->m; r += mr) {
+        struct k_panel w[K_NP];
+        ask_for_rows(c, r + mr);
+        for (int p = p0, some; p < p1; p += some) {
+            some = p1 - p < K_NP ? p1 - p : K_NP;
+            for (int i = 0; i < some; i++)
+                w[i] = (struct k_panel){ .q = packed_panel(j->w, p + i),
+                                         .d16 = k->d16 + (size_t)(p + i) * blocks, .sub = 32 };
+            tiles_int8(c, j, w, p, some, r);
         }
     }
 }
@@ -172,7 +179,7 @@ static bool unpacked_int8(const struct product *c, const struct linear_job *j, i
     for (int p = p0; p < p1; p++) w[p - p0] = unpack_panel(c, j, p, p - p0, &u);
     for (int r = 0; r < c->m; r += k_ops()->int8.rows) {
         ask_for_rows(c, r + k_ops()->int8.rows);
-        for (int p = p0; p < p1; p++) tile_int8(c, j, &w[p - p0], p, r);
+        tiles_int8(c, j, w, p0, p1 - p0, r);
     }
     return true;
 }

@@ -37,10 +37,14 @@ static void products(void *ctx, int lo, int hi, int thread)
         bf16_rows[r] = x + r * INPUTS * 2;
     }
     for (int r = 0; r < K_INT_MR; r++) xr[r] = (struct k_xrow){ x + r * INPUTS * 2, scales, scales };
-    struct k_panel panel = { .q = (const int8_t *)w, .d = scales, .sub = 32 };
+    struct k_panel panel[K_NP];
+    for (int i = 0; i < K_NP; i++)
+        panel[i] = (struct k_panel){ .q = (const int8_t *)w + i * INPUTS * K_PANEL, .d = scales, .sub = 32 };
     const struct k_ops *o = p->ops;
     for (int i = lo; i < hi; i++) {
-        if (p->kind == INTEGERS) o->int8.tile(&panel, INPUTS, xr, o->int8.rows, y, K_PANEL);
+        if (p->kind == INTEGERS && o->int8.tile4)
+            o->int8.tile4(panel, INPUTS, xr, o->int8.rows, y, K_NP * K_PANEL);
+        else if (p->kind == INTEGERS) o->int8.tile(panel, INPUTS, xr, o->int8.rows, y, K_PANEL);
         else if (p->kind == F32)
             o->f32.tile(w, INPUTS * K_PANEL, K_NP, INPUTS, f32_rows, K_MR, y, K_NP * K_PANEL, false);
         else if (o->wide.name)
@@ -54,7 +58,7 @@ static void products(void *ctx, int lo, int hi, int thread)
 /* Multiply-adds of one call. */
 static double call_work(const struct k_ops *o, enum kind kind)
 {
-    if (kind == INTEGERS) return (double)o->int8.rows * K_PANEL * INPUTS;
+    if (kind == INTEGERS) return (double)o->int8.rows * (o->int8.tile4 ? K_NP : 1) * K_PANEL * INPUTS;
     if (kind == FAST && o->wide.name) return (double)WIDE_ROWS * 2 * K_PANEL * INPUTS;
     return (double)K_MR * K_NP * K_PANEL * INPUTS;
 }
