@@ -86,12 +86,21 @@ static void heaviest_first(int *index, int n, const float *w)
 #endif
 }
 
+/* The largest weight of all buckets below b. */
+static float below_bucket(int b)
+{
+    uint32_t u = ((uint32_t)(b + SMALLEST) << 16) - 1;
+    float w;
+    memcpy(&w, &u, sizeof w);
+    return w;
+}
+
 /* The keys of one bucket, heaviest first (ties: lower key first). */
 static int bucket_keys(const struct row *r, int b, int *index)
 {
-    int n = 0;
-    for (int i = r->lo; i < r->n; i++)
-        if (bucket_of(r->w[i]) == b) index[n++] = i;
+    int n = 0, above = k_ops()->above(r->w + r->lo, r->n - r->lo, b > 0 ? below_bucket(b) : -1.0f, index);
+    for (int i = 0; i < above; i++)
+        if (bucket_of(r->w[index[i] + r->lo]) == b) index[n++] = index[i] + r->lo;
     heaviest_first(index, n, r->w);
     return n;
 }
