@@ -107,6 +107,27 @@ static void tile_vnni(const struct k_panel *w, int n, const struct k_xrow *x, in
     for (; rows > 0; rows--, x++, y += ldy) tile_kinds(w, n, x, 1, y, ldy);
 }
 
+/* Scales and sums of up to 16 blocks of x from block b on, a lane each. */
+INLINE void scales_of(const struct k_xrow *x, int b, int left, int sub, __m512 *d, __m512 *s)
+{
+    const __m512i lane = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    const __m512i even = _mm512_slli_epi32(lane, 1);
+    int n = sub == 32 ? left : (left + 1) / 2;
+    *d = _mm512_maskz_loadu_ps((__mmask16)((1u << n) - 1), x->d + b * sub / 32);
+    if (sub == 16) {
+        *d = _mm512_permutexvar_ps(_mm512_srli_epi32(lane, 1), *d);
+        *s = _mm512_maskz_loadu_ps((__mmask16)((1u << left) - 1), x->s + b);
+        return;
+    }
+    /* sums come by 16: add neighbours */
+    __mmask16 hi = (__mmask16)(left > 8 ? (1u << (2 * left - 16)) - 1 : 0);
+    __mmask16 lo = (__mmask16)(left >= 8 ? 0xffff : (1u << (2 * left)) - 1);
+    __m512 s0 = _mm512_maskz_loadu_ps(lo, x->s + 2 * b);
+    __m512 s1 = hi ? _mm512_maskz_loadu_ps(hi, x->s + 2 * b + 16) : _mm512_setzero_ps();
+    *s = _mm512_add_ps(_mm512_permutex2var_ps(s0, even, s1),
+                       _mm512_permutex2var_ps(s0, _mm512_add_epi32(even, _mm512_set1_epi32(1)), s1));
+}
+
 /* ---- four panels at once ---- */
 
 enum { SPAN = 1024, MOST_BLOCKS = SPAN / 16 };   /* inputs whose scales of x lie side by side */
@@ -114,23 +135,29 @@ enum { SPAN = 1024, MOST_BLOCKS = SPAN / 16 };   /* inputs whose scales of x lie
 /* Scales of x and 128 times its sums, by block: rows of equal length, so that one address finds them all. */
 struct x_scales { float d[K_INT_MR][MOST_BLOCKS], s[K_INT_MR][MOST_BLOCKS]; };
 
-INLINE void copy_scales(struct x_scales *z, const struct k_xrow *x, int rows, int k0, int n, int sub)
+INLINE void copy_scales(struct x_scales *z, const struct k_xrow *x, int rows, int b0, int blocks, int sub)
 {
     for (int r = 0; r < rows; r++)
-        for (int b = 0; b < n / sub; b++) {
-            const float *s = x[r].s + k0 / 16 + b * sub / 16;
-            z->d[r][b] = x[r].d[(k0 + b * sub) / 32];
-            z->s[r][b] = 128.0f * (sub == 16 ? s[0] : s[0] + s[1]);
+        for (int b = 0; b < blocks; b += 16) {
+            __m512 d, s;
+            scales_of(x + r, b0 + b, blocks - b < 16 ? blocks - b : 16, sub, &d, &s);
+            _mm512_storeu_ps(z->d[r] + b, d);
+            _mm512_storeu_ps(z->s[r] + b, _mm512_mul_ps(s, _mm512_set1_ps(128.0f)));
         }
 }
 
 /* Inputs k0 .. k0+n-1 of rows r0 .. r0+R-1; the same operations in the same order as in `tile`. */
 INLINE void part4(const struct k_panel *w, int k0, int n, const struct k_xrow *x, const struct x_scales *z,
-                  int r0, int R, float *y, size_t ldy, int sub, bool mins)
+                  int r0, int R, float *y, size_t ldy, int sub, bool mins, bool halves)
 {
     const int8_t *q[K_NP], *xq[3];
+    const char *wd[K_NP];                            /* scales of either kind */
+    const size_t step = K_PANEL * (halves ? sizeof *w->d16 : sizeof *w->d), first = (size_t)(k0 / sub);
     __m512 f[3][K_NP];
-    UNROLL for (int p = 0; p < K_NP; p++) q[p] = w[p].q + (size_t)k0 * K_PANEL;
+    UNROLL for (int p = 0; p < K_NP; p++) {
+        q[p] = w[p].q + (size_t)k0 * K_PANEL;
+        wd[p] = (halves ? (const char *)w[p].d16 : (const char *)w[p].d) + first * step;
+    }
     UNROLL for (int r = 0; r < R; r++) {
         xq[r] = (const int8_t *)x[r0 + r].q + k0;
         UNROLL for (int p = 0; p < K_NP; p++)
@@ -140,22 +167,23 @@ INLINE void part4(const struct k_panel *w, int k0, int n, const struct k_xrow *x
         v16si a[3][K_NP];
         UNROLL for (int r = 0; r < R; r++)
             UNROLL for (int p = 0; p < K_NP; p++) a[r][p] = (v16si){ 0 };
-        _Pragma("GCC unroll 2") for (int i = b * sub; i < (b + 1) * sub; i += 4) {
+        _Pragma("GCC unroll 2") for (int i = 0; i < sub; i += 4) {
             __m512i v[K_NP];
-            UNROLL for (int p = 0; p < K_NP; p++) v[p] = _mm512_loadu_si512(q[p] + i * K_PANEL);
+            UNROLL for (int p = 0; p < K_NP; p++, q[p - 1] += 4 * K_PANEL) v[p] = _mm512_loadu_si512(q[p]);
             UNROLL for (int r = 0; r < R; r++) {
-                __m512i four = four_of(xq[r] + i);
+                __m512i four = four_of(xq[r] + b * sub + i);
                 __asm__("" : "+v"(four));           /* one load, not one in each product */
                 UNROLL for (int p = 0; p < K_NP; p++)
                     a[r][p] = (v16si)_mm512_dpbusd_epi32((__m512i)a[r][p], v[p], four);
             }
         }
-        size_t at = (size_t)(k0 / sub + b) * K_PANEL;
         __m512 d[K_NP], m[K_NP];
-        UNROLL for (int p = 0; p < K_NP; p++) {
-            d[p] = w[p].d ? _mm512_loadu_ps(w[p].d + at)
-                          : _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(w[p].d16 + at)));
-            if (mins) m[p] = _mm512_mul_ps(_mm512_loadu_ps(w[p].m + at), _mm512_set1_ps(1.0f / 128));
+        UNROLL for (int p = 0; p < K_NP; p++, wd[p - 1] += step) {
+            d[p] = halves ? _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)wd[p]))
+                          : _mm512_loadu_ps(wd[p]);
+            if (mins)
+                m[p] = _mm512_mul_ps(_mm512_loadu_ps(w[p].m + (first + (size_t)b) * K_PANEL),
+                                     _mm512_set1_ps(1.0f / 128));
         }
         UNROLL for (int r = 0; r < R; r++) {
             __m512 dx = _mm512_set1_ps(z->d[r0 + r][b]), sx = _mm512_set1_ps(z->s[r0 + r][b]);
@@ -171,23 +199,25 @@ INLINE void part4(const struct k_panel *w, int k0, int n, const struct k_xrow *x
 }
 
 INLINE void tile4(const struct k_panel *w, int n, const struct k_xrow *x, int rows, float *y, size_t ldy,
-                  int sub, bool mins)
+                  int sub, bool mins, bool halves)
 {
     struct x_scales z;
     for (int k0 = 0; k0 < n; k0 += SPAN) {
         int r = 0, len = n - k0 < SPAN ? n - k0 : SPAN;
-        copy_scales(&z, x, rows, k0, len, sub);
-        for (; r + 3 <= rows; r += 3) part4(w, k0, len, x, &z, r, 3, y + (size_t)r * ldy, ldy, sub, mins);
-        for (; r < rows; r++) part4(w, k0, len, x, &z, r, 1, y + (size_t)r * ldy, ldy, sub, mins);
+        copy_scales(&z, x, rows, k0 / sub, len / sub, sub);
+        for (; r + 3 <= rows; r += 3)
+            part4(w, k0, len, x, &z, r, 3, y + (size_t)r * ldy, ldy, sub, mins, halves);
+        for (; r < rows; r++) part4(w, k0, len, x, &z, r, 1, y + (size_t)r * ldy, ldy, sub, mins, halves);
     }
 }
 
 static void tile4_vnni(const struct k_panel *w, int n, const struct k_xrow *x, int rows, float *y, size_t ldy)
 {
-    if (w->sub == 32 && !w->m) tile4(w, n, x, rows, y, ldy, 32, false);
-    else if (w->sub == 32) tile4(w, n, x, rows, y, ldy, 32, true);
-    else if (!w->m) tile4(w, n, x, rows, y, ldy, 16, false);
-    else tile4(w, n, x, rows, y, ldy, 16, true);
+    if (w->sub == 32 && !w->m && !w->d) tile4(w, n, x, rows, y, ldy, 32, false, true);
+    else if (w->sub == 32 && !w->m) tile4(w, n, x, rows, y, ldy, 32, false, false);
+    else if (w->sub == 32) tile4(w, n, x, rows, y, ldy, 32, true, !w->d);
+    else if (!w->m) tile4(w, n, x, rows, y, ldy, 16, false, !w->d);
+    else tile4(w, n, x, rows, y, ldy, 16, true, !w->d);
 }
 
 /* One row of unpacked weights: 64 values a step, whose lanes belong to 2 blocks of 32 or 4 of 16. Scales of
@@ -198,23 +228,12 @@ INLINE float dot(const int8_t *q, const float *d, const float *m, int sub, int n
     const int per = 64 / sub;                     /* blocks of a step */
     const __m512i lane = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
     const __m512i block = sub == 32 ? _mm512_srli_epi32(lane, 3) : _mm512_srli_epi32(lane, 2);
-    const __m512i even = _mm512_slli_epi32(lane, 1);
     __m512 sum = _mm512_setzero_ps(), rest = _mm512_setzero_ps();
     for (int b = 0; b < n / sub; b += 16) {
-        int left = n / sub - b < 16 ? n / sub - b : 16, nx = sub == 32 ? left : (left + 1) / 2;
-        __mmask16 k = (__mmask16)(left == 16 ? 0xffff : (1u << left) - 1), kx = (__mmask16)((1u << nx) - 1);
-        __m512 w = _mm512_maskz_loadu_ps(k, d + b), dx = _mm512_maskz_loadu_ps(kx, x->d + b * sub / 32), sx;
-        if (sub == 16) {
-            dx = _mm512_permutexvar_ps(_mm512_srli_epi32(lane, 1), dx);
-            sx = _mm512_maskz_loadu_ps(k, x->s + b);
-        } else {                                  /* sums come by 16: add neighbours */
-            __mmask16 hi = (__mmask16)(left > 8 ? (left == 16 ? 0xffff : (1u << (2 * left - 16)) - 1) : 0);
-            __mmask16 lo = (__mmask16)(left >= 8 ? 0xffff : (1u << (2 * left)) - 1);
-            __m512 s0 = _mm512_maskz_loadu_ps(lo, x->s + 2 * b);
-            __m512 s1 = hi ? _mm512_maskz_loadu_ps(hi, x->s + 2 * b + 16) : _mm512_setzero_ps();
-            sx = _mm512_add_ps(_mm512_permutex2var_ps(s0, even, s1),
-                               _mm512_permutex2var_ps(s0, _mm512_add_epi32(even, _mm512_set1_epi32(1)), s1));
-        }
+        int left = n / sub - b < 16 ? n / sub - b : 16;
+        __mmask16 k = (__mmask16)((1u << left) - 1);
+        __m512 w = _mm512_maskz_loadu_ps(k, d + b), dx, sx;
+        scales_of(x, b, left, sub, &dx, &sx);
         __m512 off = _mm512_mul_ps(w, _mm512_set1_ps(-128.0f)), scale = _mm512_mul_ps(w, dx);
         if (m) off = _mm512_add_ps(off, _mm512_maskz_loadu_ps(k, m + b));
         rest = _mm512_fmadd_ps(off, sx, rest);
