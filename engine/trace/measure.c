@@ -187,41 +187,32 @@ static void measure_evidence(const struct sac_trace *t, const float *w, int row,
     out->evidence_mass_kept = mass_kept;
 }
 
-/* Weights of keys at .. at+n-1 that are in `rows`, zeros for the others; *run: the first run that may reach
- * `at`, moved on. Returns their sum. */
-static double masked(const float *w, const struct sac_rows *rows, int *run, int at, int n, float *out)
+/* out += weights w[0 .. n-1] times the values of keys at .. at+n-1. Generated values of the heads lie between
+ * each other. */
+static void add_values(const struct sac_trace *t, const struct layer_rec *r, int kv, const float *w, int at,
+                       int n, float *out)
 {
-    double mass = 0;
-    memset(out, 0, (size_t)n * sizeof *out);
-    for (; *run < rows->n && rows->run[*run].lo < at + n; ++*run) {
-        struct sac_run r = rows->run[*run];
-        int lo = r.lo > at ? r.lo : at, hi = r.hi < at + n ? r.hi : at + n;
-        for (int i = lo; i < hi; i++) {
-            out[i - at] = w[i];
-            mass += (double)w[i];
-        }
-        if (r.hi > at + n) break;
+    int d = t->info.shape.head_dim, prompt = t->info.n_prompt;
+    for (int some; n > 0; at += some, w += some, n -= some) {
+        some = at >= prompt ? 1 : n < prompt - at ? n : prompt - at;
+        k_ops()->values(K_F32, w, 0, 1, rec_k(t, r, kv, at, true), d, some, out);
     }
-    return mass;
 }
 
 void head_outputs(const struct sac_trace *t, const struct layer_rec *r, int head, int row, const float *w,
                   int first, const struct sac_rows *rows, float *out)
 {
-    enum { STRETCH = 512 };
     const struct sac_shape *s = &t->info.shape;
-    int d = s->head_dim, kv = head / (s->n_heads / s->n_kv_heads), run = 0, prompt = t->info.n_prompt;
-    float part[2 * STRETCH], *kept = out + d;
-    double mass = 0;
+    int d = s->head_dim, kv = head / (s->n_heads / s->n_kv_heads);
+    float *kept = out + d;
     memset(out, 0, 2 * (size_t)d * sizeof *out);
-    for (int at = first, n; at <= row; at += n) {
-        n = row + 1 - at < STRETCH ? row + 1 - at : STRETCH;
-        if (at >= prompt) n = 1;               /* generated values of the heads lie between each other */
-        else if (n > prompt - at) n = prompt - at;
-        memcpy(part, w + at, (size_t)n * sizeof *part);
-        mass += masked(w, rows, &run, at, n, part + STRETCH);
-        k_ops()->values(K_F32, part, STRETCH, 2, rec_k(t, r, kv, at, true), d, n, out);
+    add_values(t, r, kv, w + first, first, row + 1 - first, out);
+    for (int j = 0; j < rows->n; j++) {
+        int lo = rows->run[j].lo > first ? rows->run[j].lo : first;
+        int hi = rows->run[j].hi < row + 1 ? rows->run[j].hi : row + 1;
+        add_values(t, r, kv, w + lo, lo, hi - lo, kept);
     }
+    double mass = mass_of(w, rows, first, row + 1);
     float inv = mass > 0 ? (float)(1 / mass) : 0;
     for (int c = 0; c < d; c++) kept[c] *= inv;
 }
