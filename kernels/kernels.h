@@ -247,6 +247,8 @@ struct k_ops {
     void (*add_rows)(float *y, const float *x, size_t ldx, const float *w, int rows, int n);
     /* Indices, ascending, of the entries above t; idx: room for n. Returns how many. */
     int (*above)(const float *x, int n, float t, int *idx);
+    /* x[i] = -inf where reader[i] lacks `bit` */
+    void (*keep)(float *x, int n, const uint8_t *reader, unsigned bit);
     /* Entries above t go to `more`, the others (NaN too) to `rest`, in order; room for n each, one of them may
      * be x. Returns how many are above; *sum, unless NULL, is what they sum to. */
     int (*part)(const float *x, int n, float t, float *more, float *rest, double *sum);

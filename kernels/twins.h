@@ -22,6 +22,7 @@ void softcap_c(float *x, int n, float cap);
 void cols_max_c(const float *x, size_t ld, int keys, int n, float *top);
 void cols_exp2_c(const float *x, size_t ld, int keys, int n, const float *shift, float *sum);
 void fold_c(const uint16_t *p, const float *w, int rows, int n, float *out);
+void keep_c(float *x, int n, const uint8_t *reader, unsigned bit);
 int above_c(const float *x, int n, float t, int *idx);
 int part_c(const float *x, int n, float t, float *more, float *rest, double *sum);
 int best_c(const float *x, int n, int k, int *idx);

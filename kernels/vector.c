@@ -94,6 +94,11 @@ void cols_exp2_c(const float *x, size_t ld, int keys, int n, const float *shift,
     }
 }
 
+void keep_c(float *x, int n, const uint8_t *reader, unsigned bit)
+{
+    for (int i = 0; i < n; i++) x[i] = reader[i] & bit ? x[i] : -INFINITY;
+}
+
 int above_c(const float *x, int n, float t, int *idx)
 {
     int k = 0;

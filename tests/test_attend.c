@@ -437,6 +437,31 @@ static void test_cancel(void **state)
 
 /* ---- decode ---- */
 
+/* Head h of a decode step against row n-1 of the problem. */
+static void check_decoded(const struct problem *p, const struct attend_decode *a, int h, double *w)
+{
+    int n = p->a.n, dim = a->head_dim, group = a->n_heads / a->n_kv_heads;
+    const float *v = p->v + (size_t)(h / group) * (size_t)n * (size_t)dim, *out = a->out + h * dim;
+    double terms, want = reference_row(&p->a, h, n - 1, w, &terms), sum = 0;
+    if (!isfinite(want)) {
+        assert_true(a->lse[h] == -INFINITY);
+        for (int d = 0; d < dim; d++) assert_true(out[d] == 0);
+        return;
+    }
+    assert_true(fabs((double)a->lse[h] - want) < 2e-5);
+    for (int j = 0, at = 0; j < n && a->weight; j++)
+        if (reads(&p->a, h, n - 1, j)) {
+            sum += (double)a->weight[h][at];
+            assert_true(fabs((double)a->weight[h][at++] - w[j]) < 2e-5);
+        }
+    if (a->weight) assert_true(fabs(sum - 1) < 1e-4);
+    for (int d = 0; d < dim; d++) {
+        double y = 0;
+        for (int j = 0; j < n; j++) y += w[j] * (double)v[(size_t)j * (size_t)dim + (size_t)d];
+        assert_true(fabs((double)out[d] - y) < 2e-5);
+    }
+}
+
 static void decode_case(int heads, int kvs, int dim, int n, enum sac_kv_type type, int kind, bool per_head,
                         float cap)
 {
@@ -497,28 +522,12 @@ static void decode_case(int heads, int kvs, int dim, int n, enum sac_kv_type typ
     if (kind < 0)
         for (int h = 0; h < heads; h++) sac_plan_free(&plan[h]);
     p.a.plan = kind < 0 ? NULL : plan;
-    attend_decode(pool, &a);
     double *w = malloc((size_t)n * sizeof *w);
-    for (int h = 0; h < heads; h++) {
-        double terms, want = reference_row(&p.a, h, n - 1, w, &terms), sum = 0;
-        if (!isfinite(want)) {
-            assert_true(lse[h] == -INFINITY);
-            continue;
-        }
-        assert_true(fabs((double)lse[h] - want) < 2e-5);
-        int at = 0;
-        for (int j = 0; j < n; j++)
-            if (reads(&p.a, h, n - 1, j)) {
-                sum += (double)weight[h][at];
-                assert_true(fabs((double)weight[h][at++] - w[j]) < 2e-5);
-            }
-        assert_true(fabs(sum - 1) < 1e-4);
-        for (int d = 0; d < dim; d++) {
-            double y = 0;
-            for (int j = 0; j < n; j++)
-                y += w[j] * (double)p.v[(size_t)(h / group) * per + (size_t)j * (size_t)dim + (size_t)d];
-            assert_true(fabs((double)out[h * dim + d] - y) < 2e-5);
-        }
+    for (int weights = 0; weights < 2; weights++) {   /* without them heads that have lists go together */
+        a.weight = weights ? weight : NULL;
+        memset(out, 0xff, (size_t)heads * (size_t)dim * sizeof *out);
+        attend_decode(pool, &a);
+        for (int h = 0; h < heads; h++) check_decoded(&p, &a, h, w);
     }
     for (int h = 0; h < heads; h++) {
         sac_plan_free(&plan[h]);
@@ -554,7 +563,10 @@ static void decode_cases(void)
     decode_case(6, 2, 80, 45, SAC_KV_F16, 1, false, 0);
     decode_case(3, 1, 112, 50, SAC_KV_BF16, 2, true, 15.0f);
     decode_case(8, 2, 64, 1700, SAC_KV_F16, -1, false, 0);
-    decode_case(8, 2, 64, 1700, SAC_KV_F16, 0, false, 0);
+    for (int kind = 0; kind < 4; kind++) {  /* longer than a chunk; more heads than go together */
+        decode_case(8, 2, 64, 2700, (enum sac_kv_type)(kind % 3), kind, kind > 0, kind == 2 ? 15.0f : 0);
+        decode_case(9, 1, 32, 70, SAC_KV_F16, kind, true, 0);
+    }
 }
 static void test_decode(void **state) { (void)state; at_levels(decode_cases); }
 

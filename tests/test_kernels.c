@@ -171,6 +171,23 @@ static void above(void)
     }
 }
 
+static void keeps(void)
+{
+    for (int round = 0; round < 100; round++) {
+        int n = upto(70);
+        struct block x = floats(n, 1), y = floats(n, 1);
+        uint8_t *reader = malloc((size_t)(n + !n));
+        for (int i = 0; i < n; i++) reader[i] = (uint8_t)upto(255);
+        memcpy(y.x, x.x, (size_t)n * sizeof *y.x);
+        keep_c(x.x, n, reader, 1u << round % 8);
+        ops->keep(y.x, n, reader, 1u << round % 8);
+        assert_memory_equal(x.x, y.x, (size_t)n * sizeof *x.x);
+        free(reader);
+        free(x.base);
+        free(y.base);
+    }
+}
+
 /* The same two lists, with one of them where the entries were, and their sum but for its rounding. */
 static void parts(void)
 {
@@ -350,6 +367,7 @@ static void test_sums(void **state) { (void)state; at_levels(sums); }
 static void test_curves(void **state) { (void)state; at_levels(curves); }
 static void test_columns(void **state) { (void)state; at_levels(columns); }
 static void test_above(void **state) { (void)state; at_levels(above); }
+static void test_keeps(void **state) { (void)state; at_levels(keeps); }
 static void test_parts(void **state) { (void)state; at_levels(parts); }
 static void test_best(void **state) { (void)state; at_levels(best); }
 static void test_nibbles(void **state) { (void)state; at_levels(nibbles); }
@@ -395,7 +413,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_sums), cmocka_unit_test(test_curves), cmocka_unit_test(test_columns),
-        cmocka_unit_test(test_above),
+        cmocka_unit_test(test_above), cmocka_unit_test(test_keeps),
         cmocka_unit_test(test_parts), cmocka_unit_test(test_best),
         cmocka_unit_test(test_nibbles),
         cmocka_unit_test(test_halves), cmocka_unit_test(test_scores),

@@ -9,7 +9,7 @@
 #include "avx2.h"
 #include "levels.h"
 
-enum { SUMS = 8, WIDTH = 8, BLOCK = 16 /* keys */, AHEAD = 4096 /* bytes */ };
+enum { SUMS = 8, WIDTH = 8, BLOCK = 16 /* keys */, AHEAD = 8192 /* bytes */ };
 
 INLINE __m256 load_f32(const void *base, size_t i) { return _mm256_loadu_ps((const float *)base + i); }
 INLINE __m256 load_f16(const void *base, size_t i)
@@ -24,9 +24,11 @@ INLINE __m256 load_bf16(const void *base, size_t i)
 
 typedef __m256 (*load_fn)(const void *base, size_t i);
 
+/* Into the second-level cache: the first can wait for no more than some 24 lines, which at the 180 ns that
+ * memory takes are 9 GB/s. */
 INLINE void fetch(const void *base, size_t from, size_t bytes)
 {
-    for (size_t b = 0; b < bytes; b += 64) _mm_prefetch((const char *)base + from + b, _MM_HINT_T0);
+    for (size_t b = 0; b < bytes; b += 64) _mm_prefetch((const char *)base + from + b, _MM_HINT_T1);
 }
 
 /* The totals of 8 vectors as the lanes of one. */

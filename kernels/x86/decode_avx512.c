@@ -8,7 +8,7 @@
 #include "attn512.h"
 #include "levels.h"
 
-enum { SUMS = 16, WIDTH = 16, AHEAD = 2048 /* bytes */ };
+enum { SUMS = 16, WIDTH = 16, AHEAD = 8192 /* bytes */ };
 
 INLINE __m512 load_f32(const void *base, size_t i) { return _mm512_loadu_ps((const float *)base + i); }
 INLINE __m512 load_f16(const void *base, size_t i)
@@ -23,9 +23,11 @@ INLINE __m512 load_bf16(const void *base, size_t i)
 
 typedef __m512 (*load_fn)(const void *base, size_t i);
 
+/* Into the second-level cache: the first can wait for no more than some 24 lines, which at the 180 ns that
+ * memory takes are 9 GB/s. */
 INLINE void fetch(const void *base, size_t from, size_t bytes)
 {
-    for (size_t b = 0; b < bytes; b += 64) _mm_prefetch((const char *)base + from + b, _MM_HINT_T0);
+    for (size_t b = 0; b < bytes; b += 64) _mm_prefetch((const char *)base + from + b, _MM_HINT_T1);
 }
 
 /* The totals of 16 vectors as the lanes of one. */
@@ -207,6 +209,17 @@ float k_max_avx512(const float *x, int n)
         m[0] = _mm512_mask_max_ps(m[0], in, m[0], _mm512_maskz_loadu_ps(in, x + i));
     }
     return _mm512_reduce_max_ps(_mm512_max_ps(m[0], m[1]));
+}
+
+void k_keep_avx512(float *x, int n, const uint8_t *reader, unsigned bit)
+{
+    const __m512 none = _mm512_set1_ps(-INFINITY);
+    const __m128i one = _mm_set1_epi8((char)bit);
+    for (int i = 0; i < n; i += WIDTH) {
+        __mmask16 in = first_lanes(n - i);
+        __mmask16 off = _mm_mask_testn_epi8_mask(in, _mm_maskz_loadu_epi8(in, reader + i), one);
+        _mm512_mask_storeu_ps(x + i, off, none);
+    }
 }
 
 int k_above_avx512(const float *x, int n, float t, int *idx)

@@ -189,6 +189,18 @@ INLINE __m128 squeezed(__m128 v, unsigned on)
     return _mm_permutevar_ps(v, _mm_loadu_si128((const __m128i *)(const void *)squeeze[on]));
 }
 
+void k_keep_avx2(float *x, int n, const uint8_t *reader, unsigned bit)
+{
+    const __m256i one = _mm256_set1_epi32((int)bit);
+    int i = 0;
+    for (; i + 8 <= n; i += 8) {
+        __m256i r = _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)(const void *)(reader + i)));
+        __m256i off = _mm256_cmpeq_epi32(_mm256_and_si256(r, one), _mm256_setzero_si256());
+        _mm256_maskstore_ps(x + i, off, _mm256_set1_ps(-INFINITY));
+    }
+    keep_c(x + i, n - i, reader + i, bit);
+}
+
 int k_above_avx2(const float *x, int n, float t, int *idx)
 {
     const __m128 least = _mm_set1_ps(t);
