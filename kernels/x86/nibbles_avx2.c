@@ -3,6 +3,8 @@
 #include "avx2.h"
 #include "levels.h"
 
+enum { AHEAD = 12 /* groups */ };
+
 INLINE __m256 group_half(const struct k_nibble_query *q, const uint8_t *byte, int chunks, const float *tail)
 {
     const __m256i low = _mm256_set1_epi8(15), one = _mm256_set1_epi16(1);
@@ -31,9 +33,9 @@ void k_nibbles_avx2(const struct k_nibble_query *q, int heads, const void *group
     for (int g = 0; g < n; g++, out += K_GROUP) {
         const uint8_t *byte = (const uint8_t *)groups + (size_t)at[g] * bytes;
         const float *tail = (const float *)(const void *)(byte + chunks * 64);
-        if (g + 4 < n) {
-            const char *next = (const char *)groups + (size_t)at[g + 4] * bytes;
-            for (size_t i = 0; i < bytes; i += 64) _mm_prefetch(next + i, _MM_HINT_T0);
+        if (g + AHEAD < n) {
+            const char *next = (const char *)groups + (size_t)at[g + AHEAD] * bytes;
+            for (size_t i = 0; i < bytes; i += 64) _mm_prefetch(next + i, _MM_HINT_T1);
         }
         for (int h = 0; h < heads; h++)
             for (int half = 0; half < 2; half++)

@@ -4,7 +4,7 @@
 #include "attn512.h"
 #include "levels.h"
 
-enum { AHEAD = 4 /* groups */ };
+enum { AHEAD = 12 /* groups */ };
 
 INLINE void group_heads(const struct k_nibble_query *q, int H, const uint8_t *byte, int chunks, float *out,
                         size_t stride)
@@ -39,7 +39,7 @@ void k_nibbles_vnni(const struct k_nibble_query *q, int heads, const void *group
         const uint8_t *byte = (const uint8_t *)groups + (size_t)at[g] * bytes;
         if (g + AHEAD < n) {
             const char *next = (const char *)groups + (size_t)at[g + AHEAD] * bytes;
-            for (size_t i = 0; i < bytes; i += 64) _mm_prefetch(next + i, _MM_HINT_T0);
+            for (size_t i = 0; i < bytes; i += 64) _mm_prefetch(next + i, _MM_HINT_T1);
         }
         int h = 0;
         for (; h + 4 <= heads; h += 4) group_heads(q + h, 4, byte, chunks, out + (size_t)h * stride, stride);
