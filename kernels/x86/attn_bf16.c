@@ -53,14 +53,14 @@ INLINE void block_bf16(const struct k_attn_tile *t, const struct k_attn_group *g
             UNROLL for (int c = 0; c < G; c++) x[r][c] = _mm512_dpbf16_ps(x[r][c], y, b[c]);
         }
     }
+    uint16_t *keep = list ? NULL : t->p;
     UNROLL for (int r = 0; r < R; r++) {
         softmax_row_512(t, g, row_at(list, r0 + r), x[r], G, see_at(list, r0 + r));
-        UNROLL for (int c = 0; c < G; c++)
-            _mm256_store_si256((__m256i *)(p + r * (K_STEP_KEYS / 2) + c * (K_GROUP / 2)),
-                               (__m256i)_mm512_cvtneps_pbh(x[r][c]));
-        if (t->p && !list)
-            memcpy(t->p + (size_t)(r0 + r) * K_STEP_KEYS, p + r * (K_STEP_KEYS / 2),
-                   (size_t)G * K_GROUP * sizeof *t->p);
+        UNROLL for (int c = 0; c < G; c++) {
+            __m256i h = (__m256i)_mm512_cvtneps_pbh(x[r][c]);
+            _mm256_store_si256((__m256i *)(p + r * (K_STEP_KEYS / 2) + c * (K_GROUP / 2)), h);
+            if (keep) _mm256_store_si256((__m256i *)(void *)(keep + (r0 + r) * K_STEP_KEYS + c * K_GROUP), h);
+        }
     }
     int col = 0;
     for (; col + 64 <= t->dim; col += 64) pv(t, g, o, p, R, G, col, 4);
