@@ -180,6 +180,20 @@ static void state_says(const struct ui_view *v, int w, int h, const char *text)
     cells_free(&b);
 }
 
+/* A sparsity that was asked for stands in the title, not an "auto" that it led to. */
+static void test_compare_title(void **state)
+{
+    static struct ui_state st;
+    struct cell_buf b = { 0 };
+    (void)state;
+    fake_open(&st, UI_TIER_MONO, true);
+    snprintf(st.lane[1].spec, sizeof st.lane[1].spec, "quest:sparsity=0.9,page_size=8");
+    snprintf(st.lane[1].params, sizeof st.lane[1].params, "vertical_size=auto slash_size=auto");
+    frame(&st, &ui_view_compare, &b, 120, 40);
+    assert_true(shows(&b, "quest  sparsity=0.9,page_size=8 "));
+    cells_free(&b);
+}
+
 static void test_states(void **state)
 {
     (void)state;
@@ -513,7 +527,7 @@ int main(void)
         cmocka_unit_test(test_data),   cmocka_unit_test(test_golden),    cmocka_unit_test(test_stays_inside),
         cmocka_unit_test(test_states), cmocka_unit_test(test_wandering), cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_search), cmocka_unit_test(test_group),     cmocka_unit_test(test_why),
-        cmocka_unit_test(test_focus),
+        cmocka_unit_test(test_focus),  cmocka_unit_test(test_compare_title),
     };
     int rc = cmocka_run_group_tests(tests, NULL, NULL);
     fake_forget();

@@ -122,6 +122,19 @@ static void axes(const struct ui_state *st, struct cell_buf *b, struct ui_rect i
     ui_gold_line(&st->look, b, in.x + x->left, y, x->map.w, w->k0, w->k1, &st->info);
 }
 
+/* The parameters in whole words as far as they fit; where a sparsity settles them for each head and they say
+ * "auto", the sparsity. */
+static void settings(const struct sac_lane *l, int room, char *buf, size_t cap)
+{
+    const char *given = l->intervention || !strstr(l->params, "=auto") ? NULL : strchr(l->spec, ':');
+    const char *all = given ? given + 1 : l->params;
+    size_t n = strlen(all);
+    while (n > 0 && (int)n > room) do
+            n--;
+        while (n > 0 && !strchr(" ,+", all[n]));
+    snprintf(buf, cap, "%.*s", (int)n, all);
+}
+
 static void draw_map(const struct ui_state *st, struct cell_buf *b, const struct boxes *x, struct ui_rect box,
                      int pane, char name, int lane, const struct uv_map *m, enum ui_req_state rs)
 {
@@ -133,14 +146,9 @@ static void draw_map(const struct ui_state *st, struct cell_buf *b, const struct
         if (only) memmove(state, only + 2, strlen(only + 2) + 1);
     }
     char params[160] = "";
-    if (has(st, lane)) { /* whole words of the parameters, as far as they fit */
-        int room = box.w - 14 - (int)strlen(ui_lane_name(st, lane)) - (int)strlen(state);
-        size_t n = strlen(st->lane[lane].params);
-        while (n > 0 && (int)n > room) do
-                n--;
-            while (n > 0 && st->lane[lane].params[n] != ' ');
-        snprintf(params, sizeof params, "%.*s", (int)n, st->lane[lane].params);
-    }
+    if (has(st, lane))
+        settings(&st->lane[lane], box.w - 14 - (int)strlen(ui_lane_name(st, lane)) - (int)strlen(state), params,
+                 sizeof params);
     struct ui_rect in = ui_pane(st, b, box, pane, "%s%c  %s%s%s%s%s", m->approx ? "~ " : "", name,
                                 has(st, lane) ? ui_lane_name(st, lane) : "none", params[0] ? "  " : "",
                                 params, state[0] ? "  " : "", state);
