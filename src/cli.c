@@ -125,15 +125,6 @@ char *cli_text(const char *arg, size_t *len, struct sac_err *err)
     return text;
 }
 
-const char *cli_reason(int e)
-{
-    return e == ENOSPC || e == EDQUOT ? "the disk is full"
-           : e == EACCES              ? "no permission to write there"
-           : e == ENOENT              ? "the folder does not exist"
-           : e == EROFS               ? "the file system is read-only"
-                                      : strerror(e);
-}
-
 /* The file that is being written under another name; commands write one at a time. */
 static struct {
     FILE *f;
@@ -149,7 +140,7 @@ FILE *cli_create(const char *path, struct sac_err *err)
                      (int)sizeof pending.tmp;
     FILE *f = fopen(whole ? pending.tmp : path, "wb"); /* devices, pipes and links are written in place */
     if (!f)
-        sac_fail(err, SAC_EIO, "%s: cannot be written: %s", path, cli_reason(errno));
+        sac_fail(err, SAC_EIO, "%s: cannot be written: %s", path, sac_write_reason(errno));
     else if (whole)
         pending.f = f;
     return f;
@@ -174,7 +165,7 @@ bool cli_close(FILE *f, const char *path, struct sac_err *err)
     if (whole) pending.f = NULL;
     if (bad)
         sac_fail(err, SAC_EIO, "%s: cannot be written: %s", f == stdout ? "standard output" : path,
-                 cli_reason(why ? why : EIO));
+                 sac_write_reason(why ? why : EIO));
     return !bad;
 }
 
@@ -191,7 +182,7 @@ bool cli_writable(const char *path, struct sac_err *err)
     bool there = access(path, F_OK) == 0;
     FILE *f = fopen(path, "ab");
     if (!f) {
-        sac_fail(err, SAC_EIO, "%s: cannot be written: %s", path, cli_reason(errno));
+        sac_fail(err, SAC_EIO, "%s: cannot be written: %s", path, sac_write_reason(errno));
         return false;
     }
     fclose(f);

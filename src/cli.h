@@ -33,7 +33,6 @@ bool cli_close(FILE *f, const char *path, struct sac_err *err);
 /* The reader of standard output has gone: it has seen enough, which is no failure. */
 bool cli_reader_left(void);
 void cli_drop(FILE *f);        /* close and leave nothing; accepts NULL and stdout */
-const char *cli_reason(int e); /* an errno of writing, in words */
 /* Can this path be written? Asked before long work starts, so that it is not lost. */
 bool cli_writable(const char *path, struct sac_err *err);
 

@@ -204,7 +204,7 @@ static int written(const char *command, int rc)
     bool bad = fflush(stdout) != 0 || ferror(stdout);
     if (rc || !bad || cli_reader_left()) return rc;
     fprintf(stderr, "saccade%s%s: standard output: cannot be written: %s\n", *command ? " " : "", command,
-            strerror(errno ? errno : EIO));
+            sac_write_reason(errno ? errno : EIO));
     return 1;
 }
 

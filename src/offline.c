@@ -117,6 +117,6 @@ bool offline_target(const char *path, bool force, struct sac_err *err)
     const char *slash = strrchr(path, '/');
     snprintf(dir, sizeof dir, "%.*s", slash ? (int)(slash - path + 1) : 1, slash ? path : ".");
     if (access(dir, W_OK | X_OK) == 0) return true;
-    sac_fail(err, SAC_EIO, "%s: cannot be written: %s", path, cli_reason(errno));
+    sac_fail(err, SAC_EIO, "%s: cannot be written: %s", path, sac_write_reason(errno));
     return false;
 }

@@ -13,23 +13,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static const char *reason(int e)
-{
-    switch (e) {
-    case ENOSPC:
-    case EDQUOT: return "the disk is full";
-    case EACCES:
-    case EPERM: return "no permission to write there";
-    case EROFS: return "the file system is read-only";
-    case ENOENT: return "the folder does not exist";
-    case ENOTDIR: return "part of the path is not a folder";
-    case EISDIR: return "that is a folder";
-    case EFBIG: return "the file would be larger than allowed";
-    case ENAMETOOLONG: return "the name is too long";
-    default: return strerror(e);
-    }
-}
-
 static bool write_all(int fd, const unsigned char *p, size_t n)
 {
     while (n) {
@@ -79,7 +62,7 @@ enum sac_code figure_write(const char *path, const void *data, size_t n, bool fo
     char tmp[4096 + 32];
     if (!strcmp(path, "-")) {
         if (fwrite(data, 1, n, stdout) == n && fflush(stdout) == 0) return SAC_OK;
-        return sac_fail(err, SAC_EIO, "standard output: %s", reason(errno));
+        return sac_fail(err, SAC_EIO, "standard output: %s", sac_write_reason(errno));
     }
     if (stat(path, &st) == 0) {
         if (S_ISDIR(st.st_mode))
@@ -90,13 +73,13 @@ enum sac_code figure_write(const char *path, const void *data, size_t n, bool fo
             bool ok = fd >= 0 && write_all(fd, data, n);
             int e = errno;
             if (fd >= 0 && close(fd) && ok) ok = false, e = errno;
-            return ok ? SAC_OK : sac_fail(err, SAC_EIO, "%s: cannot be written: %s", path, reason(e));
+            return ok ? SAC_OK : sac_fail(err, SAC_EIO, "%s: cannot be written: %s", path, sac_write_reason(e));
         }
     }
     if (snprintf(tmp, sizeof tmp, "%s.part-%ld", path, (long)getpid()) >= (int)sizeof tmp)
         return sac_fail(err, SAC_EIO, "%.80s...: the name is too long", path);
     int fd = open(tmp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-    if (fd < 0) return sac_fail(err, SAC_EIO, "%s: cannot be written: %s", path, reason(errno));
+    if (fd < 0) return sac_fail(err, SAC_EIO, "%s: cannot be written: %s", path, sac_write_reason(errno));
     bool ok = write_all(fd, data, n) && fsync(fd) == 0;
     int e = errno;
     if (close(fd) && ok) ok = false, e = errno;
@@ -104,7 +87,7 @@ enum sac_code figure_write(const char *path, const void *data, size_t n, bool fo
     if (!ok) {
         unlink(tmp);
         if (e == EEXIST) return sac_fail(err, SAC_EIO, "%s: exists already; --force replaces it", path);
-        return sac_fail(err, SAC_EIO, "%s: cannot be written: %s", path, reason(e));
+        return sac_fail(err, SAC_EIO, "%s: cannot be written: %s", path, sac_write_reason(e));
     }
     sync_folder(path);
     return SAC_OK;

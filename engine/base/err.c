@@ -1,6 +1,7 @@
 /* Failures as sentences, their exit codes, and the "did you mean" for mistyped names. */
 #include <saccade/err.h>
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -28,6 +29,23 @@ int sac_exit_code(enum sac_code code)
     case SAC_ECANCEL: return 130;
     }
     return 1;
+}
+
+const char *sac_write_reason(int e)
+{
+    switch (e) {
+    case ENOSPC:
+    case EDQUOT: return "the disk is full";
+    case EACCES:
+    case EPERM: return "no permission to write there";
+    case EROFS: return "the file system is read-only";
+    case ENOENT: return "the folder does not exist";
+    case ENOTDIR: return "part of the path is not a folder";
+    case EISDIR: return "that is a folder";
+    case EFBIG: return "the file would be larger than allowed";
+    case ENAMETOOLONG: return "the name is too long";
+    default: return strerror(e);
+    }
 }
 
 enum { WORD_MAX = 63 };

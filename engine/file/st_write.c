@@ -78,7 +78,7 @@ enum sac_code st_create(struct st_writer **out, const char *path, bool force, st
     if (!open_data(w)) {
         int e = errno;
         st_abandon(w);
-        return sac_fail(err, SAC_EIO, "%s: cannot write there: %s", path, strerror(e));
+        return sac_fail(err, SAC_EIO, "%s: cannot write there: %s", path, sac_write_reason(e));
     }
     *out = w;
     return SAC_OK;
@@ -107,7 +107,7 @@ enum sac_code st_add(struct st_writer *w, const char *name, enum st_dtype dtype,
         return sac_fail(err, SAC_ENOMEM, "%s: cannot add tensor '%s'", w->path, name);
     if (bytes && fwrite(data, 1, (size_t)bytes, w->data) != bytes)
         return sac_fail(err, SAC_EIO, "%s: cannot write %llu bytes: %s", w->path, (unsigned long long)bytes,
-                        strerror(errno));
+                        sac_write_reason(errno));
     w->at += bytes;
     return SAC_OK;
 }
@@ -164,7 +164,7 @@ enum sac_code st_finish(struct st_writer *w, struct sac_err *err)
 {
     enum sac_code rc = SAC_OK;
     if (!(w->in_place ? write_in_place(w) : write_whole(w)))
-        rc = sac_fail(err, SAC_EIO, "%s: cannot write it: %s", w->path, strerror(errno));
+        rc = sac_fail(err, SAC_EIO, "%s: cannot write it: %s", w->path, sac_write_reason(errno));
     st_abandon(w);
     return rc;
 }

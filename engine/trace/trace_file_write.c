@@ -588,15 +588,6 @@ static void write_rest(struct sac_trace_writer *w)
     chunk(w, "END ", "", 0);
 }
 
-static const char *reason(int e)
-{
-    return e == ENOSPC || e == EDQUOT ? "the disk is full"
-           : e == EACCES              ? "no permission to write there"
-           : e == ENOENT              ? "the folder does not exist"
-           : e == EROFS               ? "the file system is read-only"
-                                      : strerror(e);
-}
-
 /* The finished file takes its name. Without force a file that appeared meanwhile is left alone: link() fails
  * then, rename() would not. */
 static bool publish(const char *tmp, const char *path, bool force)
@@ -653,7 +644,7 @@ static enum sac_code open_partial(struct sac_trace_writer *w, struct sac_err *er
         unlink(w->partial);
         w->fd = open(w->partial, flags, 0666);
     }
-    if (w->fd < 0) return sac_fail(err, SAC_EIO, "%s: cannot be written: %s", w->path, reason(errno));
+    if (w->fd < 0) return sac_fail(err, SAC_EIO, "%s: cannot be written: %s", w->path, sac_write_reason(errno));
     (void)flock(w->fd, LOCK_EX | LOCK_NB);
     return SAC_OK;
 }
@@ -713,14 +704,14 @@ enum sac_code sac_trace_writer_end(struct sac_trace_writer *w, const atomic_bool
     if (!failed(w) && !publish(w->partial, w->path, w->o->force)) w->error = errno;
     if (w->stopped) rc = sac_fail(err, SAC_ECANCEL, "%s: stopped, nothing was written", w->path);
     else if (w->no_memory) rc = sac_fail(err, SAC_ENOMEM, "%s: out of memory while writing", w->path);
-    else if (w->error) rc = sac_fail(err, SAC_EIO, "%s: cannot be written: %s", w->path, reason(w->error));
+    else if (w->error) rc = sac_fail(err, SAC_EIO, "%s: cannot be written: %s", w->path, sac_write_reason(w->error));
     if (rc) {
         sac_trace_writer_drop(w);
         return rc;
     }
     bool closed = close(w->fd) == 0;
     int why = errno;
-    if (!closed) rc = sac_fail(err, SAC_EIO, "%s: cannot be written: %s", w->path, reason(why));
+    if (!closed) rc = sac_fail(err, SAC_EIO, "%s: cannot be written: %s", w->path, sac_write_reason(why));
     writer_free(w);
     return rc;
 }

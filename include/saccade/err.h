@@ -30,6 +30,9 @@ enum sac_code sac_fail(struct sac_err *err, enum sac_code code, const char *fmt,
  * 130 interrupted). */
 int sac_exit_code(enum sac_code code);
 
+/* Why something could not be written, from its errno, in words that end a sentence. */
+const char *sac_write_reason(int e);
+
 /* The name among n that is nearest to `word` by edit distance, or NULL when none is near enough to be
  * what was meant. */
 const char *sac_nearest(const char *word, const char *const *names, int n);
