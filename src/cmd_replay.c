@@ -45,6 +45,9 @@ int cmd_replay(int argc, char **argv)
     struct sac_err err = { SAC_OK, "" };
     char path[1024], *prompt = NULL;
     size_t n;
+    if (files.n > 1 && sac_trace_is_file(files.v[1]) && setup_recorded(&a, files.v[1], &err))
+        return cli_fail("replay", &err);
+    if (setup_methods(&a, &err)) return cli_fail("replay", &err);
     char *script = cli_read(files.v[0], &n, &err);
     if (!script) return cli_fail("replay", &err);
     if (!a.prompt && !a.methods.n) setup_demo(&a);

@@ -560,6 +560,8 @@ static int snapshot(struct opts *o, const char *source)
                       ".safetensors (q, k, v of the layer)",
                       o->out);
     else if (!many && !offline_target(o->out, o->force, &err)) rc = err.code;
+    else if (setup_methods(&o->a, &err)) rc = err.code;
+    else if (!o->again && source && sac_trace_is_file(source) && setup_recorded(&o->a, source, &err)) rc = err.code;
     else if (o->again) {
         o->a.model = source;
         rc = run_again(o, &r, &err);

@@ -60,11 +60,9 @@ int explore(int argc, char **argv)
 
     struct sac_err err = { SAC_OK, "" };
     if (a.prompt && a.task) return args_fail(&spec, "--prompt and --task exclude each other");
+    if (files.n && sac_trace_is_file(files.v[0]) && setup_recorded(&a, files.v[0], &err)) return cli_fail("", &err);
     if (!a.prompt && !a.methods.n) setup_demo(&a);
-    for (int i = 0; i < a.methods.n; i++) {
-        struct sac_spec method;
-        if (sac_spec_parse(&method, a.methods.v[i], &err) != SAC_OK) return cli_fail("", &err);
-    }
+    if (setup_methods(&a, &err)) return cli_fail("", &err);
     char path[1024], samples[1024], *prompt = NULL;
     size_t len;
     if (!cli_model(files.n ? files.v[0] : NULL, path, sizeof path, &err)) return cli_fail("", &err);

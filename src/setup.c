@@ -9,6 +9,37 @@
 const char *const setup_styles[] = { "auto", "compact", "paper", NULL };
 const char *const setup_kv_types[] = { "f32", "f16", "bf16", NULL };
 
+enum sac_code setup_methods(const struct setup_args *a, struct sac_err *err)
+{
+    struct sac_spec spec;
+    for (int i = 0; i < a->methods.n; i++)
+        if (sac_spec_parse(&spec, a->methods.v[i], err)) return err->code;
+    return SAC_OK;
+}
+
+enum sac_code setup_recorded(const struct setup_args *a, const char *trace, struct sac_err *err)
+{
+    const struct setup_args usual = SETUP_DEFAULTS;
+    const struct { bool given; const char *name; } asked[] = {
+        { a->task, "task" },
+        { a->prompt, "prompt" },
+        { a->methods.n, "method" },
+        { a->length != usual.length, "length" },
+        { a->sample != usual.sample, "sample" },
+        { a->style != usual.style, "style" },
+        { a->file, "file" },
+        { a->raw, "raw" },
+        { a->system, "system" },
+        { a->max_tokens != usual.max_tokens, "max-tokens" },
+        { a->temperature > 0, "temperature" },
+    };
+    for (size_t i = 0; i < sizeof asked / sizeof *asked; i++)
+        if (asked[i].given)
+            return sac_fail(err, SAC_EARG, "--%s: %s is a recorded run, whose prompt and methods are settled; leave it "
+                            "out, or name a model", asked[i].name, trace);
+    return SAC_OK;
+}
+
 void setup_demo(struct setup_args *a)
 {
     static const char *const methods[] = { "vertical_slash:sparsity=0.9", "snapkv:sparsity=0.9",

@@ -26,6 +26,11 @@ struct setup_args {
 };
 #define SETUP_DEFAULTS { .length = 4096, .seed = 43, .top_p = 1.0 }
 
+/* Refuses a method's SPEC that is none, for whoever does not start a run at once. */
+enum sac_code setup_methods(const struct setup_args *a, struct sac_err *err);
+/* A recorded run has its own prompt and methods: a sentence where an option asks for others. */
+enum sac_code setup_recorded(const struct setup_args *a, const char *trace, struct sac_err *err);
+
 /* With nothing asked for: Vertical-Slash, SnapKV and Quest on a needle task. */
 void setup_demo(struct setup_args *a);
 

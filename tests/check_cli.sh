@@ -140,6 +140,21 @@ mistake 2 'terminal' "$model"
 mistake 2 'terminal'
 TERM=dumb mistake 2 'terminal'
 
+# ---- a recorded run has its prompt and methods ----
+recorded=$(ls "$root"/samples/traces/*.trace | head -n 1)
+mistake 2 '--task: .*recorded run' snapshot "$recorded" --task niah -o "$dir/x.png"
+mistake 2 '--method: .*recorded run' "$recorded" -m quest
+echo 'screen map' >"$dir/log"
+mistake 2 '--length: .*recorded run' replay "$dir/log" "$recorded" --length 512 --headless
+
+mistake 2 "unknown method 'nosuch'" replay "$dir/log" --method nosuch --headless
+mistake 2 "unknown method 'nosuch'" snapshot --screen map --method nosuch -o "$dir/x.png"
+
+# ---- lines instead of a screen: one for the gold answer too, and no control character in it ----
+printf '%s\n' '{"prompt": "a or b?", "gold": "a\nb\u001b[31m", "metric": "exact"}' >"$dir/task.jsonl"
+echo quit | "$saccade" --plain --task user --file "$dir/task.jsonl" --method dense --max-tokens 2 >"$dir/out" 2>"$dir/err"
+grep -qF 'gold a\nb\x1b[31m' "$dir/out" || bad "--plain: no gold answer as a line in: $(head -c 400 "$dir/out" "$dir/err")"
+
 # ---- results ----
 good '^context +16384' info
 good '"context": 16384' info --json
