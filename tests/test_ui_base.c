@@ -454,6 +454,10 @@ static void test_methods(void **state)
     assert_false(ui_run_line(st, "task neadle"));
     assert_true(ui_run_line(st, "prompt Hello there"));
     assert_string_equal(st->run->want.prompt, "Hello there");
+    /* How long a prompt of one's own is, nobody knows before it is read. */
+    char says[80];
+    ui_view_run.context(st, says, sizeof says, 80);
+    assert_null(strstr(says, "tokens"));
     close_state(st);
 }
 

@@ -50,22 +50,34 @@ static const char *state_name(const struct sac_lane *x)
     return name[x->state];
 }
 
+/* A text of any length as one line. What it holds is for the reader, not for the terminal. */
+static void one_line(const char *label, const char *text)
+{
+    printf("%s ", label);
+    for (const char *p = text; *p; p++) {
+        unsigned char c = (unsigned char)*p;
+        if (c == '\n') fputs("\\n", stdout);
+        else if ((c < 32 && c != '\t') || c == 127) printf("\\x%02x", c);
+        else putchar(c);
+    }
+    putchar('\n');
+}
+
 static void plain_lanes(const struct ui_state *st)
 {
     if (*st->info.task)
         printf("task %s length %d sample %d tokens %d\n", st->info.task, st->info.length, st->info.sample,
                st->info.n_prompt);
     else printf("prompt tokens %d\n", st->info.n_prompt);
-    if (*st->info.gold) printf("gold %s\n", st->info.gold);
+    if (*st->info.gold) one_line("gold", st->info.gold);
     for (int l = 0; l < st->n_lanes; l++) {
         const struct sac_lane *x = &st->lane[l];
         printf("lane %d %s%s %s", l, x->spec, x->intervention ? " INTERVENTION" : "", state_name(x));
         if (x->score == x->score) printf(" score %.2f", x->score);
         if (x->recall.mass == x->recall.mass) printf(" mass recall %.3f", x->recall.mass);
         if (x->state == SAC_LANE_FAILED) printf(" reason %s", x->error);
-        printf("\n  answer ");
-        for (const char *p = x->answer; *p; p++) fputs(*p == '\n' ? "\\n" : (char[2]){ *p, 0 }, stdout);
         putchar('\n');
+        one_line("  answer", x->answer);
     }
 }
 

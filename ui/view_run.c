@@ -560,8 +560,9 @@ static void context(const struct ui_state *st, char *buf, size_t cap, int w)
 {
     const struct ui_run *r = st->run;
     if (!st->trace) {
-        snprintf(buf, cap, "%s %d tokens, seed %llu", r->want.prompt ? "own prompt" : r->want.task,
-                 r->want.length, (unsigned long long)r->want.seed);
+        unsigned long long seed = r->want.seed;
+        if (r->want.prompt) snprintf(buf, cap, "own prompt, seed %llu", seed);
+        else snprintf(buf, cap, "%s %d tokens, seed %llu", r->want.task, r->want.length, seed);
         return;
     }
     const struct sac_task *task = sac_task_find(st->info.task);
