@@ -130,6 +130,8 @@ static int cmd_man(int argc, char **argv)
          "3 model, trace or data file missing, damaged or not supported; 4 does not fit in memory;\n"
          "5 a check failed; 130, 143 interrupted.\n"
          ".SH ENVIRONMENT\nSACCADE_SAMPLES: the folder of bundled models and prompts.\n"
+         "SACCADE_CPU: the most that may be used of scalar, avx2, avx512, vnni, bf16 and amx, or neon.\n"
+         "TMPDIR: where a recording larger than memory goes (/var/tmp).\n"
          "NO_COLOR, COLORTERM, TERM, EDITOR, VISUAL, ESCDELAY and LC_ALL are respected.");
     return 0;
 }

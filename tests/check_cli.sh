@@ -80,6 +80,8 @@ mistake 2 'did you mean tokenize' help tokenise
 
 mistake 4 'would fit' bench --prefill 999999999 -q -o "$dir/bench"      # at once, not after making the prompt
 
+SACCADE_CPU=AVX2 mistake 2 'SACCADE_CPU=AVX2: expected scalar' info
+
 # ---- files ----
 mistake 3 'nowhere.gguf' run nowhere.gguf
 mistake 3 'nowhere.gguf' info nowhere.gguf

@@ -1,4 +1,5 @@
 /* Looking into a model file without running it: the list of its tensors, and one of them as f32. */
+#include "base/cpu.h"
 #include "file/model_files.h"
 
 #include <saccade/model.h>
@@ -52,8 +53,8 @@ enum sac_code sac_model_dump(const char *path, const char *tensor, const char *o
                              struct sac_err *err)
 {
     struct model_files f;
-    k_cpu_init(k_level_find(getenv("SACCADE_CPU")));
-    enum sac_code rc = model_files_open(&f, path, false, err);
+    enum sac_code rc = cpu_choose(err);
+    if (!rc) rc = model_files_open(&f, path, false, err);
     if (rc) return rc;
     const struct tensor_dir *d = model_files_dir(&f);
     const struct tensor *t = dir_find(d, tensor);

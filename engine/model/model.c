@@ -2,6 +2,7 @@
  *
  * With directory_only, a file whose architecture this program cannot run is still described: its tokenizer
  * works, and info.cannot_run says why the rest does not. */
+#include "base/cpu.h"
 #include "model/linear.h"
 #include "model/model_int.h"
 
@@ -217,13 +218,14 @@ enum sac_code sac_model_open(struct sac_model **out, const char *path, const str
                              struct sac_err *err)
 {
     *out = NULL;
+    enum sac_code rc = cpu_choose(err);
+    if (rc) return rc;
     struct sac_model *m = calloc(1, sizeof *m);
     if (!m) return sac_fail(err, SAC_ENOMEM, "%s: out of memory", path);
     pthread_mutex_init(&m->turn, NULL);
     pthread_mutex_init(&m->spare_lock, NULL);
     if (opts) m->opts = *opts;
-    k_cpu_init(k_level_find(getenv("SACCADE_CPU")));
-    enum sac_code rc = model_files_open(&m->files, path, true, err);
+    rc = model_files_open(&m->files, path, true, err);
     if (!rc) rc = open_files(m, err);
     if (rc) sac_model_close(m);
     else *out = m;

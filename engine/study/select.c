@@ -2,6 +2,7 @@
  * outputs, and eviction; decode steps are in select_decode.c, attention itself in model/attend.c. */
 #include "study/select_int.h"
 
+#include "base/cpu.h"
 #include "kernels.h"
 #include "methods/methods.h"
 #include "model/attend.h"
@@ -359,8 +360,8 @@ enum sac_code sac_select_run(const struct sac_select_args *a, struct sac_select_
 {
     struct select_run r = { .a = a, .out = out, .err = err };
     memset(out, 0, sizeof *out);
-    k_cpu_init(k_level_find(getenv("SACCADE_CPU")));
-    enum sac_code rc = sac_spec_parse(&r.spec, a->spec, err);
+    enum sac_code rc = cpu_choose(err);
+    if (!rc) rc = sac_spec_parse(&r.spec, a->spec, err);
     if (!rc) rc = load_all(&r);
     if (!rc) {
         long cores = sysconf(_SC_NPROCESSORS_ONLN);

@@ -7,7 +7,7 @@
  * temporary file, so that the system can page them out. */
 #include "trace/trace_file_read.h"
 
-#include "kernels.h"
+#include "base/cpu.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -622,8 +622,8 @@ enum sac_code sac_trace_open(struct sac_trace **out, const char *path, struct sa
 {
     struct reader r = { .lane = -1, .err = err, .path = path };
     *out = NULL;
-    k_cpu_init(k_level_find(getenv("SACCADE_CPU")));     /* no model was opened that would have done it */
-    enum sac_code rc = map_file(&r.f, path, err);
+    enum sac_code rc = cpu_choose(err);       /* no model was opened that would have done it */
+    if (!rc) rc = map_file(&r.f, path, err);
     if (rc) return rc;
     rc = read_all(&r);
     if (!rc) {
