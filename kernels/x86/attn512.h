@@ -81,10 +81,18 @@ INLINE __m512 mask_512(__m512 s, const int32_t *pos, int row, int window)
     return _mm512_mask_mov_ps(_mm512_set1_ps(-INFINITY), ok, s);
 }
 
-/* Scores v[G] of row r become exp2(v - m); m, l and o of the row follow the maximum. see: a bit for each key
- * that the row reads. */
-INLINE void softmax_row_512(const struct k_attn_tile *t, const struct k_attn_group *g, int r, __m512 *v,
-                            int G, uint64_t see)
+/* Is there no cap, and no key that a row does not read? */
+INLINE bool open_512(const struct k_attn_tile *t, const struct k_attn_group *g,
+                     const struct k_attn_rows *list, int G)
+{
+    bool open = t->cap <= 0 && !(list && list->see);
+    UNROLL for (int c = 0; c < G; c++) open &= !g[c].pos;
+    return open;
+}
+
+/* Scores v[G] of row r are capped and masked (see: a bit for each key that the row reads). */
+INLINE void mask_row_512(const struct k_attn_tile *t, const struct k_attn_group *g, int r, __m512 *v, int G,
+                         uint64_t see)
 {
     if (t->cap > 0) UNROLL for (int c = 0; c < G; c++) v[c] = softcap_512(v[c], t->cap);
     UNROLL for (int c = 0; c < G; c++)
@@ -92,26 +100,40 @@ INLINE void softmax_row_512(const struct k_attn_tile *t, const struct k_attn_gro
     if (see != ~(uint64_t)0)
         UNROLL for (int c = 0; c < G; c++)
             v[c] = _mm512_mask_mov_ps(_mm512_set1_ps(-INFINITY), (__mmask16)(see >> c * K_GROUP), v[c]);
+}
+
+/* The same unless they are open; m, l and o of the row follow their maximum. Returns m. */
+INLINE __m512 settle_row_512(const struct k_attn_tile *t, const struct k_attn_group *g, int r, __m512 *v,
+                             int G, bool open, uint64_t see)
+{
+    if (!open) mask_row_512(t, g, r, v, G, see);
     __m512 mx = v[0];
     UNROLL for (int c = 1; c < G; c++) mx = _mm512_max_ps(mx, v[c]);
     __m512 m = _mm512_set1_ps(t->m[r]);
-    float *l = t->l + r * K_GROUP;
-    __m512 sum = _mm512_loadu_ps(l);
     if (_mm512_cmp_ps_mask(mx, _mm512_add_ps(m, _mm512_set1_ps(K_SLACK)), _CMP_GT_OQ)) {
-        float top = _mm512_reduce_max_ps(mx), *o = t->o + (size_t)r * (size_t)t->dim;
+        float top = _mm512_reduce_max_ps(mx), *o = t->o + (size_t)r * (size_t)t->dim, *l = t->l + r * K_GROUP;
         if (t->m[r] > K_M0) { /* before the first keys there is nothing to rescale */
             __m512 z = exp2_512(_mm512_set1_ps(t->m[r] - top));
-            sum = _mm512_mul_ps(sum, z);
+            _mm512_storeu_ps(l, _mm512_mul_ps(z, _mm512_loadu_ps(l)));
             for (int d = 0; d < t->dim; d += 16)
                 _mm512_storeu_ps(o + d, _mm512_mul_ps(z, _mm512_loadu_ps(o + d)));
         }
         t->m[r] = top;
         m = _mm512_set1_ps(top);
     }
+    return m;
+}
+
+/* Scores v[G] of row r become exp2(v - m), and are added to l. */
+INLINE void softmax_row_512(const struct k_attn_tile *t, const struct k_attn_group *g, int r, __m512 *v,
+                            int G, bool open, uint64_t see)
+{
+    __m512 m = settle_row_512(t, g, r, v, G, open, see);
+    float *l = t->l + r * K_GROUP;
     UNROLL for (int c = 0; c < G; c++) v[c] = exp2_512(_mm512_sub_ps(v[c], m));
     __m512 add = v[0];
     UNROLL for (int c = 1; c < G; c++) add = _mm512_add_ps(add, v[c]);
-    _mm512_storeu_ps(l, _mm512_add_ps(sum, add));
+    _mm512_storeu_ps(l, _mm512_add_ps(_mm512_loadu_ps(l), add));
 }
 
 /* Which row the i-th of a block is, and which keys it reads. */

@@ -71,8 +71,9 @@ INLINE void block_f32(const struct k_attn_tile *t, const struct k_attn_group *g,
             UNROLL for (int c = 0; c < G; c++) x[r][c] = _mm512_fmadd_ps(y, b[c], x[r][c]);
         }
     }
+    bool open = open_512(t, g, list, G);
     UNROLL for (int r = 0; r < R; r++) {
-        softmax_row_512(t, g, row_at(list, r0 + r), x[r], G, see_at(list, r0 + r));
+        softmax_row_512(t, g, row_at(list, r0 + r), x[r], G, open, see_at(list, r0 + r));
         UNROLL for (int c = 0; c < G; c++) _mm512_store_ps(p + r * K_STEP_KEYS + c * K_GROUP, x[r][c]);
     }
     if (t->p)

@@ -1,6 +1,7 @@
 /* Attention tiles with bf16 products and f32 sums: vdpbf16ps does two multiply-adds a lane.
  *
- * q, k and v are rounded to bf16 when packed, probabilities between the two products; softmax, maxima and
+ * Four rows are taken at a time; while the products of four make their scores, those of the four before become
+ * weights. q, k and v are rounded to bf16 when packed, weights between the two products; softmax, maxima and
  * sums stay f32. The relative error of the output is that of 8-bit mantissas, 2e-3 to 4e-3
  * (kernels/SPEED.md). */
 #include "attn512.h"
@@ -8,68 +9,201 @@
 
 #include <string.h>
 
-INLINE void pv(const struct k_attn_tile *t, const struct k_attn_group *g, float *const *o, const uint32_t *p,
-               int R, int G, int col, int NC)
+enum { ROWS = 4, WORDS = K_GROUP / 2 };    /* of a block; 32-bit words of the weights of a group */
+
+/* 2^x for a result of 8 bits: relative error 8e-5; 0 below -125 and for -inf. A float of 1.5 * 2^23 added and
+ * taken off rounds on units that do not multiply. */
+INLINE __m512 exp2_short(__m512 x)
 {
-    __m512 x[6][4];
+    const __m512 shift = _mm512_set1_ps(0x1.8p23f);
+    __mmask16 normal = _mm512_cmp_ps_mask(x, _mm512_set1_ps(-125.0f), _CMP_GE_OQ);
+    __m512 n = _mm512_sub_ps(_mm512_add_ps(x, shift), shift), f = _mm512_sub_ps(x, n);
+    __m512 p = _mm512_set1_ps(5.517166907e-2f);
+    p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(2.426111222e-1f));
+    p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(6.932609855e-1f));
+    p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(9.999280735e-1f));
+    return _mm512_maskz_scalef_ps(normal, p, n);
+}
+
+/* Up to ROWS rows between their two products: scores less the maximum, then weights. */
+struct rows {
+    float s[ROWS * K_STEP_KEYS] __attribute__((aligned(64)));
+    uint32_t p[ROWS * K_STEP_KEYS / 2] __attribute__((aligned(64)));
+    float *l[ROWS], *o[ROWS];
+};
+
+/* Vectors of scores, of R rows of G each, become weights: the i-th, or (G even) the i-th and the next. */
+INLINE void weigh(struct rows *b, int i, int G)
+{
+    float *l = b->l[i / G];
+    uint32_t *p = b->p + i * WORDS;
+    __m512 x = exp2_short(_mm512_load_ps(b->s + i * K_GROUP)), sum = x;
+    if (G % 2) {
+        _mm256_store_si256((__m256i *)p, (__m256i)_mm512_cvtneps_pbh(x));
+    } else {
+        __m512 y = exp2_short(_mm512_load_ps(b->s + (i + 1) * K_GROUP));
+        sum = _mm512_add_ps(x, y);
+        _mm512_store_si512(p, (__m512i)_mm512_cvtne2ps_pbh(y, x));
+    }
+    _mm512_storeu_ps(l, _mm512_add_ps(_mm512_loadu_ps(l), sum));
+}
+
+/* All from the i-th on. */
+INLINE void weigh_rest(struct rows *b, int i, int R, int G)
+{
+    for (; i < R * G; i += 2 - G % 2) weigh(b, i, G);
+}
+
+INLINE void pv(const struct k_attn_tile *t, const struct k_attn_group *g, const struct rows *b, int R, int G,
+               int col, int NC)
+{
+    __m512 x[ROWS][4];
     UNROLL for (int r = 0; r < R; r++)
-        UNROLL for (int j = 0; j < NC; j++) x[r][j] = _mm512_loadu_ps(o[r] + col + j * 16);
+        UNROLL for (int j = 0; j < NC; j++) x[r][j] = _mm512_loadu_ps(b->o[r] + col + j * 16);
     for (int c = 0; c < G; c++) {
-        const uint32_t *v = (const uint32_t *)g[c].v + col, *pc = p + c * (K_GROUP / 2);
-        for (int i = 0; i < K_GROUP / 2; i++, v += t->dim) {
-            __m512bh b[4];
-            UNROLL for (int j = 0; j < NC; j++) b[j] = (__m512bh)_mm512_loadu_si512(v + j * 16);
+        const uint32_t *v = (const uint32_t *)g[c].v + col, *p = b->p + c * WORDS;
+        for (int i = 0; i < WORDS; i++, v += t->dim) {
+            __m512bh w[4];
+            UNROLL for (int j = 0; j < NC; j++) w[j] = (__m512bh)_mm512_loadu_si512(v + j * 16);
             UNROLL for (int r = 0; r < R; r++) {
-                __m512bh y = (__m512bh)_mm512_set1_epi32((int)pc[r * (K_STEP_KEYS / 2) + i]);
-                UNROLL for (int j = 0; j < NC; j++) x[r][j] = _mm512_dpbf16_ps(x[r][j], y, b[j]);
+                __m512bh y = (__m512bh)_mm512_set1_epi32((int)p[r * G * WORDS + i]);
+                UNROLL for (int j = 0; j < NC; j++) x[r][j] = _mm512_dpbf16_ps(x[r][j], y, w[j]);
             }
         }
     }
     UNROLL for (int r = 0; r < R; r++)
-        UNROLL for (int j = 0; j < NC; j++) _mm512_storeu_ps(o[r] + col + j * 16, x[r][j]);
+        UNROLL for (int j = 0; j < NC; j++) _mm512_storeu_ps(b->o[r] + col + j * 16, x[r][j]);
 }
 
-INLINE void block_bf16(const struct k_attn_tile *t, const struct k_attn_group *g,
-                       const struct k_attn_rows *list, int r0, int R, int G)
+INLINE void values(const struct k_attn_tile *t, const struct k_attn_group *g, const struct rows *b, int R,
+                   int G)
 {
-    __m512 x[6][4];
-    uint32_t p[6 * K_STEP_KEYS / 2] __attribute__((aligned(64)));
-    int pairs = t->dim / 2;
-    const uint32_t *q[6], *k[4];
-    float *o[6];
-    UNROLL for (int r = 0; r < R; r++) {
-        size_t row = (size_t)row_at(list, r0 + r);
-        q[r] = (const uint32_t *)t->q + row * (size_t)pairs;
-        o[r] = t->o + row * (size_t)t->dim;
-    }
+    int col = 0;
+    for (; col + 64 <= t->dim; col += 64) pv(t, g, b, R, G, col, 4);
+    if (col + 32 <= t->dim) { pv(t, g, b, R, G, col, 2); col += 32; }
+    if (col < t->dim) pv(t, g, b, R, G, col, 1);
+}
+
+/* Scores of R rows from r0 on. Meanwhile the rows in b, if they wait for it, get their weights, a vector for
+ * every two pairs of inputs: between the products that cost is hidden, after them all would wait for it. */
+INLINE void scores(const struct k_attn_tile *t, const struct k_attn_group *g, const struct k_attn_rows *list,
+                   int r0, int R, int G, __m512 (*x)[4], struct rows *b, bool wait)
+{
+    const int pairs = t->dim / 2, vectors = 2 - G % 2;
+    const uint32_t *q[ROWS], *k[4];
+    int i = 0;
+    UNROLL for (int r = 0; r < R; r++)
+        q[r] = (const uint32_t *)t->q + (size_t)row_at(list, r0 + r) * (size_t)pairs;
     UNROLL for (int c = 0; c < G; c++) k[c] = g[c].k;
     UNROLL for (int r = 0; r < R; r++)
         UNROLL for (int c = 0; c < G; c++) x[r][c] = _mm512_setzero_ps();
-    for (int d = 0; d < pairs; d++) {
-        __m512bh b[4];
-        UNROLL for (int c = 0; c < G; c++) b[c] = (__m512bh)_mm512_loadu_si512(k[c] + d * K_GROUP);
-        UNROLL for (int r = 0; r < R; r++) {
-            __m512bh y = (__m512bh)_mm512_set1_epi32((int)q[r][d]);
-            UNROLL for (int c = 0; c < G; c++) x[r][c] = _mm512_dpbf16_ps(x[r][c], y, b[c]);
+    for (int d = 0; d < pairs; d += 2 * vectors) {
+        UNROLL for (int e = d; e < d + 2 * vectors; e++) {
+            __m512bh w[4];
+            UNROLL for (int c = 0; c < G; c++) w[c] = (__m512bh)_mm512_loadu_si512(k[c] + e * K_GROUP);
+            UNROLL for (int r = 0; r < R; r++) {
+                __m512bh y = (__m512bh)_mm512_set1_epi32((int)q[r][e]);
+                UNROLL for (int c = 0; c < G; c++) x[r][c] = _mm512_dpbf16_ps(x[r][c], y, w[c]);
+            }
+        }
+        if (wait && i < R * G) {
+            weigh(b, i, G);
+            i += vectors;
         }
     }
-    uint16_t *keep = list ? NULL : t->p;
-    UNROLL for (int r = 0; r < R; r++) {
-        softmax_row_512(t, g, row_at(list, r0 + r), x[r], G, see_at(list, r0 + r));
-        UNROLL for (int c = 0; c < G; c++) {
-            __m256i h = (__m256i)_mm512_cvtneps_pbh(x[r][c]);
-            _mm256_store_si256((__m256i *)(p + r * (K_STEP_KEYS / 2) + c * (K_GROUP / 2)), h);
-            if (keep) _mm256_store_si256((__m256i *)(void *)(keep + (r0 + r) * K_STEP_KEYS + c * K_GROUP), h);
-        }
-    }
-    int col = 0;
-    for (; col + 64 <= t->dim; col += 64) pv(t, g, o, p, R, G, col, 4);
-    if (col + 32 <= t->dim) { pv(t, g, o, p, R, G, col, 2); col += 32; }
-    if (col < t->dim) pv(t, g, o, p, R, G, col, 1);
+    if (wait) weigh_rest(b, i, R, G);
 }
 
-DEFINE_STEP(attn_step_bf16, block_bf16)
-DEFINE_STEP_LISTED(attn_step_rows_bf16, block_bf16)
+INLINE void keep_scores(const struct k_attn_tile *t, const struct k_attn_group *g,
+                        const struct k_attn_rows *list, int r0, int R, int G, __m512 (*x)[4], struct rows *b)
+{
+    bool open = open_512(t, g, list, G);
+    UNROLL for (int r = 0; r < R; r++) {
+        int row = row_at(list, r0 + r);
+        b->l[r] = t->l + row * K_GROUP;
+        b->o[r] = t->o + (size_t)row * (size_t)t->dim;
+        __m512 m = settle_row_512(t, g, row, x[r], G, open, see_at(list, r0 + r));
+        UNROLL for (int c = 0; c < G; c++)
+            _mm512_store_ps(b->s + (r * G + c) * K_GROUP, _mm512_sub_ps(x[r][c], m));
+    }
+}
+
+INLINE void keep_weights(const struct k_attn_tile *t, int r0, int R, int G, const struct rows *b)
+{
+    for (int r = 0; r < R; r++)
+        memcpy(t->p + (size_t)(r0 + r) * K_STEP_KEYS, b->p + r * G * WORDS,
+               (size_t)(G * WORDS) * sizeof *b->p);
+}
+
+/* Rows whose scores are kept and that nothing follows. */
+INLINE void last_rows(const struct k_attn_tile *t, const struct k_attn_group *g,
+                      const struct k_attn_rows *list, int r0, int R, int G, struct rows *b)
+{
+    weigh_rest(b, 0, R, G);
+    if (t->p && !list) keep_weights(t, r0, R, G, b);
+    values(t, g, b, R, G);
+}
+
+INLINE void few_rows(const struct k_attn_tile *t, const struct k_attn_group *g,
+                     const struct k_attn_rows *list, int r0, int R, int G, struct rows *b)
+{
+    __m512 x[ROWS][4];
+    scores(t, g, list, r0, R, G, x, b, false);
+    keep_scores(t, g, list, r0, R, G, x, b);
+    last_rows(t, g, list, r0, R, G, b);
+}
+
+/* Rows first .. end-1, or entries of the list: four at a time, the weights of four while the next have their
+ * scores. */
+INLINE void all_rows(const struct k_attn_tile *t, const struct k_attn_group *g,
+                     const struct k_attn_rows *list, int first, int end, int G)
+{
+    struct rows b[2];
+    int r = first, now = 0;
+    if (r + ROWS <= end) {
+        __m512 x[ROWS][4];
+        scores(t, g, list, r, ROWS, G, x, NULL, false);
+        keep_scores(t, g, list, r, ROWS, G, x, &b[0]);
+    }
+    for (; r + 2 * ROWS <= end; r += ROWS, now = !now) {
+        __m512 x[ROWS][4];
+        scores(t, g, list, r + ROWS, ROWS, G, x, &b[now], true);
+        keep_scores(t, g, list, r + ROWS, ROWS, G, x, &b[!now]);
+        if (t->p && !list) keep_weights(t, r, ROWS, G, &b[now]);
+        values(t, g, &b[now], ROWS, G);
+    }
+    if (r + ROWS <= end) {
+        last_rows(t, g, list, r, ROWS, G, &b[now]);
+        r += ROWS;
+    }
+    if (r + 2 <= end) { few_rows(t, g, list, r, 2, G, &b[0]); r += 2; }
+    if (r < end) few_rows(t, g, list, r, 1, G, &b[0]);
+}
+
+#define DEFINE_STEPS(G)                                                                                    \
+    static __attribute__((noinline)) void step_##G(                                                        \
+        const struct k_attn_tile *t, const struct k_attn_group *g, const struct k_attn_rows *list)         \
+    {                                                                                                      \
+        all_rows(t, g, list, list ? 0 : t->first, list ? list->n : t->rows, G);                            \
+    }
+DEFINE_STEPS(1)
+DEFINE_STEPS(2)
+DEFINE_STEPS(3)
+DEFINE_STEPS(4)
+
+static void attn_step_rows_bf16(const struct k_attn_tile *t, const struct k_attn_rows *list,
+                                const struct k_attn_group *g, int n_groups)
+{
+    if (n_groups == 4) step_4(t, g, list);
+    else if (n_groups == 3) step_3(t, g, list);
+    else if (n_groups == 2) step_2(t, g, list);
+    else step_1(t, g, list);
+}
+
+static void attn_step_bf16(const struct k_attn_tile *t, const struct k_attn_group *g, int n_groups)
+{
+    attn_step_rows_bf16(t, NULL, g, n_groups);
+}
 
 static void pack_q_bf16(const float *q, int dim, int dim_pad, float scale, void *dst)
 {
