@@ -1,9 +1,8 @@
 /* Attention tiles with bf16 products and f32 sums: vdpbf16ps does two multiply-adds a lane.
  *
- * Four rows are taken at a time; while the products of four make their scores, those of the four before become
- * weights. q, k and v are rounded to bf16 when packed, weights between the two products; softmax, maxima and
- * sums stay f32. The relative error of the output is that of 8-bit mantissas, 2e-3 to 4e-3
- * (kernels/SPEED.md). */
+ * Four rows are taken at a time; while products make their scores, those of the four before become weights.
+ * q, k and v are rounded to bf16 when packed, weights between the two products; softmax, maxima and sums stay
+ * f32. The relative error of the output is that of 8-bit mantissas, 2e-3 to 4e-3 (kernels/SPEED.md). */
 #include "attn512.h"
 #include "levels.h"
 
