@@ -23,7 +23,8 @@ static const struct sac_param params[] = {
     P_BOOL(opts, normalize, 0, "divide sums by the number of queries that saw the key"),
 };
 
-struct state { struct opts o; struct sac_shape shape; int cap; float *sum; };   /* sum[layer][kv head][cap] */
+/* sum[layer][kv head][cap], of which the first used[layer][kv head] are of keys in the cache */
+struct state { struct opts o; struct sac_shape shape; int cap; float *sum; int *used; };
 
 static enum sac_code budget(void *opts, const struct sac_shape *s, int n, double sparsity,
                             struct sac_err *err)
@@ -66,9 +67,14 @@ static bool evict(const struct sac_prefill_in *in, const void *opts, float *weig
     return true;
 }
 
+static size_t cache_of(const struct state *s, int layer, int kv_head)
+{
+    return (size_t)layer * (size_t)s->shape.n_kv_heads + (size_t)kv_head;
+}
+
 static float *sums(const struct state *s, int layer, int kv_head)
 {
-    return s->sum + ((size_t)layer * (size_t)s->shape.n_kv_heads + (size_t)kv_head) * (size_t)s->cap;
+    return s->sum + cache_of(s, layer, kv_head) * (size_t)s->cap;
 }
 
 static void *create(const struct sac_env *env, const void *opts, struct sac_arena *a)
@@ -76,15 +82,18 @@ static void *create(const struct sac_env *env, const void *opts, struct sac_aren
     struct state *s = sac_arena_alloc(a, sizeof *s);
     if (!s) return NULL;
     *s = (struct state){ .o = *(const struct opts *)opts, .shape = env->shape, .cap = env->max_tokens };
-    s->sum = sac_arena_alloc(a, sizeof *s->sum * (size_t)env->shape.n_layers * (size_t)env->shape.n_kv_heads *
-                                    (size_t)s->cap);
-    return s->sum ? s : NULL;
+    size_t caches = (size_t)env->shape.n_layers * (size_t)env->shape.n_kv_heads;
+    s->sum = sac_arena_alloc(a, sizeof *s->sum * caches * (size_t)s->cap);
+    s->used = sac_arena_alloc(a, sizeof *s->used * caches);
+    return s->sum && s->used ? s : NULL;
 }
 
 static void append(void *state, int layer, int kv_head, int slot0, int n, const float *k)
 {
+    struct state *s = state;
     (void)k;
-    memset(sums(state, layer, kv_head) + slot0, 0, sizeof(float) * (size_t)n);
+    memset(sums(s, layer, kv_head) + slot0, 0, sizeof(float) * (size_t)n);
+    s->used[cache_of(s, layer, kv_head)] = slot0 + n;
 }
 
 static void seed(void *state, int layer, int kv_head, int n, const float *score)
@@ -114,9 +123,10 @@ static int drop(void *state, const struct sac_decode_in *in, int kv_head)
 
 static void dropped(void *state, int layer, int kv_head, int slot)
 {
-    const struct state *s = state;
+    struct state *s = state;
     float *sum = sums(s, layer, kv_head);
-    memmove(sum + slot, sum + slot + 1, sizeof *sum * (size_t)(s->cap - slot - 1));
+    int left = --s->used[cache_of(s, layer, kv_head)];
+    memmove(sum + slot, sum + slot + 1, sizeof *sum * (size_t)(left - slot));
 }
 
 const struct sac_method method_h2o = {
