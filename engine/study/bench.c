@@ -151,68 +151,94 @@ static bool one_prefill(struct bench *b, const int *ids, int n, bool densities, 
     return ok;
 }
 
-/* Dense at the same length: a whole prefill (median), its attention alone (fastest). */
-struct dense_time {
-    double total, attend;
+/* One method at one length. Prefills count by their median, their attention and selection by the fastest. */
+struct timed {
+    const char *name;
+    struct sac_spec spec;
+    bool dense;
+    struct sac_density density;
+    double each[MAX_REPEATS], seconds, select, attend, total, least_select, least_attend, flops_attend;
+    int n;
 };
 
-static bool bench_prefill(struct bench *b, const char *name, const int *ids, int n, struct dense_time *dense)
+/* round -1: the warm-up, which is not timed. */
+static bool time_once(struct bench *b, struct timed *x, const int *ids, int n, int round)
 {
     struct prefill_args a;
-    double t[MAX_REPEATS], select = 0, attend = 0, total = 0, least_select = HUGE_VAL,
-                           least_attend = HUGE_VAL;
-    int repeats = b->o->repeats < 1 ? 1 : b->o->repeats > MAX_REPEATS ? MAX_REPEATS : b->o->repeats;
-    if (!b->o->cold && !one_prefill(b, ids, n, true, &a)) return false;
-    for (int r = 0; r < repeats; r++) {
-        if (!one_prefill(b, ids, n, b->o->cold && r == 0, &a)) return false;
-        t[r] = a.total_s;
-        select += a.select_s;
-        attend += a.attend_s;
-        total += a.total_s;
-        least_select = fmin(least_select, a.select_s);
-        least_attend = fmin(least_attend, a.attend_s);
-    }
-    struct sac_bench_row row = {
-        .tokens = n, .threads = pool_threads(b->m->pool), .gbytes_s = (double)NAN, .of_ceiling = (double)NAN,
-        .evict_to_dense = (double)NAN
-    };
-    snprintf(row.method, sizeof row.method, "%s", name);
-    row.seconds = median(t, repeats);
-    row.best_seconds = t[0];
-    row.tok_s = n / row.seconds;
-    if (!b->spec) *dense = (struct dense_time){ row.seconds, least_attend };
-    row.ratio_to_dense = dense->total / row.seconds;
-    row.density = (struct sac_density){ 1, 1, 1, (double)NAN };
-    if (b->n_sum) row.density = (struct sac_density){ b->sum.pattern / b->n_sum, b->sum.kernel / b->n_sum,
-                                                      b->sum.work / b->n_sum, (double)NAN };
-    row.select_share = select / total;
-    row.attend_share = attend / total;
-    row.select_seconds = least_select;
-    row.attend_seconds = least_attend;
-    row.select_to_dense = b->spec ? least_select / dense->attend : (double)NAN;
-    row.attend_to_density = b->spec ? least_attend / (row.density.work * dense->attend) : (double)NAN;
-    struct linear_cost linear = linear_cost(b, n);
-    row.gflops = (linear.flops + a.flops_attend) / row.seconds * 1e-9;
-    if (b->top) row.of_ceiling = (linear.seconds + a.flops_attend / attend_rate(b)) / row.seconds;
-    b->row(b->ctx, &row);
-    return !stopped(b);
+    bool densities = round < 0 || (b->o->cold && round == 0);
+    b->spec = x->dense ? NULL : &x->spec;
+    if (!one_prefill(b, ids, n, densities, &a)) return false;
+    int heads = b->n_sum;
+    if (densities && heads)
+        x->density = (struct sac_density){ b->sum.pattern / heads, b->sum.kernel / heads, b->sum.work / heads,
+                                           (double)NAN };
+    if (round < 0) return true;
+    x->least_select = x->n ? fmin(x->least_select, a.select_s) : a.select_s;
+    x->least_attend = x->n ? fmin(x->least_attend, a.attend_s) : a.attend_s;
+    x->each[x->n++] = a.total_s;
+    x->select += a.select_s;
+    x->attend += a.attend_s;
+    x->total += a.total_s;
+    x->flops_attend = a.flops_attend;
+    return true;
 }
 
+/* dense: at the same length, or NULL where it was not measured. */
+static void prefill_row(struct bench *b, struct timed *x, int n, const struct timed *dense)
+{
+    x->seconds = median(x->each, x->n);
+    struct sac_bench_row row = {
+        .tokens = n, .threads = pool_threads(b->m->pool), .seconds = x->seconds, .best_seconds = x->each[0],
+        .tok_s = n / x->seconds, .ratio_to_dense = (double)NAN, .density = x->density,
+        .select_share = x->select / x->total, .attend_share = x->attend / x->total,
+        .select_seconds = x->least_select, .attend_seconds = x->least_attend,
+        .select_to_dense = (double)NAN, .attend_to_density = (double)NAN, .evict_to_dense = (double)NAN,
+        .gbytes_s = (double)NAN, .of_ceiling = (double)NAN
+    };
+    snprintf(row.method, sizeof row.method, "%s", x->name);
+    if (dense) row.ratio_to_dense = dense->seconds / x->seconds;
+    if (dense && !x->dense) {
+        row.select_to_dense = x->least_select / dense->least_attend;
+        row.attend_to_density = x->least_attend / (row.density.work * dense->least_attend);
+    }
+    struct linear_cost linear = linear_cost(b, n);
+    row.gflops = (linear.flops + x->flops_attend) / x->seconds * 1e-9;
+    if (b->top) row.of_ceiling = (linear.seconds + x->flops_attend / attend_rate(b)) / x->seconds;
+    b->row(b->ctx, &row);
+}
+
+/* Dense, where asked for, and the methods that have a prefill. -1: a wrong one. */
+static int list_prefills(struct bench *b, struct timed *x, int n)
+{
+    const struct sac_density all = { 1, 1, 1, (double)NAN };
+    int count = 0;
+    if (!b->o->no_reference) x[count++] = (struct timed){ .name = "dense", .dense = true, .density = all };
+    for (int i = 0; i < b->o->n_spec; i++) {
+        struct timed *y = &x[count];
+        *y = (struct timed){ .name = b->o->spec[i], .density = all };
+        if (sac_spec_parse(&y->spec, b->o->spec[i], b->err) != SAC_OK ||
+            sac_spec_resolve(&y->spec, &b->m->hp.shape, n, b->err) != SAC_OK)
+            return -1;
+        count += sac_spec_prefill(&y->spec) != NULL;
+    }
+    return count;
+}
+
+/* All in turns, round by round: a machine whose speed changes while they run changes it for all of them. What
+ * was measured before a failure or a stop is told. */
 static bool prefills(struct bench *b, int n)
 {
     int *ids = prompt_ids(b->m, n, b->o->seed);
-    struct dense_time dense = { (double)NAN, (double)NAN };
-    bool ok = ids != NULL;
-    b->spec = NULL;
-    ok = ok && (b->o->no_reference || bench_prefill(b, "dense", ids, n, &dense));
-    for (int i = 0; ok && i < b->o->n_spec; i++) {
-        struct sac_spec spec;
-        ok = sac_spec_parse(&spec, b->o->spec[i], b->err) == SAC_OK &&
-             sac_spec_resolve(&spec, &b->m->hp.shape, n, b->err) == SAC_OK;
-        if (!ok || !sac_spec_prefill(&spec)) continue;
-        b->spec = &spec;
-        ok = bench_prefill(b, b->o->spec[i], ids, n, &dense);
-    }
+    struct timed *x = calloc((size_t)b->o->n_spec + 1, sizeof *x);
+    int count = ids && x ? list_prefills(b, x, n) : -1;
+    int rounds = b->o->repeats < 1 ? 1 : b->o->repeats > MAX_REPEATS ? MAX_REPEATS : b->o->repeats;
+    bool ok = count >= 0;
+    for (int round = b->o->cold ? 0 : -1; ok && round < rounds; round++)
+        for (int i = 0; ok && i < count; i++) ok = time_once(b, &x[i], ids, n, round) && !stopped(b);
+    const struct timed *dense = count > 0 && x[0].dense && x[0].n ? &x[0] : NULL;
+    for (int i = 0; i < count; i++)
+        if (x[i].n) prefill_row(b, &x[i], n, dense);
+    free(x);
     free(ids);
     return ok;
 }
@@ -248,7 +274,7 @@ static void on_evict(void *ctx, struct prefill_layer *pl)
         if (b->kept[i] && !b->failed) keep_timed(b, i, pl->in);
 }
 
-/* Dense at the same context: a step (median), its attention alone (mean), attention of the prefill before it. */
+/* Dense at the same context: a step and its attention alone (medians), attention of the prefill before it. */
 struct dense_step {
     double total, attend, prefill_attend;
 };
@@ -264,14 +290,19 @@ static bool bench_decode(struct bench *b, struct session *base, int i_spec, cons
     struct fork_args fa = { .n = n, .max_new = steps + WARM, .kept = kept, .spec = spec, .force_layer = -1,
                             .force_kv = -1, .seed = b->o->seed };
     struct session *s = session_fork(base, &fa, b->err);
-    double *t = malloc((size_t)steps * sizeof *t);
+    double *t = malloc(3 * (size_t)steps * sizeof *t), *choose = t ? t + steps : NULL,
+           *read_s = t ? choose + steps : NULL;
     bool ok = s && t;
-    struct session_stats before = { 0 };
+    struct session_stats before = { 0 }, last = { 0 };
     for (int i = -WARM; ok && i < steps; i++) {
         if (i == 0) before = session_stats(s);
+        last = session_stats(s);
         double t0 = clock_seconds();
         ok = session_decode(s, ids[(i + WARM) % n], NULL, b->err) == SAC_OK && !stopped(b);
-        if (i >= 0) t[i] = clock_seconds() - t0;
+        if (i < 0) continue;
+        t[i] = clock_seconds() - t0;
+        choose[i] = session_stats(s).select_s - last.select_s;
+        read_s[i] = session_stats(s).attend_s - last.attend_s;
     }
     if (ok) {
         struct session_stats after = session_stats(s);
@@ -290,16 +321,15 @@ static bool bench_decode(struct bench *b, struct session *base, int i_spec, cons
         row.best_seconds = t[0];
         row.tok_s = 1.0 / row.seconds;
         double full = after.full - before.full, read = after.read - before.read;
-        double select = (after.select_s - before.select_s) / steps,
-               attend = (after.attend_s - before.attend_s) / steps;
+        double select = median(choose, steps), attend = median(read_s, steps);
         if (!spec) dense->total = row.seconds, dense->attend = attend;
         row.ratio_to_dense = dense->total / row.seconds;
         row.density =
             (struct sac_density){ (double)NAN, (double)NAN, (double)NAN, full > 0 ? read / full : 1.0 };
         row.select_seconds = select;
         row.attend_seconds = attend;
-        row.select_share = select * steps / total;
-        row.attend_share = attend * steps / total;
+        row.select_share = (after.select_s - before.select_s) / total;
+        row.attend_share = (after.attend_s - before.attend_s) / total;
         if (spec) row.select_to_dense = select / dense->attend;
         if (spec) row.attend_to_density = attend / (row.density.read * dense->attend);
         if (kept) row.evict_to_dense = b->evict_s[i_spec] / dense->prefill_attend;
@@ -401,7 +431,8 @@ enum sac_code sac_bench(struct sac_model *m, const struct sac_bench_opts *o, con
     for (int i = 0; ok && i < o->n_prefill; i++)
         ok = sac_model_check(m, o->prefill[i], 1, 1, 0, false, b.err) == SAC_OK;
     for (int i = 0; ok && o->decode > 0 && i < o->n_context; i++)
-        ok = sac_model_check(m, o->context[i] > 0 ? o->context[i] : 1, o->decode, 1, 0, false, b.err) == SAC_OK;
+        ok = sac_model_check(m, o->context[i] < 1 ? 1 : o->context[i], o->decode, 1, 0, false, b.err) ==
+             SAC_OK;
     for (int i = 0; ok && i < o->n_prefill; i++) ok = prefills(&b, o->prefill[i]);
     for (int i = 0; ok && o->decode > 0 && i < o->n_context; i++) ok = decodes(&b, o->context[i]);
     if (ok) return SAC_OK;

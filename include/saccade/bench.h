@@ -38,9 +38,9 @@ struct sac_bench_row {
     double tok_s, ratio_to_dense;     /* > 1: faster than dense */
     struct sac_density density;       /* mean over sparse layers and heads; dense: 1 */
     double select_share, attend_share;/* of the time */
-    double select_seconds, attend_seconds; /* prefill: fastest; decode: mean of a step */
+    double select_seconds, attend_seconds; /* prefill: fastest; decode: median of a step */
     /* Selection as a share of dense attention's time, and attention's time over (density x dense attention's
-     * time). Prefill: fastest runs, work density; decode: means of a step, read density. NAN for dense. */
+     * time). Prefill: fastest runs, work density; decode: medians of a step, read density. NAN for dense. */
     double select_to_dense, attend_to_density;
     /* Decode of a method that evicts: choosing what is kept, on as many threads, as a share of the time that
      * attention of the dense prefill took. NAN otherwise. */
@@ -53,7 +53,9 @@ struct sac_bench_row {
     double of_ceiling;
 };
 
-/* Calls row for each measurement, dense first at each length. top: ceilings to compare with, or NULL. */
+/* Calls row for each measurement, dense first at each length. Prefills of a length take turns, so its rows
+ * come together at the end, also when the last round is not finished. top: ceilings to compare with, or
+ * NULL. */
 enum sac_code sac_bench(struct sac_model *m, const struct sac_bench_opts *o, const struct sac_ceilings *top,
                         void (*row)(void *ctx, const struct sac_bench_row *r), void *ctx,
                         struct sac_err *err);
