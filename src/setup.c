@@ -24,7 +24,7 @@ enum sac_code setup_recorded(const struct setup_args *a, const char *trace, stru
         { a->task, "task" },
         { a->prompt, "prompt" },
         { a->methods.n, "method" },
-        { a->length != usual.length, "length" },
+        { a->length && a->length != usual.length, "length" },      /* 0: the explorer's, not given */
         { a->sample != usual.sample, "sample" },
         { a->style != usual.style, "style" },
         { a->file, "file" },

@@ -148,6 +148,8 @@ mistake 2 '--task: .*recorded run' snapshot "$recorded" --task niah -o "$dir/x.p
 mistake 2 '--method: .*recorded run' "$recorded" -m quest
 echo 'screen map' >"$dir/log"
 mistake 2 '--length: .*recorded run' replay "$dir/log" "$recorded" --length 512 --headless
+mistake 2 '--length: .*recorded run' "$recorded" --length 512
+"$saccade" --plain "$recorded" </dev/null >"$dir/plain" 2>&1 || bad "the explorer does not open a recording: $(cat "$dir/plain")"
 
 mistake 2 "unknown method 'nosuch'" replay "$dir/log" --method nosuch --headless
 mistake 2 "unknown method 'nosuch'" snapshot --screen map --method nosuch -o "$dir/x.png"
