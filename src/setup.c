@@ -35,8 +35,9 @@ enum sac_code setup_recorded(const struct setup_args *a, const char *trace, stru
     };
     for (size_t i = 0; i < sizeof asked / sizeof *asked; i++)
         if (asked[i].given)
-            return sac_fail(err, SAC_EARG, "--%s: %s is a recorded run, whose prompt and methods are settled; leave it "
-                            "out, or name a model", asked[i].name, trace);
+            return sac_fail(err, SAC_EARG,
+                            "--%s: %s is a recorded run, whose prompt and methods are settled; leave it out, or "
+                            "name a model", asked[i].name, trace);
     return SAC_OK;
 }
 
