@@ -320,8 +320,11 @@ static void test_cut_files(void **state)
         struct sac_err err = { 0 };
         spit(path, all, len);
         if (sac_trace_open(&t, path, &err) == SAC_OK) {
+            struct sac_trace_info info;
             opened++;
             read_all(t);
+            sac_trace_info(t, &info);
+            assert_true(info.recorded && info.cut);      /* what shows it can say that parts are missing */
             sac_trace_release(t);
             assert_int_equal(sac_trace_check(path, &r, NULL), SAC_OK);
             assert_true(r.cut && r.good_bytes <= len);
@@ -334,6 +337,12 @@ static void test_cut_files(void **state)
     assert_int_equal(sac_trace_open(&t, path, NULL), SAC_OK);
     assert_int_equal(sac_trace_n_rows(t, 0, 1), N + NEW);
     assert_int_equal(sac_trace_n_rows(t, 1, 1), N + NEW);
+    sac_trace_release(t);
+    struct sac_trace_info whole;
+    spit(path, all, n);
+    assert_int_equal(sac_trace_open(&t, path, NULL), SAC_OK);
+    sac_trace_info(t, &whole);
+    assert_true(whole.recorded && !whole.cut);
     sac_trace_release(t);
     free(all);
     unlink(path);

@@ -69,6 +69,7 @@ static void plain_lanes(const struct ui_state *st)
         printf("task %s length %d sample %d tokens %d\n", st->info.task, st->info.length, st->info.sample,
                st->info.n_prompt);
     else printf("prompt tokens %d\n", st->info.n_prompt);
+    if (st->info.cut) puts("recorded, cut short: methods, layers and steps after the cut are missing");
     if (*st->info.gold) one_line("gold", st->info.gold);
     for (int l = 0; l < st->n_lanes; l++) {
         const struct sac_lane *x = &st->lane[l];

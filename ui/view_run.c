@@ -152,7 +152,9 @@ static int fields(const struct ui_state *st, struct field *f)
         snprintf(field_add(f, &n, "model", NULL)->value, 200, "%s  %d layers  %dQ/%dKV heads x %d",
                  st->info.arch, s->n_layers, s->n_heads, s->n_kv_heads, s->head_dim);
         char *run = field_add(f, &n, "run", NULL)->value;
-        if (st->info.weight_error > 0)
+        if (st->info.cut)
+            snprintf(run, 200, "recorded: the file is cut short");
+        else if (st->info.weight_error > 0)
             snprintf(run, 200, "recorded: weights to %.2g %%", 100 * st->info.weight_error);
         else
             snprintf(run, 200, "recorded: opened from a file");
@@ -566,7 +568,9 @@ static void context(const struct ui_state *st, char *buf, size_t cap, int w)
         return;
     }
     const struct sac_task *task = sac_task_find(st->info.task);
-    const char *recorded = st->info.recorded ? "  |  recorded run" : "";
+    const char *recorded = st->info.cut        ? "  |  recorded, cut short"
+                           : st->info.recorded ? "  |  recorded run"
+                                               : "";
     for (int words = 3; *st->info.task && words >= 0; words--) { /* as much as there is room for */
         int n = snprintf(buf, cap, words > 1 ? "%s%stask %s  sample %d  seed %llu  |  prompt %d tokens"
                                              : "%s%s%s #%d  seed %llu  %d tokens",
@@ -579,8 +583,7 @@ static void context(const struct ui_state *st, char *buf, size_t cap, int w)
         if (n <= w) return;
     }
     if (!*st->info.task)
-        snprintf(buf, cap, "own prompt of %d tokens%s", st->info.n_prompt,
-                 st->info.recorded ? "  |  recorded run" : "");
+        snprintf(buf, cap, "own prompt of %d tokens%s", st->info.n_prompt, recorded);
 }
 
 int ui_run_worse(const struct ui_state *st)

@@ -600,11 +600,13 @@ static enum sac_code read_all(struct reader *r)
 {
     size_t at = TF_HEAD;
     enum sac_code rc = SAC_OK;
+    bool cut = false;
     for (r->number = 0; !rc; r->number++) {
         struct head h;
         r->at = at;
         enum walk w = next_head(r->f->map, r->f->size, &at, r->number, &h);
         if (w == WALK_DAMAGED) return tf_damaged(r, "the chunk's header does not match its checksum");
+        cut = w == WALK_CUT;
         if (w != WALK_CHUNK) break;
         if (tf_crc(0, r->f->map + at, h.stored) != h.payload_crc)
             return tf_damaged(r, "the contents do not match their checksum");
@@ -615,6 +617,7 @@ static enum sac_code read_all(struct reader *r)
     if (!rc && (!r->t || !sac_trace_n_lanes(r->t)))
         rc = sac_fail(r->err, SAC_EFORMAT,
                       "%s: cut short at byte %zu, before the first lane: nothing to show", r->path, r->at);
+    if (!rc) r->t->info.cut = cut;
     return rc;
 }
 

@@ -32,6 +32,7 @@ struct sac_trace_info {
     const int *span_item;
     int threads;
     bool recorded;                /* from a file: no model behind it */
+    bool cut;                     /* a file cut short: lanes, layers or steps after the cut are not here */
     double weight_error;          /* of its rounded q and k: relative, root mean square; 0: not stated */
 };
 void sac_trace_info(const struct sac_trace *t, struct sac_trace_info *out);
