@@ -9,17 +9,18 @@
 #include <saccade/bench.h>
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 struct output {
     FILE *text;
-    json_t *rows;
-    double first_s;      /* of the same measurement with the first thread count, for the efficiency */
-    struct sac_bench_row *seen;
-    int n_seen, cap;
+    json_t *rows, *tops;
+    struct sac_bench_row *row;      /* of all thread counts so far */
+    int n, cap;
+    bool full;                      /* no memory for a row */
 };
 
-static json_t *row_json(const struct sac_bench_row *r, double efficiency)
+static json_t *row_json(const struct sac_bench_row *r, double of_ceiling, double efficiency)
 {
     json_t *o = json_pack("{s:s, s:s, s:i}", "method", r->method, "phase", r->decode ? "decode" : "prefill",
                           "tokens", r->tokens);
@@ -33,7 +34,7 @@ static json_t *row_json(const struct sac_bench_row *r, double efficiency)
         { "select_to_dense_attention", r->select_to_dense },
         { "attend_to_density", r->attend_to_density },
         { "evict_to_dense_attention", r->evict_to_dense },
-        { "of_ceiling", r->of_ceiling },
+        { "of_ceiling", of_ceiling },
         { "seconds", r->seconds },
         { "best_seconds", r->best_seconds },
         { "select_seconds", r->select_seconds },
@@ -54,39 +55,48 @@ static void cell(FILE *f, double v, int width, int decimals, const char *unit)
 }
 
 /* Speed-up over the first thread count, divided by the ratio of threads. */
-static double efficiency(struct output *o, const struct sac_bench_row *r)
+static double efficiency(const struct output *o, int i)
 {
-    for (int i = 0; i < o->n_seen; i++) {
-        const struct sac_bench_row *s = &o->seen[i];
+    const struct sac_bench_row *r = &o->row[i];
+    for (const struct sac_bench_row *s = o->row; s < r; s++)
         if (s->decode == r->decode && s->tokens == r->tokens && !strcmp(s->method, r->method))
             return s->seconds / r->seconds * s->threads / r->threads;
-    }
-    if (o->n_seen < o->cap) o->seen[o->n_seen++] = *r;
     return (double)NAN;
 }
 
+static void row_text(FILE *f, const struct sac_bench_row *r, double of_ceiling, double e)
+{
+    fprintf(f, "%-34s %-7s %7d %3d", r->method, r->decode ? "decode" : "prefill", r->tokens, r->threads);
+    cell(f, r->tok_s, 9, r->tok_s < 100 ? 1 : 0, "");
+    cell(f, r->ratio_to_dense, 6, 2, "x");
+    cell(f, r->decode ? r->density.read : r->density.work, 6, 3, "");
+    cell(f, 100 * r->select_share, 5, 1, "%");
+    cell(f, 100 * r->attend_share, 5, 1, "%");
+    cell(f, 100 * r->select_to_dense, 5, 1, "%");
+    cell(f, r->attend_to_density, 5, 2, "");
+    cell(f, 100 * r->evict_to_dense, 5, 1, "%");
+    cell(f, r->gflops, 8, 1, "");
+    cell(f, r->gbytes_s, 7, 1, "");
+    cell(f, 100 * of_ceiling, 4, 0, "%");
+    cell(f, 100 * e, 5, 0, "%");
+    fputc('\n', f);
+}
+
+/* Told when all is done, as the ceilings are known then: until that a line of progress says what came out. */
 static void on_row(void *ctx, const struct sac_bench_row *r)
 {
     struct output *o = ctx;
-    double e = efficiency(o, r);
-    if (o->rows) json_array_append_new(o->rows, row_json(r, e));
-    if (!o->text) return;
-    fprintf(o->text, "%-34s %-7s %7d %3d", r->method, r->decode ? "decode" : "prefill", r->tokens,
-            r->threads);
-    cell(o->text, r->tok_s, 9, r->tok_s < 100 ? 1 : 0, "");
-    cell(o->text, r->ratio_to_dense, 6, 2, "x");
-    cell(o->text, r->decode ? r->density.read : r->density.work, 6, 3, "");
-    cell(o->text, 100 * r->select_share, 5, 1, "%");
-    cell(o->text, 100 * r->attend_share, 5, 1, "%");
-    cell(o->text, 100 * r->select_to_dense, 5, 1, "%");
-    cell(o->text, r->attend_to_density, 5, 2, "");
-    cell(o->text, 100 * r->evict_to_dense, 5, 1, "%");
-    cell(o->text, r->gflops, 8, 1, "");
-    cell(o->text, r->gbytes_s, 7, 1, "");
-    cell(o->text, 100 * r->of_ceiling, 4, 0, "%");
-    cell(o->text, 100 * e, 5, 0, "%");
-    fputc('\n', o->text);
-    fflush(o->text);
+    if (o->n == o->cap) {
+        int cap = o->cap ? 2 * o->cap : 64;
+        struct sac_bench_row *more = realloc(o->row, (size_t)cap * sizeof *more);
+        o->full |= !more;
+        if (!more) return;
+        o->row = more;
+        o->cap = cap;
+    }
+    o->row[o->n++] = *r;
+    cli_progress("%s, %s, %d tokens, %d thread%s: %.*f tokens/s", r->method, r->decode ? "decode" : "prefill",
+                 r->tokens, r->threads, r->threads == 1 ? "" : "s", r->tok_s < 100 ? 1 : 0, r->tok_s);
 }
 
 static json_t *ceilings_json(const struct sac_ceilings *c)
@@ -104,6 +114,25 @@ static void ceilings_text(FILE *f, const struct sac_ceilings *c)
     fprintf(f, "memory %.1f GB/s\n", c->read_gbytes);
 }
 
+/* Rows from `first` on, which are of one thread count, below their ceilings. */
+static void tell(struct output *o, const struct sac_ceilings *top, int first)
+{
+    cli_progress_end();
+    if (o->tops) json_array_append_new(o->tops, ceilings_json(top));
+    if (o->text) {
+        ceilings_text(o->text, top);
+        fprintf(o->text, "%-34s %-7s %7s %3s %9s %7s %6s %6s %6s %6s %5s %6s %8s %7s %5s %6s\n", "method",
+                "phase", "tokens", "thr", "tok/s", "dense", "densit", "select", "attend", "sel/dA", "at/rd",
+                "ev/dA", "GFLOP/s", "GB/s", "ceil", "eff");
+    }
+    for (int i = first; i < o->n; i++) {
+        double share = sac_bench_of_ceiling(&o->row[i], top), e = efficiency(o, i);
+        if (o->rows) json_array_append_new(o->rows, row_json(&o->row[i], share, e));
+        if (o->text) row_text(o->text, &o->row[i], share, e);
+    }
+    if (o->text) fflush(o->text);
+}
+
 struct bench_args {
     const char *model;
     struct arg_strs methods;
@@ -113,9 +142,8 @@ struct bench_args {
     bool strict, cold, no_reference;
 };
 
-/* One thread count: open, measure the machine, measure the model. */
-static bool measure(const struct bench_args *a, int threads, struct output *out, json_t *tops,
-                    struct sac_err *err)
+/* One thread count. */
+static bool measure(const struct bench_args *a, int threads, struct output *out, struct sac_err *err)
 {
     char path[1024];
     struct sac_model *m = NULL;
@@ -133,16 +161,13 @@ static bool measure(const struct bench_args *a, int threads, struct output *out,
                                  .cold = a->cold,
                                  .no_reference = a->no_reference,
                                  .cancel = &cli_stop };
-    bool ok = cli_model(a->model, path, sizeof path, err) && sac_model_open(&m, path, &mo, err) == SAC_OK &&
-              sac_bench_ceilings(m, &top, err) == SAC_OK;
-    if (ok && tops) json_array_append_new(tops, ceilings_json(&top));
-    if (ok && out->text) {
-        ceilings_text(out->text, &top);
-        fprintf(out->text, "%-34s %-7s %7s %3s %9s %7s %6s %6s %6s %6s %5s %6s %8s %7s %5s %6s\n", "method",
-                "phase", "tokens", "thr", "tok/s", "dense", "densit", "select", "attend", "sel/dA", "at/rd",
-                "ev/dA", "GFLOP/s", "GB/s", "ceil", "eff");
+    int first = out->n;
+    bool ok = cli_model(a->model, path, sizeof path, err) && sac_model_open(&m, path, &mo, err) == SAC_OK;
+    if (ok) {
+        ok = sac_bench(m, &bo, &top, on_row, out, err) == SAC_OK;
+        if (top.f32_gflops > 0) tell(out, &top, first);
     }
-    ok = ok && sac_bench(m, &bo, &top, on_row, out, err) == SAC_OK;
+    if (ok && out->full) ok = !sac_fail(err, SAC_ENOMEM, "no memory for what was measured");
     sac_model_close(m);
     return ok;
 }
@@ -220,7 +245,8 @@ int cmd_bench(int argc, char **argv)
         "choosing what eviction keeps, over attention of the dense prefill; ceil: of prefill, the time that "
         "its products would take at the rates named first (linear layers and attention each at that of the "
         "unit that does them, selection and all else not counted) over the time it took; of decode, GB/s "
-        "over those of memory.",
+        "over those of memory. These rates are measured at the start and again after every round of prefills "
+        "and every decode, and the best counts, so the table comes when all is measured.",
         { "saccade bench --prefill 512,4096 --decode 64 --context 0,2500",
           "saccade bench --prefill 16384 --method vertical_slash:sparsity=0.9 --json",
           "saccade bench --prefill 4096 --threads 1,2" },
@@ -233,22 +259,21 @@ int cmd_bench(int argc, char **argv)
     int rc = args_parse(&spec, argc, argv);
     if (rc != ARGS_GO) return rc;
     struct sac_err err = { SAC_OK, "" };
-    struct sac_bench_row seen[512];
     a.model = files.n ? files.v[0] : NULL;
     FILE *out = check_args(&a, &err) ? cli_create(out_path, &err) : NULL;
     if (!out) return cli_fail("bench", &err);
     cli_catch_signals();
-    struct output o = { .text = json ? NULL : out, .rows = json ? json_array() : NULL, .seen = seen,
-                        .cap = (int)(sizeof seen / sizeof *seen) };
-    json_t *tops = json ? json_array() : NULL;
+    struct output o = { .text = json ? NULL : out, .rows = json ? json_array() : NULL,
+                        .tops = json ? json_array() : NULL };
     bool ok = true;
-    for (int i = 0; ok && i < a.threads.n; i++) ok = measure(&a, a.threads.v[i], &o, tops, &err);
+    for (int i = 0; ok && i < a.threads.n; i++) ok = measure(&a, a.threads.v[i], &o, &err);
     if (json) {
         json_t *doc = json_pack("{s:s, s:s, s:b, s:i, s:o, s:o}", "schema", "saccade.bench/1", "kv",
                                 setup_kv_types[a.kv], "warm_up", !a.cold, "repeats", a.repeats, "ceilings",
-                                tops, "rows", o.rows);
+                                o.tops, "rows", o.rows);
         json_print(out, doc, true);
     }
+    free(o.row);
     cli_close(out, out_path, &err);
     return err.code ? cli_signal_exit(cli_fail("bench", &err)) : 0;
 }

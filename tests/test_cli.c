@@ -278,6 +278,9 @@ static void test_bench(void **state)
         assert_true(!dense || (num(row, "ratio_to_dense") == 1 && num(row, density) == 1));
         assert_true(dense || (num(row, density) < 1 && num(row, "select_seconds") > 0));
         assert_true(num(row, density) == num(twin, density));
+        assert_true(num(row, "of_ceiling") > 0);      /* of the rates that are told */
+        double rate = num(row, prefill ? "gflops" : "gbytes_s"), least = num(top, "read_gbytes_s");
+        assert_true(prefill || fabs(num(row, "of_ceiling") * least - rate) < 1e-6 * rate);
     }
     json_decref(r);
     json_decref(c);

@@ -8,7 +8,7 @@
 #include "methods/methods.h"
 #include "model/model_int.h"
 #include "model/session_int.h"
-#include <saccade/bench.h>
+#include "study/bench_int.h"
 #include <saccade/task.h>
 
 #include <math.h>
@@ -20,7 +20,8 @@ enum { MAX_REPEATS = 15, WARM = 3 /* decoded tokens before the timed ones */ };
 struct bench {
     struct sac_model *m;
     const struct sac_bench_opts *o;
-    const struct sac_ceilings *top;
+    struct probe *probe;
+    struct sac_ceilings *top;
     void (*row)(void *ctx, const struct sac_bench_row *r);
     void *ctx;
     struct sac_err *err;
@@ -72,24 +73,15 @@ static int *prompt_ids(struct sac_model *m, int n, uint64_t seed)
     return ids;
 }
 
-/* Operations (two for a multiply-add) of one prefill, the seconds they would take at the ceilings, and bytes
- * of weights. */
+/* Operations (two for a multiply-add) of one prefill by the unit that does them, and bytes of weights. */
 struct linear_cost {
-    double flops, seconds, bytes;
+    double ops[LINEAR_INTEGERS + 1], bytes;
 };
 
-static double unit_rate(const struct sac_ceilings *top, enum linear_unit unit)
-{
-    if (unit == LINEAR_INTEGERS) return top->int_gops * 1e9;
-    return (unit == LINEAR_FAST ? top->fast_gflops : top->f32_gflops) * 1e9;
-}
-
-static void add_linear(struct linear_cost *c, const struct sac_ceilings *top, const struct k_mat *w, int rows)
+static void add_linear(struct linear_cost *c, const struct k_mat *w, int rows)
 {
     if (!w || !w->data) return;
-    double flops = 2.0 * w->rows * w->cols * rows;
-    c->flops += flops;
-    c->seconds += top ? flops / unit_rate(top, linear_unit(w, rows)) : 0;
+    c->ops[linear_unit(w, rows)] += 2.0 * w->rows * w->cols * rows;
     c->bytes += (double)w->row_bytes * w->rows;
 }
 
@@ -97,23 +89,30 @@ static void add_linear(struct linear_cost *c, const struct sac_ceilings *top, co
 static struct linear_cost linear_cost(const struct bench *b, int n)
 {
     const struct sac_model *m = b->m;
-    struct linear_cost c = { 0, 0, 0 };
+    struct linear_cost c = { { 0 }, 0 };
     for (int l = 0; l < m->hp.shape.n_layers; l++) {
         const struct layer_weights *w = &m->w.layer[l];
         const struct k_mat *project[] = { w->wq, w->wk, w->wv }, *mix[] = { w->wo, w->gate, w->up, w->down };
-        for (size_t i = 0; i < sizeof project / sizeof *project; i++) add_linear(&c, b->top, project[i], n);
+        for (size_t i = 0; i < sizeof project / sizeof *project; i++) add_linear(&c, project[i], n);
         for (size_t i = 0; i < sizeof mix / sizeof *mix; i++)
-            add_linear(&c, b->top, mix[i], l + 1 < m->hp.shape.n_layers ? n : 1);
+            add_linear(&c, mix[i], l + 1 < m->hp.shape.n_layers ? n : 1);
     }
-    add_linear(&c, b->top, m->w.head, 1);
+    add_linear(&c, m->w.head, 1);
     return c;
 }
 
-static double attend_rate(const struct bench *b)
+static enum linear_unit attend_unit(const struct bench *b)
 {
     const struct k_ops *o = k_ops();
-    bool fast = !b->m->opts.strict && o->attn_fast.step != o->attn.step;
-    return unit_rate(b->top, fast ? LINEAR_FAST : LINEAR_F32);
+    return !b->m->opts.strict && o->attn_fast.step != o->attn.step ? LINEAR_FAST : LINEAR_F32;
+}
+
+double sac_bench_of_ceiling(const struct sac_bench_row *r, const struct sac_ceilings *top)
+{
+    if (r->decode) return r->gbytes_s / top->read_gbytes;
+    double least = r->ops_f32 / top->f32_gflops + r->ops_fast / top->fast_gflops;
+    if (r->ops_int > 0) least += r->ops_int / top->int_gops;
+    return least * 1e-9 / r->seconds;
 }
 
 /* ---- prefill ---- */
@@ -193,7 +192,7 @@ static void prefill_row(struct bench *b, struct timed *x, int n, const struct ti
         .select_share = x->select / x->total, .attend_share = x->attend / x->total,
         .select_seconds = x->least_select, .attend_seconds = x->least_attend,
         .select_to_dense = (double)NAN, .attend_to_density = (double)NAN, .evict_to_dense = (double)NAN,
-        .gbytes_s = (double)NAN, .of_ceiling = (double)NAN
+        .gbytes_s = (double)NAN
     };
     snprintf(row.method, sizeof row.method, "%s", x->name);
     if (dense) row.ratio_to_dense = dense->seconds / x->seconds;
@@ -202,8 +201,11 @@ static void prefill_row(struct bench *b, struct timed *x, int n, const struct ti
         row.attend_to_density = x->least_attend / (row.density.work * dense->least_attend);
     }
     struct linear_cost linear = linear_cost(b, n);
-    row.gflops = (linear.flops + x->flops_attend) / x->seconds * 1e-9;
-    if (b->top) row.of_ceiling = (linear.seconds + x->flops_attend / attend_rate(b)) / x->seconds;
+    linear.ops[attend_unit(b)] += x->flops_attend;
+    row.ops_f32 = linear.ops[LINEAR_F32];
+    row.ops_fast = linear.ops[LINEAR_FAST];
+    row.ops_int = linear.ops[LINEAR_INTEGERS];
+    row.gflops = (row.ops_f32 + row.ops_fast + row.ops_int) / x->seconds * 1e-9;
     b->row(b->ctx, &row);
 }
 
@@ -233,8 +235,10 @@ static bool prefills(struct bench *b, int n)
     int count = ids && x ? list_prefills(b, x, n) : -1;
     int rounds = b->o->repeats < 1 ? 1 : b->o->repeats > MAX_REPEATS ? MAX_REPEATS : b->o->repeats;
     bool ok = count >= 0;
-    for (int round = b->o->cold ? 0 : -1; ok && round < rounds; round++)
+    for (int round = b->o->cold ? 0 : -1; ok && round < rounds; round++) {
         for (int i = 0; ok && i < count; i++) ok = time_once(b, &x[i], ids, n, round) && !stopped(b);
+        ceilings_again(b->probe, b->top);
+    }
     const struct timed *dense = count > 0 && x[0].dense && x[0].n ? &x[0] : NULL;
     for (int i = 0; i < count; i++)
         if (x[i].n) prefill_row(b, &x[i], n, dense);
@@ -312,8 +316,7 @@ static bool bench_decode(struct bench *b, struct session *base, int i_spec, cons
                                      .gflops = (double)NAN,
                                      .select_to_dense = (double)NAN,
                                      .attend_to_density = (double)NAN,
-                                     .evict_to_dense = (double)NAN,
-                                     .of_ceiling = (double)NAN };
+                                     .evict_to_dense = (double)NAN };
         double total = 0;
         for (int i = 0; i < steps; i++) total += t[i];
         snprintf(row.method, sizeof row.method, "%s", name);
@@ -335,8 +338,8 @@ static bool bench_decode(struct bench *b, struct session *base, int i_spec, cons
         if (kept) row.evict_to_dense = b->evict_s[i_spec] / dense->prefill_attend;
         double bytes = linear_cost(b, 1).bytes + read / steps * (b->m->opts.kv == SAC_KV_F32 ? 4 : 2);
         row.gbytes_s = bytes / row.seconds * 1e-9;
-        if (b->top) row.of_ceiling = row.gbytes_s / b->top->read_gbytes;
         b->row(b->ctx, &row);
+        ceilings_again(b->probe, b->top);
     }
     session_free(s);
     free(t);
@@ -421,10 +424,11 @@ static bool decodes(struct bench *b, int n)
     return ok;
 }
 
-enum sac_code sac_bench(struct sac_model *m, const struct sac_bench_opts *o, const struct sac_ceilings *top,
+enum sac_code sac_bench(struct sac_model *m, const struct sac_bench_opts *o, struct sac_ceilings *top,
                         void (*row)(void *ctx, const struct sac_bench_row *r), void *ctx, struct sac_err *err)
 {
     struct sac_err own = { SAC_OK, "" };
+    *top = (struct sac_ceilings){ .cpu = k_ops()->name };
     struct bench b = { .m = m, .o = o, .top = top, .row = row, .ctx = ctx, .err = err ? err : &own };
     bool ok = true;
     /* What cannot fit is refused before a prompt is made for it. */
@@ -433,8 +437,10 @@ enum sac_code sac_bench(struct sac_model *m, const struct sac_bench_opts *o, con
     for (int i = 0; ok && o->decode > 0 && i < o->n_context; i++)
         ok = sac_model_check(m, o->context[i] < 1 ? 1 : o->context[i], o->decode, 1, 0, false, b.err) ==
              SAC_OK;
+    ok = ok && (b.probe = ceilings_new(m, top, b.err)) != NULL;
     for (int i = 0; ok && i < o->n_prefill; i++) ok = prefills(&b, o->prefill[i]);
     for (int i = 0; ok && o->decode > 0 && i < o->n_context; i++) ok = decodes(&b, o->context[i]);
+    ceilings_free(b.probe);
     if (ok) return SAC_OK;
     if (b.err->code) return b.err->code;
     return stopped(&b) ? sac_fail(b.err, SAC_ECANCEL, "stopped")

@@ -1,12 +1,14 @@
 /* What the machine can do, measured with the program's own kernels on data that stays in the first-level
  * cache, and with a pass over more memory than any cache holds, on such pages as weights and keys have. The
- * best of several rounds: a ceiling is not an average. */
+ * best of several rounds: a ceiling is not an average. On a shared machine rounds of one moment may all be
+ * slow, so there is one more whenever bench has finished something else. */
 #include "base/pages.h"
 #include "kernels.h"
 #include "model/model_int.h"
 #include "model/session_int.h"
-#include <saccade/bench.h>
+#include "study/bench_int.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -15,6 +17,7 @@ static const double LEAST_S = 0.15;      /* of rounds: clocks and threads take s
 enum kind { F32, FAST, INTEGERS };
 
 struct probe {
+    struct sac_pool *pool;
     const struct k_ops *ops;
     enum kind kind;
     char *mem;                 /* [threads] areas of AREA bytes; or what is read */
@@ -72,39 +75,66 @@ static void reading(void *ctx, int lo, int hi, int thread)
     }
 }
 
-static double product_rate(struct sac_pool *pool, struct probe *p, enum kind kind)
+static void take_best(double *to, double rate)
 {
-    double best = 0, all = 0, work = 2.0 * call_work(p->ops, kind) * TILES * pool_threads(pool);
-    p->kind = kind;
-    for (int r = 0; r < ROUNDS || all < LEAST_S; r++) {
-        double t = clock_seconds();
-        pool_run(pool, TILES * pool_threads(pool), TILES / 8, products, p);
-        t = clock_seconds() - t;
-        all += t;
-        if (t > 0 && work / t > best) best = work / t;
-    }
-    return best * 1e-9;
+    if (isfinite(rate) && rate > *to) *to = rate;
 }
 
-enum sac_code sac_bench_ceilings(struct sac_model *m, struct sac_ceilings *out, struct sac_err *err)
+/* Seconds that it took. */
+static double product_round(struct probe *p, enum kind kind, double *gops)
+{
+    int tiles = TILES * pool_threads(p->pool);
+    p->kind = kind;
+    double t = clock_seconds();
+    pool_run(p->pool, tiles, TILES / 8, products, p);
+    t = clock_seconds() - t;
+    take_best(gops, 2e-9 * call_work(p->ops, kind) * tiles / t);
+    return t;
+}
+
+static void reading_round(struct probe *p, double *gbytes)
+{
+    double t = clock_seconds();
+    pool_run(p->pool, (int)(READ_BYTES / READ_STEP), 4, reading, p);
+    take_best(gbytes, 1e-9 * (double)READ_BYTES / (clock_seconds() - t));
+}
+
+static void product_rounds(struct probe *p, enum kind kind, int rounds, double least_s, double *gops)
+{
+    double all = 0;
+    for (int r = 0; r < rounds || all < least_s; r++) all += product_round(p, kind, gops);
+}
+
+static void measure(struct probe *p, int rounds, double least_s, struct sac_ceilings *top)
+{
+    product_rounds(p, F32, rounds, least_s, &top->f32_gflops);
+    if (p->ops->bf16.name) product_rounds(p, FAST, rounds, least_s, &top->fast_gflops);
+    else top->fast_gflops = top->f32_gflops;
+    if (p->ops->int8.name) product_rounds(p, INTEGERS, rounds, least_s, &top->int_gops);
+    for (int r = 0; r < rounds; r++) reading_round(p, &top->read_gbytes);
+}
+
+struct probe *ceilings_new(struct sac_model *m, struct sac_ceilings *top, struct sac_err *err)
 {
     struct sac_pool *pool = m->pool;
     size_t areas = (size_t)pool_threads(pool) * AREA, bytes = areas > READ_BYTES ? areas : READ_BYTES;
-    struct probe p = { .ops = k_ops(), .mem = pages_alloc(bytes) };
-    if (!p.mem)
-        return sac_fail(err, SAC_ENOMEM, "no memory for measuring the machine (%zu MiB)", bytes >> 20);
-    memset(p.mem, 0, bytes);
-    *out = (struct sac_ceilings){ .threads = pool_threads(pool), .cpu = p.ops->name };
-    out->f32_gflops = product_rate(pool, &p, F32);
-    out->fast_gflops = p.ops->bf16.name ? product_rate(pool, &p, FAST) : out->f32_gflops;
-    out->int_gops = p.ops->int8.name ? product_rate(pool, &p, INTEGERS) : 0;
-    for (int r = 0; r < ROUNDS; r++) {
-        double t = clock_seconds();
-        pool_run(pool, (int)(READ_BYTES / READ_STEP), 4, reading, &p);
-        t = clock_seconds() - t;
-        if (t > 0 && (double)READ_BYTES / t * 1e-9 > out->read_gbytes)
-            out->read_gbytes = (double)READ_BYTES / t * 1e-9;
+    struct probe *p = calloc(1, sizeof *p);
+    if (p) *p = (struct probe){ .pool = pool, .ops = k_ops(), .mem = pages_alloc(bytes) };
+    if (!p || !p->mem) {
+        sac_fail(err, SAC_ENOMEM, "no memory for measuring the machine (%zu MiB)", bytes >> 20);
+        free(p);
+        return NULL;
     }
-    free(p.mem);
-    return SAC_OK;
+    memset(p->mem, 0, bytes);
+    *top = (struct sac_ceilings){ .threads = pool_threads(pool), .cpu = p->ops->name };
+    measure(p, ROUNDS, LEAST_S, top);
+    return p;
+}
+
+void ceilings_again(struct probe *p, struct sac_ceilings *top) { measure(p, 1, 0, top); }
+
+void ceilings_free(struct probe *p)
+{
+    if (p) free(p->mem);
+    free(p);
 }

@@ -2,7 +2,8 @@
  *
  * Every figure is the median of repeated runs after a warm-up; ratios are to dense at the same length in the
  * same run, since absolute times of a shared machine mean little. Ceilings are measured by the same program:
- * what the kernels reach on data in the first-level cache, and what reading memory gives. */
+ * what the kernels reach on data in the first-level cache, and what reading memory gives. They are measured at
+ * the start and again between rounds, and the best counts: what a share is of is known when all is done. */
 #ifndef SAC_BENCH_H
 #define SAC_BENCH_H
 
@@ -16,7 +17,6 @@ struct sac_ceilings {
     int threads;
     const char *cpu;
 };
-enum sac_code sac_bench_ceilings(struct sac_model *m, struct sac_ceilings *out, struct sac_err *err);
 
 struct sac_bench_opts {
     const int *prefill; int n_prefill;    /* prompt lengths */
@@ -47,16 +47,16 @@ struct sac_bench_row {
     double evict_to_dense;
     double gflops,
         gbytes_s; /* done a second; NAN where not the limit (prefill counts operations, decode bytes) */
-    /* When `top` was given. Prefill: the seconds that its products would take at the ceilings (linear layers
-     * and attention each at the rate of the unit that does them) over the seconds it took. Decode: bytes a
-     * second over those of memory. */
-    double of_ceiling;
+    double ops_f32, ops_fast, ops_int;/* prefill: operations of a run by the unit that does them */
 };
 
 /* Calls row for each measurement, dense first at each length. Prefills of a length take turns, so its rows
- * come together at the end, also when the last round is not finished. top: ceilings to compare with, or
- * NULL. */
-enum sac_code sac_bench(struct sac_model *m, const struct sac_bench_opts *o, const struct sac_ceilings *top,
+ * come together at the end, also when the last round is not finished. top: the ceilings, which may still rise
+ * until sac_bench returns, also when it fails. */
+enum sac_code sac_bench(struct sac_model *m, const struct sac_bench_opts *o, struct sac_ceilings *top,
                         void (*row)(void *ctx, const struct sac_bench_row *r), void *ctx,
                         struct sac_err *err);
+/* Prefill: the seconds that its products would take at the ceilings (linear layers and attention each at the
+ * rate of the unit that does them) over the seconds it took. Decode: bytes a second over those of memory. */
+double sac_bench_of_ceiling(const struct sac_bench_row *r, const struct sac_ceilings *top);
 #endif
