@@ -33,6 +33,8 @@ static json_t *row_json(const struct sac_bench_row *r, double of_ceiling, double
         { "attend_share", r->attend_share },
         { "select_to_dense_attention", r->select_to_dense },
         { "attend_to_density", r->attend_to_density },
+        { "bare_read_to_density", r->bare_to_density },
+        { "bare_read_share", r->bare_share },
         { "evict_to_dense_attention", r->evict_to_dense },
         { "of_ceiling", of_ceiling },
         { "seconds", r->seconds },
@@ -74,6 +76,7 @@ static void row_text(FILE *f, const struct sac_bench_row *r, double of_ceiling, 
     cell(f, 100 * r->attend_share, 5, 1, "%");
     cell(f, 100 * r->select_to_dense, 5, 1, "%");
     cell(f, r->attend_to_density, 5, 2, "");
+    cell(f, r->bare_to_density, 5, 2, "");
     cell(f, 100 * r->evict_to_dense, 5, 1, "%");
     cell(f, r->gflops, 8, 1, "");
     cell(f, r->gbytes_s, 7, 1, "");
@@ -121,9 +124,9 @@ static void tell(struct output *o, const struct sac_ceilings *top, int first)
     if (o->tops) json_array_append_new(o->tops, ceilings_json(top));
     if (o->text) {
         ceilings_text(o->text, top);
-        fprintf(o->text, "%-34s %-7s %7s %3s %9s %7s %6s %6s %6s %6s %5s %6s %8s %7s %5s %6s\n", "method",
-                "phase", "tokens", "thr", "tok/s", "dense", "densit", "select", "attend", "sel/dA", "at/rd",
-                "ev/dA", "GFLOP/s", "GB/s", "ceil", "eff");
+        fprintf(o->text, "%-34s %-7s %7s %3s %9s %7s %6s %6s %6s %6s %5s %5s %6s %8s %7s %5s %6s\n",
+                "method", "phase", "tokens", "thr", "tok/s", "dense", "densit", "select", "attend", "sel/dA",
+                "at/rd", "bare", "ev/dA", "GFLOP/s", "GB/s", "ceil", "eff");
     }
     for (int i = first; i < o->n; i++) {
         double share = sac_bench_of_ceiling(&o->row[i], top), e = efficiency(o, i);
@@ -241,7 +244,9 @@ int cmd_bench(int argc, char **argv)
         "shares of what "
         "the machine can do. Without MODEL: the bundled one.\nsel/dA: selection over the time of dense "
         "attention; "
-        "at/rd: attention over (density x dense attention), 1 where skipped work costs nothing; ev/dA: "
+        "at/rd: attention over (density x dense attention), 1 where skipped work costs nothing; bare: of "
+        "decode, what at/rd would be if attention did nothing but read: a plain loop over such lists, to the "
+        "same loop over the whole cache (keys that lie apart come slower); ev/dA: "
         "choosing what eviction keeps, over attention of the dense prefill; ceil: of prefill, the time that "
         "its products would take at the rates named first (linear layers and attention each at that of the "
         "unit that does them, selection and all else not counted) over the time it took; of decode, GB/s "

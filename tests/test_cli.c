@@ -286,6 +286,24 @@ static void test_bench(void **state)
     json_decref(c);
 }
 
+/* What the bare loop reads is what the steps read; a method that evicts has a smaller cache, read whole. */
+static void test_bench_reads(void **state)
+{
+    (void)state;
+    json_t *r = run_json("bench --decode 3 --context 900 --quiet --json --method random:sparsity=0.8 "
+                         "--method streaming_llm:sparsity=0.8 --method duo:sparsity=0.5"), *row;
+    size_t i;
+    assert_int_equal(json_array_size(at(r, "rows")), 4);
+    json_array_foreach(at(r, "rows"), i, row) {
+        if (i == 0) assert_true(json_is_null(at(row, "bare_read_share")));
+        if (i == 0) continue;
+        double share = num(row, "bare_read_share"), read = num(row, "density.read");
+        assert_true(share > 0.9 * read && share < 1.1 * read && read < 0.8);
+        assert_true(num(row, "bare_read_to_density") > 0);
+    }
+    json_decref(r);
+}
+
 /* ---- logits ---- */
 
 static void write_ids(const char *path, const int *ids, int n)
@@ -371,7 +389,8 @@ int main(void)
         cmocka_unit_test(test_run_form),   cmocka_unit_test(test_run_twice),
         cmocka_unit_test(test_run_prompt), cmocka_unit_test(test_run_kv_types),
         cmocka_unit_test(test_tokenize),   cmocka_unit_test(test_info),
-        cmocka_unit_test(test_bench),      cmocka_unit_test(test_logits),
+        cmocka_unit_test(test_bench),      cmocka_unit_test(test_bench_reads),
+        cmocka_unit_test(test_logits),
     };
     return cmocka_run_group_tests(tests, make_folder, drop_folder);
 }

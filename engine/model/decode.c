@@ -331,7 +331,8 @@ static void attend_token(struct session *s, int layer, const struct decode_sink 
             struct sac_rows all = { &(struct sac_run){ 0, h->n }, 1, 1 };
             to_positions(h, listed ? &w->rows[u] : &all, &w->abs[u]);
         }
-        struct decode_layer dl = { layer, s->n, w->q, w->k, w->v, listed || drops ? w->abs : NULL, units };
+        struct decode_layer dl = { layer, s->n, w->q, w->k, w->v, listed || drops ? w->abs : NULL,
+                                   listed ? w->rows : NULL, units };
         sink->layer(sink->ctx, &dl);
     }
     if (!observes && !drops) return;

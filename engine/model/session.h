@@ -89,6 +89,7 @@ struct decode_layer {
     int layer, pos;
     const float *q, *k, *v;        /* [n_heads][D], [n_kv_heads][D]: the new token's */
     const struct sac_rows *rows;   /* [n_units] in positions; NULL: everything in the cache */
+    const struct sac_rows *slots;  /* [n_units] in slots of the cache; NULL: all of them */
     int n_units;                   /* n_heads or n_kv_heads */
 };
 struct decode_sink { void (*layer)(void *ctx, const struct decode_layer *dl); void *ctx; };

@@ -15,7 +15,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_REPEATS = 15, WARM = 3 /* decoded tokens before the timed ones */ };
+enum {
+    MAX_REPEATS = 15,
+    WARM = 3,                      /* decoded tokens before the timed ones */
+    MORE = WARM + BARE_STEPS + 1   /* that are not timed, at most */
+};
 
 struct bench {
     struct sac_model *m;
@@ -42,7 +46,7 @@ static int by_value(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-static double median(double *x, int n)
+double bench_median(double *x, int n)
 {
     qsort(x, (size_t)n, sizeof *x, by_value);
     return n % 2 ? x[n / 2] : 0.5 * (x[n / 2 - 1] + x[n / 2]);
@@ -185,13 +189,14 @@ static bool time_once(struct bench *b, struct timed *x, const int *ids, int n, i
 /* dense: at the same length, or NULL where it was not measured. */
 static void prefill_row(struct bench *b, struct timed *x, int n, const struct timed *dense)
 {
-    x->seconds = median(x->each, x->n);
+    x->seconds = bench_median(x->each, x->n);
     struct sac_bench_row row = {
         .tokens = n, .threads = pool_threads(b->m->pool), .seconds = x->seconds, .best_seconds = x->each[0],
         .tok_s = n / x->seconds, .ratio_to_dense = (double)NAN, .density = x->density,
         .select_share = x->select / x->total, .attend_share = x->attend / x->total,
         .select_seconds = x->least_select, .attend_seconds = x->least_attend,
         .select_to_dense = (double)NAN, .attend_to_density = (double)NAN, .evict_to_dense = (double)NAN,
+        .bare_to_density = (double)NAN, .bare_share = (double)NAN,
         .gbytes_s = (double)NAN
     };
     snprintf(row.method, sizeof row.method, "%s", x->name);
@@ -291,7 +296,7 @@ static bool bench_decode(struct bench *b, struct session *base, int i_spec, cons
     const struct sac_spec *spec = i_spec < 0 ? NULL : &b->evicting[i_spec];
     const struct sac_kept *kept = i_spec < 0 ? NULL : b->kept[i_spec];
     int n = session_n(base), steps = b->o->decode;
-    struct fork_args fa = { .n = n, .max_new = steps + WARM, .kept = kept, .spec = spec, .force_layer = -1,
+    struct fork_args fa = { .n = n, .max_new = steps + MORE, .kept = kept, .spec = spec, .force_layer = -1,
                             .force_kv = -1, .seed = b->o->seed };
     struct session *s = session_fork(base, &fa, b->err);
     double *t = malloc(3 * (size_t)steps * sizeof *t), *choose = t ? t + steps : NULL,
@@ -308,23 +313,27 @@ static bool bench_decode(struct bench *b, struct session *base, int i_spec, cons
         choose[i] = session_stats(s).select_s - last.select_s;
         read_s[i] = session_stats(s).attend_s - last.attend_s;
     }
+    struct session_stats after = ok ? session_stats(s) : last;
+    struct bare bare = { 0, 0, (double)NAN };
+    if (ok && spec) ok = bare_reads(base, s, ids, n, &bare, b->err);
     if (ok) {
-        struct session_stats after = session_stats(s);
         struct sac_bench_row row = { .decode = true,
                                      .tokens = n,
                                      .threads = pool_threads(b->m->pool),
                                      .gflops = (double)NAN,
                                      .select_to_dense = (double)NAN,
                                      .attend_to_density = (double)NAN,
+                                     .bare_to_density = (double)NAN,
+                                     .bare_share = bare.share,
                                      .evict_to_dense = (double)NAN };
         double total = 0;
         for (int i = 0; i < steps; i++) total += t[i];
         snprintf(row.method, sizeof row.method, "%s", name);
-        row.seconds = median(t, steps);
+        row.seconds = bench_median(t, steps);
         row.best_seconds = t[0];
         row.tok_s = 1.0 / row.seconds;
         double full = after.full - before.full, read = after.read - before.read;
-        double select = median(choose, steps), attend = median(read_s, steps);
+        double select = bench_median(choose, steps), attend = bench_median(read_s, steps);
         if (!spec) dense->total = row.seconds, dense->attend = attend;
         row.ratio_to_dense = dense->total / row.seconds;
         row.density =
@@ -335,6 +344,7 @@ static bool bench_decode(struct bench *b, struct session *base, int i_spec, cons
         row.attend_share = (after.attend_s - before.attend_s) / total;
         if (spec) row.select_to_dense = select / dense->attend;
         if (spec) row.attend_to_density = attend / (row.density.read * dense->attend);
+        if (spec) row.bare_to_density = bare.listed_s / (row.density.read * bare.all_s);
         if (kept) row.evict_to_dense = b->evict_s[i_spec] / dense->prefill_attend;
         double bytes = linear_cost(b, 1).bytes + read / steps * (b->m->opts.kv == SAC_KV_F32 ? 4 : 2);
         row.gbytes_s = bytes / row.seconds * 1e-9;
@@ -396,7 +406,7 @@ static bool decodes(struct bench *b, int n)
 {
     if (n < 1) n = 1;
     int *ids = prompt_ids(b->m, n, b->o->seed);
-    struct session *s = ids ? session_new(b->m, n + b->o->decode + WARM, b->m->opts.kv, b->err) : NULL;
+    struct session *s = ids ? session_new(b->m, n + b->o->decode + MORE, b->m->opts.kv, b->err) : NULL;
     struct prefill_args a = { .ids = ids, .n = n, .force_layer = -1, .force_kv = -1, .seed = b->o->seed,
                               .layer_done = on_evict, .ctx = b, .cancel = b->o->cancel };
     struct dense_step dense = { 0, 0, 0 };

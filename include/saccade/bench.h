@@ -2,8 +2,8 @@
  *
  * Every figure is the median of repeated runs after a warm-up; ratios are to dense at the same length in the
  * same run, since absolute times of a shared machine mean little. Ceilings are measured by the same program:
- * what the kernels reach on data in the first-level cache, and what reading memory gives. They are measured at
- * the start and again between rounds, and the best counts: what a share is of is known when all is done. */
+ * what the kernels reach on data in the first-level cache, and what reading memory gives, at the start and
+ * again between rounds. The best counts: what a share is of is known when all is done. */
 #ifndef SAC_BENCH_H
 #define SAC_BENCH_H
 
@@ -42,6 +42,11 @@ struct sac_bench_row {
     /* Selection as a share of dense attention's time, and attention's time over (density x dense attention's
      * time). Prefill: fastest runs, work density; decode: medians of a step, read density. NAN for dense. */
     double select_to_dense, attend_to_density;
+    /* Decode of a method: what attend_to_density would be if attention did nothing but read. A plain loop on
+     * all threads reads the keys and values of the lists of further steps, and all of the dense cache; its
+     * time for the first over (read density x its time for the second). bare_share: bytes of the first over
+     * those of the second (read density counts what selection reads too). NAN otherwise. */
+    double bare_to_density, bare_share;
     /* Decode of a method that evicts: choosing what is kept, on as many threads, as a share of the time that
      * attention of the dense prefill took. NAN otherwise. */
     double evict_to_dense;
