@@ -25,12 +25,12 @@ const struct arg_opt args_common_opts[] = {
 
 int args_fail(const struct arg_spec *spec, const char *fmt, ...)
 {
+    char said[400];
     va_list ap;
-    fprintf(stderr, "saccade%s%s: ", *spec->name ? " " : "", spec->name);
     va_start(ap, fmt);
-    vfprintf(stderr, fmt, ap);
+    sac_sentence(said, sizeof said, fmt, ap);
     va_end(ap);
-    fputc('\n', stderr);
+    fprintf(stderr, "saccade%s%s: %s\n", *spec->name ? " " : "", spec->name, said);
     return 2;
 }
 
@@ -154,7 +154,11 @@ static int set_value(const struct arg_spec *spec, const struct arg_opt *o, const
     switch (o->kind) {
     case ARG_FLAG: *(bool *)o->to = true; break;
     case ARG_OFF: *(bool *)o->to = false; break;
-    case ARG_STR: *(const char **)o->to = value; break;
+    case ARG_STR:
+        if (!*value && args_wants_file(o))
+            return args_fail(spec, "--%s '': the name is empty; expected a %s", o->name, o->arg);
+        *(const char **)o->to = value;
+        break;
     case ARG_INTS: return set_ints(spec, o, value);
     case ARG_CHOICE: return set_choice(spec, o, value);
     case ARG_INT: {
@@ -242,6 +246,8 @@ int args_parse(const struct arg_spec *spec, int argc, char **argv)
             rc = parse_long(spec, argc, argv, &i);
         } else if (!ended && argv[i][0] == '-' && argv[i][1]) {
             rc = parse_short(spec, argc, argv, &i);
+        } else if (!*argv[i]) {
+            rc = args_fail(spec, "an argument is empty; usage: saccade %s", spec->usage);
         } else if (rest->n >= spec->max_operands) {
             rc = args_fail(spec, "%s: unexpected; usage: saccade %s", argv[i], spec->usage);
         } else {

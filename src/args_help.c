@@ -136,7 +136,7 @@ static void shell_quoted(const char *text, bool zsh)
     }
 }
 
-static bool wants_file(const struct arg_opt *o)
+bool args_wants_file(const struct arg_opt *o)
 {
     return o->arg && (strstr(o->arg, "FILE") || strstr(o->arg, "MODEL") || strstr(o->arg, "FIG") ||
                       strstr(o->arg, "OUT"));
@@ -158,13 +158,13 @@ static void show_completion(const struct arg_spec *spec)
                        args_takes_value(o) ? "=" : "");
                 shell_quoted(o->help, true);
                 printf("]%s%s%s' \\\n", args_takes_value(o) ? ":" : "", args_takes_value(o) ? o->arg : "",
-                       !args_takes_value(o) ? "" : wants_file(o) ? ":_files" : ":");
+                       !args_takes_value(o) ? "" : args_wants_file(o) ? ":_files" : ":");
             } else {
                 printf("complete -c saccade -n '%s%s' -l %s",
                        *spec->name ? "__fish_seen_subcommand_from " : "__fish_use_subcommand", spec->name,
                        o->name);
                 if (o->letter) printf(" -s %c", o->letter);
-                if (args_takes_value(o)) printf(wants_file(o) ? " -r -F" : " -x");
+                if (args_takes_value(o)) printf(args_wants_file(o) ? " -r -F" : " -x");
                 if (o->choices) {
                     printf(" -a '");
                     for (int i = 0; o->choices[i]; i++) printf("%s ", o->choices[i]);

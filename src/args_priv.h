@@ -6,6 +6,7 @@
 
 extern const struct arg_opt args_common_opts[];
 bool args_takes_value(const struct arg_opt *o);
+bool args_wants_file(const struct arg_opt *o);
 void args_show_help(const struct arg_spec *spec);
 void args_show_version(void);
 #endif

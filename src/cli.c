@@ -118,6 +118,10 @@ char *cli_read(const char *path, size_t *len, struct sac_err *err)
 char *cli_text(const char *arg, size_t *len, struct sac_err *err)
 {
     if (!strcmp(arg, "-")) return cli_read("-", len, err);
+    if (!strcmp(arg, "@")) {
+        sac_fail(err, SAC_EARG, "@: the name of a file must follow, such as @question.txt");
+        return NULL;
+    }
     if (arg[0] == '@') return cli_read(arg + 1, len, err);
     *len = strlen(arg);
     char *text = strdup(arg);
@@ -152,12 +156,25 @@ bool cli_reader_left(void)
     return poll(&out, 1, 0) == 1 && out.revents & POLLERR;
 }
 
+/* The library drops what it could not write, and with the error of an earlier flush its reason: one more attempt has
+ * it again. What was written is torn anyway. */
+const char *cli_write_reason(FILE *f, int e)
+{
+    if (!e) {
+        clearerr(f);
+        errno = 0;
+        if (fputc('\n', f) == EOF || fflush(f) != 0) e = errno;
+    }
+    return e ? sac_write_reason(e) : "a part of it was lost";
+}
+
 bool cli_close(FILE *f, const char *path, struct sac_err *err)
 {
     bool whole = f == pending.f, bad = ferror(f) != 0;
     errno = 0;
     if (fflush(f) != 0 || (whole && fsync(fileno(f)) != 0)) bad = true;
-    int why = errno;
+    const char *reason = bad ? cli_write_reason(f, errno) : NULL;
+    int why = 0;
     if (f != stdout && fclose(f) != 0 && !bad) bad = true, why = errno;
     if (whole && !bad && rename(pending.tmp, path) != 0) bad = true, why = errno;
     if (whole && bad) unlink(pending.tmp);
@@ -165,7 +182,7 @@ bool cli_close(FILE *f, const char *path, struct sac_err *err)
     if (whole) pending.f = NULL;
     if (bad)
         sac_fail(err, SAC_EIO, "%s: cannot be written: %s", f == stdout ? "standard output" : path,
-                 sac_write_reason(why ? why : EIO));
+                 reason ? reason : sac_write_reason(why ? why : EIO));
     return !bad;
 }
 

@@ -30,6 +30,8 @@ char *cli_read(const char *path, size_t *len, struct sac_err *err);
 FILE *cli_create(const char *path, struct sac_err *err);
 /* Flush and close (stdout stays open); false with a sentence when the disk was full. */
 bool cli_close(FILE *f, const char *path, struct sac_err *err);
+/* Why f could not be written, in words that end a sentence. e: the errno, 0 where an earlier write failed. */
+const char *cli_write_reason(FILE *f, int e);
 /* The reader of standard output has gone: it has seen enough, which is no failure. */
 bool cli_reader_left(void);
 void cli_drop(FILE *f);        /* close and leave nothing; accepts NULL and stdout */

@@ -61,6 +61,7 @@ int cmd_replay(int argc, char **argv)
     o.task = a.prompt ? NULL : a.task ? a.task : "niah";
     stage_setup(&o, &a, prompt);
     o.script = script;
+    o.script_name = strcmp(files.v[0], "-") ? files.v[0] : "standard input";
     o.pace = s.pace;
     rc = stage_run("replay", &s, &o);
     free(prompt);

@@ -48,6 +48,7 @@ int cmd_tour(int argc, char **argv)
     if (!script) return cli_fail("tour", &err);
     o.trace = trace ? trace : file;
     o.script = script;
+    o.script_name = script_path ? script_path : text;
     o.pace = s.pace;
     o.screen = "run";
     rc = stage_run("tour", &s, &o);

@@ -192,9 +192,10 @@ static int cmd_completions(int argc, char **argv)
 /* A word that is neither a command nor an option nor a file: most likely a mistyped command. */
 static int not_a_command(const char *word)
 {
+    const struct arg_spec program = { .name = "" };
     const char *near = command_nearest(word);
-    if (near) fprintf(stderr, "saccade: there is no command or file %s; did you mean %s?\n", word, near);
-    else fprintf(stderr, "saccade: there is no command or file %s; saccade help lists the commands\n", word);
+    if (near) args_fail(&program, "there is no command or file %s; did you mean %s?", word, near);
+    else args_fail(&program, "there is no command or file %s; saccade help lists the commands", word);
     return strpbrk(word, "/.") ? 3 : 2;
 }
 
@@ -204,9 +205,10 @@ static int written(const char *command, int rc)
 {
     errno = 0;
     bool bad = fflush(stdout) != 0 || ferror(stdout);
+    int why = errno;
     if (rc || !bad || cli_reader_left()) return rc;
     fprintf(stderr, "saccade%s%s: standard output: cannot be written: %s\n", *command ? " " : "", command,
-            sac_write_reason(errno ? errno : EIO));
+            cli_write_reason(stdout, why));
     return 1;
 }
 
@@ -218,7 +220,7 @@ int main(int argc, char **argv)
     signal(SIGXFSZ, SIG_IGN);       /* likewise a file size limit */
     const struct command *c = argc > 1 ? command_find(argv[1]) : NULL;
     if (c) return written(c->name, c->run(argc - 1, argv + 1));
-    if (argc > 1 && argv[1][0] != '-' && access(argv[1], F_OK) != 0) return not_a_command(argv[1]);
+    if (argc > 1 && *argv[1] && argv[1][0] != '-' && access(argv[1], F_OK) != 0) return not_a_command(argv[1]);
 
     return written("", explore(argc, argv));
 }

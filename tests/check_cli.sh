@@ -22,6 +22,8 @@ mistake()
     grep -qE -- "$pattern" "$dir/err" || bad "saccade $*: nothing like '$pattern' in: $(head -c 300 "$dir/err")"
     [ "$(wc -l <"$dir/err")" = 1 ] || bad "saccade $*: not one line on stderr: $(head -c 600 "$dir/err")"
     [ ! -s "$dir/out" ] || bad "saccade $*: wrote to stdout: $(head -c 200 "$dir/out")"
+    [ "$(wc -c <"$dir/err")" -lt 450 ] || bad "saccade $(head -c 100 <<<"$*"): $(wc -c <"$dir/err") bytes of complaint"
+    ! LC_ALL=C grep -q "$(printf '[\1-\11\13-\37\177]')" "$dir/err" || bad "saccade $*: control characters on stderr"
 }
 
 # good PATTERN ARGUMENT...: ends with 0, and its output matches.
@@ -80,6 +82,36 @@ mistake 2 'did you mean tokenize' help tokenise
 
 mistake 4 'would fit' bench --prefill 999999999 -q -o "$dir/bench"      # at once, not after making the prompt
 
+# ---- nothing where a name belongs ----
+for c in run bench info logits tokenize select eval report snapshot 'trace record'; do
+    mistake 2 "--output '': the name is empty" $c -o ''
+done
+mistake 2 "--script '': the name is empty" tour --script ''
+mistake 2 "--file '': the name is empty" run --file=
+mistake 2 'an argument is empty; usage' ''
+mistake 2 'an argument is empty; usage' info ''
+mistake 2 'a file must follow' run --prompt @
+
+# ---- thousands of characters, and characters that act on a terminal: what is wrong is still said ----
+long=$(printf 'x%.0s' {1..3000})
+mistake 2 'x+ \.\.\. x+: expected a whole number' run --length "$long"
+mistake 2 'xxx: expected one of map' snapshot --view "$long"
+mistake 2 'xxx: unexpected; usage: saccade tokenize' tokenize m --text a "$long"
+mistake 2 'xxx; saccade help lists the commands' "$long"
+mistake 2 'xxx; saccade help lists them' help "$long"
+mistake 2 'xxx: give columns and lines' tour --size "$long"
+mistake 1 'xxx: cannot be written: the name is too long' run -o "$long"
+mistake 3 'xxx: cannot open: File name too long' info "$long"
+mistake 2 "no task 'a.b.\[31m'" run --task "$(printf 'a\nb\033[31m')"
+
+# ---- a line of a script ----
+printf 'screen map\nscreen nowhere\n' >"$dir/script"
+mistake 5 "^saccade: $dir/script: line 2: screen nowhere: screens: run, " \
+    tour --script "$dir/script" --headless --dump "$dir/frame"
+rm -f "$dir/frame"
+mistake 5 "^saccade: $dir/script: line 2: screen nowhere: " replay "$dir/script" "$root/samples/traces/tour.trace" \
+    --headless --dump "$dir/frame"
+
 SACCADE_CPU=AVX2 mistake 2 'SACCADE_CPU=AVX2: expected scalar' info
 
 # ---- files ----
@@ -117,10 +149,11 @@ if [ -e /dev/full ]; then
     [ $rc = 1 ] && grep -q 'cannot be written' "$dir/err" || bad "a full disk: ended with $rc: $(cat "$dir/err")"
 fi
 if [ -e /dev/full ]; then
-    for words in methods 'methods --json' tasks help --help 'run --help' man 'completions zsh' --version; do
+    for words in 'bench --prefill 64 --repeats 1' 'snapshot --length 512 -o -' methods 'methods --json' tasks help --help 'run --help' man 'completions zsh' --version; do
         "$saccade" $words >/dev/full 2>"$dir/err"
         rc=$?
-        [ $rc = 1 ] && grep -q 'cannot be written' "$dir/err" || bad "$words, a full disk: ended with $rc: $(cat "$dir/err")"
+        [ $rc = 1 ] && grep -q 'cannot be written: the disk is full' "$dir/err" ||
+            bad "$words, a full disk: ended with $rc: $(cat "$dir/err")"
     done
 fi
 # More than a pipe holds, from commands that close their output themselves and from those that do not.

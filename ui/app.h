@@ -169,7 +169,7 @@ struct ui_app_opts {
     const char *color, *theme, *colormap;   /* NULL: decide */
     bool ascii, no_mouse, plain, no_run;
     const char *log;                /* session log; NULL: XDG state folder */
-    const char *script;             /* command lines to run, NULL none */
+    const char *script, *script_name;   /* command lines to run, NULL none; the file they are from, NULL none */
     bool headless; int cols, lines; const char *dump;   /* script into a buffer, then write the last frame */
     const char *screen;             /* screen to open with */
     const char *samples;            /* folder of bundled data, NULL none */

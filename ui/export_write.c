@@ -62,7 +62,7 @@ enum sac_code figure_write(const char *path, const void *data, size_t n, bool fo
     char tmp[4096 + 32];
     if (!strcmp(path, "-")) {
         if (fwrite(data, 1, n, stdout) == n && fflush(stdout) == 0) return SAC_OK;
-        return sac_fail(err, SAC_EIO, "standard output: %s", sac_write_reason(errno));
+        return sac_fail(err, SAC_EIO, "standard output: cannot be written: %s", sac_write_reason(errno));
     }
     if (stat(path, &st) == 0) {
         if (S_ISDIR(st.st_mode))

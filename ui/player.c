@@ -84,7 +84,7 @@ static bool text_line(struct ui_player *p, const char *line)
     }
     bool wait = sscanf(line, "#! wait %lf", &s) == 1;
     if (wait || sscanf(line, "#! line %lf", &s) == 1) {
-        *(wait ? &p->wait : &p->line_s) = s < 0 ? 0 : s > 600 ? 600 : s;
+        *(wait ? &p->wait : &p->line_s) = !(s > 0) ? 0 : s > 600 ? 600 : s;
         p->joined = false;
         return true;
     }
@@ -104,6 +104,17 @@ static bool busy(struct ui_state *st)
     return ui_run_busy(st) || ui_tasks_busy(st) || ui_shots_busy(st) || !ui_work_idle(st->work);
 }
 
+/* A line of a file was refused: which one, before the reason. */
+static void refused(struct ui_state *st, const struct ui_player *p, const char *from)
+{
+    char why[sizeof st->app->say];
+    int no = 1;
+    if (!st->app->opts->script_name) return;
+    for (const char *s = p->script; s < from; s++) no += *s == '\n';
+    snprintf(why, sizeof why, "%s", st->app->say);
+    ui_say(st, UI_SAY_BAD, "%s: line %d: %s", st->app->opts->script_name, no, why);
+}
+
 /* Run lines until one is a command, or until a direction says to wait. */
 static void advance(struct ui_state *st, struct ui_player *p)
 {
@@ -118,7 +129,10 @@ static void advance(struct ui_state *st, struct ui_player *p)
             if (!strncmp(line, "#! wait", 7)) break;
             continue;
         }
-        if (!ui_script_line(st, from, n)) p->paused = pace_of(st) > 0;
+        if (!ui_script_line(st, from, n)) {
+            p->paused = pace_of(st) > 0;
+            refused(st, p, from);
+        }
         break;
     }
     p->due = 0;

@@ -237,7 +237,8 @@ int ui_headless_run(struct ui_state *st, struct sac_err *err)
             settle(st);
             int rc = finish(st, err);
             if (rc || o->restore) return rc; /* a picture of a refused line is made again from it */
-            fprintf(stderr, "line %d: %s: %s\n", no, line, said);
+            fprintf(stderr, "saccade: %s%sline %d: %.60s: %s\n", o->script_name ? o->script_name : "",
+                    o->script_name ? ": " : "", no, line, said);
             a->exit_code = 5;
             return SAC_OK;
         }

@@ -4,7 +4,30 @@
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+
+static bool inside_character(char c) { return ((unsigned char)c & 0xc0) == 0x80; }
+
+void sac_sentence(char *out, size_t cap, const char *fmt, va_list ap)
+{
+    static const char gap[] = " ... ";
+    va_list again;
+    va_copy(again, ap);
+    int n = vsnprintf(out, cap, fmt, ap);
+    char *whole = n >= (int)cap ? malloc((size_t)n + 1) : NULL;
+    if (whole) {
+        vsnprintf(whole, (size_t)n + 1, fmt, again);
+        size_t head = (cap - sizeof gap) / 2, tail = cap - sizeof gap - head, from = (size_t)n - tail;
+        while (head > 0 && inside_character(whole[head])) head--;
+        while (inside_character(whole[from])) from++;
+        snprintf(out, cap, "%.*s%s%s", (int)head, whole, gap, whole + from);
+        free(whole);
+    }
+    va_end(again);
+    for (char *p = out; *p; p++)
+        if ((unsigned char)*p < ' ' || *p == 127) *p = '?';
+}
 
 enum sac_code sac_fail(struct sac_err *err, enum sac_code code, const char *fmt, ...)
 {
@@ -12,7 +35,7 @@ enum sac_code sac_fail(struct sac_err *err, enum sac_code code, const char *fmt,
     err->code = code;
     va_list ap;
     va_start(ap, fmt);
-    vsnprintf(err->msg, sizeof err->msg, fmt, ap);
+    sac_sentence(err->msg, sizeof err->msg, fmt, ap);
     va_end(ap);
     return code;
 }

@@ -6,6 +6,10 @@
 #ifndef SAC_ERR_H
 #define SAC_ERR_H
 
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+
 enum sac_code {
     SAC_OK,
     SAC_EARG,     /* a wrong flag, name or value */
@@ -25,6 +29,11 @@ struct sac_err {
  * kept: later ones on the same object are nearly always its consequences. err may be NULL. */
 enum sac_code sac_fail(struct sac_err *err, enum sac_code code, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
+
+/* Text as one line that fits: what is too long loses its middle, as the beginning says what it is about and the end
+ * what is wrong with it. Control characters, of a file's name or an option, would act on the terminal: they become
+ * '?'. */
+void sac_sentence(char *out, size_t cap, const char *fmt, va_list ap) __attribute__((format(printf, 3, 0)));
 
 /* The exit code the program ends with for a failure (0 done, 1 run-time, 2 usage, 3 file, 4 memory,
  * 130 interrupted). */
