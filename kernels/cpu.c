@@ -78,8 +78,14 @@ static const char *const level_name[] = {
 
 static void fill(enum k_level level)
 {
-    const struct k_attn attn = { "f32 scalar", sizeof(float),    attn_pack_q_c, attn_pack_group_c,
-                                 attn_step_c,  attn_step_rows_c, attn_finish_c, fold_c, NULL };
+    const struct k_attn attn = { .name = "f32 scalar",
+                                 .elem = sizeof(float),
+                                 .pack_q = attn_pack_q_c,
+                                 .pack_group = attn_pack_group_c,
+                                 .step = attn_step_c,
+                                 .step_rows = attn_step_rows_c,
+                                 .finish = attn_finish_c,
+                                 .fold = fold_c };
     table = (struct k_ops){
         .level = level, .name = level_name[level],
         .dequant = dequant_row_c, .dot = dot_c, .rms_norm = rms_norm_c, .silu_mul = silu_mul_c,

@@ -76,6 +76,11 @@ struct k_attn {
     /* k[i], v[i]: rows of dim floats of up to 16 keys, n of them; the rest becomes zeros */
     void (*pack_group)(const float *const *k, const float *const *v, int n, int dim, int dim_pad, void *kdst,
                        void *vdst);
+    /* NULL, or for keys that are picked one by one again and again: the key and the value of a token rounded and
+     * side by side, [2][dim_pad] elements at a multiple of 64 bytes; and 1 .. 16 of those made a group, exactly
+     * as pack_group makes it of the floats */
+    void (*narrow)(const float *k, const float *v, int dim, int dim_pad, void *dst);
+    void (*pack_narrow)(const void *const *kv, int n, int dim_pad, void *kdst, void *vdst);
     void (*step)(const struct k_attn_tile *t, const struct k_attn_group *g, int n_groups);
     /* The same for the rows listed, of 1, 2 or 4 groups; NULL: not at this level */
     void (*step_rows)(const struct k_attn_tile *t, const struct k_attn_rows *rows,

@@ -388,6 +388,43 @@ static void listed_rows(void)
         if (fast->step_rows && fast->elem == sizeof(uint16_t)) listed_with(fast, dim[i], 0x1p-8f);
     }
 }
+/* Keys gathered from narrow rows make the group that their floats make, to the bit. */
+static void narrow_with(const struct k_attn *k, int dim, int n)
+{
+    int pad = (dim + K_GROUP - 1) / K_GROUP * K_GROUP;
+    size_t row = 2 * (size_t)pad * k->elem, group = (size_t)pad * K_GROUP * k->elem;
+    float *x = random_floats(2 * K_GROUP * (size_t)dim, 3.0f);
+    char *rows = aligned_alloc(64, K_GROUP * row), *want = aligned_alloc(64, 2 * group),
+         *got = aligned_alloc(64, 2 * group);
+    const float *key[K_GROUP], *value[K_GROUP];
+    const void *kv[K_GROUP];
+    for (int i = 0; i < K_GROUP; i++) {
+        int from = (i * 7 + 3) % K_GROUP;           /* in another order than they lie */
+        key[i] = x + 2 * from * dim;
+        value[i] = key[i] + dim;
+        kv[i] = rows + (size_t)from * row;
+        k->narrow(key[i], value[i], dim, pad, rows + (size_t)from * row);
+    }
+    memset(want, 1, 2 * group);
+    memset(got, 2, 2 * group);
+    k->pack_group(key, value, n, dim, pad, want, want + group);
+    k->pack_narrow(kv, n, pad, got, got + group);
+    assert_memory_equal(want, got, 2 * group);
+    free(x);
+    free(rows);
+    free(want);
+    free(got);
+}
+
+static void narrow_keys(void)
+{
+    static const int dim[] = { 1, 16, 33, 48, 64, 80, 128, 256 };
+    const struct k_attn *k = &k_ops()->attn_fast;
+    for (size_t i = 0; k->narrow && i < sizeof dim / sizeof *dim; i++)
+        for (int n = 1; n <= K_GROUP; n++) narrow_with(k, dim[i], n);
+}
+static void test_narrow_keys(void **state) { (void)state; at_levels(narrow_keys); }
+
 static void test_listed_rows(void **state) { (void)state; at_levels(listed_rows); }
 
 static void mixed_tiles(void)
@@ -576,7 +613,8 @@ int main(void)
     pool = pool_new(3, 0);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_dense), cmocka_unit_test(test_plans), cmocka_unit_test(test_mixed_tiles),
-        cmocka_unit_test(test_own_lists), cmocka_unit_test(test_listed_rows),
+        cmocka_unit_test(test_own_lists), cmocka_unit_test(test_narrow_keys),
+        cmocka_unit_test(test_listed_rows),
         cmocka_unit_test(test_threads_agree), cmocka_unit_test(test_cancel),
         cmocka_unit_test(test_decode),
     };

@@ -18,7 +18,7 @@ static const struct sac_param params[] = {
     P_INT(opts, prefill_budget, 0, 0, TOKENS_MAX, true, "keys a prefill row reads; 0: token_budget"),
     P_INT(opts, sink, 4, 0, TOKENS_MAX, false, "first keys, always read"),
     P_INT(opts, local, 64, 1, TOKENS_MAX, false, "nearest keys, always read"),
-    P_INT(opts, rows, 64, 1, 1024, false, "prefill rows that share a draw"),
+    P_INT(opts, rows, 128, 1, 1024, false, "prefill rows that share a draw"),
 };
 
 struct state {

@@ -21,6 +21,8 @@ struct attend_pass {
     int dim, n_groups;              /* head size padded; groups of keys */
     size_t group_bytes;             /* of K or of V */
     char *kp, *vp;                  /* [n_kv_heads][n_groups] */
+    char *rows;                     /* [n_kv_heads][n] keys with their values (k->narrow), NULL: not kept */
+    size_t row_bytes;               /* of a key with its value, there */
     int32_t *iota;                  /* 0, 1, 2 ... past n: positions of aligned groups */
     int n_words;                    /* of a set of groups */
     bool tiles;                     /* steps run by k->steps, not by k->step */
@@ -62,6 +64,12 @@ struct attend_work {
 
 static inline int min_int(int a, int b) { return a < b ? a : b; }
 static inline int max_int(int a, int b) { return a > b ? a : b; }
+
+/* A key with its value, narrow. */
+static inline char *attend_row(const struct attend_pass *p, int kv, int key)
+{
+    return p->rows + ((size_t)kv * (size_t)p->a->n + (size_t)key) * p->row_bytes;
+}
 
 size_t attend_work_bytes(const struct attend_pass *p);
 size_t attend_listed_bytes(void);

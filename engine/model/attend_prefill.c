@@ -30,7 +30,24 @@ static void pack_groups(void *ctx, int lo, int hi, int thread)
         }
         size_t at = (size_t)u * p->group_bytes;
         p->k->pack_group(k, v, n, a->head_dim, p->dim, p->kp + at, p->vp + at);
+        for (int i = 0; p->rows && i < n; i++)
+            p->k->narrow(k[i], v[i], a->head_dim, p->dim, attend_row(p, kv, key + i));
     }
+}
+
+/* Whether tiles read many keys that are no part of whole groups; the last of each head speaks for all. Tiles
+ * of one row have ways of their own. */
+static bool scattered(const struct attend_prefill *a)
+{
+    size_t runs = 0, keys = 0;
+    for (int h = 0; a->plan && h < a->n_heads; h++) {
+        const struct sac_plan *plan = &a->plan[h];
+        if (plan->tile == 1 || !plan->n_tiles) continue;
+        size_t from = plan->at[plan->n_tiles - 1], to = plan->at[plan->n_tiles];
+        runs += to - from;
+        for (size_t i = from; i < to; i++) keys += (size_t)(plan->run[i].hi - plan->run[i].lo);
+    }
+    return runs * K_GROUP > keys;
 }
 
 /* How many rows to take from `row` on: several tiles of the plan, or an even part of one that is too large for the
@@ -136,16 +153,20 @@ static bool prepare(struct attend_pass *p)
     p->n_units = (a->n + p->unit_rows - 1) / p->unit_rows;
     size_t keys = ((size_t)p->n_groups + 1) * K_GROUP;
     size_t packed = align64((size_t)a->n_kv_heads * (size_t)p->n_groups * p->group_bytes);
+    p->row_bytes = 2 * (size_t)p->dim * p->k->elem;
+    bool narrow = p->k->narrow && scattered(a);
+    size_t rows = narrow ? (size_t)a->n_kv_heads * (size_t)a->n * p->row_bytes : 0;
     size_t pos = align64(keys * sizeof(int32_t)), sums = attend_mass_sums(p) * (size_t)pool_threads(p->pool);
-    char *mem = pool_scratch(p->pool, -1, 2 * packed + pos + (a->has_mass ? sums * sizeof *p->mass : 0));
+    char *mem = pool_scratch(p->pool, -1, 2 * packed + rows + pos + (a->has_mass ? sums * sizeof *p->mass : 0));
     if (!mem) return false;
     if (a->has_mass) {
-        p->mass = (int64_t *)(mem + 2 * packed + pos);
+        p->mass = (int64_t *)(mem + 2 * packed + rows + pos);
         memset(p->mass, 0, sums * sizeof *p->mass);
     }
     p->kp = mem;
     p->vp = mem + packed;
-    p->iota = (int32_t *)(mem + 2 * packed);
+    p->rows = narrow ? mem + 2 * packed : NULL;
+    p->iota = (int32_t *)(mem + 2 * packed + rows);
     for (size_t i = 0; i < keys; i++) p->iota[i] = (int32_t)i;
     return true;
 }

@@ -157,21 +157,35 @@ static void add_aligned(struct attend_pass *p, struct attend_work *w, int kv, in
     if (s->s.n == K_STEP) next_step(p, w);
 }
 
-static void add_gathered(struct attend_pass *p, struct attend_work *w, int kv)
+static const float *key_at(const struct attend_prefill *a, const float *base, int kv, int key)
+{
+    return base + (size_t)kv * a->k_stride + (size_t)key * (size_t)a->head_dim;
+}
+
+/* The first n of the keys that wait make a group. */
+static void pack_gathered(const struct attend_pass *p, const struct attend_work *w, int kv, int n, char *gk,
+                          char *gv)
 {
     const struct attend_prefill *a = p->a;
+    const void *row[K_GROUP];
+    const float *k[K_GROUP], *v[K_GROUP];
+    for (int j = 0; j < K_GROUP; j++) {
+        int key = w->gather[j < n ? j : 0];
+        k[j] = key_at(a, a->k, kv, key);
+        v[j] = key_at(a, a->v, kv, key);
+        if (p->rows) row[j] = attend_row(p, kv, key);
+    }
+    if (p->rows) p->k->pack_narrow(row, n, p->dim, gk, gv);
+    else p->k->pack_group(k, v, n, a->head_dim, p->dim, gk, gv);
+}
+
+static void add_gathered(struct attend_pass *p, struct attend_work *w, int kv)
+{
     struct attend_keys *s = filling(p, w);
     int i = s->s.n++, n = min_int(w->n_gather, K_GROUP);
-    const float *k[K_GROUP], *v[K_GROUP];
-    size_t base = (size_t)kv * a->k_stride;
-    for (int j = 0; j < K_GROUP; j++) {
-        size_t at = base + (size_t)w->gather[j < n ? j : 0] * (size_t)a->head_dim;
-        k[j] = a->k + at;
-        v[j] = a->v + at;
-        s->pos[i][j] = j < n ? w->gather[j] : INT32_MAX;
-    }
+    for (int j = 0; j < K_GROUP; j++) s->pos[i][j] = j < n ? w->gather[j] : INT32_MAX;
     char *gk = s->gk + (size_t)i * p->group_bytes, *gv = s->gv + (size_t)i * p->group_bytes;
-    p->k->pack_group(k, v, n, a->head_dim, p->dim, gk, gv);
+    pack_gathered(p, w, kv, n, gk, gv);
     bool open = n == K_GROUP && all_see(w, w->gather[0], w->gather[n - 1] + 1);
     s->s.group[i] = (struct k_attn_group){ gk, gv, open ? NULL : s->pos[i] };
     s->base[i] = -1;
@@ -182,10 +196,14 @@ static void add_gathered(struct attend_pass *p, struct attend_work *w, int kv)
 
 static void add_keys(struct attend_pass *p, struct attend_work *w, int kv, int lo, int hi)
 {
+    const struct attend_prefill *a = p->a;
+    size_t bytes = (size_t)a->head_dim * sizeof(float);
     for (int key = lo; key < hi; key++) {
-        size_t at = (size_t)kv * p->a->k_stride + (size_t)key * (size_t)p->a->head_dim;
-        attend_fetch((const char *)(p->a->k + at), (size_t)p->a->head_dim * sizeof(float));
-        attend_fetch((const char *)(p->a->v + at), (size_t)p->a->head_dim * sizeof(float));
+        if (p->rows) attend_fetch(attend_row(p, kv, key), p->row_bytes);
+        else {
+            attend_fetch((const char *)key_at(a, a->k, kv, key), bytes);
+            attend_fetch((const char *)key_at(a, a->v, kv, key), bytes);
+        }
         w->gather[w->n_gather++] = key;
         if (w->n_gather == 2 * K_GROUP) add_gathered(p, w, kv);
     }

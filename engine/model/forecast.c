@@ -105,7 +105,7 @@ static double product_gain(const struct sac_model *m)
 
 /* Arrays of a prefill of n tokens, as prefill.c, attend_prefill.c and session.c take them: each on large pages
  * of its own, so that one of a MiB or two counts as 2 MiB. */
-static size_t work_bytes(const struct sac_model *m, size_t n, bool trace)
+static size_t work_bytes(const struct sac_model *m, size_t n, bool trace, bool sparse)
 {
     const struct sac_shape *s = &m->hp.shape;
     size_t d = (size_t)s->head_dim, q = (size_t)s->n_heads * d, kv = (size_t)s->n_kv_heads * d;
@@ -114,8 +114,10 @@ static size_t work_bytes(const struct sac_model *m, size_t n, bool trace)
            rows = by_rows ? 1 : n < PREFILL_CHUNK ? n : PREFILL_CHUNK;
     size_t widest = width > q ? width : q, dim = (d + K_GROUP - 1) / K_GROUP * K_GROUP;
     const struct k_attn *k = m->opts.strict ? &k_ops()->attn : &k_ops()->attn_fast;
-    /* Keys and values as attention reads them, or widened weights, and an eighth for a later, longer run. */
-    size_t packed = n * (2 * (size_t)s->n_kv_heads * dim * k->elem + sizeof(int32_t));
+    /* Keys and values as attention reads them, for scattered ones a second time, or widened weights, and an
+     * eighth for a later, longer run. */
+    size_t copies = sparse && k->narrow ? 4 : 2;
+    size_t packed = n * (copies * (size_t)s->n_kv_heads * dim * k->elem + sizeof(int32_t));
     size_t panels = by_rows ? prefill_panels_bytes(m) : 0;
     if (panels > packed) packed = panels;
     size_t floats[] = { n * width, n * q,     rows * widest, rows * widest,              rows * kv,
@@ -149,7 +151,7 @@ void sac_model_forecast(const struct sac_model *m, int n_prompt, int n_new, int 
     /* q, k, v and log-sum-exp of every layer in f32, shared by lanes with dense prefill; decode rows are small. */
     size_t heads = (size_t)s->n_heads, qkv = q + 2 * kv;
     if (trace) out->trace = 4 * layers * n * (qkv + heads) * (size_t)n_own;
-    out->activations = PROGRAM + work_bytes(m, n, trace) +
+    out->activations = PROGRAM + work_bytes(m, n, trace, n_own > 1) +
                        (size_t)(n_own - 1) * (1 + (trace ? layers / 4 : 0)) * heads * plan_bytes(n);
     out->total = out->weights + out->packed + out->kv + out->trace + out->activations;
     double layer =

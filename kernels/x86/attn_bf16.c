@@ -250,11 +250,57 @@ static void pack_group_bf16(const float *const *k, const float *const *v, int n,
         }
 }
 
+INLINE void narrow_row(const float *x, int dim, int dim_pad, uint16_t *dst)
+{
+    for (int d = 0; d < dim_pad; d += 16) {
+        int left = dim - d;
+        __mmask16 m = (__mmask16)(left >= 16 ? 0xffff : left > 0 ? (1u << left) - 1 : 0);
+        _mm256_storeu_si256((__m256i *)(dst + d), (__m256i)_mm512_cvtneps_pbh(_mm512_maskz_loadu_ps(m, x + d)));
+    }
+}
+
+static void narrow_bf16(const float *k, const float *v, int dim, int dim_pad, void *dst)
+{
+    narrow_row(k, dim, dim_pad, dst);
+    narrow_row(v, dim, dim_pad, (uint16_t *)dst + dim_pad);
+}
+
+/* 32 columns, or the last 16, of a narrow row. */
+INLINE __m512i narrow_at(const uint16_t *row, int d, int dim_pad)
+{
+    if (dim_pad - d >= 32) return _mm512_loadu_si512(row + d);
+    return _mm512_zextsi256_si512(_mm256_loadu_si256((const __m256i *)(row + d)));
+}
+
+static void pack_narrow_bf16(const void *const *kv, int n, int dim_pad, void *kdst, void *vdst)
+{
+    /* 16 columns of two keys, one after the other each, become pairs: the first 16 columns, the other 16 */
+    const __m512i low = _mm512_set_epi16(47, 15, 46, 14, 45, 13, 44, 12, 43, 11, 42, 10, 41, 9, 40, 8, 39, 7, 38,
+                                         6, 37, 5, 36, 4, 35, 3, 34, 2, 33, 1, 32, 0);
+    const __m512i high = _mm512_or_si512(low, _mm512_set1_epi16(16)), zero = _mm512_setzero_si512();
+    for (int d = 0; d < dim_pad; d += 32) {
+        __m512i w[16];
+        int pairs = (dim_pad - d < 32 ? dim_pad - d : 32) / 2;
+        UNROLL for (int i = 0; i < K_GROUP; i++) w[i] = i < n ? narrow_at(kv[i], d, dim_pad) : zero;
+        transpose_words_512(w);
+        for (int p = 0; p < pairs; p++) _mm512_storeu_si512((uint32_t *)kdst + (d / 2 + p) * K_GROUP, w[p]);
+        for (int i = 0; i < K_GROUP; i += 2) {
+            __m512i a = i < n ? narrow_at((const uint16_t *)kv[i] + dim_pad, d, dim_pad) : zero;
+            __m512i b = i + 1 < n ? narrow_at((const uint16_t *)kv[i + 1] + dim_pad, d, dim_pad) : zero;
+            uint32_t *to = (uint32_t *)vdst + (size_t)(i / 2) * (size_t)dim_pad + d;
+            _mm512_storeu_si512(to, _mm512_permutex2var_epi16(a, low, b));
+            if (pairs == 16) _mm512_storeu_si512(to + 16, _mm512_permutex2var_epi16(a, high, b));
+        }
+    }
+}
+
 const struct k_attn attn_bf16 = {
     .name = "bf16",
     .elem = 2,
     .pack_q = pack_q_bf16,
     .pack_group = pack_group_bf16,
+    .narrow = narrow_bf16,
+    .pack_narrow = pack_narrow_bf16,
     .step = attn_step_bf16,
     .step_rows = attn_step_rows_bf16,
     .finish = k_attn_finish_avx512,
