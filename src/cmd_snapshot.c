@@ -23,6 +23,7 @@ struct opts {
     const char *again, *out, *screen, *size, *window, *layers, *heads, *steps, *range, *metric, *theme,
         *against;
     int view, layer, head, row, step, scale, pool, sinks, overlay, diff, map, cells, lane, ms;
+    int theme_no, screen_no; /* chosen by number, -1 not at all */
     double pixels, width, fold;
     int exit_code; /* of a screen made again */
     bool group, sparse, all_heads, force, json, no_caption, animate, dark, exact;
@@ -30,15 +31,6 @@ struct opts {
 
 static const char *const screens[] = { "run", "heads", "map", "compare", "text", "pages", "tasks", NULL };
 static const char *const themes[] = { "light", "dark", NULL };
-
-/* Lists of names as an option wants them: ended by NULL. */
-enum { MOST_NAMES = 12 };
-static const char *const *ended(const char *const *names, int n, const char *store[MOST_NAMES])
-{
-    for (int i = 0; i < n; i++) store[i] = names[i];
-    store[n] = NULL;
-    return store;
-}
 
 /* "A-B" or "A"; hi becomes exclusive. */
 static bool range_of(const char *text, int *lo, int *hi)
@@ -110,24 +102,14 @@ static int first_lane(const struct sac_trace *t, enum ui_shot_view view)
     return n > 1 ? 1 : 0;
 }
 
-static enum sac_code make_shot(const struct opts *o, const struct sac_trace *t, struct ui_shot *s,
+/* Layer, head, row and step. */
+static enum sac_code set_place(const struct opts *o, const struct sac_trace *t, int lane, struct ui_shot *s,
                                struct sac_err *err)
 {
-    int n = sac_trace_n_lanes(t), a = o->lane >= 0 ? o->lane : first_lane(t, (enum ui_shot_view)o->view);
-    if (a >= n) return sac_fail(err, SAC_EARG, "--lane %d: this run has lanes 0 to %d", a, n - 1);
-    ui_shot_default(s, t, (enum ui_shot_view)o->view, a);
-    if (o->view == UI_SHOT_COMPARE) {
-        if (n < 2)
-            return sac_fail(err, SAC_EARG,
-                            "compare shows a method against dense attention: name one with --method");
-        s->at.b = o->lane < 0 && n > 2 ? 2 : 0;
-    }
-    enum sac_code rc = parse_ranges(o, s, err);
-    if (rc) return rc;
     struct sac_trace_info i;
     struct sac_lane l;
     sac_trace_info(t, &i);
-    sac_trace_lane(t, a, &l);
+    sac_trace_lane(t, lane, &l);
     int last_step = l.n_steps > 1 ? l.n_steps - 1 : 0, last_row = i.n_prompt - 1 + last_step;
     if (o->row > last_row)
         return sac_fail(err, SAC_EARG, "--row %d: this lane has rows 0 to %d", o->row, last_row);
@@ -139,6 +121,12 @@ static enum sac_code make_shot(const struct opts *o, const struct sac_trace *t, 
     s->at.step = o->step;
     if (o->step < 0) /* step 0 is the last row of the prompt: most methods read all of it there */
         s->at.step = l.n_steps > 1 ? 1 : 0;
+    return SAC_OK;
+}
+
+/* How values become colours, and the size of the figure. */
+static void set_look(const struct opts *o, struct ui_shot *s)
+{
     s->at.group = o->group;
     s->at.scale = (enum ui_scale)o->scale;
     s->at.pool = (enum sac_pooling)o->pool;
@@ -155,7 +143,24 @@ static enum sac_code make_shot(const struct opts *o, const struct sac_trace *t, 
     s->px_scale = o->pixels;
     s->width = o->width;
     s->cells = o->cells;
-    return SAC_OK;
+}
+
+static enum sac_code make_shot(const struct opts *o, const struct sac_trace *t, struct ui_shot *s,
+                               struct sac_err *err)
+{
+    int n = sac_trace_n_lanes(t), a = o->lane >= 0 ? o->lane : first_lane(t, (enum ui_shot_view)o->view);
+    if (a >= n) return sac_fail(err, SAC_EARG, "--lane %d: this run has lanes 0 to %d", a, n - 1);
+    ui_shot_default(s, t, (enum ui_shot_view)o->view, a);
+    if (o->view == UI_SHOT_COMPARE) {
+        if (n < 2)
+            return sac_fail(err, SAC_EARG,
+                            "compare shows a method against dense attention: name one with --method");
+        s->at.b = o->lane < 0 && n > 2 ? 2 : 0;
+    }
+    enum sac_code rc = parse_ranges(o, s, err);
+    if (!rc) rc = set_place(o, t, a, s, err);
+    if (!rc) set_look(o, s);
+    return rc;
 }
 
 /* Figures name files without their folders. A model's folder may end in '/'. */
@@ -171,7 +176,7 @@ static const char *base_name(const char *path)
     return slash ? slash + 1 : path;
 }
 
-static void note_run(const struct opts *o, const struct setup_args *a, struct ui_shot *s)
+static void note_run(const struct setup_args *a, struct ui_shot *s)
 {
     snprintf(s->model_file, sizeof s->model_file, "%.95s", base_name(a->model));
     snprintf(s->task_file, sizeof s->task_file, "%.95s", base_name(a->file));
@@ -181,7 +186,6 @@ static void note_run(const struct opts *o, const struct setup_args *a, struct ui
     s->strict = a->strict;
     s->temperature = a->temperature;
     s->top_p = a->top_p;
-    (void)o;
 }
 
 /* ---- output ---- */
@@ -470,7 +474,7 @@ static enum sac_code run_model(struct opts *o, struct result *out, struct sac_er
     if (rc) return rc;
     rc = make_shot(o, run.trace, &s, err);
     if (!rc) {
-        note_run(o, &o->a, &s);
+        note_run(&o->a, &s);
         rc = write_all(o, run.trace, &s, out, err);
     }
     offline_free(&run);
@@ -598,12 +602,12 @@ static int check_options(const struct arg_spec *spec, const struct opts *o)
     return 0;
 }
 
-/* What was parsed is checked and done. theme, screen: chosen by number, -1 not at all. */
-static int carry_out(const struct arg_spec *spec, struct opts *o, int theme, int screen, const char *source)
+/* What was parsed is checked and done. */
+static int carry_out(const struct arg_spec *spec, struct opts *o, const char *source)
 {
-    o->dark = theme == 1;
-    o->theme = theme >= 0 ? themes[theme] : NULL;
-    o->screen = screen >= 0 ? screens[screen] : NULL;
+    o->dark = o->theme_no == 1;
+    o->theme = o->theme_no >= 0 ? themes[o->theme_no] : NULL;
+    o->screen = o->screen_no >= 0 ? screens[o->screen_no] : NULL;
     int rc = check_options(spec, o);
     if (rc != 0) return rc;
     if (!o->screen) {
@@ -613,104 +617,111 @@ static int carry_out(const struct arg_spec *spec, struct opts *o, int theme, int
     return snapshot(o, source);
 }
 
+/* ---- the command line ---- */
+
+static struct opts asked = { .a = SETUP_DEFAULTS, .row = -1, .lane = -1, .overlay = -1, .fold = 1, .ms = 400,
+                             .layer = -1, .head = -1, .step = -1, .theme_no = -1, .screen_no = -1 };
+static struct arg_strs source;
+
+/* Lists of names as an option wants them: ended by NULL. */
+enum { MOST_NAMES = 12 };
+static const char *scales[MOST_NAMES], *pools[MOST_NAMES], *maps[MOST_NAMES];
+
+static void list_names(void)
+{
+    memcpy(scales, ui_scale_name, UI_N_SCALES * sizeof *scales);
+    memcpy(pools, ui_pool_name, SAC_N_POOLS * sizeof *pools);
+    memcpy(maps, ui_map_name, UI_N_MAPS * sizeof *maps);
+}
+
+static const struct arg_opt options[] = {
+    { "What to show", .kind = ARG_HEADING },
+    { "view", 0, "VIEW", "map, heads, compare, text, pages, recall or timeline (default map)", ARG_CHOICE,
+      .to = &asked.view, .choices = ui_shot_name },
+    { "screen", 0, "NAME",
+      "the whole screen instead of a view: run, heads, map, compare, text, pages or tasks", ARG_CHOICE,
+      .to = &asked.screen_no, .choices = screens },
+    { "layer", 'l', "L", "layer (default 0)", ARG_INT, &asked.layer, .min = 0, .max = 4096 },
+    { "head", 0, "H", "query head (default 0)", ARG_INT, &asked.head, .min = 0, .max = 4096 },
+    { "group", 0, NULL, "the mean over the query heads that share the head's keys", ARG_FLAG,
+      .to = &asked.group },
+    { "lane", 0, "N", "which method's lane, 0 is dense (default: the first method)", ARG_INT, &asked.lane,
+      .min = 0, .max = 63 },
+    { "row", 0, "N", "text: the query's position (default: the row that starts the answer)", ARG_INT,
+      &asked.row, .min = 0, .max = 1 << 30 },
+    { "step", 0, "N", "pages: the decode step (default 1, the first after the prompt)", ARG_INT, &asked.step,
+      .min = 0, .max = 1 << 30 },
+    { "window", 0, "Q-Q,K-K", "part of a map: queries and keys, such as 900-1000,0-400", ARG_STR,
+      .to = &asked.window },
+    { "metric", 0, "NAME", "heads: the measure shown", ARG_STR, .to = &asked.metric },
+    { "all-heads", 0, NULL, "heads: a thumbnail of every head", ARG_FLAG, .to = &asked.all_heads },
+    { "layers", 0, "A-B", "heads: part of the grid; other views: a file for each layer", ARG_STR,
+      .to = &asked.layers },
+    { "heads", 0, "A-B", "likewise for heads", ARG_STR, .to = &asked.heads },
+    { "steps", 0, "A-B", "pages, text: a file for each decode step", ARG_STR, .to = &asked.steps },
+    { "animate", 0, NULL, "with --steps: one animated PNG", ARG_FLAG, .to = &asked.animate },
+    { "delay", 0, "MS", "milliseconds a frame (default 400)", ARG_INT, &asked.ms, .min = 10, .max = 60000 },
+    { "How values become colours", .kind = ARG_HEADING },
+    { "scale", 0, "NAME", "log, lift, root, linear or rank (default log)", ARG_CHOICE, .to = &asked.scale,
+      .choices = scales },
+    { "range", 0, "KIND", "fixed, or auto: the 99.5th percentile of what is shown", ARG_STR,
+      .to = &asked.range },
+    { "pool", 0, "NAME", "how tokens of a cell join: max, mass or mean (default max)", ARG_CHOICE,
+      .to = &asked.pool, .choices = pools },
+    { "sinks", 0, "NAME", "the first four tokens: show, hide or renormalise", ARG_CHOICE, .to = &asked.sinks,
+      .choices = ui_sinks_arg },
+    { "overlay", 0, "NAME", "none, mask, blocks, lists or misses (default misses for a method)",
+      ARG_CHOICE, .to = &asked.overlay, .choices = ui_overlay_name },
+    { "sparse", 0, NULL, "the method's own weights instead of the dense ones", ARG_FLAG,
+      .to = &asked.sparse },
+    { "diff", 0, "NAME", "compare: a third pane with the difference: off, signed or abs", ARG_CHOICE,
+      .to = &asked.diff, .choices = ui_diff_name },
+    { "fold", 0, "X", "text: leave out stretches below X times the uniform weight (default 1, 0 nothing)",
+      ARG_DOUBLE, &asked.fold, .min = 0, .max = 1e6 },
+    { "colormap", 0, "NAME", "viridis, magma, inferno, cividis or grey", ARG_CHOICE, .to = &asked.map,
+      .choices = maps },
+    { "theme", 0, "NAME", "light or dark (default light; of a screen dark)", ARG_CHOICE, .to = &asked.theme_no,
+      .choices = themes },
+    { "Size", .kind = ARG_HEADING },
+    { "size", 0, "WxH", "--screen: columns and lines (default 120x40)", ARG_STR, .to = &asked.size },
+    { "pixels", 0, "X", "pixels for each unit of length (default 2)", ARG_DOUBLE, &asked.pixels, .min = 0.25,
+      .max = 16 },
+    { "width", 0, "N", "width in units", ARG_DOUBLE, &asked.width, .min = 120, .max = 16000 },
+    { "cells", 0, "N", "matrix cells across a map at most (default 256)", ARG_INT, &asked.cells, .min = 8,
+      .max = 4096 },
+    { "no-caption", 0, NULL, "no caption", ARG_FLAG, .to = &asked.no_caption },
+    { "What to run", .kind = ARG_HEADING },
+    SETUP_PROMPT_OPTS(asked.a),
+    SETUP_RUN_OPTS(asked.a),
+    { "What comes out", .kind = ARG_HEADING },
+    { "output", 'o', "FILE",
+      ".png .svg .pdf; .csv .json .npy: the numbers shown; .safetensors: q, k, v of the layer "
+      "(default: a numbered PNG here)",
+      ARG_STR, .to = &asked.out },
+    { "again", 0, "FIG", "draw a figure again from the recipe inside it", ARG_STR, .to = &asked.again },
+    { "force", 0, NULL, "replace an existing file", ARG_FLAG, .to = &asked.force },
+    { "json", 0, NULL, "print the files written as JSON", ARG_FLAG, .to = &asked.json },
+    { 0 },
+};
+static const struct arg_spec spec = {
+    "snapshot",
+    "snapshot [OPTIONS] [MODEL | TRACE]",
+    "Draws a view as PNG, SVG or PDF, with everything needed to draw it again inside, or writes the "
+    "numbers it shows. "
+    "Without MODEL the bundled one; a recorded TRACE needs no model.",
+    { "saccade snapshot --task niah --length 1024 --method quest --view map --layer 4 --head 3 -o "
+      "fig.png",
+      "saccade snapshot run.trace --view compare --layer 4 --head 3 --diff signed --theme dark -o "
+      "compare.svg",
+      "saccade snapshot --again fig.png -o fig2.png" },
+    .opts = options,
+    .operands = &source,
+    .max_operands = 1,
+};
+
 int cmd_snapshot(int argc, char **argv)
 {
-    struct opts o = { .a = SETUP_DEFAULTS,
-                      .row = -1,
-                      .lane = -1,
-                      .overlay = -1,
-                      .fold = 1,
-                      .ms = 400,
-                      .layer = -1,
-                      .head = -1,
-                      .step = -1 };
-    struct arg_strs source = { { NULL }, 0 };
-    int theme = -1, screen = -1;
-    const char *scales[MOST_NAMES], *pools[MOST_NAMES], *maps[MOST_NAMES];
-    const struct arg_opt opts[] = {
-        { "What to show", .kind = ARG_HEADING },
-        { "view", 0, "VIEW", "map, heads, compare, text, pages, recall or timeline (default map)", ARG_CHOICE,
-          .to = &o.view, .choices = ui_shot_name },
-        { "screen", 0, "NAME",
-          "the whole screen instead of a view: run, heads, map, compare, text, pages or tasks", ARG_CHOICE,
-          .to = &screen, .choices = screens },
-        { "layer", 'l', "L", "layer (default 0)", ARG_INT, &o.layer, .min = 0, .max = 4096 },
-        { "head", 0, "H", "query head (default 0)", ARG_INT, &o.head, .min = 0, .max = 4096 },
-        { "group", 0, NULL, "the mean over the query heads that share the head's keys", ARG_FLAG,
-          .to = &o.group },
-        { "lane", 0, "N", "which method's lane, 0 is dense (default: the first method)", ARG_INT, &o.lane,
-          .min = 0, .max = 63 },
-        { "row", 0, "N", "text: the query's position (default: the row that starts the answer)", ARG_INT,
-          &o.row, .min = 0, .max = 1 << 30 },
-        { "step", 0, "N", "pages: the decode step (default 1, the first after the prompt)", ARG_INT, &o.step,
-          .min = 0, .max = 1 << 30 },
-        { "window", 0, "Q-Q,K-K", "part of a map: queries and keys, such as 900-1000,0-400", ARG_STR,
-          .to = &o.window },
-        { "metric", 0, "NAME", "heads: the measure shown", ARG_STR, .to = &o.metric },
-        { "all-heads", 0, NULL, "heads: a thumbnail of every head", ARG_FLAG, .to = &o.all_heads },
-        { "layers", 0, "A-B", "heads: part of the grid; other views: a file for each layer", ARG_STR,
-          .to = &o.layers },
-        { "heads", 0, "A-B", "likewise for heads", ARG_STR, .to = &o.heads },
-        { "steps", 0, "A-B", "pages, text: a file for each decode step", ARG_STR, .to = &o.steps },
-        { "animate", 0, NULL, "with --steps: one animated PNG", ARG_FLAG, .to = &o.animate },
-        { "delay", 0, "MS", "milliseconds a frame (default 400)", ARG_INT, &o.ms, .min = 10, .max = 60000 },
-        { "How values become colours", .kind = ARG_HEADING },
-        { "scale", 0, "NAME", "log, lift, root, linear or rank (default log)", ARG_CHOICE, .to = &o.scale,
-          .choices = ended(ui_scale_name, UI_N_SCALES, scales) },
-        { "range", 0, "KIND", "fixed, or auto: the 99.5th percentile of what is shown", ARG_STR,
-          .to = &o.range },
-        { "pool", 0, "NAME", "how tokens of a cell join: max, mass or mean (default max)", ARG_CHOICE,
-          .to = &o.pool, .choices = ended(ui_pool_name, SAC_N_POOLS, pools) },
-        { "sinks", 0, "NAME", "the first four tokens: show, hide or renormalise", ARG_CHOICE, .to = &o.sinks,
-          .choices = ui_sinks_arg },
-        { "overlay", 0, "NAME", "none, mask, blocks, lists or misses (default misses for a method)",
-          ARG_CHOICE, .to = &o.overlay, .choices = ui_overlay_name },
-        { "sparse", 0, NULL, "the method's own weights instead of the dense ones", ARG_FLAG,
-          .to = &o.sparse },
-        { "diff", 0, "NAME", "compare: a third pane with the difference: off, signed or abs", ARG_CHOICE,
-          .to = &o.diff, .choices = ui_diff_name },
-        { "fold", 0, "X", "text: leave out stretches below X times the uniform weight (default 1, 0 nothing)",
-          ARG_DOUBLE, &o.fold, .min = 0, .max = 1e6 },
-        { "colormap", 0, "NAME", "viridis, magma, inferno, cividis or grey", ARG_CHOICE, .to = &o.map,
-          .choices = ended(ui_map_name, UI_N_MAPS, maps) },
-        { "theme", 0, "NAME", "light or dark (default light; of a screen dark)", ARG_CHOICE, .to = &theme,
-          .choices = themes },
-        { "Size", .kind = ARG_HEADING },
-        { "size", 0, "WxH", "--screen: columns and lines (default 120x40)", ARG_STR, .to = &o.size },
-        { "pixels", 0, "X", "pixels for each unit of length (default 2)", ARG_DOUBLE, &o.pixels, .min = 0.25,
-          .max = 16 },
-        { "width", 0, "N", "width in units", ARG_DOUBLE, &o.width, .min = 120, .max = 16000 },
-        { "cells", 0, "N", "matrix cells across a map at most (default 256)", ARG_INT, &o.cells, .min = 8,
-          .max = 4096 },
-        { "no-caption", 0, NULL, "no caption", ARG_FLAG, .to = &o.no_caption },
-        { "What to run", .kind = ARG_HEADING },
-        SETUP_PROMPT_OPTS(o.a),
-        SETUP_RUN_OPTS(o.a),
-        { "What comes out", .kind = ARG_HEADING },
-        { "output", 'o', "FILE",
-          ".png .svg .pdf; .csv .json .npy: the numbers shown; .safetensors: q, k, v of the layer "
-          "(default: a numbered PNG here)",
-          ARG_STR, .to = &o.out },
-        { "again", 0, "FIG", "draw a figure again from the recipe inside it", ARG_STR, .to = &o.again },
-        { "force", 0, NULL, "replace an existing file", ARG_FLAG, .to = &o.force },
-        { "json", 0, NULL, "print the files written as JSON", ARG_FLAG, .to = &o.json },
-        { 0 },
-    };
-    const struct arg_spec spec = {
-        "snapshot",
-        "snapshot [OPTIONS] [MODEL | TRACE]",
-        "Draws a view as PNG, SVG or PDF, with everything needed to draw it again inside, or writes the "
-        "numbers it shows. "
-        "Without MODEL the bundled one; a recorded TRACE needs no model.",
-        { "saccade snapshot --task niah --length 1024 --method quest --view map --layer 4 --head 3 -o "
-          "fig.png",
-          "saccade snapshot run.trace --view compare --layer 4 --head 3 --diff signed --theme dark -o "
-          "compare.svg",
-          "saccade snapshot --again fig.png -o fig2.png" },
-        .opts = opts,
-        .operands = &source,
-        .max_operands = 1,
-    };
+    list_names();
     int rc = args_parse(&spec, argc, argv);
-    return rc == ARGS_GO ? carry_out(&spec, &o, theme, screen, source.n ? source.v[0] : NULL) : rc;
+    return rc == ARGS_GO ? carry_out(&spec, &asked, source.n ? source.v[0] : NULL) : rc;
 }

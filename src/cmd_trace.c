@@ -46,126 +46,136 @@ static bool follow_run(void *ctx, const struct sac_trace *t)
     return sac_trace_writer_more(f->w);
 }
 
+struct recording {
+    struct setup_args a;
+    const char *out;
+    bool force, exact, small, no_values, json;
+    struct arg_ints layers;
+    int level;
+    size_t most;                    /* SIZE_MAX: not said */
+};
+
 /* What was written, and whether it kept within what was asked for. */
-static void say_written(const char *out, double score_error, bool exact, size_t most, bool json)
+static void say_written(const struct recording *r, double score_error)
 {
     char words[80];
     struct stat st;
-    long long bytes = stat(out, &st) == 0 ? (long long)st.st_size : 0;
-    double limit = most != SIZE_MAX ? (double)most : SAC_TRACE_MOST;
-    if (json)
+    long long bytes = stat(r->out, &st) == 0 ? (long long)st.st_size : 0;
+    double limit = r->most != SIZE_MAX ? (double)r->most : SAC_TRACE_MOST;
+    if (r->json)
         json_print(stdout,
-                   json_pack("{s:s, s:s, s:I, s:f}", "schema", "saccade.trace/1", "file", out, "bytes",
+                   json_pack("{s:s, s:s, s:I, s:f}", "schema", "saccade.trace/1", "file", r->out, "bytes",
                              (json_int_t)bytes, "weight_error", weight_error(score_error)),
                    true);
     else
-        printf("%s  %.1f MB, %s\n", out, (double)bytes / 1e6, precision_words(score_error, exact, words));
-    if (!exact && (double)bytes > limit && !args_common.quiet)
+        printf("%s  %.1f MB, %s\n", r->out, (double)bytes / 1e6, precision_words(score_error, r->exact, words));
+    if (!r->exact && (double)bytes > limit && !args_common.quiet)
         fprintf(stderr,
                 "saccade trace: %s: more than %.3g MB, though as rough as it gets: --small, --no-values, "
                 "--layers and fewer methods make it smaller\n",
-                out, limit / 1e6);
+                r->out, limit / 1e6);
 }
 
-static int record(int argc, char **argv)
+static int record_run(const struct recording *r)
 {
-    struct setup_args a = SETUP_DEFAULTS;
-    struct arg_strs model = { { NULL }, 0 };
-    const char *out = NULL;
-    bool force = false, exact = false, small = false, no_values = false, json = false;
-    struct arg_ints layers = { { 0 }, 0 };
-    int level = 0;
-    size_t most = SIZE_MAX;
-    double score_error = 0;
-    const struct arg_opt opts[] = {
-        { "What to run", .kind = ARG_HEADING },
-        SETUP_PROMPT_OPTS(a),
-        SETUP_RUN_OPTS(a),
-        { "no-kl", 0, NULL, "skip the pass that compares next-token distributions with dense", ARG_FLAG,
-          .to = &a.no_kl },
-        { "The file", .kind = ARG_HEADING },
-        { "output", 'o', "FILE", "the trace (default run.trace)", ARG_STR, .to = &out },
-        { "max-size", 0, "SIZE",
-          "q, k, v as exactly as fits in SIZE, weights to 0.1 to 4 percent (default 200 million bytes)",
-          ARG_SIZE, .to = &most },
-        { "exact", 0, NULL, "q, k, v as f32: weights to the last bit, three to ten times the size", ARG_FLAG,
-          .to = &exact },
-        { "small", 0, NULL, "q, k, v as roughly as they come, weights to 4 percent, and no overviews",
-          ARG_FLAG, .to = &small },
-        { "layers", 0, "L,...", "q, k, v of these layers only, such as 0,7; measures stay of all", ARG_INTS,
-          &layers, .min = 0, .max = 4096 },
-        { "no-values", 0, NULL, "leave v out: maps and recall stay, exporting v does not", ARG_FLAG,
-          .to = &no_values },
-        { "level", 0, "N", "compression, 1 fast to 19 small (default 3)", ARG_INT, &level, .min = 1,
-          .max = 19 },
-        { "force", 0, NULL, "replace an existing file", ARG_FLAG, .to = &force },
-        { "json", 0, NULL, "print what was written as JSON", ARG_FLAG, .to = &json },
-        { 0 },
-    };
-    const struct arg_spec spec = {
-        "trace record",
-        "trace record [OPTIONS] [MODEL]",
-        "Runs a prompt or a task through dense attention and the methods you name, and records it: the trace "
-        "opens in the "
-        "explorer and in snapshot, on any machine, without the model.",
-        { "saccade trace record --task niah --length 4096 --method quest -o niah.trace",
-          "saccade trace record model.gguf --prompt @question.txt --method snapkv:sparsity=0.9 -o run.trace",
-          "saccade niah.trace" },
-        .opts = opts,
-        .notes = "What is in it: the prompt and its tokens, what every head of every method reads, answers, "
-                 "measures, and "
-                 "q, k and v of each layer, from which any weight is computed again; lanes with the same "
-                 "prefill share "
-                 "them, other prefill methods are stored as differences to dense attention. q, k and v are "
-                 "rounded so "
-                 "that the file keeps within --max-size: `trace info` says how far weights are off for it "
-                 "(root mean "
-                 "square; 16K tokens of the bundled model: 0.14 percent for methods that act in decode, 4 "
-                 "with three prefill methods as well). --exact "
-                 "rounds nothing.\n\n"
-                 "The file grows while the run goes on, as FILE.partial. Ctrl-C ends the run and keeps what "
-                 "there is; a "
-                 "run that is killed leaves FILE.partial, which opens as far as it goes.",
-        .operands = &model,
-        .max_operands = 1,
-    };
-    int rc = args_parse(&spec, argc, argv);
-    if (rc != ARGS_GO) return rc;
-    if (model.n) a.model = model.v[0];
-    if (!out) out = "run.trace";
-    if (most == 0) return args_fail(&spec, "--max-size 0: give a size, such as 100M");
-    if (exact + small + (most != SIZE_MAX) > 1)
-        return args_fail(&spec, "--exact, --small and --max-size exclude each other");
     struct sac_err err = { SAC_OK, "" };
     struct offline run;
-    if (!offline_target(out, force, &err)) return cli_fail("trace", &err);
-    struct sac_trace_save save = { .force = force,
-                                   .exact = exact,
-                                   .small = small,
-                                   .most = most == SIZE_MAX ? 0 : most,
-                                   .n_layers = layers.n,
-                                   .layer = layers.v,
-                                   .no_values = no_values,
-                                   .level = level,
+    double score_error = 0;
+    struct sac_trace_save save = { .force = r->force,
+                                   .exact = r->exact,
+                                   .small = r->small,
+                                   .most = r->most == SIZE_MAX ? 0 : r->most,
+                                   .n_layers = r->layers.n,
+                                   .layer = r->layers.v,
+                                   .no_values = r->no_values,
+                                   .level = r->level,
                                    .progress = show_written,
-                                   .ctx = (void *)(uintptr_t)out,
+                                   .ctx = (void *)(uintptr_t)r->out,
                                    .error = &score_error };
-    struct follow f = { out, &save, NULL, { SAC_OK, "" } };
-    enum sac_code stopped = offline_run_keep(&run, &a, &(struct offline_look){ follow_run, &f }, &err);
+    struct follow f = { r->out, &save, NULL, { SAC_OK, "" } };
+    if (!offline_target(r->out, r->force, &err)) return cli_fail("trace", &err);
+    enum sac_code stopped = offline_run_keep(&run, &r->a, &(struct offline_look){ follow_run, &f }, &err);
     if (stopped && !run.trace) {
         sac_trace_writer_drop(f.w);
         return cli_signal_exit(cli_fail("trace", f.err.code ? &f.err : &err));
     }
     enum sac_code code = f.err.code;
-    if (!f.w && !code) code = sac_trace_writer_open(&f.w, run.trace, out, &save, &f.err);
+    if (!f.w && !code) code = sac_trace_writer_open(&f.w, run.trace, r->out, &save, &f.err);
     if (f.w) code = sac_trace_writer_end(f.w, stopped ? NULL : &cli_stop, &f.err);
     cli_progress_end();
     offline_free(&run);
     if (code) return cli_signal_exit(cli_fail("trace", &f.err));
-    say_written(out, score_error, exact, most, json);
+    say_written(r, score_error);
     if (!stopped) return 0;
-    sac_fail(&err, SAC_ECANCEL, "stopped before the run was complete; %s holds what there was", out);
+    sac_fail(&err, SAC_ECANCEL, "stopped before the run was complete; %s holds what there was", r->out);
     return cli_signal_exit(cli_fail("trace", &err));
+}
+
+static struct recording asked = { .a = SETUP_DEFAULTS, .out = "run.trace", .most = SIZE_MAX };
+static struct arg_strs recorded;
+
+static const struct arg_opt record_opts[] = {
+    { "What to run", .kind = ARG_HEADING },
+    SETUP_PROMPT_OPTS(asked.a),
+    SETUP_RUN_OPTS(asked.a),
+    { "no-kl", 0, NULL, "skip the pass that compares next-token distributions with dense", ARG_FLAG,
+      .to = &asked.a.no_kl },
+    { "The file", .kind = ARG_HEADING },
+    { "output", 'o', "FILE", "the trace (default run.trace)", ARG_STR, .to = &asked.out },
+    { "max-size", 0, "SIZE",
+      "q, k, v as exactly as fits in SIZE, weights to 0.1 to 4 percent (default 200 million bytes)",
+      ARG_SIZE, .to = &asked.most },
+    { "exact", 0, NULL, "q, k, v as f32: weights to the last bit, three to ten times the size", ARG_FLAG,
+      .to = &asked.exact },
+    { "small", 0, NULL, "q, k, v as roughly as they come, weights to 4 percent, and no overviews",
+      ARG_FLAG, .to = &asked.small },
+    { "layers", 0, "L,...", "q, k, v of these layers only, such as 0,7; measures stay of all", ARG_INTS,
+      &asked.layers, .min = 0, .max = 4096 },
+    { "no-values", 0, NULL, "leave v out: maps and recall stay, exporting v does not", ARG_FLAG,
+      .to = &asked.no_values },
+    { "level", 0, "N", "compression, 1 fast to 19 small (default 3)", ARG_INT, &asked.level, .min = 1,
+      .max = 19 },
+    { "force", 0, NULL, "replace an existing file", ARG_FLAG, .to = &asked.force },
+    { "json", 0, NULL, "print what was written as JSON", ARG_FLAG, .to = &asked.json },
+    { 0 },
+};
+static const struct arg_spec record_spec = {
+    "trace record",
+    "trace record [OPTIONS] [MODEL]",
+    "Runs a prompt or a task through dense attention and the methods you name, and records it: the trace "
+    "opens in the "
+    "explorer and in snapshot, on any machine, without the model.",
+    { "saccade trace record --task niah --length 4096 --method quest -o niah.trace",
+      "saccade trace record model.gguf --prompt @question.txt --method snapkv:sparsity=0.9 -o run.trace",
+      "saccade niah.trace" },
+    .opts = record_opts,
+    .notes = "What is in it: the prompt and its tokens, what every head of every method reads, answers, "
+             "measures, and "
+             "q, k and v of each layer, from which any weight is computed again; lanes with the same "
+             "prefill share "
+             "them, other prefill methods are stored as differences to dense attention. q, k and v are "
+             "rounded so "
+             "that the file keeps within --max-size: `trace info` says how far weights are off for it "
+             "(root mean "
+             "square; 16K tokens of the bundled model: 0.14 percent for methods that act in decode, 4 "
+             "with three prefill methods as well). --exact "
+             "rounds nothing.\n\n"
+             "The file grows while the run goes on, as FILE.partial. Ctrl-C ends the run and keeps what "
+             "there is; a "
+             "run that is killed leaves FILE.partial, which opens as far as it goes.",
+    .operands = &recorded,
+    .max_operands = 1,
+};
+
+static int record(int argc, char **argv)
+{
+    int rc = args_parse(&record_spec, argc, argv);
+    if (rc != ARGS_GO) return rc;
+    if (recorded.n) asked.a.model = recorded.v[0];
+    if (asked.most == 0) return args_fail(&record_spec, "--max-size 0: give a size, such as 100M");
+    if (asked.exact + asked.small + (asked.most != SIZE_MAX) > 1)
+        return args_fail(&record_spec, "--exact, --small and --max-size exclude each other");
+    return record_run(&asked);
 }
 
 /* ---- info ---- */

@@ -122,17 +122,23 @@ static void axes(const struct ui_state *st, struct cell_buf *b, struct ui_rect i
     ui_gold_line(&st->look, b, in.x + x->left, y, x->map.w, w->k0, w->k1, &st->info);
 }
 
+/* Bytes of text in whole words as far as they fit. */
+static size_t whole_words(const char *text, int room)
+{
+    size_t n = strlen(text);
+    if ((int)n <= room) return n;
+    n = room > 0 ? (size_t)room : 0;
+    while (n > 0 && !strchr(" ,+", text[n])) n--;
+    return n;
+}
+
 /* The parameters in whole words as far as they fit; where a sparsity settles them for each head and they say
  * "auto", the sparsity. */
 static void settings(const struct sac_lane *l, int room, char *buf, size_t cap)
 {
     const char *given = l->intervention || !strstr(l->params, "=auto") ? NULL : strchr(l->spec, ':');
     const char *all = given ? given + 1 : l->params;
-    size_t n = strlen(all);
-    while (n > 0 && (int)n > room) do
-            n--;
-        while (n > 0 && !strchr(" ,+", all[n]));
-    snprintf(buf, cap, "%.*s", (int)n, all);
+    snprintf(buf, cap, "%.*s", (int)whole_words(all, room), all);
 }
 
 static void draw_map(const struct ui_state *st, struct cell_buf *b, const struct boxes *x, struct ui_rect box,
