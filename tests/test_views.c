@@ -119,6 +119,35 @@ static void test_golden(void **state)
     }
 }
 
+/* A key that the footer names is never dead: whatever list Heads shows, thumbnails and the order take its place. */
+static void test_heads_lists(void **state)
+{
+    static const char *const list[] = { "similar", "sort worst", "filter recall<0.9" };
+    static struct ui_state st;
+    (void)state;
+    for (size_t i = 0; i < sizeof list / sizeof *list; i++)
+        for (int hidden = 0; hidden < 2; hidden++) {
+            fake_open(&st, UI_TIER_MONO, false);
+            st.at.screen = UI_SCREEN_HEADS;
+            struct cell_buf want = { 0 }, got = { 0 };
+            assert_true(run(&st, "thumbs on"));
+            frame(&st, &ui_view_heads, &want, 120, 40);
+            if (!hidden) assert_true(run(&st, "thumbs off"));
+            assert_true(run(&st, list[i]));
+            assert_true(run(&st, "thumbs next"));
+            frame(&st, &ui_view_heads, &got, 120, 40);
+            for (int k = 0; k < 120 * 40; k++) assert_int_equal(got.cell[k].ch, want.cell[k].ch);
+            cells_free(&want);
+            cells_free(&got);
+        }
+    fake_open(&st, UI_TIER_MONO, false);
+    st.at.screen = UI_SCREEN_HEADS;
+    assert_true(run(&st, "similar") && run(&st, "sort worst"));
+    assert_true(st.at.similar_to < 0 && st.at.worst_first);
+    assert_true(run(&st, "similar") && run(&st, "filter recall<0.9"));
+    assert_true(st.at.similar_to < 0 && st.at.filter[0]);
+}
+
 /* Any size, tier and state: nothing is written outside the body, and drawing changes nothing. */
 static void test_stays_inside(void **state)
 {
@@ -525,6 +554,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_data),   cmocka_unit_test(test_golden),    cmocka_unit_test(test_stays_inside),
+        cmocka_unit_test(test_heads_lists),
         cmocka_unit_test(test_states), cmocka_unit_test(test_wandering), cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_search), cmocka_unit_test(test_group),     cmocka_unit_test(test_why),
         cmocka_unit_test(test_focus),  cmocka_unit_test(test_compare_title),

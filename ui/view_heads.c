@@ -432,7 +432,10 @@ static void heads_context(const struct ui_state *st, char *buf, size_t cap, int 
                   w >= 76 ? " | %s | cell: %s%s of %s" : " | %s | %s%s", ui_lane_name(st, st->at.a),
                   ui_metric_info[metric(st)].title, metric(st) == UI_M_ENTROPY ? " (bits)" : " (%)",
                   hs && hs->decode ? "answer rows" : "prefill rows (sample)");
-    const char *more[] = { ", its own q and k", st->at.worst_first ? " | worst first" : " | by layer" };
+    const char *more[] = { ", its own q and k",
+                           st->at.similar_to >= 0   ? " | nearest first"
+                           : st->at.worst_first ? " | worst first"
+                                                    : " | by layer" };
     for (int i = 0; i < 2 && (size_t)n < cap; i++) /* as far as there is room */
         if (w >= 100 && n + (int)strlen(more[i]) <= w) n += snprintf(buf + n, cap - (size_t)n, "%s", more[i]);
 }
@@ -614,6 +617,7 @@ static bool cmd_filter(struct ui_state *st, const char *arg)
         return false;
     }
     snprintf(st->at.filter, sizeof st->at.filter, "%s", arg);
+    st->at.similar_to = -1;
     if (!*arg) ui_say(st, UI_SAY_INFO, "no filter; for example :filter recall<0.7 && layer>6");
     return true;
 }
@@ -624,6 +628,7 @@ static bool cmd_sort(struct ui_state *st, const char *arg)
     int i;
     if (!ui_arg_choice(st, arg, way, 2, st->at.worst_first, &i)) return false;
     st->at.worst_first = i;
+    st->at.similar_to = -1;
     return true;
 }
 
@@ -631,8 +636,12 @@ static bool cmd_thumbs(struct ui_state *st, const char *arg)
 {
     static const char *const way[] = { "off", "on" };
     int i;
-    if (!ui_arg_choice(st, arg, way, 2, st->at.thumbs, &i)) return false;
+    if (!ui_arg_choice(st, arg, way, 2, st->at.thumbs && !listed(st), &i)) return false;
     st->at.thumbs = i;
+    if (i && listed(st)) {          /* there is no room for both */
+        heads_cancel(st);
+        st->at.worst_first = false;
+    }
     return true;
 }
 
