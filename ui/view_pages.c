@@ -16,11 +16,28 @@
 
 struct boxes { struct ui_rect main, recall, page, steps; int cols; };    /* cols: columns of pages */
 
+/* Lines of a row: more where there is room for all pairs, to be seen from afar. */
+static int tall(int lines, int n)
+{
+    int t = n > 0 ? (lines - 1) / n : 1;
+    return t < 1 ? 1 : t > 3 ? 3 : t;
+}
+
+/* Lines of a grid so high that no row needs: with its frame, a ruler and the line of gold spans. */
+static int lines_left(const struct ui_state *st, int h)
+{
+    int n = st->info.shape.n_layers * st->info.shape.n_kv_heads, lines = h - 4, step = tall(lines, n);
+    int left = lines - n * step - (step > 1);       /* tall() leaves one */
+    return n > 0 && left > 0 ? left : 0;
+}
+
 static struct boxes layout(const struct ui_state *st, struct ui_rect r)
 {
-    (void)st;
+    int kv = st->info.shape.n_kv_heads, most = kv > 6 ? kv + 6 : 12;     /* what the panes below can fill */
     struct boxes x = { .main = r };
     int foot = r.h >= 34 ? 10 : r.h >= 28 ? 9 : r.h >= 18 ? 5 : 0;
+    if (foot) foot += lines_left(st, r.h - foot);
+    if (foot > most) foot = most;
     x.main.h -= foot;
     if (r.w >= 100) {
         x.recall = (struct ui_rect){ r.x + r.w - 18, r.y, 18, x.main.h };
@@ -137,13 +154,6 @@ static struct ui_style mark_style(const struct ui_state *st, const struct ui_pag
 }
 
 /* ---- the grid ---- */
-
-/* Lines of a row: more where there is room for all pairs, to be seen from afar. */
-static int tall(int lines, int n)
-{
-    int t = n > 0 ? (lines - 1) / n : 1;
-    return t < 1 ? 1 : t > 3 ? 3 : t;
-}
 
 static void page_ruler(const struct ui_state *st, struct cell_buf *b, int x, int y, int w, int n_pages)
 {
