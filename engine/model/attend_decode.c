@@ -18,7 +18,8 @@ enum {
     MOST = RANGE,
     TOGETHER = 8,                   /* heads that share such a chunk, at most: bits of a byte */
     FEW = 4,                        /* slots of a span */
-    AHEAD = 8192                    /* bytes, as the kernels have it */
+    AHEAD = 8192,                   /* bytes, as the kernels have it */
+    BLOCK = 1024                    /* bytes that are copied together */
 };
 
 /* Units: KV heads, or query heads where each goes through rows of its own. */
@@ -30,6 +31,7 @@ struct step {
     int chunk, n_chunks;            /* slots of one; of all units */
     float *out;                     /* [n_chunks][heads][dim] */
     float *max, *sum;               /* of a unit: [heads][its chunks] */
+    atomic_int taken;               /* chunks */
 };
 
 /* What a chunk leaves: outputs of the heads one after the other, their maxima and sums `stride` apart. */
@@ -52,12 +54,6 @@ static int unit_slots(const struct step *c, int unit)
     struct sac_run all;
     struct sac_rows r = unit_rows(c, unit, unit_kv(c, unit), &all);
     return sac_rows_count(&r);
-}
-
-static const void *slot_at(const struct attend_cache *c, const void *base, int slot, int dim)
-{
-    size_t size = c->type == SAC_KV_F32 ? sizeof(float) : sizeof(uint16_t);
-    return (const char *)base + (size_t)slot * (size_t)dim * size;
 }
 
 static enum k_type stored(enum sac_kv_type t)
@@ -137,82 +133,85 @@ static void of_lists(const struct sac_rows *list, int n_lists, int from, int to,
     out->n_spans = spans;
 }
 
-/* How the slots of a chunk are gone through: span by span, or as one span of copies in `mem`. */
-struct walk {
-    const struct attend_cache *cache;
+/* Keys or values of a chunk in the order in which they are read. They are asked for AHEAD bytes early, and
+ * where they end those of the next stream are, so that memory works while a softmax or a list is made. */
+struct stream {
+    const char *base;
+    size_t row;                     /* bytes */
     const struct span *sp;
-    int n_spans, n, dim;
-    char *mem;                      /* NULL: span by span */
-    int asked;                      /* spans that were asked for */
+    int n_spans, n;                 /* n: slots */
+    int asked;                      /* spans */
+    struct stream *next;            /* or NULL */
 };
 
-/* Asks for the spans that begin within AHEAD of those before span j; of a long one the first part, as the
+/* Asks for the spans that begin before slot `until` of the chunk; of a long one the first part, as the
  * kernels ask for the rest themselves. Into the second-level cache (see there). */
-static void ask(struct walk *w, const void *base, int j)
+static void ask(struct stream *t, int until)
 {
     enum { LINE = 64 };
-    const char *first = slot_at(w->cache, base, 0, w->dim), *second = slot_at(w->cache, base, 1, w->dim);
-    size_t row = (size_t)(second - first);
-    int most = (int)(AHEAD / row), until = (j < w->n_spans ? w->sp[j].at : w->n) + most;
-    for (; w->asked < w->n_spans && w->sp[w->asked].at < until; w->asked++) {
-        const struct span *sp = &w->sp[w->asked];
-        const char *from = first + (size_t)sp->slot * row;
-        size_t bytes = (size_t)(sp->n < most ? sp->n : most) * row;
+    size_t most = AHEAD / t->row;
+    for (; t->asked < t->n_spans && t->sp[t->asked].at < until; t->asked++) {
+        const struct span *sp = &t->sp[t->asked];
+        const char *from = t->base + (size_t)sp->slot * t->row;
+        size_t bytes = ((size_t)sp->n < most ? (size_t)sp->n : most) * t->row;
         for (size_t i = 0; i < bytes; i += LINE) __builtin_prefetch(from + i, 0, 2);
     }
+    if (until > t->n && t->next) ask(t->next, until - t->n);
 }
 
-/* Spans of few slots, one after the other: a kernel has too little to do for each by itself. */
-static void gather(struct walk *w, const void *base)
+/* Spans of few slots are copied one after the other, a block at a time: a kernel has too little to do for
+ * each by itself. Spans of another kind are pieces as they lie. */
+struct piece { const void *at; int from, n; };
+struct pieces {
+    struct stream *t;
+    char *mem;                      /* NULL: nothing is copied */
+    int j, done, from;              /* span, slots of it that were copied, slots before */
+};
+
+static int at_once(const struct pieces *w, size_t bytes)
+{
+    int n = (int)(bytes / w->t->row);
+    return n > 1 ? n : 1;
+}
+
+/* Past the slots that will have been asked for when the next piece is there. */
+static int asked_then(const struct pieces *w)
+{
+    const struct span *sp = &w->t->sp[w->j];
+    return (w->mem ? w->from + at_once(w, BLOCK) : sp->at + sp->n) + at_once(w, AHEAD);
+}
+
+static void copy_rows(char *to, const char *from, size_t bytes)
 {
     enum { PIECE = 32 };
-    char *to = w->mem;
-    for (int j = 0; j < w->n_spans; j++) {
-        const struct span *sp = &w->sp[j];
-        ask(w, base, j);
-        const char *from = slot_at(w->cache, base, sp->slot, w->dim);
-        size_t bytes = (size_t)((const char *)slot_at(w->cache, base, sp->slot + sp->n, w->dim) - from);
-        size_t i = 0;
-        for (; i + PIECE <= bytes; i += PIECE) memcpy(to + i, from + i, PIECE);
-        if (i < bytes) memcpy(to + i, from + i, bytes - i);
-        to += bytes;
-    }
+    size_t i = 0;
+    for (; i + PIECE <= bytes; i += PIECE) memcpy(to + i, from + i, PIECE);
+    if (i < bytes) memcpy(to + i, from + i, bytes - i);
 }
 
-static void walk_scores(struct walk *w, const float *q, int heads, float scale, float *s)
+static bool next_piece(struct pieces *w, struct piece *out)
 {
-    const struct k_ops *ops = k_ops();
-    const struct attend_cache *c = w->cache;
-    w->asked = 0;
-    if (w->mem) {
-        gather(w, c->k);
-        ops->scores(stored(c->type), q, heads, w->mem, w->dim, w->n, scale, s, MOST);
+    struct stream *t = w->t;
+    if (w->j == t->n_spans) return false;
+    ask(t, asked_then(w));
+    if (!w->mem) {
+        const struct span *sp = &t->sp[w->j++];
+        *out = (struct piece){ t->base + (size_t)sp->slot * t->row, sp->at, sp->n };
+        return true;
     }
-    for (int j = 0; !w->mem && j < w->n_spans; j++) {
-        const struct span *sp = &w->sp[j];
-        ask(w, c->k, j);
-        ops->scores(stored(c->type), q, heads, slot_at(c, c->k, sp->slot, w->dim), w->dim, sp->n, scale,
-                    s + sp->at, MOST);
+    int n = 0;
+    for (int most = at_once(w, BLOCK); n < most && w->j < t->n_spans;) {
+        const struct span *sp = &t->sp[w->j];
+        int take = sp->n - w->done < most - n ? sp->n - w->done : most - n;
+        copy_rows(w->mem + (size_t)n * t->row, t->base + (size_t)(sp->slot + w->done) * t->row,
+                  (size_t)take * t->row);
+        n += take;
+        w->done += take;
+        if (w->done == sp->n) w->j++, w->done = 0;
     }
-    w->asked = 0;
-    ask(w, c->v, 0);
-}
-
-static void walk_values(struct walk *w, const float *s, int heads, float *out)
-{
-    const struct k_ops *ops = k_ops();
-    const struct attend_cache *c = w->cache;
-    if (w->mem) {
-        gather(w, c->v);
-        ops->values(stored(c->type), s, MOST, heads, w->mem, w->dim, w->n, out);
-        return;
-    }
-    for (int j = 0; j < w->n_spans; j++) {
-        const struct span *sp = &w->sp[j];
-        ask(w, c->v, j);
-        ops->values(stored(c->type), s + sp->at, MOST, heads, slot_at(c, c->v, sp->slot, w->dim), w->dim,
-                    sp->n, out);
-    }
+    *out = (struct piece){ w->mem, w->from, n };
+    w->from += n;
+    return true;
 }
 
 /* Scores of a head become exponentials, of which there may be none. */
@@ -228,25 +227,32 @@ static void soften(const struct step *c, float *x, const struct slots *slots, in
     else memset(x, 0, (size_t)slots->n * sizeof *x);
 }
 
-static void one_chunk(const struct step *c, int unit, int from, int to, float *s, char *mem, struct part part)
+/* A chunk, from when its slots are known. */
+struct chunk {
+    int unit;
+    int from;                       /* in the list, or in the cache */
+    struct part part;
+    struct slots slots;
+    struct stream k, v;
+};
+
+static void begin_chunk(const struct step *c, struct chunk *x, int unit, int from, int to, struct part part)
 {
     const struct attend_decode *a = c->a;
-    int dim = a->head_dim, kv = unit_kv(c, unit), head0 = unit * c->heads;
+    int kv = unit_kv(c, unit);
+    const struct attend_cache *cache = &a->kv[kv];
+    x->unit = unit;
+    x->from = from;
+    x->part = part;
     struct sac_run all;
     struct sac_rows rows = unit_rows(c, unit, kv, &all);
-    struct slots slots;
-    if (c->joint) of_lists(a->rows + head0, c->heads, from, to, &slots);
-    else along_list(&rows, from, to, &slots);
-    struct walk w = { &a->kv[kv], slots.span, slots.n_spans, slots.n, dim,
-                      slots.n_spans * FEW > slots.n ? mem : NULL, 0 };
-    walk_scores(&w, a->q + (size_t)head0 * (size_t)dim, c->heads, a->scale, s);
-    memset(part.out, 0, (size_t)c->heads * (size_t)dim * sizeof *part.out);
-    for (int h = 0; h < c->heads; h++) {
-        float *x = s + (size_t)h * MOST;
-        soften(c, x, &slots, h, part);
-        if (a->weight) memcpy(a->weight[head0 + h] + from, x, (size_t)slots.n * sizeof *x);
-    }
-    walk_values(&w, s, c->heads, part.out);
+    if (c->joint) of_lists(a->rows + unit * c->heads, c->heads, from, to, &x->slots);
+    else along_list(&rows, from, to, &x->slots);
+    size_t row = (size_t)a->head_dim * (cache->type == SAC_KV_F32 ? sizeof(float) : sizeof(uint16_t));
+    x->k = (struct stream){ cache->k, row, x->slots.span, x->slots.n_spans, x->slots.n, 0, &x->v };
+    x->v = x->k;
+    x->v.base = cache->v;
+    x->v.next = NULL;
 }
 
 static int n_chunks_of(const struct step *c, int slots) { return (slots + c->chunk - 1) / c->chunk; }
@@ -259,20 +265,83 @@ static struct part part_at(const struct step *c, int first, int n, int j)
                           c->max + before, c->sum + before, (size_t)n };
 }
 
+/* Where a chunk is found from its number, as long as numbers ascend. */
+struct finder { int unit, before, slots; };
+
+static void find_chunk(const struct step *c, struct finder *f, int k, struct chunk *x)
+{
+    while (k - f->before >= n_chunks_of(c, f->slots)) {
+        f->before += n_chunks_of(c, f->slots);
+        f->slots = unit_slots(c, ++f->unit);
+    }
+    int from = (k - f->before) * c->chunk, to = from + c->chunk < f->slots ? from + c->chunk : f->slots;
+    begin_chunk(c, x, f->unit, from, to, part_at(c, f->before, n_chunks_of(c, f->slots), k - f->before));
+}
+
+/* One thread goes through chunks: this one and the one after it, which is taken when what is asked for early
+ * reaches past the end of this one. */
+struct worker {
+    struct step *c;
+    struct finder finder;
+    struct chunk mem[2], *now, *next;
+    bool more;                      /* there is a next one */
+    float *s;                       /* scores of the heads, `heads` times MOST */
+    char *copies;
+};
+
+static void take_next(struct worker *w)
+{
+    int k = atomic_fetch_add_explicit(&w->c->taken, 1, memory_order_relaxed);
+    w->more = k < w->c->n_chunks;
+    if (w->more) find_chunk(w->c, &w->finder, k, w->next);
+}
+
+static void do_chunk(struct worker *w)
+{
+    const struct k_ops *ops = k_ops();
+    const struct step *c = w->c;
+    const struct attend_decode *a = c->a;
+    struct chunk *x = w->now;
+    int dim = a->head_dim, head0 = x->unit * c->heads, n = x->slots.n;
+    enum k_type type = stored(a->kv[unit_kv(c, x->unit)].type);
+    char *mem = x->slots.n_spans * FEW > n ? w->copies : NULL;
+    struct pieces keys = { .t = &x->k, .mem = mem }, values = { .t = &x->v, .mem = mem };
+    struct piece p;
+    while (next_piece(&keys, &p))
+        ops->scores(type, a->q + (size_t)head0 * (size_t)dim, c->heads, p.at, dim, p.n, a->scale,
+                    w->s + p.from, MOST);
+    memset(x->part.out, 0, (size_t)c->heads * (size_t)dim * sizeof *x->part.out);
+    for (int h = 0; h < c->heads; h++) {
+        float *y = w->s + (size_t)h * MOST;
+        soften(c, y, &x->slots, h, x->part);
+        if (a->weight) memcpy(a->weight[head0 + h] + x->from, y, (size_t)n * sizeof *y);
+    }
+    bool taken = false;
+    do {
+        if (!taken && (values.j == x->v.n_spans || asked_then(&values) > n)) {
+            taken = true;
+            take_next(w);
+            if (w->more) x->v.next = &w->next->k;
+        }
+        if (next_piece(&values, &p))
+            ops->values(type, w->s + p.from, MOST, c->heads, p.at, dim, p.n, x->part.out);
+    } while (values.j < x->v.n_spans);
+}
+
 static void chunks(void *ctx, int lo, int hi, int thread)
 {
+    (void)lo;
+    (void)hi;
     struct step *c = ctx;
-    /* scores of the heads, then room for copies of keys or values */
-    float *s = pool_scratch(c->p, thread, ((size_t)c->heads + (size_t)c->a->head_dim) * MOST * sizeof *s);
-    int unit = 0, before = 0, slots = unit_slots(c, 0);
-    for (int k = lo; k < hi && s; k++) {
-        while (k - before >= n_chunks_of(c, slots)) {
-            before += n_chunks_of(c, slots);
-            slots = unit_slots(c, ++unit);
-        }
-        int from = (k - before) * c->chunk, to = from + c->chunk < slots ? from + c->chunk : slots;
-        one_chunk(c, unit, from, to, s, (char *)(s + (size_t)c->heads * MOST),
-                  part_at(c, before, n_chunks_of(c, slots), k - before));
+    struct worker w = { .c = c, .finder = { 0, 0, unit_slots(c, 0) } };
+    size_t row = (size_t)c->a->head_dim * sizeof(float), scores = (size_t)c->heads * MOST;
+    w.s = pool_scratch(c->p, thread, scores * sizeof *w.s + (row > BLOCK ? row : BLOCK));
+    if (!w.s) return;
+    w.copies = (char *)(w.s + scores);
+    w.next = &w.mem[0];
+    for (take_next(&w); w.more; do_chunk(&w)) {
+        w.now = w.next;
+        w.next = w.now == w.mem ? w.mem + 1 : w.mem;
     }
 }
 
@@ -327,7 +396,8 @@ void attend_decode(struct sac_pool *p, const struct attend_decode *a)
     }
     c.max = c.out + rows * (size_t)a->head_dim;
     c.sum = c.max + rows;
-    pool_run(p, c.n_chunks, 1, chunks, &c);
+    int threads = pool_threads(p);
+    pool_run(p, c.n_chunks < threads ? c.n_chunks : threads, 1, chunks, &c);
     for (int u = 0, first = 0; u < c.n_units; u++) {
         int n = n_chunks_of(&c, unit_slots(&c, u));
         merge(&c, u, first, n);
