@@ -388,6 +388,27 @@ static void test_tile4(void **state)
     k_cpu_init(-1);
 }
 
+/* Rounded inputs do not depend on how many blocks are rounded together. */
+static void test_quant(void **state)
+{
+    enum { N = 2 * 512 + 96 };
+    (void)state;
+    float x[N], d[N / 32], s[N / 16], one_d, one_s[2];
+    int16_t q[N], one[32];
+    for (int i = 0; i < N; i++) x[i] = i / 32 == 7 ? 0 : uniform() * (float)(1 + i / 32 % 5);
+    for (int level = K_SCALAR; level <= best_level; level++) {
+        const struct k_int8 *ops = &k_cpu_init(level)->int8;
+        ops->quant(x, N, q, d, s);
+        for (int b = 0; b < N / 32; b++) {
+            ops->quant(x + 32 * b, 32, one, &one_d, one_s);
+            assert_memory_equal((const char *)q + (size_t)(32 * b * ops->x_elem), one,
+                                (size_t)(32 * ops->x_elem));
+            assert_true(d[b] == one_d && s[2 * b] == one_s[0] && s[2 * b + 1] == one_s[1]);
+        }
+    }
+    k_cpu_init(-1);
+}
+
 int main(void)
 {
     best_level = (int)k_cpu_init(-1)->level;
@@ -395,7 +416,7 @@ int main(void)
     const struct CMUnitTest tests[] = { cmocka_unit_test(test_types), cmocka_unit_test(test_long),
                                         cmocka_unit_test(test_many), cmocka_unit_test(test_unpack),
                                         cmocka_unit_test(test_planes), cmocka_unit_test(test_words),
-                                        cmocka_unit_test(test_tile4) };
+                                        cmocka_unit_test(test_tile4), cmocka_unit_test(test_quant) };
     int rc = cmocka_run_group_tests(tests, NULL, NULL);
     pool_free(pool);
     return rc;

@@ -13,21 +13,89 @@
 
 typedef int v16si __attribute__((vector_size(64)));   /* see gemm_avx2.c: typed sums stay in registers */
 
+static void quant_block(const float *x, int8_t *q, float *d, float *s)
+{
+    __m512 v0 = _mm512_loadu_ps(x), v1 = _mm512_loadu_ps(x + 16);
+    float top = _mm512_reduce_max_ps(_mm512_max_ps(_mm512_abs_ps(v0), _mm512_abs_ps(v1)));
+    float inv = top > 0 ? 127.0f / top : 0.0f;
+    __m512i i0 = _mm512_cvtps_epi32(_mm512_mul_ps(v0, _mm512_set1_ps(inv)));
+    __m512i i1 = _mm512_cvtps_epi32(_mm512_mul_ps(v1, _mm512_set1_ps(inv)));
+    *d = top / 127.0f;
+    s[0] = *d * (float)_mm512_reduce_add_epi32(i0);
+    s[1] = *d * (float)_mm512_reduce_add_epi32(i1);
+    _mm_storeu_si128((__m128i *)q, _mm512_cvtepi32_epi8(i0));
+    _mm_storeu_si128((__m128i *)(q + 16), _mm512_cvtepi32_epi8(i1));
+}
+
+/* The largest of each of 16 vectors, as the lanes of one. */
+INLINE __m512 tops_512(__m512 *s)
+{
+    UNROLL for (int i = 0; i < 8; i++)
+        s[i] = _mm512_max_ps(_mm512_unpacklo_ps(s[2 * i], s[2 * i + 1]),
+                             _mm512_unpackhi_ps(s[2 * i], s[2 * i + 1]));
+    UNROLL for (int i = 0; i < 4; i++) {
+        __m512d a = _mm512_castps_pd(s[2 * i]), b = _mm512_castps_pd(s[2 * i + 1]);
+        s[i] = _mm512_max_ps(_mm512_castpd_ps(_mm512_unpacklo_pd(a, b)),
+                             _mm512_castpd_ps(_mm512_unpackhi_pd(a, b)));
+    }
+    UNROLL for (int i = 0; i < 2; i++)
+        s[i] = _mm512_max_ps(_mm512_shuffle_f32x4(s[2 * i], s[2 * i + 1], 0x88),
+                             _mm512_shuffle_f32x4(s[2 * i], s[2 * i + 1], 0xdd));
+    return _mm512_max_ps(_mm512_shuffle_f32x4(s[0], s[1], 0x88), _mm512_shuffle_f32x4(s[0], s[1], 0xdd));
+}
+
+/* 64 values as bytes, in order; each quarter of 16 in a quarter of the register. */
+INLINE __m512i bytes_of(const float *x, __m512 inv0, __m512 inv1)
+{
+    const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+    __m512i i[4];
+    UNROLL for (int k = 0; k < 4; k++)
+        i[k] = _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_loadu_ps(x + 16 * k), k < 2 ? inv0 : inv1));
+    __m512i two[2] = { _mm512_packs_epi32(i[0], i[1]), _mm512_packs_epi32(i[2], i[3]) };
+    return _mm512_permutexvar_epi32(order, _mm512_packs_epi16(two[0], two[1]));
+}
+
+/* The sums of the quarters of four vectors, 16 in order, of vectors whose lanes are to be added. */
+INLINE __m512i quarters(const __m512i *v)
+{
+    const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+    __m512i a = _mm512_add_epi32(_mm512_unpacklo_epi32(v[0], v[1]), _mm512_unpackhi_epi32(v[0], v[1]));
+    __m512i b = _mm512_add_epi32(_mm512_unpacklo_epi32(v[2], v[3]), _mm512_unpackhi_epi32(v[2], v[3]));
+    __m512i sum = _mm512_add_epi32(_mm512_unpacklo_epi64(a, b), _mm512_unpackhi_epi64(a, b));
+    return _mm512_permutexvar_epi32(order, sum);
+}
+
+/* 16 blocks: what has to be brought together of one block is brought together of all. */
+static void quant_blocks(const float *x, int8_t *q, float *d, float *s)
+{
+    __m512 top[16];
+    __m512i sum[8];
+    float inv[16];
+    UNROLL for (int b = 0; b < 16; b++)
+        top[b] = _mm512_max_ps(_mm512_abs_ps(_mm512_loadu_ps(x + 32 * b)),
+                               _mm512_abs_ps(_mm512_loadu_ps(x + 32 * b + 16)));
+    __m512 most = tops_512(top), each = _mm512_div_ps(most, _mm512_set1_ps(127.0f));
+    __mmask16 some = _mm512_cmp_ps_mask(most, _mm512_setzero_ps(), _CMP_GT_OQ);
+    _mm512_storeu_ps(inv, _mm512_maskz_div_ps(some, _mm512_set1_ps(127.0f), most));
+    _mm512_storeu_ps(d, each);
+    UNROLL for (int i = 0; i < 8; i++) {
+        __m512i bytes = bytes_of(x + 64 * i, _mm512_set1_ps(inv[2 * i]), _mm512_set1_ps(inv[2 * i + 1]));
+        _mm512_storeu_si512(q + 64 * i, bytes);
+        sum[i] = _mm512_dpbusd_epi32(_mm512_setzero_si512(), _mm512_set1_epi8(1), bytes);
+    }
+    const __m512i twice = _mm512_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7);
+    UNROLL for (int i = 0; i < 2; i++) {
+        __m512 scale = _mm512_permutexvar_ps(_mm512_add_epi32(twice, _mm512_set1_epi32(8 * i)), each);
+        _mm512_storeu_ps(s + 16 * i, _mm512_mul_ps(scale, _mm512_cvtepi32_ps(quarters(sum + 4 * i))));
+    }
+}
+
 static void quant_vnni(const float *x, int n, void *q, float *d, float *s)
 {
     int8_t *out = q;
-    for (int b = 0; b < n; b += 32) {
-        __m512 v0 = _mm512_loadu_ps(x + b), v1 = _mm512_loadu_ps(x + b + 16);
-        float top = _mm512_reduce_max_ps(_mm512_max_ps(_mm512_abs_ps(v0), _mm512_abs_ps(v1)));
-        float inv = top > 0 ? 127.0f / top : 0.0f;
-        __m512i i0 = _mm512_cvtps_epi32(_mm512_mul_ps(v0, _mm512_set1_ps(inv)));
-        __m512i i1 = _mm512_cvtps_epi32(_mm512_mul_ps(v1, _mm512_set1_ps(inv)));
-        d[b / 32] = top / 127.0f;
-        s[b / 16] = d[b / 32] * (float)_mm512_reduce_add_epi32(i0);
-        s[b / 16 + 1] = d[b / 32] * (float)_mm512_reduce_add_epi32(i1);
-        _mm_storeu_si128((__m128i *)(out + b), _mm512_cvtepi32_epi8(i0));
-        _mm_storeu_si128((__m128i *)(out + b + 16), _mm512_cvtepi32_epi8(i1));
-    }
+    int b = 0;
+    for (; b + 512 <= n; b += 512) quant_blocks(x + b, out + b, d + b / 32, s + b / 16);
+    for (; b < n; b += 32) quant_block(x + b, out + b, d + b / 32, s + b / 16);
 }
 
 /* 16 rows of four bytes become one vector; the top bit flipped is 128 added. */
