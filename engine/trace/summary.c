@@ -78,10 +78,8 @@ static void measure_rows(const struct sac_trace *t, int lane, int layer, int hea
     struct mean mean = { 0 };
     double mass[PREFILL_ROWS + DECODE_ROWS];
     int n_mass = 0, n = hi - lo < want ? hi - lo : want, row[SCORED_ROWS];
-    const struct layer_rec *own = trace_layer_full(t, lane, layer), *dense = trace_layer_full(t, 0, layer);
-    bool scores = own && own->q && own->k, both = scores && lane > 0 && dense && dense->q && dense->k;
-    if (both && hi > rec_rows(t, dense)) both = false;
-    if (both && dense->q == own->q && hi <= t->info.n_prompt) both = false;      /* the same scores */
+    const struct layer_rec *own = trace_layer_full(t, lane, layer);
+    bool scores = own && own->q && own->k;
     m->own.n = m->dense.n = 0;
     for (int i = 0; i < n; i++) {
         struct sac_recall r;
@@ -89,7 +87,6 @@ static void measure_rows(const struct sac_trace *t, int lane, int layer, int hea
         if (at == 0) {
             for (int k = 0; k < some; k++) row[k] = spread(i + k, want, lo, hi);
             if (scores) scored_rows(&m->own, t, own, layer, head, row, some);
-            if (both) scored_rows(&m->dense, t, dense, layer, head, row, some);
         }
         if (!measure_row(t, lane, layer, head, row[at], m, &r)) continue;
         mean_add(&mean, &r, 1);

@@ -125,26 +125,34 @@ bool overview_make(struct sac_trace *t, int lane, int layer, const atomic_bool *
 
 /* ---- measures (measure.c) ---- */
 void recall_unknown(struct sac_recall *r);   /* every value NAN, n_rows 0 */
-/* Scores of a few rows, ascending, of one head (scored.c). */
+/* A few rows, ascending, of one head at once (scored.c): scores of all keys they see, then weights instead. */
 enum { SCORED_ROWS = 8 };
 struct scored {
     const struct layer_rec *r;
     int head, n, row[SCORED_ROWS];
     size_t stride;
     float *x, *q;                          /* [SCORED_ROWS][stride], by key; queries */
+    float *out;                            /* [SCORED_ROWS][D]: of the head, over all keys */
+    bool weighed, has_out;                 /* x holds weights; out holds outputs */
+    double lse[SCORED_ROWS];               /* of the scores, once weighed */
+    float dot[SCORED_ROWS];                /* weights by scores */
 };
 bool scored_init(struct scored *s, int n_keys, int dim);
 void scored_free(struct scored *s);
 void scored_rows(struct scored *s, const struct sac_trace *t, const struct layer_rec *r, int layer, int head,
                  const int *row, int n);
-/* Scores of keys first .. row of a row, computed now where it is not among them. */
-void scored_get(const struct scored *s, const struct sac_trace *t, const struct layer_rec *r, int layer,
-                int head, int row, int first, float *out);
+/* Scores of n keys in w become weights; x: the scores, or room for them. */
+void weigh(float *w, float *x, int n, double *lse, float *dot);
+void scored_weigh(struct scored *s, float *room);  /* room: for the scores of a row */
+void scored_outputs(struct scored *s, const struct sac_trace *t);
+/* Which of the rows it is; -1: none. */
+int scored_at(const struct scored *s, const struct layer_rec *r, int head, int row);
+static inline float *scored_row(const struct scored *s, int i) { return s->x + (size_t)i * s->stride; }
 
 struct measure_scratch {
     float *w, *w2;
     struct sac_rows rows;
-    struct measure_bucket *bucket;
+    uint64_t *bucket;
     int *index, cap;
     struct scored own, dense;              /* rows of the lane, and of the dense lane */
 };
@@ -152,6 +160,9 @@ bool measure_scratch_init(struct measure_scratch *m, int n_keys);
 void measure_scratch_free(struct measure_scratch *m);
 bool measure_row(const struct sac_trace *t, int lane, int layer, int head, int row, struct measure_scratch *m,
                  struct sac_recall *out);
+/* out[head_dim] += weights w[0 .. n-1] times the values of keys at .. at+n-1. */
+void add_values(const struct sac_trace *t, const struct layer_rec *r, int kv, const float *w, int at, int n,
+                float *out);
 /* Output of a head over all keys, then over `rows` alone with weights that sum to one again: out
  * [2][head_dim]. w: weights of keys first .. row. */
 void head_outputs(const struct sac_trace *t, const struct layer_rec *r, int head, int row, const float *w,
