@@ -100,6 +100,9 @@ static bool has_budget(const char *text)
 /* Every method at every sparsity of --sparsity; methods that name a budget of their own stay as they are. */
 static enum sac_code unfold_methods(struct lists *l, const struct eval_args *a, struct sac_err *err)
 {
+    if (a->sparsities.n && !a->methods.n)
+        return sac_fail(err, SAC_EARG, "--sparsity %s: of which methods? Name them with --method",
+                        a->sparsities.v[0]);
     for (int i = 0; i < a->methods.n; i++) {
         const char *spec = a->methods.v[i];
         bool own = !a->sparsities.n || has_budget(spec);
@@ -110,8 +113,7 @@ static enum sac_code unfold_methods(struct lists *l, const struct eval_args *a, 
                 char full[256];
                 int w = snprintf(full, sizeof full, "%s%csparsity=%.*s", spec, strchr(spec, ':') ? ',' : ':',
                                  (int)n, p);
-                if (n && (w >= (int)sizeof full || !push(l->method, &l->n_methods, full, (size_t)w)))
-                    goto full;
+                if (w >= (int)sizeof full || !push(l->method, &l->n_methods, full, (size_t)w)) goto full;
                 p += n + (p[n] == ',');
             }
     }
@@ -541,13 +543,14 @@ static int study_main(const struct eval_args *a)
                 sac_results_cut(s.out));
     if (!rc) rc = run_study(&s, &err);
     int exit_code = rc ? cli_fail("eval", &err) : cli_signal_exit(s.n_failed ? 1 : 0);
-    if (s.out && a->json)
+    bool kept = s.out && rc != SAC_EIO;         /* otherwise less is there than was counted */
+    if (kept && a->json)
         json_print(stdout,
                    json_pack("{s:s, s:s, s:i, s:i, s:i, s:i, s:i}", "schema", "saccade.eval_run/1", "file",
                              a->output, "results", sac_results_count(s.out), "new", s.n_new, "failed",
                              s.n_failed, "samples_skipped", s.n_skipped, "samples_absent", s.n_absent),
                    false);
-    else if (s.out && !args_common.quiet)
+    else if (kept && !args_common.quiet)
         fprintf(stderr, "%s: %d results, %d of them new%s\n", a->output, sac_results_count(s.out), s.n_new,
                 atomic_load(&cli_stop) ? "; stopped, the same command goes on" : "");
     sac_results_close(s.out);

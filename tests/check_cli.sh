@@ -105,6 +105,11 @@ mistake 3 'xxx: cannot open: File name too long' info "$long"
 mistake 2 "no task 'a.b.\[31m'" run --task "$(printf 'a\nb\033[31m')"
 
 # ---- a line of a script ----
+for what in layer head step row; do
+    mistake 5 "there is no $what 4000: they are 0 to" snapshot "$root/samples/traces/tour.trace" --screen map --$what \
+        4000 -o "$dir/x.png"
+    rm -f "$dir/x.png"
+done
 printf 'screen map\nscreen nowhere\n' >"$dir/script"
 mistake 5 "^saccade: $dir/script: line 2: screen nowhere: screens: run, " \
     tour --script "$dir/script" --headless --dump "$dir/frame"
@@ -162,6 +167,19 @@ for words in man "report --json $root/samples/study/results.jsonl.zst" 'tasks sh
     [ ! -s "$dir/err" ] || bad "$words: a reader that left early is complained about: $(cat "$dir/err")"
     [ "$(cat "$dir/rc")" = 0 ] || bad "$words: ended with $(cat "$dir/rc") when its reader had left"
 done
+
+# A file size limit stands for a full disk: bash counts it in KiB.
+if (ulimit -f 3) 2>/dev/null; then
+    (ulimit -f 3
+     "$saccade" eval --task niah --length 256 --samples 2 --no-kl -m quest -o "$dir/e.jsonl" >"$dir/out" 2>"$dir/err" </dev/null
+     [ $? = 1 ]) || bad "eval that cannot write its results does not end with 1"
+    [ "$(cat "$dir/err")" = "saccade eval: $dir/e.jsonl: cannot be written: the file would be larger than allowed" ] ||
+        bad "eval that cannot write its results says: $(cat "$dir/err")"
+fi
+
+# ---- sparsities without a method, or without a number ----
+mistake 2 'of which methods' eval --task niah --sparsity 0.5 -o "$dir/none.jsonl"
+mistake 2 "quest: sparsity=: the share|sparsity=''|sparsity=" eval --task niah -m quest --sparsity 0.5,,0.9 -o "$dir/none.jsonl"
 
 # ---- too much ----
 mistake 2 'was made for' run --task niah --length 100000

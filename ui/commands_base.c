@@ -114,14 +114,26 @@ static bool have_trace(struct ui_state *st)
     return false;
 }
 
+/* Steps end at the last one; a number that names none is a mistake, in a script above all. */
+static bool there_is(struct ui_state *st, const char *what, const char *arg, int last)
+{
+    char *end;
+    long n = strtol(arg, &end, 10);
+    if (*arg == '+' || *arg == '-' || end == arg || *end || n <= last) return true;
+    ui_say(st, UI_SAY_BAD, "there is no %s %ld: they are 0 to %d", what, n, last);
+    return false;
+}
+
 static bool cmd_layer(struct ui_state *st, const char *arg)
 {
-    return have_trace(st) && ui_arg_int(st, arg, st->at.layer, 0, st->info.shape.n_layers - 1, &st->at.layer);
+    return have_trace(st) && there_is(st, "layer", arg, st->info.shape.n_layers - 1) &&
+           ui_arg_int(st, arg, st->at.layer, 0, st->info.shape.n_layers - 1, &st->at.layer);
 }
 
 static bool cmd_head(struct ui_state *st, const char *arg)
 {
-    if (!have_trace(st) || !ui_arg_int(st, arg, st->at.head, 0, st->info.shape.n_heads - 1, &st->at.head))
+    if (!have_trace(st) || !there_is(st, "head", arg, st->info.shape.n_heads - 1) ||
+        !ui_arg_int(st, arg, st->at.head, 0, st->info.shape.n_heads - 1, &st->at.head))
         return false;
     st->at.group = false;
     return true;
@@ -147,7 +159,8 @@ static bool cmd_step(struct ui_state *st, const char *arg)
     int n = ui_n_steps(st, st->at.a), nb = ui_n_steps(st, st->at.b);
     if (nb > n) n = nb;
     if (n < 1) return ui_say(st, UI_SAY_INFO, "no token has been generated yet"), true;
-    if (!ui_arg_int(st, arg, st->at.step, 0, n - 1, &st->at.step)) return false;
+    if (!there_is(st, "step", arg, n - 1) || !ui_arg_int(st, arg, st->at.step, 0, n - 1, &st->at.step))
+        return false;
     st->at.row = ui_step_row(st, st->at.step);
     return true;
 }
@@ -155,7 +168,8 @@ static bool cmd_step(struct ui_state *st, const char *arg)
 static bool cmd_row(struct ui_state *st, const char *arg)
 {
     int hi = ui_n_rows(st, st->at.a) - 1;
-    if (!have_trace(st) || !ui_arg_int(st, arg, st->at.row, 0, hi < 0 ? 0 : hi, &st->at.row)) return false;
+    if (!have_trace(st) || !there_is(st, "row", arg, hi) ||
+        !ui_arg_int(st, arg, st->at.row, 0, hi < 0 ? 0 : hi, &st->at.row)) return false;
     int step = st->at.row - (st->info.n_prompt - 1);
     st->at.step = step < 0 ? -1 : step;
     return true;

@@ -204,7 +204,7 @@ enum sac_code sac_results_open(struct sac_results **out, const char *path, struc
     if (!r->path)
         rc = sac_fail(err, SAC_ENOMEM, "%s: out of memory", path);
     else if (r->fd < 0)
-        rc = sac_fail(err, SAC_EIO, "%s: cannot be opened to append: %s", path, strerror(errno));
+        rc = sac_fail(err, SAC_EIO, "%s: cannot be opened to append: %s", path, sac_write_reason(errno));
     else if (flock(r->fd, LOCK_EX | LOCK_NB))
         rc = sac_fail(err, SAC_EIO,
                       "%s: another saccade eval is writing to it; wait for it or name another file", path);
@@ -263,7 +263,8 @@ enum sac_code sac_results_sync(struct sac_results *r, struct sac_err *err)
     while (at < r->n_queue) {
         ssize_t n = write(r->fd, r->queue + at, r->n_queue - at);
         if (n < 0 && errno == EINTR) continue;
-        if (n <= 0) return sac_fail(err, SAC_EIO, "%s: cannot be written: %s", r->path, strerror(errno));
+        if (n <= 0) return sac_fail(err, SAC_EIO, "%s: cannot be written: %s", r->path,
+                                    sac_write_reason(errno));
         at += (size_t)n;
     }
     r->n_queue = 0;
