@@ -53,6 +53,10 @@ int stage_run(const char *command, const struct stage *s, struct ui_app_opts *o)
     o->no_mouse = s->no_mouse;
     o->trace_open = sac_trace_open;
     o->samples = cli_sample("", samples, sizeof samples) ? samples : NULL;
+    if (o->headless) {
+        cli_catch_signals();
+        o->stop = &cli_stop;
+    }
     int rc = ui_app_run(o, &err);
     if (rc < 0) return -rc;
     return err.code ? cli_fail(command, &err) : sac_exit_code((enum sac_code)rc);

@@ -236,6 +236,14 @@ for sig in INT TERM; do
     rc=$?
     [ $sig = INT ] && want=130 || want=143
     [ $rc = $want ] || bad "SIG$sig: ended with $rc, not $want"
+    "$saccade" snapshot --screen map --length 16K -o "$dir/stopped.png" >/dev/null 2>"$dir/err" &
+    pid=$!
+    sleep 0.5
+    kill -$sig $pid
+    wait $pid
+    rc=$?
+    [ $rc = $want ] && grep -q 'nothing was written' "$dir/err" && [ ! -e "$dir/stopped.png" ] ||
+        bad "snapshot --screen, SIG$sig: ended with $rc, not $want: $(cat "$dir/err")"
 done
 echo "$checked command lines checked"
 exit $failed

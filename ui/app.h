@@ -178,6 +178,7 @@ struct ui_app_opts {
     bool no_dump, force;            /* no frame at the end; dump and cast replace existing files */
     double pace; /* seconds between the lines of a script on screen; 0: at once, no captions */
     const char *restore; /* JSON of a screen's recipe to put back when the script is through, or NULL */
+    const atomic_bool *stop;        /* headless: set by a signal; what runs ends and nothing is written */
     const char *cast;               /* headless: an asciicast of the script's frames, NULL none */
     /* Open a recorded trace file; NULL: this build cannot. */
     enum sac_code (*trace_open)(struct sac_trace **out, const char *path, struct sac_err *err);

@@ -20,13 +20,19 @@ static void frame(struct ui_state *st)
     ui_frame(st, &st->app->buf, &cx, &cy);
 }
 
+static bool stopped(const struct ui_state *st)
+{
+    const atomic_bool *stop = st->app->opts->stop;
+    return stop && atomic_load(stop);
+}
+
 /* Until nothing runs and every view has what it asked for. False: a signal or too long. */
 static bool settle(struct ui_state *st)
 {
     double end = ui_clock() + SETTLE_S;
     for (int quiet = 0; quiet < 2;) {
         frame(st);
-        if (ui_clock() > end) return false;
+        if (ui_clock() > end || stopped(st)) return false;
         if (ui_run_busy(st) || ui_tasks_busy(st) || ui_shots_busy(st)) {
             struct pollfd p = { st->app->wake[0], POLLIN, 0 };
             char b[256];
@@ -234,7 +240,7 @@ int ui_headless_run(struct ui_state *st, struct sac_err *err)
         if (!ui_script_line(st, from, n) && !o->lenient) {
             char said[sizeof a->say];
             snprintf(said, sizeof said, "%s", a->say);
-            settle(st);
+            if (!settle(st) && stopped(st)) break;
             int rc = finish(st, err);
             if (rc || o->restore) return rc; /* a picture of a refused line is made again from it */
             fprintf(stderr, "saccade: %s%sline %d: %.60s: %s\n", o->script_name ? o->script_name : "",
@@ -245,6 +251,7 @@ int ui_headless_run(struct ui_state *st, struct sac_err *err)
         ok = settle(st);
         if (ok && !ui_player_cast(st, err)) return err->code;
     }
+    if (stopped(st)) return sac_fail(err, SAC_ECANCEL, "stopped before the screen was complete; nothing was written");
     if (!ok) return sac_fail(err, SAC_EIO, "the script did not come to rest within %d s", SETTLE_S);
     return finish(st, err);
 }
