@@ -93,7 +93,7 @@ static void fill(enum k_level level)
         .score_f32 = score_f32_c, .score_f16 = score_f16_c, .score_bf16 = score_bf16_c,
         .exp_sum = exp_sum_c, .max = max_c, .softcap = softcap_c,
         .cols_max = cols_max_c, .cols_exp2 = cols_exp2_c, .add_rows = add_rows_c, .above = above_c,
-        .keep = keep_c, .part = part_c, .nibbles = nibbles_c,
+        .readers = readers_c, .keep = keep_c, .part = part_c, .nibbles = nibbles_c,
         .to_f16 = to_f16_c, .from_f16 = from_f16_c, .to_bf16 = to_bf16_c, .from_bf16 = from_bf16_c,
         .scores = scores_c, .values = values_c, .unpack = unpack_c,
         .int8 = { "int16 scalar", 4, sizeof(int16_t), 32767, quant_c, pack_int8_c, tile_int8_c, NULL,

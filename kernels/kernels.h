@@ -252,6 +252,9 @@ struct k_ops {
     void (*add_rows)(float *y, const float *x, size_t ldx, const float *w, int rows, int n);
     /* Indices, ascending, of the entries above t; idx: room for n. Returns how many. */
     int (*above)(const float *x, int n, float t, int *idx);
+    /* Entries of reader that are not 0: their indices, ascending, go to idx, they themselves to kept; room for
+     * n in each. Returns how many. */
+    int (*readers)(const uint8_t *reader, int n, int *idx, uint8_t *kept);
     /* x[i] = -inf where reader[i] lacks `bit` */
     void (*keep)(float *x, int n, const uint8_t *reader, unsigned bit);
     /* Entries above t go to `more`, the others (NaN too) to `rest`, in order; room for n each, one of them may

@@ -22,6 +22,7 @@ void softcap_c(float *x, int n, float cap);
 void cols_max_c(const float *x, size_t ld, int keys, int n, float *top);
 void cols_exp2_c(const float *x, size_t ld, int keys, int n, const float *shift, float *sum);
 void fold_c(const uint16_t *p, const float *w, int rows, int n, float *out);
+int readers_c(const uint8_t *reader, int n, int *idx, uint8_t *kept);
 void keep_c(float *x, int n, const uint8_t *reader, unsigned bit);
 int above_c(const float *x, int n, float t, int *idx);
 int part_c(const float *x, int n, float t, float *more, float *rest, double *sum);

@@ -94,6 +94,17 @@ void cols_exp2_c(const float *x, size_t ld, int keys, int n, const float *shift,
     }
 }
 
+int readers_c(const uint8_t *reader, int n, int *idx, uint8_t *kept)
+{
+    int k = 0;
+    for (int i = 0; i < n; i++)
+        if (reader[i]) {
+            idx[k] = i;
+            kept[k++] = reader[i];
+        }
+    return k;
+}
+
 void keep_c(float *x, int n, const uint8_t *reader, unsigned bit)
 {
     for (int i = 0; i < n; i++) x[i] = reader[i] & bit ? x[i] : -INFINITY;

@@ -171,6 +171,29 @@ static void above(void)
     }
 }
 
+static void readers(void)
+{
+    for (int round = 0; round < 300; round++) {
+        int n = upto(150), most = upto(3);
+        uint8_t *reader = calloc((size_t)n + 1, 1), *want = malloc((size_t)n + 1);
+        uint8_t *kept = malloc((size_t)n + 1);
+        int *a = malloc((size_t)(n + !n) * sizeof *a), *b = malloc((size_t)(n + !n) * sizeof *b);
+        for (int i = 0; i < n; i++)
+            if (upto(3) <= most) reader[i] = (uint8_t)upto(255);
+        int m = readers_c(reader, n, a, want);
+        kept[n] = 77;
+        assert_int_equal(ops->readers(reader, n, b, kept), m);
+        assert_memory_equal(a, b, (size_t)m * sizeof *a);
+        assert_memory_equal(want, kept, (size_t)m);
+        assert_int_equal(kept[n], 77);
+        free(reader);
+        free(want);
+        free(kept);
+        free(a);
+        free(b);
+    }
+}
+
 static void keeps(void)
 {
     for (int round = 0; round < 100; round++) {
@@ -367,6 +390,7 @@ static void test_sums(void **state) { (void)state; at_levels(sums); }
 static void test_curves(void **state) { (void)state; at_levels(curves); }
 static void test_columns(void **state) { (void)state; at_levels(columns); }
 static void test_above(void **state) { (void)state; at_levels(above); }
+static void test_readers(void **state) { (void)state; at_levels(readers); }
 static void test_keeps(void **state) { (void)state; at_levels(keeps); }
 static void test_parts(void **state) { (void)state; at_levels(parts); }
 static void test_best(void **state) { (void)state; at_levels(best); }
@@ -413,7 +437,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_sums), cmocka_unit_test(test_curves), cmocka_unit_test(test_columns),
-        cmocka_unit_test(test_above), cmocka_unit_test(test_keeps),
+        cmocka_unit_test(test_above), cmocka_unit_test(test_readers),
+        cmocka_unit_test(test_keeps),
         cmocka_unit_test(test_parts), cmocka_unit_test(test_best),
         cmocka_unit_test(test_nibbles),
         cmocka_unit_test(test_halves), cmocka_unit_test(test_scores),

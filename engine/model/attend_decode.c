@@ -97,12 +97,33 @@ static int first_run_past(const struct sac_rows *r, int slot)
     return lo;
 }
 
-/* Slots from .. to-1 of the cache that any of the lists has. Where slots are picked one by one nothing says
- * what comes next, so the inner loop does not branch on it. */
+/* A span for each stretch of n slots. Where slots were picked one by one nothing says where one ends, so no
+ * branch depends on that; stretches are gone through by eight. */
+static void find_spans(const int *slot, int n, int from, struct slots *out)
+{
+    int spans = 0;
+    for (int i = 0, last = -2; i < n;) {
+        if (i + 8 <= n && slot[i + 7] == last + 8) {
+            i += 8;
+            last += 8;
+            continue;
+        }
+        for (int end = i + 8 < n ? i + 8 : n; i < end; last = slot[i++]) {
+            out->span[spans] = (struct span){ from + slot[i], 0, i };
+            spans += slot[i] != last + 1;
+        }
+    }
+    out->span[spans].at = n;
+    for (int i = 0; i < spans; i++) out->span[i].n = out->span[i + 1].at - out->span[i].at;
+    out->n = n;
+    out->n_spans = spans;
+}
+
+/* Slots from .. to-1 of the cache that any of the lists has. */
 static void of_lists(const struct sac_rows *list, int n_lists, int from, int to, struct slots *out)
 {
-    uint8_t reader[MOST + sizeof(uint64_t)] = { 0 };
-    int n = 0, spans = 0, before = 0;
+    uint8_t reader[MOST] = { 0 };
+    int slot[MOST];
     for (int h = 0; h < n_lists; h++)
         for (int i = first_run_past(&list[h], from); i < list[h].n && list[h].run[i].lo < to; i++) {
             int lo = list[h].run[i].lo, hi = list[h].run[i].hi;
@@ -111,26 +132,7 @@ static void of_lists(const struct sac_rows *list, int n_lists, int from, int to,
             do reader[lo] |= (uint8_t)(1u << h);
             while (++lo < hi);
         }
-    for (int s = 0; s < to - from; s += (int)sizeof(uint64_t)) {
-        uint64_t word;
-        memcpy(&word, reader + s, sizeof word);
-        if (!word) {
-            before = 0;
-            continue;
-        }
-        for (int i = s; i < s + (int)sizeof word; i++) {
-            int is = reader[i] != 0;
-            out->span[spans] = (struct span){ from + i, 0, n };
-            out->reader[n] = reader[i];
-            spans += is & !before;
-            n += is;
-            before = is;
-        }
-    }
-    out->span[spans].at = n;
-    for (int i = 0; i < spans; i++) out->span[i].n = out->span[i + 1].at - out->span[i].at;
-    out->n = n;
-    out->n_spans = spans;
+    find_spans(slot, k_ops()->readers(reader, to - from, slot, out->reader), from, out);
 }
 
 /* Keys or values of a chunk in the order in which they are read. They are asked for AHEAD bytes early, and

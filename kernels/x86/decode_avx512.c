@@ -211,6 +211,27 @@ float k_max_avx512(const float *x, int n)
     return _mm512_reduce_max_ps(_mm512_max_ps(m[0], m[1]));
 }
 
+int k_readers_avx512(const uint8_t *reader, int n, int *idx, uint8_t *kept)
+{
+    __m512i at = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    int k = 0, i = 0;
+    for (; i + WIDTH <= n; i += WIDTH) {   /* stores what lies behind the k found, never past i + 16 */
+        __m128i v = _mm_loadu_si128((const __m128i *)(const void *)(reader + i));
+        __mmask16 on = _mm_test_epi8_mask(v, v);
+        __m512i some = _mm512_maskz_compress_epi32(on, _mm512_cvtepu8_epi32(v));
+        _mm512_storeu_si512(idx + k, _mm512_maskz_compress_epi32(on, at));
+        _mm_storeu_si128((__m128i *)(void *)(kept + k), _mm512_cvtepi32_epi8(some));
+        k += __builtin_popcount(on);
+        at = _mm512_add_epi32(at, _mm512_set1_epi32(WIDTH));
+    }
+    for (; i < n; i++)
+        if (reader[i]) {
+            idx[k] = i;
+            kept[k++] = reader[i];
+        }
+    return k;
+}
+
 void k_keep_avx512(float *x, int n, const uint8_t *reader, unsigned bit)
 {
     const __m512 none = _mm512_set1_ps(-INFINITY);

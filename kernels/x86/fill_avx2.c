@@ -16,6 +16,7 @@ void level_avx2(struct k_ops *ops)
     ops->cols_max = k_cols_max_avx2;
     ops->cols_exp2 = k_cols_exp2_avx2;
     ops->add_rows = k_add_rows_avx2;
+    ops->readers = k_readers_avx2;
     ops->keep = k_keep_avx2;
     ops->above = k_above_avx2;
     ops->part = k_part_avx2;

@@ -5,6 +5,7 @@ void level_avx512(struct k_ops *ops)
 {
     ops->exp_sum = k_exp_sum_avx512;
     ops->max = k_max_avx512;
+    ops->readers = k_readers_avx512;
     ops->keep = k_keep_avx512;
     ops->above = k_above_avx512;
     ops->part = k_part_avx512;

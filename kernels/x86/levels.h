@@ -29,6 +29,8 @@ void k_add_rows_avx512(float *y, const float *x, size_t ldx, const float *w, int
 void k_fold_avx2(const uint16_t *p, const float *w, int rows, int n, float *out);
 void k_fold_avx512(const uint16_t *p, const float *w, int rows, int n, float *out);
 void k_fold_bf16(const uint16_t *p, const float *w, int rows, int n, float *out);
+int k_readers_avx2(const uint8_t *reader, int n, int *idx, uint8_t *kept);
+int k_readers_avx512(const uint8_t *reader, int n, int *idx, uint8_t *kept);
 void k_keep_avx2(float *x, int n, const uint8_t *reader, unsigned bit);
 int k_above_avx2(const float *x, int n, float t, int *idx);
 int k_best_avx512(const float *x, int n, int k, int *idx);

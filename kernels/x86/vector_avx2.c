@@ -5,6 +5,7 @@
 #include "levels.h"
 
 #include <math.h>
+#include <string.h>
 
 INLINE __m256i tail_mask(int n)
 {
@@ -187,6 +188,29 @@ static const int32_t squeeze[16][4] = {
 INLINE __m128 squeezed(__m128 v, unsigned on)
 {
     return _mm_permutevar_ps(v, _mm_loadu_si128((const __m128i *)(const void *)squeeze[on]));
+}
+
+int k_readers_avx2(const uint8_t *reader, int n, int *idx, uint8_t *kept)
+{
+    const __m128i low = _mm_setr_epi8(0, 4, 8, 12, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1);
+    __m128i at = _mm_setr_epi32(0, 1, 2, 3);
+    int k = 0, i = 0;
+    for (; i + 4 <= n; i += 4) {     /* stores what lies behind the k found, never past i + 4 */
+        int four;
+        memcpy(&four, reader + i, sizeof four);
+        __m128i v = _mm_cvtepu8_epi32(_mm_cvtsi32_si128(four));
+        __m128i none = _mm_cmpeq_epi32(v, _mm_setzero_si128());
+        unsigned on = (unsigned)_mm_movemask_ps(_mm_castsi128_ps(none)) ^ 15;
+        _mm_storeu_ps((float *)(void *)(idx + k), squeezed(_mm_castsi128_ps(at), on));
+        four = _mm_cvtsi128_si32(
+            _mm_shuffle_epi8(_mm_castps_si128(squeezed(_mm_castsi128_ps(v), on)), low));
+        memcpy(kept + k, &four, sizeof four);
+        k += __builtin_popcount(on);
+        at = _mm_add_epi32(at, _mm_set1_epi32(4));
+    }
+    int more = readers_c(reader + i, n - i, idx + k, kept + k);
+    for (int j = 0; j < more; j++) idx[k + j] += i;
+    return k + more;
 }
 
 void k_keep_avx2(float *x, int n, const uint8_t *reader, unsigned bit)
