@@ -161,6 +161,16 @@ static void test_failed(void **state)
     close_state(st);
 }
 
+static void test_export(void **state)
+{
+    (void)state;
+    struct ui_state *st = open_state(80, 24, UI_TIER_RGB, false);
+    st->app->mode = UI_MODE_EXPORT;
+    snprintf(st->app->input.text, sizeof st->app->input.text, "saccade-niah0-quest-map-L7H0.png");
+    golden(st, "export_80x24");
+    close_state(st);
+}
+
 static void test_tasks(void **state)
 {
     (void)state;
@@ -236,6 +246,7 @@ int main(void)
     setenv("XDG_STATE_HOME", "/dev/null/none", 1);
     setenv("XDG_CONFIG_HOME", "/dev/null/none", 1);
     const struct CMUnitTest tests[] = { cmocka_unit_test(test_run), cmocka_unit_test(test_failed),
+                                        cmocka_unit_test(test_export),
                                         cmocka_unit_test(test_tasks), cmocka_unit_test(test_overlays) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -269,7 +269,7 @@ void ui_export_dialog(const struct ui_state *st, struct cell_buf *b)
         }
     }
     cells_fit(b, r.x + 1, r.y + 4, r.w - 2,
-              "Figures carry the command line and all settings, so that they can be made again.", dim);
+              "A figure holds its recipe: saccade open FILE leads back here", dim);
     cells_fit(b, r.x + 1, r.y + 5, r.w - 2, "j k field   h l choose   Enter write   Esc close", dim);
 }
 
