@@ -98,6 +98,20 @@ struct k_attn {
                   const struct k_attn_step *next);
 };
 
+/* ---- weights pooled over keys ----
+ * Up to K_NP panels of queries (as k_ops.f32.pack leaves them, scale * log2(e) in them) meet keys, and a
+ * score never leaves the registers. Of row r, bit r of masks: top[r] = the largest score and itself;
+ * 2^(score - shift[r]) is added to miss[r] where `lost` of the key says so, else to sum[r]; it is 2^-100
+ * where it would be less, and must not exceed 2^126. Rows do not meet a key that `seen` lacks. What is
+ * NULL is not wanted; seen NULL: every row meets every key; lost is looked at where miss is wanted. */
+struct k_pool {
+    const float *panel;
+    size_t pstride;
+    int panels, dim;
+    const float *shift;            /* [16 * panels], as top, sum and miss */
+    float *top, *sum, *miss;
+};
+
 /* ---- products with weights ----
  * Rows of weights are taken K_PANEL at a time and packed so that one vector holds the same input of all of
  * them: f32   [cols][16]            bf16  [cols/2][16] pairs int8  in an order of its level, with scales
@@ -248,6 +262,9 @@ struct k_ops {
     /* sum[r] += sum over keys of 2^(x[k*ld + r] - shift[r]), which must not exceed 2^127; 0 for -inf and where
      * it would not be a normal number */
     void (*cols_exp2)(const float *x, size_t ld, int keys, int n, const float *shift, float *sum);
+    /* keys key[0 .. n*dim-1], see struct k_pool; lost, seen: [n]. NULL: f32.tile, cols_max and cols_exp2 are
+     * as fast */
+    void (*pool)(const struct k_pool *p, const float *key, int n, const uint64_t *lost, const uint64_t *seen);
     /* y[i] += sum over rows of w[r] * x[r*ldx + i], i < n */
     void (*add_rows)(float *y, const float *x, size_t ldx, const float *w, int rows, int n);
     /* Indices, ascending, of the entries above t; idx: room for n. Returns how many. */

@@ -21,6 +21,7 @@ float max_c(const float *x, int n);
 void softcap_c(float *x, int n, float cap);
 void cols_max_c(const float *x, size_t ld, int keys, int n, float *top);
 void cols_exp2_c(const float *x, size_t ld, int keys, int n, const float *shift, float *sum);
+void pool_c(const struct k_pool *p, const float *key, int n, const uint64_t *lost, const uint64_t *seen);
 void fold_c(const uint16_t *p, const float *w, int rows, int n, float *out);
 int readers_c(const uint8_t *reader, int n, int *idx, uint8_t *kept);
 void keep_c(float *x, int n, const uint8_t *reader, unsigned bit);

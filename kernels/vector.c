@@ -105,6 +105,19 @@ int readers_c(const uint8_t *reader, int n, int *idx, uint8_t *kept)
     return k;
 }
 
+void pool_c(const struct k_pool *p, const float *key, int n, const uint64_t *lost, const uint64_t *seen)
+{
+    for (int i = 0; i < n; i++, key += p->dim)
+        for (int r = 0; r < p->panels * K_PANEL; r++) {
+            const float *q = p->panel + (size_t)(r / K_PANEL) * p->pstride + r % K_PANEL;
+            if (seen && !(seen[i] >> r & 1)) continue;
+            float *to = p->miss && lost[i] >> r & 1 ? &p->miss[r] : p->sum ? &p->sum[r] : NULL, score = 0;
+            for (int d = 0; d < p->dim; d++) score += q[d * K_PANEL] * key[d];
+            if (p->top && score > p->top[r]) p->top[r] = score;
+            if (to) *to += exp2f(fmaxf(score - p->shift[r], -100.0f));
+        }
+}
+
 void keep_c(float *x, int n, const uint8_t *reader, unsigned bit)
 {
     for (int i = 0; i < n; i++) x[i] = reader[i] & bit ? x[i] : -INFINITY;

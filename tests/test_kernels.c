@@ -154,6 +154,52 @@ static void columns(void)
     }
 }
 
+/* Scores pooled in registers: all numbers of keys and panels, with and without what is not wanted; keys that
+ * all rows, some and none of them miss. */
+static void pooled(void)
+{
+    for (int round = 0; round < 400; round++) {
+        int panels = 1 + upto(K_NP - 1), dim = 2 * (1 + upto(40)), n = upto(20), rows = panels * K_PANEL;
+        size_t part = K_PANEL * (size_t)dim;
+        struct block q = floats(rows * dim, 1), key = floats(n * dim, 1);
+        struct block shift = floats(rows, round % 4 ? 5 : 90);
+        struct block w = floats(rows * dim, 0), a[3], b[3];
+        uint64_t lost[32], seen[32], *see = round % 5 < 2 ? seen : NULL;
+        for (int j = 0; j < panels; j++)
+            ops->f32.pack(q.x + (size_t)j * part, (size_t)dim, dim, w.x + (size_t)j * part);
+        for (int i = 0; i < n; i++) {
+            seen[i] = upto(2) ? ~(uint64_t)0 << upto(63) : (uint64_t)upto(1);
+            lost[i] = round % 3 == 0 ? 0 : upto(2) ? ~(uint64_t)0 : round % 2 ? 0 : next();
+        }
+        for (int k = 0; k < 3; k++) {
+            a[k] = floats(rows, 0);
+            b[k] = floats(rows, 0);
+            for (int r = 0; r < rows; r++) a[k].x[r] = b[k].x[r] = k == 0 ? -1.0f : round % 2 ? 0.25f : 0;
+        }
+        bool want[3];
+        for (int k = 0; k < 3; k++) want[k] = upto(3) > 0;
+        struct k_pool p = { .panel = w.x, .pstride = part, .panels = panels, .dim = dim, .shift = shift.x,
+                            .top = want[0] ? a[0].x : NULL, .sum = want[1] ? a[1].x : NULL,
+                            .miss = want[2] ? a[2].x : NULL };
+        pool_c(&p, key.x, n, want[2] ? lost : NULL, see);
+        p.top = want[0] ? b[0].x : NULL;
+        p.sum = want[1] ? b[1].x : NULL;
+        p.miss = want[2] ? b[2].x : NULL;
+        if (ops->pool) ops->pool(&p, key.x, n, want[2] ? lost : NULL, see);
+        for (int k = 0; ops->pool && k < 3; k++)
+            for (int r = 0; r < rows; r++)
+                near(b[k].x[r], a[k].x[r], k ? 1e-5 * (double)a[k].x[r] : dim * EPS * 2);
+        for (int k = 0; k < 3; k++) {
+            free(a[k].base);
+            free(b[k].base);
+        }
+        free(q.base);
+        free(key.base);
+        free(shift.base);
+        free(w.base);
+    }
+}
+
 static void above(void)
 {
     for (int round = 0; round < 300; round++) {
@@ -389,6 +435,7 @@ static void at_levels(void (*f)(void))
 static void test_sums(void **state) { (void)state; at_levels(sums); }
 static void test_curves(void **state) { (void)state; at_levels(curves); }
 static void test_columns(void **state) { (void)state; at_levels(columns); }
+static void test_pooled(void **state) { (void)state; at_levels(pooled); }
 static void test_above(void **state) { (void)state; at_levels(above); }
 static void test_readers(void **state) { (void)state; at_levels(readers); }
 static void test_keeps(void **state) { (void)state; at_levels(keeps); }
@@ -437,7 +484,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_sums), cmocka_unit_test(test_curves), cmocka_unit_test(test_columns),
-        cmocka_unit_test(test_above), cmocka_unit_test(test_readers),
+        cmocka_unit_test(test_above), cmocka_unit_test(test_pooled), cmocka_unit_test(test_readers),
         cmocka_unit_test(test_keeps),
         cmocka_unit_test(test_parts), cmocka_unit_test(test_best),
         cmocka_unit_test(test_nibbles),

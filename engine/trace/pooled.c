@@ -211,12 +211,12 @@ static void score_keys(struct pooled *p, int kv, const int *key, int n)
 
 /* ---- pooling ---- */
 
-/* A shift far below what comes loses nothing as long as sums stay in range; moving it is rare. */
-static void raise_shift(struct pooled *p, const float *top)
+/* A shift far below what comes loses nothing as long as sums stay in range; moving it (true) is rare. */
+static bool raise_shift(struct pooled *p, const float *top)
 {
     int above = 0;
     for (int r = 0; r < p->rows; r++) above |= top[r] > p->shift[r] + FAR;
-    if (!above) return;
+    if (!above) return false;
     for (int r = 0; r < p->rows; r++) {
         if (top[r] <= p->shift[r] + FAR) continue;
         float f = exp2f(p->shift[r] - top[r]);
@@ -227,6 +227,7 @@ static void raise_shift(struct pooled *p, const float *top)
         }
         p->shift[r] = top[r];
     }
+    return true;
 }
 
 /* Keys that some rows read and others miss: twice over all rows, where those of the other kind have a shift that
@@ -245,6 +246,21 @@ static void pool_mixed(struct pooled *p, float *sum, float *miss, const float *x
         const float *at = x + (size_t)i * POOLED_ROWS;
         k_ops()->cols_exp2(at, POOLED_ROWS, e - i, p->lanes, shift[0], sum);
         k_ops()->cols_exp2(at, POOLED_ROWS, e - i, p->lanes, shift[1], miss);
+    }
+}
+
+/* Counts keys that rows read. */
+static void count_kept(struct pooled *p, int slot, const uint64_t *kept, int n)
+{
+    uint64_t all = first_rows(p->rows);
+    for (int i = 0, e; i < n; i = e) {
+        for (e = i + 1; e < n && kept[e] == kept[i]; e++) {}
+        if (kept[i] == all) {
+            p->kept_all[slot] += e - i;
+            continue;
+        }
+        for (uint64_t on = kept[i]; on; on &= on - 1)
+            p->kept[(size_t)slot * POOLED_ROWS + (size_t)__builtin_ctzll(on)] += (float)(e - i);
     }
 }
 
@@ -267,17 +283,7 @@ static void pool_keys(struct pooled *p, int slot, enum kind kind, const float *x
     else if (kind == MISSED) k_ops()->cols_exp2(x, POOLED_ROWS, n, p->lanes, p->shift, miss);
     else if (!p->known || p->sums || slot == 0)
         k_ops()->cols_exp2(x, POOLED_ROWS, n, p->lanes, p->shift, sum);
-    if (!p->lost || !p->listed || kind == MISSED) return;
-    uint64_t all = first_rows(p->rows);
-    for (int i = 0, e; i < n; i = e) {
-        for (e = i + 1; e < n && kept[e] == kept[i]; e++) {}
-        if (kept[i] == all) {
-            p->kept_all[slot] += e - i;
-            continue;
-        }
-        for (uint64_t on = kept[i]; on; on &= on - 1)
-            p->kept[at + (size_t)__builtin_ctzll(on)] += (float)(e - i);
-    }
+    if (p->lost && p->listed && kind != MISSED) count_kept(p, slot, kept, n);
 }
 
 /* The first slot that ends after the key. */
@@ -322,7 +328,61 @@ static void pool_stretch(struct pooled *p, int head, const int *key, int n)
     }
 }
 
-static void pool_range(struct pooled *p, int head, int lo, int hi)
+/* ---- keys that lie together ---- */
+
+/* Keys of one slot. A score far above the shift says that sums are worth nothing: once more, with another. */
+static void pool_slot(struct pooled *p, int slot, const float *key, int n, const uint64_t *lost,
+                      const uint64_t *in)
+{
+    size_t at = (size_t)slot * POOLED_ROWS;
+    bool sums = !p->known || p->sums || slot == 0, missed = p->lost && p->listed;
+    int dim = p->t->info.shape.head_dim;
+    struct k_pool to = { .panel = p->panel, .pstride = K_PANEL * (size_t)dim, .panels = p->lanes / K_PANEL,
+                         .dim = dim, .shift = p->shift, .top = p->tops ? p->top + at : NULL,
+                         .sum = sums ? p->sum + at : NULL, .miss = missed ? p->miss + at : NULL };
+    if (p->fixed) {
+        k_ops()->pool(&to, key, n, lost, in);
+        return;
+    }
+    float top[POOLED_ROWS], sum[POOLED_ROWS], miss[POOLED_ROWS];
+    to.top = top;
+    to.sum = sum;
+    if (missed) to.miss = miss;
+    for (bool again = true; again;) {
+        for (int r = 0; r < p->lanes; r++) top[r] = -INFINITY, sum[r] = miss[r] = 0;
+        k_ops()->pool(&to, key, n, lost, in);
+        again = raise_shift(p, top);
+    }
+    if (p->tops) k_ops()->cols_max(top, POOLED_ROWS, 1, p->lanes, p->top + at);
+    k_ops()->add(p->sum + at, sum, p->lanes);
+    if (missed) k_ops()->add(p->miss + at, miss, p->lanes);
+}
+
+/* Keys lo .. hi-1 of the prompt, whose scores need not be stored. */
+static void pool_together(struct pooled *p, int head, int lo, int hi)
+{
+    const struct sac_shape *s = &p->t->info.shape;
+    size_t dim = (size_t)s->head_dim;
+    const float *keys = rec_k(p->t, p->r, head / (s->n_heads / s->n_kv_heads), 0, false);
+    uint64_t all = first_rows(p->rows), in[POOLED_STRETCH], kept[POOLED_STRETCH], lost[POOLED_STRETCH];
+    int all0 = rec_first_key(p->t, p->layer, p->row0 + p->rows - 1), all1 = p->row0 + 1;   /* all rows see */
+    for (int k = lo, slot = slot_of(p, lo), n; k < hi; k += n) {
+        while (p->bound[slot] <= k) slot++;
+        n = min_int(min_int(hi, p->bound[slot]) - k, POOLED_STRETCH);
+        bool edge = k < all0 || k >= all1;
+        if (!edge && k + n > all1) n = all1 - k;
+        else if (k < all0 && k + n > all0) n = all0 - k;
+        for (int i = 0; edge && i < n; i++) in[i] = seen(p, k + i);
+        for (int i = 0; p->listed && i < n; i++) {
+            kept[i] = p->see[k + i - p->see0] & (edge ? in[i] : all);
+            lost[i] = kept[i] == all ? 0 : ~kept[i];
+        }
+        if (p->listed) count_kept(p, slot, kept, n);
+        pool_slot(p, slot, keys + (size_t)k * dim, n, lost, edge ? in : NULL);
+    }
+}
+
+static void pool_some(struct pooled *p, int head, int lo, int hi)
 {
     int key[POOLED_STRETCH], n = 0;
     bool some = p->listed && p->sparse;
@@ -332,6 +392,16 @@ static void pool_range(struct pooled *p, int head, int lo, int hi)
         if (n == POOLED_STRETCH) pool_stretch(p, head, key, n), n = 0;
     }
     if (n > 0) pool_stretch(p, head, key, n);
+}
+
+static void pool_range(struct pooled *p, int head, int lo, int hi)
+{
+    int end = min_int(hi, p->t->info.n_prompt);
+    bool narrow = (p->k1 - p->k0) / p->columns < K_MR, some = p->listed && p->sparse;
+    bool together = k_ops()->pool && !p->coarse && p->t->softcap[p->layer] <= 0 && !some && !narrow;
+    if (!together || end < lo) end = lo;
+    pool_together(p, head, lo, end);
+    pool_some(p, head, end, hi);
 }
 
 /* ---- a strip ---- */
@@ -370,16 +440,18 @@ static void clear(struct pooled *p, int hi)
     memset(p->kept_all, 0, (size_t)p->slots * sizeof *p->kept_all);
 }
 
-/* What the rows' weights sum to is known now. */
+/* What the rows' weights sum to is known now, and the largest become weights. */
 static void finish_rows(struct pooled *p, int head)
 {
     float lse[POOLED_ROWS];
-    for (size_t i = 0; p->miss && p->listed && i < (size_t)p->used * POOLED_ROWS; i++) p->sum[i] += p->miss[i];
+    double mass[POOLED_ROWS];
+    if (p->miss && p->listed) k_ops()->add(p->sum, p->miss, p->used * POOLED_ROWS);
+    for (int i = 0; i < POOLED_ROWS; i++) mass[i] = p->known ? 1.0 : 0.0;
+    for (int s = 0; !p->known && s < p->used; s++)
+        for (int i = 0; i < POOLED_ROWS; i++) mass[i] += (double)p->sum[s * POOLED_ROWS + i];
     for (int i = 0; i < p->rows; i++) {
-        double mass = p->known ? 1.0 : 0.0;
-        for (int s = 0; !p->known && s < p->used; s++) mass += (double)p->sum[s * POOLED_ROWS + i];
-        lse[i] = p->shift[i] * LN2 + (float)log(mass);
-        p->scale[i] = mass > 0 ? (float)(1.0 / mass) : 0.0f;
+        lse[i] = p->shift[i] * LN2 + (float)log(mass[i]);
+        p->scale[i] = mass[i] > 0 ? (float)(1.0 / mass[i]) : 0.0f;
         if (p->sinks == SAC_SINKS_RENORM) {          /* divide by what is left without the first four keys */
             float left = 1.0f - p->sum[i] * p->scale[i];
             p->scale[i] = left > 1e-6f ? p->scale[i] / left : 0.0f;
@@ -390,7 +462,7 @@ static void finish_rows(struct pooled *p, int head)
         for (int s = 0; s < p->used; s++) {
             memset(top, 0, sizeof top);
             k_ops()->cols_exp2(p->top + (size_t)s * POOLED_ROWS, POOLED_ROWS, 1, p->lanes, p->shift, top);
-            memcpy(p->top + (size_t)s * POOLED_ROWS, top, sizeof top);
+            for (int i = 0; i < p->rows; i++) p->top[s * POOLED_ROWS + i] = top[i] * p->scale[i];
         }
     }
     if (!p->known && !p->coarse && !p->sparse && p->row0 < p->t->info.n_prompt)

@@ -10,6 +10,9 @@
 
 #include "trace/trace_int.h"
 
+#include "kernels.h"
+#include <math.h>
+
 enum { POOLED_ROWS = 64, POOLED_STRETCH = 96 };
 
 struct pooled {
@@ -27,7 +30,7 @@ struct pooled {
     /* a strip, after pooled_rows; of column c in row r of it at (c + 2) * POOLED_ROWS + r: */
     int row0, rows;
     float *scale;               /* [POOLED_ROWS]: weight = scale * exponential */
-    float *sum, *top;           /* exponentials added up; the largest */
+    float *sum, *top;           /* exponentials added up; the largest weight */
     float *miss, *kept;         /* those of keys not read; keys read by some rows alone */
     int *kept_all;              /* [slots] keys that every row reads */
     bool listed;                /* false: every row reads all keys it sees; the last three are not there */
@@ -61,11 +64,6 @@ static inline size_t pooled_at(int column) { return ((size_t)column + 2) * POOLE
 /* The largest weight of rows a .. b-1 in a column, at least `top`. */
 static inline float pooled_top(const struct pooled *p, int column, int a, int b, float top)
 {
-    const float *at = p->top + pooled_at(column);
-    for (int r = a; r < b; r++) {
-        float w = at[r] * p->scale[r];
-        top = w > top ? w : top;
-    }
-    return top;
+    return fmaxf(top, k_ops()->max(p->top + pooled_at(column) + a, b - a));
 }
 #endif

@@ -13,6 +13,7 @@ void level_neon(struct k_ops *ops)
     ops->max = k_max_neon;
     ops->cols_max = k_cols_max_neon;
     ops->cols_exp2 = k_cols_exp2_neon;
+    ops->pool = NULL;
     ops->to_f16 = k_to_f16_neon;
     ops->from_f16 = k_from_f16_neon;
     ops->to_bf16 = k_to_bf16_neon;

@@ -15,6 +15,7 @@ void level_avx2(struct k_ops *ops)
     ops->softcap = k_softcap_avx2;
     ops->cols_max = k_cols_max_avx2;
     ops->cols_exp2 = k_cols_exp2_avx2;
+    ops->pool = k_pool_avx2;
     ops->add_rows = k_add_rows_avx2;
     ops->readers = k_readers_avx2;
     ops->keep = k_keep_avx2;

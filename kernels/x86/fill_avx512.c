@@ -17,6 +17,7 @@ void level_avx512(struct k_ops *ops)
     ops->values = k_values_avx512;
     ops->cols_max = k_cols_max_avx512;
     ops->cols_exp2 = k_cols_exp2_avx512;
+    ops->pool = k_pool_avx512;
     ops->dot = k_dot_avx512;
     ops->rms_norm = k_rms_norm_avx512;
     ops->silu_mul = k_silu_mul_avx512;

@@ -19,6 +19,10 @@ void k_cols_max_avx2(const float *x, size_t ld, int keys, int n, float *top);
 void k_cols_exp2_avx2(const float *x, size_t ld, int keys, int n, const float *shift, float *sum);
 void k_cols_max_avx512(const float *x, size_t ld, int keys, int n, float *top);
 void k_cols_exp2_avx512(const float *x, size_t ld, int keys, int n, const float *shift, float *sum);
+void k_pool_avx2(const struct k_pool *p, const float *key, int n, const uint64_t *lost,
+                 const uint64_t *seen);
+void k_pool_avx512(const struct k_pool *p, const float *key, int n, const uint64_t *lost,
+                   const uint64_t *seen);
 void k_add_rows_avx2(float *y, const float *x, size_t ldx, const float *w, int rows, int n);
 float k_dot_avx512(const float *a, const float *b, int n);
 void k_rms_norm_avx512(const float *x, const float *w, int n, float eps, float *y);
