@@ -171,13 +171,15 @@ static void tiles_show_what_is_read(void **state)
     static const struct { int lane, q0, q1, k0, k1, w, h; } win[] = {
         { VS, 0, LENGTH, 0, LENGTH, 40, 30 }, { VS, 500, 560, 2, 411, 60, 20 }, { 0, 200, 300, 0, 300, 50, 50 },
         { QUEST, LENGTH - 100, LENGTH + 4, 0, LENGTH + 4, 37, 11 }, { VS, LENGTH - 9, LENGTH + 3, 0, 7, 9, 15 } };
-    for (int i = 0; i < 5 * 3 * 2; i++) {   /* windows, sinks, dense and sparse */
+    for (int i = 0; i < 5 * 3 * 2 + 3; i++) {   /* windows, sinks, dense and sparse; a layer that slides */
         float value[2500], kept[2500], missed[2500];
-        int at = i % 5;
-        struct sac_tile tile = { .lane = win[at].lane, .layer = 4, .head = 5, .q0 = win[at].q0, .q1 = win[at].q1,
-                                 .k0 = win[at].k0, .k1 = win[at].k1, .w = win[at].w, .h = win[at].h,
-                                 .pool = SAC_POOL_MASS, .sinks = (enum sac_sinks)(i / 5 % 3),
-                                 .sparse = i >= 15, .value = value, .kept = kept, .missed = missed };
+        int at = i % 5, layer = i < 30 ? 4 : 2;
+        bool exact_lse = f->t->f32_lse;
+        if (i >= 30) f->t->f32_lse = false, f->t->window[layer] = 150;   /* what was recorded did not slide */
+        struct sac_tile tile = { .lane = win[at].lane, .layer = layer, .head = 5, .q0 = win[at].q0,
+                                 .q1 = win[at].q1, .k0 = win[at].k0, .k1 = win[at].k1, .w = win[at].w,
+                                 .h = win[at].h, .pool = SAC_POOL_MASS, .sparse = i >= 15 && i < 30,
+                                 .sinks = (enum sac_sinks)(i / 5 % 3), .value = value, .kept = kept, .missed = missed };
         struct sac_err e = { 0 };
         check_err(sac_trace_tile(f->t, &tile, NULL, &e), &e);
         int rows = tile.q1 - tile.q0, keys = tile.k1 - tile.k0;
@@ -192,8 +194,8 @@ static void tiles_show_what_is_read(void **state)
                 if (k1 == k0) k1++;
                 for (int q = tile.q0 + q0; q < tile.q0 + q1; q++) {
                     struct sac_rows r = { run, 0, tile.q1 + 2 };
-                    sac_trace_weights(f->t, tile.lane, 4, 5, q, w);
-                    sac_trace_rows(f->t, tile.lane, 4, 5, q, &r);
+                    sac_trace_weights(f->t, tile.lane, layer, 5, q, w);
+                    sac_trace_rows(f->t, tile.lane, layer, 5, q, &r);
                     double mass = 0, sink = 0;
                     for (int k = 0; k <= q; k++) {
                         bool has = sac_rows_has(&r, k);
@@ -229,6 +231,8 @@ static void tiles_show_what_is_read(void **state)
             }
         free(w);
         free(run);
+        f->t->window[layer] = 0;
+        f->t->f32_lse = exact_lse;
     }
 }
 

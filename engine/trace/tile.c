@@ -1,9 +1,11 @@
 /* Map tiles: a window of rows and keys of one head, recomputed exactly and pooled to pixels.
  *
  * Rows are pooled over keys in strips (pooled.c), then into the pixel rows that they belong to. A row's
- * log-sum-exp is computed once from its full causal row and remembered, so zooming inside a region costs only
- * the window. A tile of a long prompt is a hundred million pairs: pixel rows are shared among a few threads,
- * the long ones first. `cancel` is looked at between strips. */
+ * log-sum-exp is computed once from its full causal row and remembered, so zooming inside a region costs
+ * only the window. A tile of a long prompt is a hundred million pairs: rows are shared among a few threads,
+ * the long ones first, in units that begin where whole strips do. So a pixel row may belong to two units or
+ * more: each has its own part of it, and in the end they are added up in order, whoever made them. `cancel`
+ * is looked at between strips. */
 #include "trace/pooled.h"
 
 #include "kernels.h"
@@ -22,9 +24,9 @@ struct tile_job {
     struct sac_tile *tile;
     const atomic_bool *cancel;
     int columns;                /* as in struct pooled; a pixel shows one, several may show the same */
-    float *value, *kept, *missed, *count;   /* [h][columns]; count: causal pairs */
-    float *n_rows;              /* [h] */
-    int unit, n_units;          /* pixel rows handed out at a time; how many such */
+    float *value, *kept, *missed, *count;   /* [h + n_units - 1][columns]; count: causal pairs */
+    float *n_rows;              /* [h + n_units - 1]; unit u has pixel row y in row y + u */
+    int row0, unit, n_units;    /* unit u: rows row0 + unit * u .., those in the tile; how many units */
     atomic_int next;
     atomic_bool failed, cancelled;
 };
@@ -52,7 +54,7 @@ static double pairs(const struct tile_job *j, int r0, int r1, int lo, int hi, bo
     return n;
 }
 
-/* Rows a .. b-1 of the strip at hand into pixel row y. */
+/* Rows a .. b-1 of the strip at hand into row y of the sums. */
 static void add_rows(struct tile_job *j, const struct pooled *p, int y, int a, int b)
 {
     struct sac_tile *tile = j->tile;
@@ -87,21 +89,42 @@ static bool stopped(struct tile_job *j)
     return true;
 }
 
-/* Pixel rows y0 .. y1-1 of one head. */
-static void head_unit(struct tile_job *j, struct pooled *p, int head, int y0, int y1)
+/* Rows of a unit, counted from the tile's first. */
+static int unit_begin(const struct tile_job *j, int u)
+{
+    int row = j->row0 + j->unit * u - j->tile->q0;
+    return row < 0 ? 0 : row;
+}
+
+static int unit_end(const struct tile_job *j, int u)
+{
+    int row = j->row0 + j->unit * (u + 1) - j->tile->q0, rows = j->tile->q1 - j->tile->q0;
+    return row < rows ? row : rows;
+}
+
+/* The pixel row that a row, counted from the tile's first, begins to show in. */
+static int first_pixel(const struct tile_job *j, int row)
+{
+    int rows = j->tile->q1 - j->tile->q0, y = (int)((long long)row * j->tile->h / rows);
+    while (y > 0 && pixel_hi(y - 1, rows, j->tile->h) > row) y--;
+    while (pixel_hi(y, rows, j->tile->h) <= row) y++;
+    return y;
+}
+
+/* One head's rows of a unit. */
+static void head_unit(struct tile_job *j, struct pooled *p, int head, int u)
 {
     struct sac_tile *tile = j->tile;
-    int rows = tile->q1 - tile->q0, end = pixel_hi(y1 - 1, rows, tile->h), y = y0;
-    if (end > rows) end = rows;
-    for (int q = pixel_lo(y0, rows, tile->h), n; q < end && !stopped(j); q += n) {
+    int rows = tile->q1 - tile->q0, begin = unit_begin(j, u), end = unit_end(j, u), y = first_pixel(j, begin);
+    for (int q = begin, n; q < end && !stopped(j); q += n) {
         n = pooled_strip(p, head, tile->q0 + q, end - q);
         pooled_rows(p, head, tile->q0 + q, n);
-        while (y < y1 - 1 && pixel_hi(y, rows, tile->h) <= q) y++;
-        for (int z = y; z < y1 && pixel_lo(z, rows, tile->h) < q + n; z++) {
+        while (pixel_hi(y, rows, tile->h) <= q) y++;
+        for (int z = y; z < tile->h && pixel_lo(z, rows, tile->h) < q + n; z++) {
             int a = pixel_lo(z, rows, tile->h) - q, b = pixel_hi(z, rows, tile->h) - q;
             if (a < 0) a = 0;
             if (b > n) b = n;
-            if (b > a) add_rows(j, p, z, a, b);
+            if (b > a) add_rows(j, p, z + u, a, b);
         }
     }
 }
@@ -120,10 +143,8 @@ static void *take_units(void *ctx)
                         .sums = tile->pool != SAC_POOL_MAX, .tops = tile->pool == SAC_POOL_MAX };
     if (!pooled_open(&p)) atomic_store(&j->failed, true);
     else
-        for (int u; (u = atomic_fetch_add(&j->next, 1)) < j->n_units && !stopped(j);) {
-            int y0 = (j->n_units - 1 - u) * j->unit, y1 = y0 + j->unit < tile->h ? y0 + j->unit : tile->h;
-            for (int h = h0; h < h1; h++) head_unit(j, &p, h, y0, y1);
-        }
+        for (int u; (u = atomic_fetch_add(&j->next, 1)) < j->n_units && !stopped(j);)
+            for (int h = h0; h < h1; h++) head_unit(j, &p, h, j->n_units - 1 - u);
     pooled_close(&p);
     return NULL;
 }
@@ -137,15 +158,45 @@ static int threads_for(const struct sac_tile *tile)
     return n < 1 ? 1 : n > MOST_THREADS ? MOST_THREADS : n;
 }
 
-/* The threads write to different pixel rows. */
+static void share_rows(struct tile_job *j)
+{
+    struct sac_tile *tile = j->tile;
+    int least = 4 * threads_for(tile);
+    for (j->unit = UNIT_ROWS;; j->unit /= 2) {
+        j->row0 = tile->q0 / j->unit * j->unit;
+        j->n_units = (tile->q1 - j->row0 + j->unit - 1) / j->unit;
+        if (j->n_units >= least || j->unit <= POOLED_ROWS) return;
+    }
+}
+
+/* The parts of pixel rows that units made become whole. Row y + u goes to y, which was read before. */
+static void join_units(struct tile_job *j)
+{
+    size_t n = (size_t)j->columns;
+    int rows = j->tile->q1 - j->tile->q0, done = -1;
+    bool max = j->tile->pool == SAC_POOL_MAX;
+    for (int u = 0; u < j->n_units; u++) {
+        int y = first_pixel(j, unit_begin(j, u));
+        for (; y < j->tile->h && pixel_lo(y, rows, j->tile->h) < unit_end(j, u); y++) {
+            size_t to = (size_t)y * n, from = (size_t)(y + u) * n;
+            float keep = y > done ? 0.0f : 1.0f;
+            for (size_t c = 0; c < n; c++) {
+                float before = keep * j->value[to + c], here = j->value[from + c];
+                j->value[to + c] = !max ? before + here : before > here ? before : here;
+                j->kept[to + c] = keep * j->kept[to + c] + j->kept[from + c];
+                j->missed[to + c] = keep * j->missed[to + c] + j->missed[from + c];
+                j->count[to + c] = keep * j->count[to + c] + j->count[from + c];
+            }
+            j->n_rows[y] = keep * j->n_rows[y] + j->n_rows[y + u];
+            done = y;
+        }
+    }
+}
+
 static enum sac_code run_tile(struct tile_job *j, struct sac_err *err)
 {
     pthread_t thread[MOST_THREADS];
-    int rows = j->tile->q1 - j->tile->q0, h = j->tile->h, n = threads_for(j->tile), started = 0;
-    j->unit = (int)((long long)UNIT_ROWS * h / (rows > 0 ? rows : 1));
-    if (j->unit * n * 2 > h) j->unit = h / (n * 2);
-    if (j->unit < 1) j->unit = 1;
-    j->n_units = (h + j->unit - 1) / j->unit;
+    int n = threads_for(j->tile), started = 0;
     while (started < n - 1 && !pthread_create(&thread[started], NULL, take_units, j)) started++;
     take_units(j);
     for (int i = 0; i < started; i++) pthread_join(thread[i], NULL);
@@ -190,14 +241,16 @@ enum sac_code sac_trace_tile(const struct sac_trace *t, struct sac_tile *tile, c
     const struct sac_shape *s = &t->info.shape;
     struct tile_job j = { .t = t, .r = r, .tile = tile, .cancel = cancel };
     j.columns = tile->k1 - tile->k0 < tile->w ? tile->k1 - tile->k0 : tile->w;
-    size_t cells = (size_t)j.columns * (size_t)tile->h;
-    j.value = calloc(4 * cells + (size_t)tile->h, sizeof(float));
+    share_rows(&j);
+    size_t parts = (size_t)tile->h + (size_t)j.n_units - 1, cells = (size_t)j.columns * parts;
+    j.value = calloc(4 * cells + parts, sizeof(float));
     if (!j.value) return sac_fail(err, SAC_ENOMEM, "out of memory for a map tile");
     j.kept = j.value + cells;
     j.missed = j.kept + cells;
     j.count = j.missed + cells;
     j.n_rows = j.count + cells;
     enum sac_code rc = run_tile(&j, err);
+    if (rc == SAC_OK) join_units(&j);
     if (rc == SAC_OK) finish_tile(&j, tile->head >= 0 ? 1 : s->n_heads / s->n_kv_heads);
     free(j.value);
     return rc;
