@@ -31,6 +31,7 @@ struct step {
     int chunk, n_chunks;            /* slots of one; of all units */
     float *out;                     /* [n_chunks][heads][dim] */
     float *max, *sum;               /* of a unit: [heads][its chunks] */
+    int stretch;                    /* chunks that a thread takes at a time */
     atomic_int taken;               /* chunks */
 };
 
@@ -287,15 +288,21 @@ struct worker {
     struct finder finder;
     struct chunk mem[2], *now, *next;
     bool more;                      /* there is a next one */
+    int at, end;                    /* of the stretch that was taken */
     float *s;                       /* scores of the heads, `heads` times MOST */
     char *copies;
 };
 
 static void take_next(struct worker *w)
 {
-    int k = atomic_fetch_add_explicit(&w->c->taken, 1, memory_order_relaxed);
-    w->more = k < w->c->n_chunks;
-    if (w->more) find_chunk(w->c, &w->finder, k, w->next);
+    struct step *c = w->c;
+    if (w->at == w->end) {
+        w->at = atomic_fetch_add_explicit(&c->taken, c->stretch, memory_order_relaxed);
+        w->end = w->at + c->stretch;
+    }
+    int k = w->at++;
+    w->more = k < c->n_chunks;
+    if (w->more) find_chunk(c, &w->finder, k, w->next);
 }
 
 static void do_chunk(struct worker *w)
@@ -386,7 +393,7 @@ void attend_decode(struct sac_pool *p, const struct attend_decode *a)
     int group = a->n_heads / a->n_kv_heads;
     bool per_head = a->rows && a->rows_per_head;
     bool joint = per_head && group > 1 && group <= TOGETHER && !a->weight;
-    struct step c = { .p = p, .a = a, .joint = joint, .chunk = joint ? RANGE : LISTED };
+    struct step c = { .p = p, .a = a, .stretch = 1, .joint = joint, .chunk = joint ? RANGE : LISTED };
     c.n_units = per_head && !joint ? a->n_heads : a->n_kv_heads;
     c.heads = a->n_heads / c.n_units;
     for (int u = 0; u < c.n_units; u++) c.n_chunks += n_chunks_of(&c, unit_slots(&c, u));
@@ -399,6 +406,9 @@ void attend_decode(struct sac_pool *p, const struct attend_decode *a)
     c.max = c.out + rows * (size_t)a->head_dim;
     c.sum = c.max + rows;
     int threads = pool_threads(p);
+    /* Where weights are asked for something may be dropped next: then a head stays in one core's cache. */
+    bool whole = a->weight && a->n_kv_heads % threads == 0;
+    if (whole && c.n_chunks > c.n_units) c.stretch = c.n_chunks / c.n_units;
     pool_run(p, c.n_chunks < threads ? c.n_chunks : threads, 1, chunks, &c);
     for (int u = 0, first = 0; u < c.n_units; u++) {
         int n = n_chunks_of(&c, unit_slots(&c, u));

@@ -24,10 +24,11 @@ bool decode_prepare(struct session *s)
     w->runs = sac_arena_alloc(a, 2 * heads * cap * sizeof *w->runs);
     w->cache = sac_arena_alloc(a, kvs * sizeof *w->cache);
     w->n_slots = sac_arena_alloc(a, kvs * sizeof *w->n_slots);
+    w->drop = sac_arena_alloc(a, kvs * sizeof *w->drop);
     w->slot_pos = sac_arena_alloc(a, kvs * sizeof *w->slot_pos);
     w->seen = sac_arena_alloc(a, ((size_t)s->max_tokens / 64 + 1) * sizeof *w->seen);
     bool ok = w->x && w->xn && w->tmp && w->q && w->att && w->k && w->v && w->gate && w->up && w->rows &&
-              w->runs && w->cache && w->n_slots && w->slot_pos && w->seen;
+              w->runs && w->cache && w->n_slots && w->drop && w->slot_pos && w->seen;
     if (ok && s->part && s->part->m->observe) {
         w->weights = sac_arena_alloc(a, heads * sizeof *w->weights);
         w->weight = sac_arena_floats(a, heads * (size_t)s->max_tokens);
@@ -251,24 +252,62 @@ static void project_token(struct session *s, int layer)
 
 /* The shorter side moves: sinks are few, and so is what follows a slot near the end. What a cache loses in front
  * it was given for the tokens to come, which need no more than a slot each. */
-static void remove_slot(struct session *s, int layer, int kv_head, int slot)
+static bool front_moves(const struct kv_head *h, int slot) { return slot < h->n - slot - 1; }
+
+struct drop_job { struct session *s; int layer; const int *slot; };   /* of each KV head, -1: none */
+
+static void move_units(void *ctx, int lo, int hi, int thread)
+{
+    const struct drop_job *job = ctx;
+    size_t row = (size_t)job->s->hp->shape.head_dim * job->s->kv_size;
+    (void)thread;
+    for (int g = lo; g < hi; g++) {
+        const struct kv_head *h = kv_at(job->s, job->layer, g);
+        int slot = job->slot[g];
+        if (slot < 0) continue;
+        size_t at = (size_t)slot * row, tail = (size_t)(h->n - slot - 1) * row;
+        char *k = h->k, *v = h->v;
+        if (front_moves(h, slot)) {
+            memmove(k + row, k, at);
+            memmove(v + row, v, at);
+        } else {
+            memmove(k + at, k + at + row, tail);
+            memmove(v + at, v + at + row, tail);
+        }
+    }
+}
+
+/* Once they are moved. */
+static void forget_slot(struct session *s, int layer, int kv_head, int slot)
 {
     struct kv_head *h = kv_at(s, layer, kv_head);
-    size_t row = (size_t)s->hp->shape.head_dim * s->kv_size, before = (size_t)slot,
-           tail = (size_t)(h->n - slot - 1);
-    char *k = h->k, *v = h->v;
-    if (before < tail) {
-        memmove(k + row, k, before * row);
-        memmove(v + row, v, before * row);
-        h->k = k + row;
-        h->v = v + row;
+    size_t row = (size_t)s->hp->shape.head_dim * s->kv_size;
+    if (front_moves(h, slot)) {
+        h->k = (char *)h->k + row;
+        h->v = (char *)h->v + row;
         h->cap--;
-    } else {
-        memmove(k + before * row, k + (before + 1) * row, tail * row);
-        memmove(v + before * row, v + (before + 1) * row, tail * row);
     }
-    memmove(h->pos + slot, h->pos + slot + 1, tail * sizeof *h->pos);
+    memmove(h->pos + slot, h->pos + slot + 1, (size_t)(h->n - slot - 1) * sizeof *h->pos);
     h->n--;
+}
+
+/* What each KV head drops is settled first, since a layer may drop as one. Moving the rest is most of the work, and
+ * most of that is waiting for what another core has in its cache: attend_decode leaves a head to one thread where
+ * it can, and heads are handed out in the same order here. */
+static void drop_slots(struct session *s, int layer, const struct sac_method *m, const struct sac_decode_in *in)
+{
+    int *slot = s->work.drop, kvs = in->n_kv_heads, any = 0;
+    for (int g = 0; g < kvs; g++) {
+        slot[g] = m->drop(s->state, in, g);
+        any |= slot[g] >= 0;
+    }
+    if (!any) return;
+    pool_run(s->m->pool, kvs, 1, move_units, &(struct drop_job){ s, layer, slot });
+    for (int g = 0; g < kvs; g++) {
+        if (slot[g] < 0) continue;
+        forget_slot(s, layer, g, slot[g]);
+        if (m->dropped) m->dropped(s->state, layer, g, slot[g]);
+    }
 }
 
 static void describe_step(struct session *s, int layer, struct select_job *job)
@@ -342,12 +381,7 @@ static void attend_token(struct session *s, int layer, const struct decode_sink 
         const struct sac_rows *rows = !listed ? &all : &w->rows[job.per_head ? h : h / job.group];
         m->observe(s->state, &job.in, h, rows, w->weights[h]);
     }
-    for (int g = 0; drops && g < sh->n_kv_heads; g++) {
-        int slot = m->drop(s->state, &job.in, g);
-        if (slot < 0) continue;
-        remove_slot(s, layer, g, slot);
-        if (m->dropped) m->dropped(s->state, layer, g, slot);
-    }
+    if (drops) drop_slots(s, layer, m, &job.in);
     s->stats.select_s += clock_seconds() - t2;
 }
 

@@ -18,7 +18,7 @@ struct decode_work {
     struct sac_rows *rows, *abs;   /* [n_heads]: slots to read, and the same as positions */
     struct sac_run *runs;
     struct attend_cache *cache;    /* [n_kv_heads] */
-    int *n_slots;
+    int *n_slots, *drop;           /* [n_kv_heads]; the slot that a head drops, -1: none */
     const int **slot_pos;
     uint64_t *seen;                /* a bit for each slot */
     float **weights;               /* [n_heads] */
