@@ -268,8 +268,10 @@ static bool measure_one(struct sac_job *j, int lane)
         if (!trace_layer(t, lane, l) || !measure_layer_alloc(t, lane, l)) return false;
     struct measure_job mj = { .j = j, .lane = lane };
     pool_run(j->m->pool, s->n_layers * s->n_heads, s->n_heads, measure_items, &mj);
-    if (atomic_load(&mj.failed) || atomic_load(&j->cancel)) return false;
-    measure_layer_errors(j, lane);
+    bool ok = !atomic_load(&mj.failed) && !atomic_load(&j->cancel);
+    if (ok) measure_layer_errors(j, lane);
+    for (int l = 0; l < s->n_layers; l++) measure_layer_done(t, lane, l);
+    if (!ok) return false;
     for (int l = 0; l < s->n_layers; l++)
         atomic_store_explicit(&t->lane[lane]->layer[l].measured, true, memory_order_release);
     measure_lane(t, lane);

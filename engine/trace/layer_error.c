@@ -2,7 +2,8 @@
  *
  * Errors of heads can cancel in that sum or add up, so it says more about the next layer's input than the
  * heads' own errors do. A few rows a layer are enough for a mean; each is the lane's own q, k and v with and
- * without the keys that were not read. */
+ * without the keys that were not read. They are among the rows that are measured, which left most of the heads'
+ * outputs. */
 #include "trace/job_int.h"
 
 #include "model/linear.h"
@@ -11,16 +12,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { ROWS = 4 };
-
 /* Memory of one thread. */
 struct head_work { float *w, *out; struct sac_rows rows; };
 
 struct layer_rows {
     struct sac_job *j;
-    int lane, layer, n, row[ROWS];
-    float *all, *kept;              /* [ROWS][n_heads * D]: concatenated head outputs, dense and as read */
-    float *y;                       /* [2 * ROWS][n_embd] */
+    int lane, layer, n, row[ERROR_ROWS];
+    float *all, *kept;              /* [ERROR_ROWS][n_heads * D]: head outputs side by side, dense and as read */
+    float *y;                       /* [2 * ERROR_ROWS][n_embd] */
     struct head_work *work;         /* [threads] */
 };
 
@@ -48,6 +47,13 @@ static void head_items(void *ctx, int lo, int hi, int thread)
     for (int item = lo; item < hi; item++) {
         int i = item / s->n_heads, h = item % s->n_heads, row = b->row[i];
         size_t at = (size_t)i * width + (size_t)h * d;
+        const float *made = r->outputs[b->row[0] >= t->info.n_prompt];
+        if (made) made += (size_t)item * 2 * d;
+        if (made && !isnan(made[0])) {              /* when the row was measured */
+            memcpy(b->all + at, made, d * sizeof(float));
+            memcpy(b->kept + at, made + d, d * sizeof(float));
+            continue;
+        }
         sac_trace_rows(t, b->lane, b->layer, h, row, &w->rows);
         sac_trace_weights(t, b->lane, b->layer, h, row, w->w);
         head_outputs(t, r, h, row, w->w, rec_first_key(t, b->layer, row), &w->rows, w->out);
@@ -64,10 +70,10 @@ static double layer_error(struct layer_rows *b, int lo, int hi)
     size_t width = (size_t)s->n_heads * (size_t)s->head_dim, d = (size_t)s->n_embd;
     const struct layer_weights *lw = &j->m->w.layer[b->layer];
     bool sparse = false;
-    b->n = hi - lo < ROWS ? hi - lo : ROWS;
+    b->n = hi - lo < ERROR_ROWS ? hi - lo : ERROR_ROWS;
     if (b->n <= 0) return (double)NAN;
     for (int i = 0; i < b->n; i++) {
-        b->row[i] = lo + (int)((long long)(i + 1) * (hi - lo) / b->n) - 1;
+        b->row[i] = error_row(i, b->n, lo, hi);
         sparse = sparse || sparse_row(b, b->row[i]);
     }
     if (!sparse) return 0;
@@ -84,9 +90,9 @@ static bool work_init(struct layer_rows *b, int threads, int rows)
 {
     const struct sac_shape *s = &b->j->m->hp.shape;
     size_t width = (size_t)s->n_heads * (size_t)s->head_dim;
-    b->all = malloc(ROWS * width * sizeof(float));
-    b->kept = malloc(ROWS * width * sizeof(float));
-    b->y = malloc(2 * ROWS * (size_t)s->n_embd * sizeof(float));
+    b->all = malloc(ERROR_ROWS * width * sizeof(float));
+    b->kept = malloc(ERROR_ROWS * width * sizeof(float));
+    b->y = malloc(2 * ERROR_ROWS * (size_t)s->n_embd * sizeof(float));
     b->work = calloc((size_t)threads, sizeof *b->work);
     bool ok = b->all && b->kept && b->y && b->work;
     for (int i = 0; ok && i < threads; i++) {

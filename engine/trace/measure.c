@@ -4,8 +4,8 @@
  * order between buckets is order of weights, so the mass of the m largest, the members of the top m and the
  * keys needed for a given mass follow from the buckets' counts and sums and a sort inside a single one.
  * A bucket is one word: how many, and the sum of the bits that they do not share, from which their mass
- * follows exactly. Weights below 2^-40 share the first bucket. The smallest weights together cannot matter to what is
- * asked, and are not counted unless more keys are asked for than are left without them. */
+ * follows exactly. Weights below 2^-40 share the first bucket. The smallest weights together cannot matter to
+ * what is asked, and are not counted unless more keys are asked for than are left without them. */
 #include "trace/trace_int.h"
 
 #include "kernels.h"
@@ -286,11 +286,13 @@ static double output_error(const struct sac_trace *t, const struct layer_rec *r,
     if (!r->v || d > DIM_MAX) return (double)NAN;
     if (at < 0) {
         head_outputs(t, r, head, row, w, first, &m->rows, out);
-        return relative_l2(out, out + d, (size_t)d);
+    } else {
+        if (!m->own.has_out) scored_outputs(&m->own, t);
+        memcpy(out, m->own.out + (size_t)at * (size_t)d, (size_t)d * sizeof *out);
+        kept_output(t, r, head / (s->n_heads / s->n_kv_heads), row, w, first, &m->rows, out + d);
     }
-    if (!m->own.has_out) scored_outputs(&m->own, t);
-    kept_output(t, r, head / (s->n_heads / s->n_kv_heads), row, w, first, &m->rows, out);
-    return relative_l2(m->own.out + (size_t)at * (size_t)d, out, (size_t)d);
+    if (m->outputs) memcpy(m->outputs, out, 2 * (size_t)d * sizeof *out);
+    return relative_l2(out, out + d, (size_t)d);
 }
 
 /* Same tokens up to this row as the dense lane? Then the dense lane's weights are about the same text. */

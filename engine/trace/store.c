@@ -172,6 +172,7 @@ static void layer_free(const struct sac_trace *t, struct layer_rec *r, int max_n
     free(r->steps);
     for (int p = 0; p < 2; p++) {
         free(r->recall[p]);
+        free(r->outputs[p]);
         free(r->density[p]);
     }
     for (int h = 0; r->dense_lse && h < t->info.shape.n_heads; h++) free(r->dense_lse[h]);

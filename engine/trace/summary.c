@@ -72,6 +72,19 @@ static int spread(int i, int want, int lo, int hi)
     return n <= want ? lo + i : lo + (int)((long long)(i + 1) * n / want) - 1;
 }
 
+/* Where the head's outputs at a row are kept for the layer's error, or NULL. */
+static float *outputs_at(const struct sac_trace *t, const struct layer_rec *r, int head, int row, int lo,
+                         int hi)
+{
+    const struct sac_shape *s = &t->info.shape;
+    float *out = r->outputs[lo > 0];
+    size_t each = 2 * (size_t)s->head_dim;
+    int n = hi - lo < ERROR_ROWS ? hi - lo : ERROR_ROWS;
+    for (int i = 0; out && i < n; i++)
+        if (error_row(i, n, lo, hi) == row) return out + (size_t)(i * s->n_heads + head) * each;
+    return NULL;
+}
+
 static void measure_rows(const struct sac_trace *t, int lane, int layer, int head, int lo, int hi, int want,
                          struct measure_scratch *m, struct sac_recall *out)
 {
@@ -88,10 +101,12 @@ static void measure_rows(const struct sac_trace *t, int lane, int layer, int hea
             for (int k = 0; k < some; k++) row[k] = spread(i + k, want, lo, hi);
             if (scores) scored_rows(&m->own, t, own, layer, head, row, some);
         }
+        m->outputs = scores ? outputs_at(t, own, head, row[at], lo, hi) : NULL;
         if (!measure_row(t, lane, layer, head, row[at], m, &r)) continue;
         mean_add(&mean, &r, 1);
         mass[n_mass++] = r.mass;
     }
+    m->outputs = NULL;
     mean_get(&mean, out);
     if (!n_mass) return;
     qsort(mass, (size_t)n_mass, sizeof *mass, ascending);
@@ -124,13 +139,25 @@ static struct sac_density prefill_density(const struct layer_rec *r, int head)
 bool measure_layer_alloc(struct sac_trace *t, int lane, int layer)
 {
     struct layer_rec *r = &t->lane[lane]->layer[layer];
-    size_t heads = (size_t)t->info.shape.n_heads;
+    size_t heads = (size_t)t->info.shape.n_heads, dim = (size_t)t->info.shape.head_dim,
+           n = ERROR_ROWS * heads * 2 * dim;
     for (int p = 0; p < 2; p++) {
+        if (!r->outputs[p]) r->outputs[p] = malloc(n * sizeof *r->outputs[p]);
+        for (size_t i = 0; r->outputs[p] && i < n; i++) r->outputs[p][i] = NAN;   /* not made yet */
         if (!r->recall[p]) r->recall[p] = calloc(heads, sizeof *r->recall[p]);
         if (!r->density[p]) r->density[p] = calloc(heads, sizeof *r->density[p]);
         if (!r->recall[p] || !r->density[p]) return false;
     }
     return true;
+}
+
+void measure_layer_done(struct sac_trace *t, int lane, int layer)
+{
+    struct layer_rec *r = &t->lane[lane]->layer[layer];
+    for (int p = 0; p < 2; p++) {
+        free(r->outputs[p]);
+        r->outputs[p] = NULL;
+    }
 }
 
 void measure_heads(struct sac_trace *t, int lane, int layer, int h0, int h1, struct measure_scratch *m)

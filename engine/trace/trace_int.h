@@ -47,6 +47,7 @@ struct layer_rec {
     struct sac_recall *recall[2];          /* [n_heads]: prefill, decode */
     struct sac_density *density[2];
     double layer_err[2];                   /* after the output projection; valid once measured */
+    float *outputs[2];                     /* [ERROR_ROWS][n_heads][2][D] of heads, while a lane is measured */
     pthread_mutex_t lock;                  /* guards dense_lse */
     float **dense_lse; /* [n_heads] lazily: exact f32 log-sum-exp of prompt rows over all keys */
 };
@@ -149,8 +150,16 @@ void scored_outputs(struct scored *s, const struct sac_trace *t);
 int scored_at(const struct scored *s, const struct layer_rec *r, int head, int row);
 static inline float *scored_row(const struct scored *s, int i) { return s->x + (size_t)i * s->stride; }
 
+/* Rows of which a layer's error is taken, some of those that are measured: the i-th of n from lo .. hi-1. */
+enum { ERROR_ROWS = 4 };
+static inline int error_row(int i, int n, int lo, int hi)
+{
+    return lo + (int)((long long)(i + 1) * (hi - lo) / n) - 1;
+}
+
 struct measure_scratch {
     float *w, *w2;
+    float *outputs;                        /* where the outputs of the head go as well, or NULL */
     struct sac_rows rows;
     uint64_t *bucket;
     int *index, cap;
@@ -174,6 +183,7 @@ bool measure_given(const struct sac_trace *t, int lane, int layer, int head, int
 /* Recall and density of heads h0 .. h1-1 of one layer (threads may share a layer, not a head). */
 void measure_heads(struct sac_trace *t, int lane, int layer, int h0, int h1, struct measure_scratch *m);
 bool measure_layer_alloc(struct sac_trace *t, int lane, int layer);
+void measure_layer_done(struct sac_trace *t, int lane, int layer);    /* frees what is for measuring alone */
 /* Means over layers and heads into the lane's public part. */
 void measure_lane(struct sac_trace *t, int lane);
 #endif
