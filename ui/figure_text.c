@@ -19,6 +19,8 @@
 #if defined(__SANITIZE_ADDRESS__)
 /* fontconfig keeps its patterns behind encoded pointers, which the leak checker cannot follow; ncurses loses
  * one record for each TERM it does not know (new_prescr of a newterm that fails). */
+const char *__lsan_default_options(void);
+const char *__lsan_default_options(void) { return "print_suppressions=0"; }
 const char *__lsan_default_suppressions(void);
 const char *__lsan_default_suppressions(void) { return "leak:libfontconfig\nleak:new_prescr\n"; }
 #endif

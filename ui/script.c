@@ -243,8 +243,10 @@ int ui_headless_run(struct ui_state *st, struct sac_err *err)
             if (!settle(st) && stopped(st)) break;
             int rc = finish(st, err);
             if (rc || o->restore) return rc; /* a picture of a refused line is made again from it */
-            fprintf(stderr, "saccade: %s%sline %d: %.60s: %s\n", o->script_name ? o->script_name : "",
-                    o->script_name ? ": " : "", no, line, said);
+            /* without a file the lines are made of the command's options: their numbers say nothing */
+            if (o->script_name) fprintf(stderr, "saccade: %s: line %d: ", o->script_name, no);
+            else fprintf(stderr, "saccade: ");
+            fprintf(stderr, "%.60s: %s\n", line, said);
             a->exit_code = 5;
             return SAC_OK;
         }
