@@ -18,6 +18,8 @@ enum {
     MOST = RANGE,
     TOGETHER = 8,                   /* heads that share such a chunk, at most: bits of a byte */
     FEW = 4,                        /* slots of a span */
+    PIECE = 16,                     /* slots of one, read together; the kernels take 4, 8 or 16 */
+    LONG = 256,                     /* slots of one that is read whole */
     AHEAD = 8192,                   /* bytes, as the kernels have it */
     BLOCK = 1024                    /* bytes that are copied together */
 };
@@ -61,6 +63,8 @@ static enum k_type stored(enum sac_kv_type t)
 {
     return t == SAC_KV_F32 ? K_F32 : t == SAC_KV_F16 ? K_F16 : K_BF16;
 }
+
+static int min_int(int a, int b) { return a < b ? a : b; }
 
 /* A stretch of slots, and where it stands among those of the chunk. */
 struct span { int slot, n, at; };
@@ -143,32 +147,38 @@ struct stream {
     size_t row;                     /* bytes */
     const struct span *sp;
     int n_spans, n;                 /* n: slots */
-    int asked;                      /* spans */
+    int asked, asked_in;            /* spans, and slots of the one after them */
     struct stream *next;            /* or NULL */
 };
 
-/* Asks for the spans that begin before slot `until` of the chunk; of a long one the first part, as the
- * kernels ask for the rest themselves. Into the second-level cache (see there). */
+/* Asks for the slots before `until` of the chunk, into the second-level cache (see there). A core waits when it
+ * asks for more lines than it can wait for, so pieces are small and each asks for as much as it reads. Of a
+ * long span the kernels ask for all but the first part themselves. */
 static void ask(struct stream *t, int until)
 {
     enum { LINE = 64 };
-    size_t most = AHEAD / t->row;
-    for (; t->asked < t->n_spans && t->sp[t->asked].at < until; t->asked++) {
+    for (; t->asked < t->n_spans; t->asked++, t->asked_in = 0) {
         const struct span *sp = &t->sp[t->asked];
+        int end = sp->n > LONG ? min_int(sp->n, (int)(AHEAD / t->row)) : sp->n,
+            to = min_int(until - sp->at, end);
         const char *from = t->base + (size_t)sp->slot * t->row;
-        size_t bytes = ((size_t)sp->n < most ? (size_t)sp->n : most) * t->row;
-        for (size_t i = 0; i < bytes; i += LINE) __builtin_prefetch(from + i, 0, 2);
+        for (size_t i = (size_t)t->asked_in * t->row; to > 0 && i < (size_t)to * t->row; i += LINE)
+            __builtin_prefetch(from + i, 0, 2);
+        if (to < end) {
+            if (to > t->asked_in) t->asked_in = to;
+            break;
+        }
     }
     if (until > t->n && t->next) ask(t->next, until - t->n);
 }
 
 /* Spans of few slots are copied one after the other, a block at a time: a kernel has too little to do for
- * each by itself. Spans of another kind are pieces as they lie. */
+ * each by itself. Others are read where they lie, long ones whole. */
 struct piece { const void *at; int from, n; };
 struct pieces {
     struct stream *t;
     char *mem;                      /* NULL: nothing is copied */
-    int j, done, from;              /* span, slots of it that were copied, slots before */
+    int j, done, from;              /* span, slots of it that are done, slots before */
 };
 
 static int at_once(const struct pieces *w, size_t bytes)
@@ -177,32 +187,42 @@ static int at_once(const struct pieces *w, size_t bytes)
     return n > 1 ? n : 1;
 }
 
+/* Slots that are read where they lie. */
+static int in_place(const struct pieces *w)
+{
+    int n = w->t->sp[w->j].n;
+    return n > LONG ? n : min_int(n - w->done, PIECE);
+}
+
 /* Past the slots that will have been asked for when the next piece is there. */
 static int asked_then(const struct pieces *w)
 {
-    const struct span *sp = &w->t->sp[w->j];
-    return (w->mem ? w->from + at_once(w, BLOCK) : sp->at + sp->n) + at_once(w, AHEAD);
+    return w->from + (w->mem ? at_once(w, BLOCK) : in_place(w)) + at_once(w, AHEAD);
 }
 
 static void copy_rows(char *to, const char *from, size_t bytes)
 {
-    enum { PIECE = 32 };
+    enum { PART = 32 };
     size_t i = 0;
-    for (; i + PIECE <= bytes; i += PIECE) memcpy(to + i, from + i, PIECE);
+    for (; i + PART <= bytes; i += PART) memcpy(to + i, from + i, PART);
     if (i < bytes) memcpy(to + i, from + i, bytes - i);
 }
 
 static bool next_piece(struct pieces *w, struct piece *out)
 {
     struct stream *t = w->t;
+    int n = 0;
     if (w->j == t->n_spans) return false;
     ask(t, asked_then(w));
     if (!w->mem) {
-        const struct span *sp = &t->sp[w->j++];
-        *out = (struct piece){ t->base + (size_t)sp->slot * t->row, sp->at, sp->n };
+        const struct span *sp = &t->sp[w->j];
+        n = in_place(w);
+        *out = (struct piece){ t->base + (size_t)(sp->slot + w->done) * t->row, w->from, n };
+        w->from += n;
+        w->done += n;
+        if (w->done == sp->n) w->j++, w->done = 0;
         return true;
     }
-    int n = 0;
     for (int most = at_once(w, BLOCK); n < most && w->j < t->n_spans;) {
         const struct span *sp = &t->sp[w->j];
         int take = sp->n - w->done < most - n ? sp->n - w->done : most - n;
@@ -252,7 +272,7 @@ static void begin_chunk(const struct step *c, struct chunk *x, int unit, int fro
     if (c->joint) of_lists(a->rows + unit * c->heads, c->heads, from, to, &x->slots);
     else along_list(&rows, from, to, &x->slots);
     size_t row = (size_t)a->head_dim * (cache->type == SAC_KV_F32 ? sizeof(float) : sizeof(uint16_t));
-    x->k = (struct stream){ cache->k, row, x->slots.span, x->slots.n_spans, x->slots.n, 0, &x->v };
+    x->k = (struct stream){ cache->k, row, x->slots.span, x->slots.n_spans, x->slots.n, 0, 0, &x->v };
     x->v = x->k;
     x->v.base = cache->v;
     x->v.next = NULL;
