@@ -96,35 +96,16 @@ KEYS(4)
 KEYS(2)
 KEYS(1)
 
-/* Panels whose rows see none of the keys are left out. */
-#define SEEN(R)                                                                                              \
-    static __attribute__((noinline)) void seen_##R(const struct k_pool *p, const float *key,                 \
-                                                   const uint64_t *lost, const uint64_t *seen)               \
-    {                                                                                                        \
-        uint64_t any = 0;                                                                                    \
-        for (int r = 0; r < R; r++) any |= seen[r];                                                          \
-        for (int j = 0; j < p->panels; j++, any >>= K_PANEL)                                                 \
-            if (any & 0xffff) block(p, key, lost, seen, j, R, 1);                                            \
-    }
-SEEN(6)
-SEEN(1)
+INLINE void see_panel(const struct k_pool *p, const float *key, const uint64_t *lost, const uint64_t *seen, int j,
+                      int R)
+{
+    block(p, key, lost, seen, j, R, 1);
+}
+
+#include "pool_keys.h"
 
 void k_pool_avx512(const struct k_pool *p, const float *key, int n, const uint64_t *lost,
                    const uint64_t *seen)
 {
-    typedef void kernel(const struct k_pool *, const float *, const uint64_t *);
-    static kernel *const keys[] = { keys_1, keys_2, keys_4, keys_6 };
-    static const int many[] = { 1, 2, 4, 6 };
-    size_t dim = (size_t)p->dim;
-    for (int i = 0, r; seen && i < n; i += r) {
-        const uint64_t *off = lost ? lost + i : NULL;
-        r = n - i >= 6 ? 6 : 1;
-        if (r == 6) seen_6(p, key + (size_t)i * dim, off, seen + i);
-        else seen_1(p, key + (size_t)i * dim, off, seen + i);
-    }
-    for (int k = 3; !seen && n > 0; k--)
-        for (; n >= many[k]; n -= many[k], key += (size_t)many[k] * dim) {
-            keys[k](p, key, lost);
-            if (lost) lost += many[k];
-        }
+    pool_keys(p, key, n, lost, seen);
 }
